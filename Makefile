@@ -1,0 +1,58 @@
+# Needs GNU make, bash and Python 3.11 or newer. Everything else goes into .venv.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+TOOLS := $(addprefix $(BIN)/,python pytest ruff mypy lint-imports pre-commit)
+
+# A stamp beside missing tools is no set-up: phony targets are always made again.
+ifneq ($(words $(wildcard $(TOOLS))),$(words $(TOOLS)))
+.PHONY: $(STAMP)
+endif
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: .venv
+.venv: $(STAMP) ## Create the virtual environment, or bring it up to date
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "kdray needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + "; give another one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## Run the example study on this machine
+	$(BIN)/python -m kdray.study tune_configs/demo.yaml
+
+# -v takes back the -q of pyproject.toml: a whole run ends with the whole summary.
+.PHONY: test
+test: $(STAMP) ## Run every test
+	$(BIN)/python -m pytest -v $(ARGS)
+
+.PHONY: check
+check: $(STAMP) ## Run the fast tests: no Ray session, nothing slow
+	$(BIN)/python -m pytest -m "not ray and not slow" $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP) ## Check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(STAMP) ## Format the code and repair what ruff can repair
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## Remove caches and build products; .venv, runs and data stay
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find benchmarks kdray notebooks tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,29 @@
+"""The execution: where things run and how wide. It never enters a fingerprint."""
+
+from pydantic import Field
+
+from kdray.config.base import Frozen
+
+
+class TrackingConfig(Frozen):
+    """Where MLflow keeps the runs. Default: a sqlite file in the storage folder."""
+
+    enabled: bool = True
+    uri: str | None = None
+    system_metrics: bool = True
+
+
+class Execution(Frozen):
+    """Where and how wide."""
+
+    storage: str = "runs"  # a folder that every node sees
+    address: str | None = None  # of a Ray cluster; None: RAY_ADDRESS, or a local session
+    cpus: int | None = Field(default=None, ge=1)  # of a local session; None: all cores
+    train_workers: int = Field(default=1, ge=1)  # of each student and of the teacher
+    cpus_per_worker: int | None = Field(default=None, ge=1)  # None: shared out evenly
+    use_gpu: bool = False
+    parallel_students: int = Field(default=1, ge=1)  # trained side by side
+    decode_actors: int | None = Field(default=None, ge=1)  # None: one for each two CPUs, or GPU
+    shard_pairs: int = Field(default=2000, ge=1)  # training pairs in one decoding shard
+    max_failures: int = Field(default=3, ge=0)  # of one training run, each resumed
+    tracking: TrackingConfig = TrackingConfig()

@@ -1,0 +1,28 @@
+"""One YAML file: a name, a recipe, an execution, and perhaps a search."""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from kdray.config.base import Frozen, Name
+from kdray.config.execution import Execution
+from kdray.config.recipe import Recipe
+from kdray.config.search import SearchConfig
+
+
+class Experiment(Frozen):
+    """What a configuration file holds."""
+
+    name: Name
+    recipe: Recipe
+    execution: Execution = Execution()
+    search: SearchConfig | None = None
+
+    @model_validator(mode="after")
+    def _search_names_a_method(self) -> Self:
+        if self.search is not None and self.search.method not in self.recipe.methods:
+            raise ValueError(
+                f"search.method {self.search.method!r} is not a method; "
+                f"there are {', '.join(self.recipe.methods)}"
+            )
+        return self

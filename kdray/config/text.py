@@ -1,0 +1,158 @@
+"""Where the text comes from, how it is cleaned, and how it is cut into pieces."""
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from kdray.config.base import FileInFolder, Fraction, Frozen, Name
+
+
+class TextPairs(Frozen):
+    """Two plain UTF-8 files, line i of one translates line i of the other. `.gz` and `.zst` too."""
+
+    format: Literal["text"] = "text"
+    src: FileInFolder
+    tgt: FileInFolder
+
+
+class TsvPairs(Frozen):
+    """One tab-separated file without quoting; columns are counted from 0. `.gz` and `.zst` too."""
+
+    format: Literal["tsv"]
+    path: FileInFolder
+    src_column: int = Field(default=0, ge=0)
+    tgt_column: int = Field(default=1, ge=0)
+    header: bool = False
+
+
+class JsonlPairs(Frozen):
+    """One JSON object a line. A dot in a field name goes into a nested object: `translation.en`."""
+
+    format: Literal["jsonl"]
+    path: FileInFolder
+    src_field: str
+    tgt_field: str
+
+
+class ParquetPairs(Frozen):
+    """A Parquet file with two string columns."""
+
+    format: Literal["parquet"]
+    path: FileInFolder
+    src_column: str
+    tgt_column: str
+
+
+def _format(source: object) -> str:
+    """Format of a pair source; plain text unless it says otherwise."""
+    if isinstance(source, dict):
+        return str(source.get("format", "text"))
+    return source.format if isinstance(source, Frozen) and hasattr(source, "format") else "text"
+
+
+PairSource = Annotated[
+    Annotated[TextPairs, Tag("text")]
+    | Annotated[TsvPairs, Tag("tsv")]
+    | Annotated[JsonlPairs, Tag("jsonl")]
+    | Annotated[ParquetPairs, Tag("parquet")],
+    Discriminator(_format),
+]
+
+
+class CleaningConfig(Frozen):
+    """Which training pairs are dropped. Dev and test pairs are never dropped.
+
+    Lengths count words as white space separates them; `max_chars` catches text without spaces.
+    """
+
+    max_words: int = Field(default=200, ge=1)
+    max_chars: int = Field(default=1500, ge=1)
+    max_ratio: float = Field(default=4.0, ge=1)  # longer side over shorter side, in characters
+    ratio_slack: int = Field(default=20, ge=0)  # sides shorter than this many characters pass
+    drop_identical: bool = True
+    drop_duplicates: bool = True
+    drop_control: bool = True
+    drop_overlap: bool = True  # pairs whose both sides stand in dev or test
+
+
+class FilesCorpusConfig(Frozen):
+    """A corpus read from files in one folder. Its content is fingerprinted, not its place."""
+
+    kind: Literal["files"]
+    folder: str
+    src_lang: Name
+    tgt_lang: Name
+    train: PairSource
+    dev: PairSource
+    tests: dict[Name, PairSource] = Field(min_length=1)
+    cleaning: CleaningConfig = CleaningConfig()
+    max_train_pairs: int | None = Field(default=None, ge=1)  # the first N after cleaning
+
+
+class GrammarConfig(Frozen):
+    """The synchronous grammar of a generated corpus: each knob is one kind of difficulty.
+
+    `ambiguity` is the share of source content words that have several translations, `senses` how
+    many they have, `context` the share of ambiguous words whose translation is decided by another
+    word of the sentence (the rest is drawn at random: irreducible entropy), `reordering` the share
+    of constructions whose constituents change places, `agreement` whether target words carry the
+    number and gender of their head, `recursion` the chance that a phrase contains another.
+    """
+
+    nouns: int = Field(default=80, ge=4)
+    verbs: int = Field(default=50, ge=4)
+    adjectives: int = Field(default=40, ge=4)
+    adverbs: int = Field(default=20, ge=4)
+    ambiguity: Fraction = 0.3
+    senses: int = Field(default=3, ge=2, le=8)
+    context: Fraction = 0.5
+    reordering: Fraction = 1.0
+    agreement: bool = True
+    recursion: float = Field(default=0.25, ge=0, le=0.6)
+    max_words: int = Field(default=40, ge=8)
+
+
+class GeneratedCorpusConfig(Frozen):
+    """A corpus made from a seed: no download, and its true ambiguity is known."""
+
+    kind: Literal["generated"]
+    seed: int = 1
+    train_pairs: int = Field(default=8000, ge=10)
+    dev_pairs: int = Field(default=400, ge=2)
+    test_pairs: int = Field(default=400, ge=2)
+    grammar: GrammarConfig = GrammarConfig()
+    cleaning: CleaningConfig = CleaningConfig()
+
+    @property
+    def src_lang(self) -> str:
+        """Name of the source language."""
+        return "src"
+
+    @property
+    def tgt_lang(self) -> str:
+        """Name of the target language."""
+        return "tgt"
+
+
+CorpusConfig = Annotated[FilesCorpusConfig | GeneratedCorpusConfig, Field(discriminator="kind")]
+
+
+class TokenizerConfig(Frozen):
+    """A SentencePiece model, one for both languages (`joint`) or one for each."""
+
+    joint: bool = True
+    model_type: Literal["unigram", "bpe"] = "unigram"
+    vocab_size: int = Field(default=8000, ge=16)  # of each model; every special piece included
+    character_coverage: float = Field(default=1.0, gt=0.9, le=1)
+    byte_fallback: bool = False
+    normalization: Literal["nmt_nfkc", "nfkc", "identity"] = "nmt_nfkc"
+    max_sentences: int = Field(default=2_000_000, ge=1)  # sampled, with a fixed seed, above this
+
+    @model_validator(mode="after")
+    def _room_for_bytes(self) -> "TokenizerConfig":
+        if self.byte_fallback and self.vocab_size < 300:
+            raise ValueError(
+                f"byte_fallback adds 256 pieces, vocab_size {self.vocab_size} has no room for "
+                "them; use 300 or more"
+            )
+        return self

@@ -1,0 +1,37 @@
+"""The exceptions that kdray raises on purpose.
+
+Each message says what went wrong, where, what was found there, and how to repair it. The command
+lines print the message alone and end with the exception's `exit_code`.
+"""
+
+
+class KdrayError(Exception):
+    """Base of all errors that are reported to a user without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(KdrayError):
+    """Something that a user gave cannot be used: a configuration, a file, a path, a cluster."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    """A configuration value is misspelt, out of range, or contradicts another."""
+
+
+class DataError(InputError):
+    """A corpus, tokenizer or model that was brought cannot be used."""
+
+
+class ArtifactDamaged(KdrayError):
+    """A stored artifact does not agree with its own record."""
+
+
+class StageFailed(KdrayError):
+    """A stage ended without its whole result; what it finished is kept for the next run."""
+
+
+class TrainingDiverged(StageFailed):
+    """The loss or a gradient became non-finite."""

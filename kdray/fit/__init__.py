@@ -1,0 +1,1 @@
+"""Training: a plain PyTorch loop whose state can be cut off anywhere and resumed exactly."""

@@ -1,0 +1,1 @@
+"""Distillation methods: each turns a batch and a student into a loss. Start at `base`."""

@@ -1,0 +1,220 @@
+"""The one loss kernel: output projection, cross-entropy and sparse distillation in one pass.
+
+For N positions with decoder states h, output matrix W and logits z = hW^T it computes
+
+    hard_n = CE of softmax(z_n) to a label, smoothed by ε:  −(1−ε) log q_y − ε/V Σ_v log q_v
+    soft_n = KL(p ‖ q) at temperature T over the teacher's top k and one bucket for all the rest:
+             Σ_K p log(p/q) + (1−Σ_K p) log((1−Σ_K p)/(1−Σ_K q))
+    total  = Σ_n hard_weight_n·hard_n + soft_weight_n·soft_n
+
+Without its bucket the optimum would scale the teacher's head up by 1/Σ_K p.
+
+The loss is linear in the weights, so its gradient is known in the forward pass: blocks of rows
+that fit the cache are projected, turned into their own gradient in place, and folded into the
+gradients of h and W. No [N, V] tensor is ever stored (the idea of Liger Kernel, Hsu et al. 2024,
+and of Cut Cross-Entropy, Wijmans et al. 2024, here with sparse soft targets).
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+BLOCK_BYTES = 4 << 20  # of logits at a time: a share of a core's last-level cache
+FLOOR = -80.0  # nats under the largest logit; e^-80 is near the least normal fp32 number
+
+
+@dataclass(frozen=True, slots=True)
+class SoftTargets:
+    """Teacher distributions at N positions, at temperature T.
+
+    ids_NK: kept entries, distinct within a row. logp_NK: their log-probabilities at T.
+    log_tail_N: log-probability of all other entries together; −inf when there are none.
+    """
+
+    ids_NK: Tensor
+    logp_NK: Tensor
+    log_tail_N: Tensor
+    temperature: float = 1.0
+
+    def entropy(self) -> Tensor:
+        """−Σ p log p over the kept entries and the bucket, in nats. -> [N]."""
+        return -_p_log_p(self.logp_NK).sum(1) - _p_log_p(self.log_tail_N)
+
+
+class TokenLosses(NamedTuple):
+    """The weighted sum, which has a gradient, and the loss at each position, which has none."""
+
+    total: Tensor
+    hard_N: Tensor
+    soft_N: Tensor
+
+
+def token_losses(
+    hidden_ND: Tensor,
+    weight_VD: Tensor,
+    *,
+    labels_N: Tensor | None = None,
+    hard_weight_N: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    soft: SoftTargets | None = None,
+    soft_weight_N: Tensor | None = None,
+) -> TokenLosses:
+    """See the module. Gradients flow to the states, the matrix and both weights.
+
+    Weights default to one. A part without labels or soft targets is zero.
+    """
+    ones = torch.ones(hidden_ND.size(0), device=hidden_ND.device)
+    return TokenLosses(
+        *_Kernel.apply(  # type: ignore[no-untyped-call]
+            hidden_ND,
+            weight_VD,
+            ones if hard_weight_N is None else hard_weight_N,
+            ones if soft_weight_N is None else soft_weight_N,
+            labels_N,
+            label_smoothing,
+            soft,
+        )
+    )
+
+
+class _Hard(NamedTuple):
+    """Labels and weights of a block of n positions."""
+
+    labels: Tensor  # [n]
+    weight: Tensor  # [n]
+    smoothing: float
+
+
+class _Soft(NamedTuple):
+    """Soft targets and weights of a block of n positions."""
+
+    ids: Tensor  # [n, K]
+    logp: Tensor  # [n, K]
+    log_tail: Tensor  # [n]
+    weight: Tensor  # [n]
+
+
+class _Kernel(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 (torch's context)
+        hidden: Tensor,
+        weight: Tensor,
+        hard_weight: Tensor,
+        soft_weight: Tensor,
+        labels: Tensor | None,
+        smoothing: float,
+        soft: SoftTargets | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        positions, vocabulary = hidden.size(0), weight.size(0)
+        rows = max(16, BLOCK_BYTES // (4 * vocabulary))
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros_like(weight)
+        hard_loss = hidden.new_zeros(positions)
+        soft_loss = hidden.new_zeros(positions)
+        buffer = hidden.new_empty(min(rows, positions), vocabulary)
+        for start in range(0, positions, rows):
+            part = slice(start, min(start + rows, positions))
+            states = hidden[part]
+            logits = torch.mm(states, weight.T, out=buffer[: states.size(0)])
+            gradient, hard_loss[part], soft_loss[part] = _block(
+                logits,
+                None if labels is None else _Hard(labels[part], hard_weight[part], smoothing),
+                None if soft is None else _slice(soft, soft_weight, part),
+                1.0 if soft is None else soft.temperature,
+            )
+            torch.mm(gradient, weight, out=grad_hidden[part])
+            grad_weight.addmm_(gradient.T, states)
+        ctx.save_for_backward(grad_hidden, grad_weight, hard_loss, soft_loss)
+        ctx.mark_non_differentiable(hard_loss, soft_loss)
+        total = (hard_weight * hard_loss).sum() + (soft_weight * soft_loss).sum()
+        return total, hard_loss, soft_loss
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        grad_hidden, grad_weight, hard_loss, soft_loss = ctx.saved_tensors
+        return (
+            grad_hidden * upstream,
+            grad_weight * upstream,
+            hard_loss * upstream,
+            soft_loss * upstream,
+            None,
+            None,
+            None,
+        )
+
+
+def _slice(soft: SoftTargets, weight: Tensor, part: slice) -> _Soft:
+    return _Soft(soft.ids_NK[part], soft.logp_NK[part], soft.log_tail_N[part], weight[part])
+
+
+def _block(
+    logits: Tensor, hard: _Hard | None, soft: _Soft | None, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient of the weighted sum with respect to the logits, and both losses at each position.
+
+    Overwrites the logits.
+    """
+    if soft is None or temperature == 1.0:
+        return _at_one_temperature(logits, hard, soft)
+    soft = soft._replace(weight=soft.weight / temperature)  # dz/d(logits) = 1/T
+    gradient, _, soft_loss = _at_one_temperature(logits / temperature, None, soft)
+    if hard is None:
+        return gradient, torch.zeros_like(soft_loss), soft_loss
+    hard_gradient, hard_loss, _ = _at_one_temperature(logits, hard, None)
+    return gradient.add_(hard_gradient), hard_loss, soft_loss
+
+
+def _at_one_temperature(
+    z: Tensor, hard: _Hard | None, soft: _Soft | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `_block`, both parts from one softmax. z [n, V] becomes the gradient."""
+    hard_loss = soft_loss = z.new_zeros(z.size(0))
+    z.sub_(z.amax(1, keepdim=True))
+    label_z = None if hard is None else z.gather(1, hard.labels[:, None]).squeeze(1)
+    mean_z = z.mean(1) if hard is not None and hard.smoothing else hard_loss
+    kept_z = None if soft is None else z.gather(1, soft.ids)
+    if kept_z is None or soft is None:
+        norm = tail = z.exp_().sum(1)
+    else:
+        # The floor keeps the bucket of a student that is sure of the kept entries above zero.
+        z.clamp_(min=FLOOR).exp_().scatter_(1, soft.ids, 0.0)
+        tail = z.sum(1)
+        norm = tail + kept_z.exp().sum(1)
+    log_norm = norm.log()
+    # The gradient is exp(z)·scale, and entries of its own where something is kept or labelled.
+    scale = torch.zeros_like(norm)
+    if hard is not None and label_z is not None:
+        eps = hard.smoothing
+        hard_loss = log_norm - (1 - eps) * label_z - eps * mean_z
+        scale = hard.weight / norm
+    if soft is not None and kept_z is not None:
+        log_q, log_tail_q = kept_z - log_norm[:, None], tail.log() - log_norm
+        soft_loss = _kl(soft, log_q, log_tail_q)
+        entries = kept_z.exp_().mul_((scale + soft.weight / norm)[:, None])
+        entries -= soft.weight[:, None] * soft.logp.exp()
+        excess = torch.where(soft.log_tail.isinf(), 0.0, (soft.log_tail - log_tail_q).exp())
+        scale = scale + soft.weight * (1 - excess) / norm
+        z.mul_(scale[:, None]).scatter_(1, soft.ids, entries)
+    else:
+        z.mul_(scale[:, None])
+    if hard is not None:
+        if hard.smoothing:
+            z.sub_((hard.weight * hard.smoothing / z.size(1))[:, None])
+        z.scatter_add_(1, hard.labels[:, None], (hard.weight * (hard.smoothing - 1))[:, None])
+    return z, hard_loss, soft_loss
+
+
+def _kl(soft: _Soft, log_q: Tensor, log_tail_q: Tensor) -> Tensor:
+    """Σ_K p (log p − log q) and the same for the bucket; 0·log 0 is 0. -> [n]."""
+    kept = torch.where(soft.logp.isinf(), 0.0, soft.logp.exp() * (soft.logp - log_q)).sum(1)
+    bucket = soft.log_tail.exp() * (soft.log_tail - log_tail_q)
+    return kept + torch.where(soft.log_tail.isinf(), 0.0, bucket)
+
+
+def _p_log_p(log_p: Tensor) -> Tensor:
+    return torch.where(log_p.isinf(), 0.0, log_p.exp() * log_p)

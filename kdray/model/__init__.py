@@ -1,0 +1,1 @@
+"""The Transformer, its generation, its files, and its CTranslate2 form."""

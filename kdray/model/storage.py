@@ -1,0 +1,98 @@
+"""A model on disk: a folder with `model.json` (shape, vocabularies) and `weights.safetensors`."""
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from kdray.artifacts import write_json
+from kdray.config import ModelConfig
+from kdray.config.base import Frozen
+from kdray.errors import DataError
+from kdray.model.transformer import Transformer
+
+SHAPE, WEIGHTS = "model.json", "weights.safetensors"
+
+
+class Shape(Frozen):
+    """Everything that is needed to build a model before its weights are read."""
+
+    config: ModelConfig
+    src_vocab: int
+    tgt_vocab: int
+    shared: bool
+    tokenizer: str  # checksum of the tokenizer that the model was trained with
+
+    def build(self) -> Transformer:
+        """A model of this shape with fresh weights."""
+        return Transformer(
+            self.config, src_vocab=self.src_vocab, tgt_vocab=self.tgt_vocab, shared=self.shared
+        )
+
+
+def tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name, each tied tensor once."""
+    named = dict(module.named_parameters())
+    return named | {k: v for k, v in module.state_dict().items() if k not in _tied(module)}
+
+
+def save_model(folder: Path, shape: Shape, weights: dict[str, Tensor]) -> None:
+    """Write a model that `load_model` reads."""
+    save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()},
+              folder / WEIGHTS)  # fmt: skip
+    write_json(folder / SHAPE, shape.model_dump(mode="json"))
+
+
+def load_shape(folder: Path) -> Shape:
+    """Read the shape of a stored model.
+
+    Raises:
+        DataError: the folder holds no kdray model.
+    """
+    path = folder / SHAPE
+    try:
+        return Shape.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: no such file; a kdray model is a folder with {SHAPE} and {WEIGHTS}"
+        ) from None
+    except (ValueError, ValidationError) as error:
+        raise DataError(f"{path}: not the description of a kdray model: {error}") from None
+
+
+def load_model(folder: Path) -> Transformer:
+    """Read a stored model, in evaluation mode on the CPU.
+
+    Raises:
+        DataError: a file is missing or damaged, or the weights are of another shape.
+    """
+    model = load_shape(folder).build()
+    load_weights(model, folder / WEIGHTS)
+    return model.eval()
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Copy stored tensors into a module, in place.
+
+    Raises:
+        DataError: the file is missing or damaged, or names or shapes differ.
+    """
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: cannot be read as safetensors: {error}") from None
+    own = tensors(module)
+    for name in sorted(own.keys() | stored.keys()):
+        ours = tuple(own[name].shape) if name in own else "nothing"
+        theirs = tuple(stored[name].shape) if name in stored else "nothing"
+        if ours != theirs:
+            raise DataError(f"{path}: {name} is {theirs} there, the model needs {ours}")
+        own[name].data.copy_(stored[name])
+
+
+def _tied(module: nn.Module) -> set[str]:
+    """Names under which a parameter stands again, and all first names of parameters."""
+    return {name for name, _ in module.named_parameters(remove_duplicate=False)}

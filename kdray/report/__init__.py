@@ -1,0 +1,1 @@
+"""What a study found: tables, a verdict in words, plots, one page. Start at `write`."""

@@ -1,0 +1,157 @@
+"""By how much does a method differ from the baseline, and is that a finding?
+
+A difference counts only when the test set's luck (paired bootstrap, the largest p over seeds,
+corrected for the number of methods) and the seeds' luck (their spread) both speak for it.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Self
+
+from kdray.errors import DataError
+from kdray.report.facts import StudyFacts
+from kdray.scoring.result import Result, read_hyps
+from kdray.scoring.significance import BOOTSTRAP_SEED, SeedComparison, compare_seeds
+
+LEVEL = 0.05  # of significance
+SCORE_TOLERANCE = 0.01  # BLEU points between a recorded score and that of its file
+
+Runs = Mapping[int, Result]  # of one method at one size, by seed
+
+
+class Finding(StrEnum):
+    """What a difference is worth."""
+
+    SIGNIFICANT = "significant"  # corrected p below LEVEL, and larger than the seed spread
+    NOT_SIGNIFICANT = "n.s."
+    SEED_NOISE_UNKNOWN = "seed noise unknown"  # p below LEVEL, but one seed only
+    UNTESTED = "untested"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean over seeds, and their standard deviation (n - 1); None with one seed."""
+
+    mean: float
+    sd: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Of at least one value."""
+        return cls(mean=fmean(values), sd=stdev(values) if len(values) > 1 else None)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method less the baseline, in metric points, over the seeds that both have."""
+
+    bleu: float
+    chrf: float
+    sd: float | None  # of BLEU: √(sd² of the method + sd² of the baseline); None with one seed
+    seeds: tuple[int, ...]
+    ci_low: float | None  # covers the 95 % interval of every seed
+    ci_high: float | None
+    p_uncorrected: float | None  # the largest over seeds; None: not tested
+    p: float | None = None  # after Holm's correction over the table
+
+    @property
+    def finding(self) -> Finding:
+        """What the difference is worth."""
+        if self.p is None:
+            return Finding.UNTESTED
+        if self.p >= LEVEL:
+            return Finding.NOT_SIGNIFICANT
+        if self.sd is None:
+            return Finding.SEED_NOISE_UNKNOWN
+        return Finding.SIGNIFICANT if abs(self.bleu) > self.sd else Finding.NOT_SIGNIFICANT
+
+
+def difference_to(
+    baseline: Runs, runs: Runs, *, study: StudyFacts, test: bool
+) -> Difference | None:
+    """Compare runs of the same seed; None when no seed is common. `p` is not corrected yet.
+
+    Raises:
+        DataError: a file of translations does not belong to the references, or does not give the
+            score that is recorded for it.
+    """
+    common = sorted(runs.keys() & baseline.keys())
+    if not common:
+        return None
+    pairs = [(runs[seed], baseline[seed]) for seed in common]
+    spreads = [Spread.of([pair[side].bleu for pair in pairs]).sd for side in (0, 1)]
+    comparison = _compare(baseline, runs, study=study) if test else None
+    return Difference(
+        bleu=fmean(mine.bleu - other.bleu for mine, other in pairs),
+        chrf=fmean(mine.chrf - other.chrf for mine, other in pairs),
+        sd=math.hypot(*(sd for sd in spreads if sd is not None)) if len(common) > 1 else None,
+        seeds=tuple(common),
+        ci_low=comparison.ci_low if comparison else None,
+        ci_high=comparison.ci_high if comparison else None,
+        p_uncorrected=comparison.p_value if comparison else None,
+    )
+
+
+def seed_note(baseline: Runs, runs: Runs, *, baseline_name: str) -> str | None:
+    """What a reader must know when a method and the baseline do not have the same seeds."""
+    first = next(iter(runs.values()))
+    name = f"{first.method} ({first.size})"
+    common = runs.keys() & baseline.keys()
+    if not baseline:
+        return f"{name}: there is no {baseline_name} of this size, so no difference and no p."
+    if not common:
+        return (
+            f"{name}: no seed in common with {baseline_name} (seeds {_listed(runs)} and "
+            f"{_listed(baseline)}), so no difference and no p."
+        )
+    if runs.keys() != baseline.keys():
+        return (
+            f"{name}: difference and p are over the common seeds {_listed(common)}; it has "
+            f"{_listed(runs)}, {baseline_name} has {_listed(baseline)}."
+        )
+    return None
+
+
+def _compare(baseline: Runs, runs: Runs, *, study: StudyFacts) -> SeedComparison | None:
+    common = runs.keys() & baseline.keys()
+    split = next(iter(runs.values())).split
+    comparison = compare_seeds(
+        {seed: _hyps(baseline[seed], study.refs[split]) for seed in common},
+        {seed: _hyps(runs[seed], study.refs[split]) for seed in common},
+        study.refs[split],
+        metric="bleu",
+        bleu_tokenize=study.bleu_tokenize,
+        samples=study.bootstrap_samples,
+        seed=BOOTSTRAP_SEED,
+    )
+    for seed, found in comparison.by_seed.items() if comparison else ():
+        _check_recorded(runs[seed], found.system_score)
+        _check_recorded(baseline[seed], found.baseline_score)
+    return comparison
+
+
+def _hyps(result: Result, refs: Sequence[str]) -> tuple[str, ...]:
+    hyps = read_hyps(Path(result.hyps_path))
+    if len(hyps) != len(refs):
+        raise DataError(
+            f"{result.hyps_path}: {len(hyps)} translations, but {result.split} has {len(refs)} "
+            "references; evaluate the model again"
+        )
+    return hyps
+
+
+def _check_recorded(result: Result, bleu: float) -> None:
+    """A file whose lines moved gives another score: the one sign that misalignment leaves."""
+    if abs(result.bleu - bleu) > SCORE_TOLERANCE:
+        raise DataError(
+            f"{result.hyps_path}: gives BLEU {bleu:.2f}, but the {result.where} records "
+            f"{result.bleu:.2f}; the file or the references changed: evaluate the model again"
+        )
+
+
+def _listed(seeds: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(seeds)))

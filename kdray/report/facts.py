@@ -1,0 +1,33 @@
+"""What a report says of a study besides its measurements, and where the report's files are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """Everything around the results. Mappings hold JSON values, nested as deep as needed."""
+
+    name: str
+    recipe: Mapping[str, Any]  # as in the configuration file, defaults written out
+    corpus: Mapping[str, Any]  # counts, drops by reason, overlap with dev and test
+    fingerprints: Mapping[str, str]  # stage -> fingerprint
+    versions: Mapping[str, str]  # package -> version
+    baseline: str  # name of the method that differences are taken to
+    main_beam: int  # the beam that the verdict speaks of
+    bootstrap_samples: int
+    bleu_tokenize: str
+    refs: Mapping[str, Sequence[str]]  # split -> references; its order is the report's
+    notes: Sequence[str] = ()  # e.g. students that failed, and why
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """The files of a written report."""
+
+    html: Path
+    markdown: Path
+    results: Path
+    plots: tuple[Path, ...]  # PNG and SVG of each plot

@@ -1,0 +1,159 @@
+"""How does a table look? The same cells for the terminal, for Markdown and for HTML."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import rich.box
+import rich.table
+from rich.text import Text
+
+from kdray.report.difference import LEVEL, Difference, Finding, Spread
+from kdray.report.table import Row, Table
+
+NOTHING = "–"
+MARKS = {
+    Finding.SIGNIFICANT: " *",
+    Finding.NOT_SIGNIFICANT: " n.s.",
+    Finding.SEED_NOISE_UNKNOWN: " †",
+    Finding.UNTESTED: "",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading and what it says of a row."""
+
+    heading: str
+    cell: Callable[[Row], str]
+    is_number: bool = True
+    short: str | None = None  # heading in a terminal, which has no room for all; None: not there
+
+
+COLUMNS = (
+    Column("Size", lambda row: row.size, is_number=False, short="Size"),
+    Column("Method", lambda row: row.method, is_number=False, short="Method"),
+    Column("Seeds", lambda row: str(len(row.seeds)), short="n"),
+    Column("BLEU", lambda row: _spread(row.bleu), short="BLEU"),
+    Column("chrF", lambda row: _spread(row.chrf), short="chrF"),
+    Column("Δ BLEU", lambda row: _difference(row), short="Δ BLEU"),
+    Column("95 % interval", lambda row: _interval(row.difference)),
+    Column("p", lambda row: p_value(row.difference.p if row.difference else None), short="p"),
+    Column("Parameters", lambda row: count(row.num_params)),
+    Column("Decoding tokens/s", lambda row: count(row.tokens_per_second), short="tok/s"),
+    Column("Tokens trained on", lambda row: count(row.target_tokens)),
+    Column("Training time", lambda row: duration(row.train_seconds)),
+)
+
+
+def terminal(table: Table) -> rich.table.Table:
+    """The table for a terminal, with its footnotes as caption."""
+    columns = [column for column in COLUMNS if column.short is not None]
+    shown = rich.table.Table(
+        title=Text(table.title, style="bold"),
+        caption=Text("\n".join([*table.notes, *footnotes(table)]), style="dim", justify="left"),
+        box=rich.box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for column in columns:
+        side: Literal["left", "right"] = "right" if column.is_number else "left"
+        shown.add_column(column.short, justify=side, no_wrap=not column.is_number)
+    for row in table.rows:
+        style = "bold" if is_finding(row) else "dim" if row.is_teacher else ""
+        shown.add_row(*(Text(column.cell(row), style=style) for column in columns))
+    return shown
+
+
+def markdown(table: Table) -> str:
+    """The table as GitHub Markdown, with its notes and footnotes below."""
+    lines = [[column.heading for column in COLUMNS]]
+    lines += [[column.cell(row) for column in COLUMNS] for row in table.rows]
+    head, *body = ["| " + " | ".join(map(markdown_text, line)) + " |" for line in lines]
+    rule = "| " + " | ".join("---:" if c.is_number else "---" for c in COLUMNS) + " |"
+    below = [f"> {markdown_text(note)}\n" for note in table.notes]
+    below += [f"{markdown_text(note)}\n" for note in footnotes(table)]
+    return "\n".join([head, rule, *body, "", *below])
+
+
+def markdown_text(text: str) -> str:
+    """The text as Markdown that shows just this text, on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>|~$&])", r"\\\1", " ".join(text.split()))
+
+
+def footnotes(table: Table) -> list[str]:
+    """What the columns and marks mean, and how the scores were computed."""
+    tests = "1 comparison" if table.num_tests == 1 else f"{table.num_tests} comparisons"
+    return [
+        f"{table.num_segments} segments. ± is the standard deviation over seeds; in Δ, of both "
+        f"sides together. Δ is to {table.baseline} of the same size, over common seeds; its "
+        "interval covers the 95 % intervals of all seeds.",
+        f"p: paired bootstrap of BLEU ({table.bootstrap_samples} resamples), two-sided, the "
+        "largest over seeds, where a seed that points the other way counts as 1; corrected after "
+        f"Holm for the {tests} of this table.",
+        f"* p < {LEVEL} and |Δ| larger than its seed deviation. † p < {LEVEL}, but with one seed "
+        "the seed noise is unknown. n.s.: not significant.",
+        f"BLEU {table.bleu_signature}; chrF {table.chrf_signature}.",
+    ]
+
+
+def is_finding(row: Row) -> bool:
+    """The row differs from the baseline beyond noise, in either direction."""
+    return row.difference is not None and row.difference.finding is Finding.SIGNIFICANT
+
+
+def signed(points: float) -> str:
+    """Metric points with a sign, as `+0.84`; no sign on what rounds to zero."""
+    rounded = f"{abs(points):.2f}"
+    sign = "" if float(rounded) == 0 else "+" if points > 0 else "−"
+    return f"{sign}{rounded}"
+
+
+def p_value(p: float | None) -> str:
+    """Three decimals, or that it is smaller."""
+    if p is None:
+        return NOTHING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def count(number: float | None) -> str:
+    """A large number in three digits, as `12.3 M`."""
+    if number is None:
+        return NOTHING
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= 0.9995 * unit:
+            return f"{number / unit:.3g}{name}"
+    return f"{number:.3g}" if number < 100 else f"{number:.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Hours and minutes, minutes and seconds, or seconds."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _spread(spread: Spread) -> str:
+    return f"{spread.mean:.2f}" + ("" if spread.sd is None else f" ± {spread.sd:.2f}")
+
+
+def _difference(row: Row) -> str:
+    """Signed BLEU points, seed deviation and mark."""
+    if row.is_baseline:
+        return "baseline"
+    found = row.difference
+    if found is None:
+        return NOTHING
+    spread = "" if found.sd is None else f" ± {found.sd:.2f}"
+    return f"{signed(found.bleu)}{spread}{MARKS[found.finding]}"
+
+
+def _interval(found: Difference | None) -> str:
+    if found is None or found.ci_low is None or found.ci_high is None:
+        return NOTHING
+    return f"{signed(found.ci_low)} to {signed(found.ci_high)}"

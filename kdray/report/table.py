@@ -1,0 +1,211 @@
+"""Which method scored what? One table for each split, beam and signature.
+
+A row is one method at one size over its seeds; the teacher stands first.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from statistics import fmean
+
+from kdray.errors import DataError
+from kdray.report.difference import LEVEL, Difference, Runs, Spread, difference_to, seed_note
+from kdray.report.facts import StudyFacts
+from kdray.scoring.result import Result
+from kdray.scoring.scores import score
+from kdray.scoring.significance import holm
+
+RowKey = tuple[str, str, str]  # model, size, method
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method at one size, or the teacher. Means over seeds; None: not known of any seed."""
+
+    model: str
+    method: str
+    kind: str
+    size: str
+    seeds: tuple[int, ...]
+    is_baseline: bool
+    bleu: Spread
+    chrf: Spread
+    difference: Difference | None  # None: the teacher, the baseline, no seed in common with it
+    num_params: int
+    target_tokens: float | None
+    train_seconds: float | None
+    tokens_per_second: float | None
+    sentences_per_second: float | None
+
+    @property
+    def is_teacher(self) -> bool:
+        """The row is the teacher's."""
+        return self.model == "teacher"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Scores that may stand in one column: same split, same beam, same signatures."""
+
+    split: str
+    beam: int
+    bleu_signature: str
+    chrf_signature: str
+    baseline: str
+    bootstrap_samples: int
+    num_segments: int
+    rows: tuple[Row, ...]  # the teacher first, then size by size, its baseline first
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """Split and beam in words."""
+        return f"{self.split}, beam {self.beam}"
+
+    @property
+    def num_tests(self) -> int:
+        """How many comparisons Holm's correction counts."""
+        return sum(row.difference is not None and row.difference.p is not None for row in self.rows)
+
+
+def build_tables(results: Iterable[Result], *, study: StudyFacts) -> list[Table]:
+    """Tables in the order of `study.refs`; of each split the main beam first.
+
+    Raises:
+        DataError: a split has no references, a run is there twice, runs of one row differ in their
+            model, or a file of translations does not give the score recorded for it.
+    """
+    order = {split: place for place, split in enumerate(study.refs)}
+
+    def table_of(result: Result) -> tuple[int, bool, int, str, str]:
+        if result.split not in order:
+            raise DataError(
+                f"{result.where}: {result.split} has no references, only "
+                f"{', '.join(order) or 'no split'} has; give them, or leave the result out"
+            )
+        other_beam = result.beam != study.main_beam
+        signatures = (result.bleu_signature, result.chrf_signature)
+        return (order[result.split], other_beam, result.beam, *signatures)
+
+    ordered = sorted(results, key=table_of)  # stable: rows keep the order of the results
+    return [_build_table(list(group), study) for _, group in groupby(ordered, key=table_of)]
+
+
+def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
+    first = results[0]
+    test_signature = score(["a"], ["a"], bleu_tokenize=study.bleu_tokenize).bleu_signature
+    groups = _group_rows(results, study.baseline)
+    rows = _correct(
+        [
+            _row(runs, groups, study=study, test=first.bleu_signature == test_signature)
+            for runs in groups.values()
+        ]
+    )
+    table = Table(
+        split=first.split,
+        beam=first.beam,
+        bleu_signature=first.bleu_signature,
+        chrf_signature=first.chrf_signature,
+        baseline=study.baseline,
+        bootstrap_samples=study.bootstrap_samples,
+        num_segments=len(study.refs[first.split]),
+        rows=rows,
+        notes=tuple(_seed_notes(groups, study.baseline)),
+    )
+    return replace(table, notes=(*table.notes, *_test_notes(table, test_signature)))
+
+
+def _group_rows(results: Sequence[Result], baseline: str) -> dict[RowKey, Runs]:
+    """Runs of each row, in the order of the rows."""
+    rows: dict[RowKey, dict[int, Result]] = {}
+    for result in results:
+        runs = rows.setdefault((result.model, result.size, result.method), {})
+        if result.seed in runs:
+            raise DataError(f"{result.where}: it is given twice; give each run once")
+        other = next(iter(runs.values()), result)
+        if (other.kind, other.num_params) != (result.kind, result.num_params):
+            raise DataError(
+                f"{result.where}: a {result.kind} of {result.num_params} parameters, but seed "
+                f"{other.seed} is a {other.kind} of {other.num_params}; give them different names"
+            )
+        runs[result.seed] = result
+    sizes = list(dict.fromkeys(size for _, size, _ in rows))
+
+    def place(key: RowKey) -> tuple[bool, int, bool]:
+        model, size, method = key
+        return (model != "teacher", sizes.index(size), method != baseline)
+
+    return {key: rows[key] for key in sorted(rows, key=place)}
+
+
+def _baseline_runs(groups: Mapping[RowKey, Runs], runs: Runs, baseline: str) -> Runs | None:
+    """The runs that `runs` is compared to; None for the teacher and for the baseline itself."""
+    first = next(iter(runs.values()))
+    if first.model == "teacher" or first.method == baseline:
+        return None
+    return groups.get(("student", first.size, baseline), {})
+
+
+def _row(runs: Runs, groups: Mapping[RowKey, Runs], *, study: StudyFacts, test: bool) -> Row:
+    results = list(runs.values())
+    first = results[0]
+    baseline = _baseline_runs(groups, runs, study.baseline)
+    return Row(
+        model=first.model,
+        method=first.method,
+        kind=first.kind,
+        size=first.size,
+        seeds=tuple(sorted(runs)),
+        is_baseline=first.model == "student" and first.method == study.baseline,
+        bleu=Spread.of([result.bleu for result in results]),
+        chrf=Spread.of([result.chrf for result in results]),
+        difference=difference_to(baseline, runs, study=study, test=test) if baseline else None,
+        num_params=first.num_params,
+        target_tokens=_mean(results, lambda result: result.target_tokens),
+        train_seconds=_mean(results, lambda result: result.train_seconds),
+        tokens_per_second=_mean(results, lambda result: result.decode_tokens_per_second),
+        sentences_per_second=_mean(results, lambda result: result.decode_sentences_per_second),
+    )
+
+
+def _correct(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Fill in the p-values that are corrected over all comparisons of the table."""
+    tested = [
+        (index, row.difference, row.difference.p_uncorrected)
+        for index, row in enumerate(rows)
+        if row.difference is not None and row.difference.p_uncorrected is not None
+    ]
+    corrected = list(rows)
+    for (index, difference, _), p in zip(tested, holm([p for *_, p in tested]), strict=True):
+        corrected[index] = replace(rows[index], difference=replace(difference, p=p))
+    return tuple(corrected)
+
+
+def _seed_notes(groups: Mapping[RowKey, Runs], baseline: str) -> list[str]:
+    notes = []
+    for runs in groups.values():
+        compared_to = _baseline_runs(groups, runs, baseline)
+        if compared_to is not None:
+            notes.append(seed_note(compared_to, runs, baseline_name=baseline))
+    return [note for note in notes if note is not None]
+
+
+def _test_notes(table: Table, test_signature: str) -> list[str]:
+    notes = []
+    if table.bleu_signature != test_signature:
+        notes.append(
+            f"Scored as {table.bleu_signature}, while the significance test scores as "
+            f"{test_signature}: differences are shown without a test."
+        )
+    smallest = table.num_tests / (table.bootstrap_samples + 1)
+    if smallest >= LEVEL:
+        notes.append(
+            f"With {table.bootstrap_samples} resamples and {table.num_tests} comparisons no "
+            f"corrected p can fall below {LEVEL}: raise recipe.evaluation.bootstrap_samples."
+        )
+    return notes
+
+
+def _mean(results: Sequence[Result], value: Callable[[Result], float | None]) -> float | None:
+    known = [number for number in map(value, results) if number is not None]
+    return fmean(known) if known else None

@@ -1,0 +1,206 @@
+"""Which method should be taken, and how sure is that? Plain sentences, computed from the tables.
+
+Dev chooses the method; test only says what that choice is worth. Nothing is claimed that a table
+does not mark as a finding.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kdray.report.difference import Finding
+from kdray.report.layout import p_value, signed
+from kdray.report.table import Row, Table
+from kdray.schema import Split
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be said of the students of one size; `chosen` is None when dev cannot choose."""
+
+    size: str
+    chosen: str | None
+    headline: str
+    sentences: tuple[str, ...]
+
+
+def verdicts(tables: Sequence[Table], *, main_beam: int) -> list[Verdict]:
+    """One verdict for each size, from the tables of the main beam, in the tables' order."""
+    main = [table for table in tables if table.beam == main_beam]
+    students = [row for table in main for row in table.rows if not row.is_teacher]
+    sizes = dict.fromkeys(row.size for row in students)
+    return [_verdict(main, size) for size in sizes]
+
+
+def _verdict(tables: Sequence[Table], size: str) -> Verdict:
+    dev_tables = [table for table in tables if table.split == Split.DEV and _rows(table, size)]
+    if len(dev_tables) != 1:
+        reason = "carry different signatures" if dev_tables else "are missing"
+        headline = f"No method is chosen: the dev scores {reason}."
+        return Verdict(size=size, chosen=None, headline=headline, sentences=())
+    dev = dev_tables[0]
+    rows = _rows(dev, size)
+    best = max(rows, key=lambda row: row.bleu.mean)
+    on_test = [table for table in tables if table.split != Split.DEV and _rows(table, size)]
+    scored = [table for table in on_test if _same(table, best) is not None]
+    unscored = sorted({table.split for table in on_test} - {table.split for table in scored})
+    sentences = [
+        _choice(best, rows, dev),
+        *_close_rivals(best, rows),
+        *(_test_sentence(table, row) for table, row in _each(scored, best)),
+        *(f"On {split}, {best.method} was not scored." for split in unscored),
+        *_unchosen(best, on_test),
+        *_beside_teacher(best, scored[0] if scored else dev),
+        *_seed_warning(rows),
+    ]
+    headline = _headline(best, dev, on_test)
+    return Verdict(size=size, chosen=best.method, headline=headline, sentences=tuple(sentences))
+
+
+def _headline(best: Row, dev: Table, on_test: Sequence[Table]) -> str:
+    """The strongest statement that the tables of test bear out."""
+    name, baseline = best.method, dev.baseline
+    if len(_rows(dev, best.size)) == 1:
+        return f"There is only {name}: nothing to compare it with."
+    if not on_test:
+        return f"Dev prefers {name}; there are no test scores that could confirm it."
+    found: dict[tuple[Finding, bool], list[str]] = {}
+    for table, row in _each(on_test, best):
+        if row.difference is not None:
+            better = row.difference.bleu > 0
+            found.setdefault((row.difference.finding, better), []).append(table.split)
+    beats = found.get((Finding.SIGNIFICANT, True), [])
+    worse = found.get((Finding.SIGNIFICANT, False), [])
+    if worse:
+        return f"Dev prefers {name}, but it is worse than {baseline} on {_join(worse)}."
+    if len(beats) == len(on_test):
+        return f"Take {name}: it beats {baseline} beyond noise on {_join(beats)}."
+    if beats:
+        return f"{name} beats {baseline} beyond noise on {_join(beats)} only."
+    if (Finding.SEED_NOISE_UNKNOWN, True) in found:
+        return f"{name} looks better than {baseline}, but the seed noise is unknown."
+    if any(_wins(row) for table in on_test for row in _rows(table, best.size)):
+        return f"Dev prefers {name}, which does not beat {baseline} beyond noise."
+    if not best.is_baseline and all(finding is Finding.UNTESTED for finding, _ in found):
+        return f"Dev prefers {name}; it could not be tested against {baseline}."
+    return f"No method beats the baseline {baseline} beyond noise."
+
+
+def _choice(best: Row, rows: Sequence[Row], dev: Table) -> str:
+    among = f"the best of {len(rows)} methods" if len(rows) > 1 else "the only method"
+    text = f"On dev, {best.method} is {among}: {best.bleu.mean:.2f} BLEU over {_seeds(best)}"
+    if best.is_baseline:
+        return f"{text}; it is the baseline itself."
+    if best.difference is None:
+        return f"{text}; it cannot be compared with {dev.baseline}."
+    return f"{text}, {signed(best.difference.bleu)} to {dev.baseline}{_certainty(best)}."
+
+
+def _close_rivals(best: Row, rows: Sequence[Row]) -> list[str]:
+    """Methods that other seeds could have put first."""
+    if best.bleu.sd is None:
+        return []
+    close = [
+        row.method
+        for row in rows
+        if row is not best
+        and row.bleu.sd is not None
+        and best.bleu.mean - row.bleu.mean <= math.hypot(best.bleu.sd, row.bleu.sd)
+    ]
+    if not close:
+        return []
+    verb = "is" if len(close) == 1 else "are"
+    return [f"On dev, {_join(close)} {verb} within seed noise of it: other seeds may swap them."]
+
+
+def _test_sentence(table: Table, row: Row) -> str:
+    text = f"On {table.split}, {row.method} has {row.bleu.mean:.2f} BLEU"
+    if row.is_baseline:
+        return f"{text}; it is the baseline itself."
+    if row.difference is None:
+        return f"{text}; it cannot be compared with {table.baseline}."
+    agrees = row.difference.bleu * row.difference.chrf > 0
+    chrf = f"chrF {'agrees' if agrees else 'does not agree'} ({signed(row.difference.chrf)})"
+    difference = f"{signed(row.difference.bleu)} to {table.baseline}"
+    return f"{text}, {difference}{_certainty(row)}; {chrf}."
+
+
+def _unchosen(best: Row, on_test: Sequence[Table]) -> list[str]:
+    """Methods that test would have preferred; taking one of them would be choosing on test."""
+    winners = [row.method for t in on_test for row in _rows(t, best.size) if _wins(row)]
+    if not winners or best.method in winners:
+        return []
+    names = _join(list(dict.fromkeys(winners)))
+    return [
+        f"On test, {names} did beat the baseline beyond noise, but dev did not choose so: confirm "
+        "it on new data before relying on it."
+    ]
+
+
+def _beside_teacher(best: Row, table: Table) -> list[str]:
+    teacher = next((row for row in table.rows if row.is_teacher), None)
+    row = _same(table, best)
+    if teacher is None or row is None or teacher.bleu.mean <= 0:
+        return []
+    text = (
+        f"Beside the teacher, {best.method} has {row.bleu.mean / teacher.bleu.mean:.0%} of the "
+        f"BLEU on {table.split} with {row.num_params / teacher.num_params:.0%} of the parameters"
+    )
+    if row.tokens_per_second is None or not teacher.tokens_per_second:
+        return [f"{text}."]
+    return [
+        f"{text}, and decodes {row.tokens_per_second / teacher.tokens_per_second:.1f}× as fast."
+    ]
+
+
+def _seed_warning(rows: Sequence[Row]) -> list[str]:
+    single = [row.method for row in rows if len(row.seeds) == 1]
+    if not single:
+        return []
+    whose = "every method" if len(single) == len(rows) else _join(single)
+    return [
+        f"With one seed of {whose} the seed noise is unknown, and a difference may be the luck of "
+        "one run: train three seeds or more before deciding."
+    ]
+
+
+def _certainty(row: Row) -> str:
+    found = row.difference
+    if found is None or found.p is None:
+        return " (not tested)"
+    p = f"p {p_value(found.p)}" if found.p < 0.001 else f"p = {p_value(found.p)}"
+    return {
+        Finding.SIGNIFICANT: f" ({p}, beyond seed noise: a finding)",
+        Finding.NOT_SIGNIFICANT: f" ({p}, within noise)",
+        Finding.SEED_NOISE_UNKNOWN: f" ({p}, but the seed noise is unknown)",
+        Finding.UNTESTED: "",
+    }[found.finding]
+
+
+def _wins(row: Row) -> bool:
+    found = row.difference
+    return found is not None and found.finding is Finding.SIGNIFICANT and found.bleu > 0
+
+
+def _rows(table: Table, size: str) -> list[Row]:
+    return [row for row in table.rows if not row.is_teacher and row.size == size]
+
+
+def _same(table: Table, row: Row) -> Row | None:
+    return next((other for other in _rows(table, row.size) if other.method == row.method), None)
+
+
+def _each(tables: Sequence[Table], best: Row) -> Iterator[tuple[Table, Row]]:
+    """The tables where the method stands, with its row there."""
+    for table in tables:
+        row = _same(table, best)
+        if row is not None:
+            yield table, row
+
+
+def _seeds(row: Row) -> str:
+    return "1 seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
+
+
+def _join(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

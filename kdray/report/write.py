@@ -1,0 +1,70 @@
+"""From measurements to a folder that answers the study's question: the one entry of reporting."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kdray.artifacts import write_json
+from kdray.report.curves import Curves
+from kdray.report.facts import ReportPaths, StudyFacts
+from kdray.report.html import html_page
+from kdray.report.markdown import markdown_page
+from kdray.report.plots import draw_plots
+from kdray.report.table import Table, build_tables
+from kdray.report.verdict import verdicts
+from kdray.scoring.result import Result
+
+
+def write_report(
+    folder: Path, *, study: StudyFacts, results: Sequence[Result], curves: Curves
+) -> ReportPaths:
+    """Write `report.html`, `report.md`, `results.json` and `plots/`; an earlier report is replaced.
+
+    Needs the files of translations that the results name; no model, no tracker, no network.
+
+    Raises:
+        ConfigError: the BLEU tokenizer cannot be used here.
+        DataError: results, translations and references do not belong together.
+    """
+    tables = build_tables(results, study=study)
+    said = verdicts(tables, main_beam=study.main_beam)
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = draw_plots(
+        folder / "plots",
+        curves=curves,
+        tables=tables,
+        baseline=study.baseline,
+        main_beam=study.main_beam,
+    )
+    paths = ReportPaths(
+        html=folder / "report.html",
+        markdown=folder / "report.md",
+        results=folder / "results.json",
+        plots=tuple(path for plot in plots for path in (plot.png, plot.svg)),
+    )
+    write_json(
+        paths.results,
+        {
+            "study": study.name,
+            "results": [result.to_json() for result in results],
+            "tables": [_table_json(table) for table in tables],
+            "verdicts": [asdict(verdict) for verdict in said],
+        },
+    )
+    paths.markdown.write_text(
+        markdown_page(study=study, verdicts=said, tables=tables, plots=plots, folder=folder),
+        encoding="utf-8",
+    )
+    paths.html.write_text(
+        html_page(study=study, verdicts=said, tables=tables, plots=plots), encoding="utf-8"
+    )
+    return paths
+
+
+def _table_json(table: Table) -> dict[str, Any]:
+    data = asdict(table)
+    for row, shown in zip(table.rows, data["rows"], strict=True):
+        if row.difference is not None:
+            shown["difference"]["finding"] = row.difference.finding
+    return data

@@ -1,0 +1,43 @@
+"""Names that cross file boundaries: columns of tables on disk, splits, and teacher signals."""
+
+from enum import StrEnum
+
+
+class Column(StrEnum):
+    """Columns of the tables that kdray writes."""
+
+    PAIR_ID = "pair_id"  # int64, the only join key
+    SRC = "src"  # source text
+    REF = "ref"  # reference translation
+    SRC_IDS = "src_ids"  # list<uint16|uint32>, ends with </s>
+    REF_IDS = "ref_ids"  # list<uint16|uint32>, ends with </s>
+    HYP = "hyp"  # teacher translation, text
+    HYP_IDS = "hyp_ids"  # list<uint16|uint32>, ends with </s> when finished
+    HYP_SCORE = "hyp_score"  # float32, sum of log-probabilities
+    HYP_RANK = "hyp_rank"  # int32, 0 is the best
+    FINISHED = "finished"  # bool, the hypothesis ended with </s> before the length limit
+    TOP_IDS = "top_ids"  # list<uint16|uint32>, positions x k, flattened
+    TOP_LOGP = "top_logp"  # list<float16>, positions x k, flattened
+    LOG_TAIL = "log_tail"  # list<float32>, positions x temperatures: log mass outside the top k
+
+
+class Split(StrEnum):
+    """Parts of a corpus. Test sets are named by the user; their tables are `test-<name>`."""
+
+    TRAIN = "train"
+    DEV = "dev"
+
+
+class View(StrEnum):
+    """Which target sequence of a pair is meant."""
+
+    REFERENCE = "reference"
+    HYPOTHESIS = "hypothesis"
+
+
+class Signal(StrEnum):
+    """What a teacher can leave behind for its students."""
+
+    HYPOTHESES = "hypotheses"
+    REFERENCE_DISTRIBUTIONS = "distributions on reference"
+    HYPOTHESIS_DISTRIBUTIONS = "distributions on hypothesis"

@@ -1,0 +1,147 @@
+"""What is one measurement of a study? One model, one evaluation set, one beam, and its files.
+
+Reports are computed from these alone, so a report can be made again where no model is.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, Self, get_args, get_origin
+
+from kdray.errors import DataError
+from kdray.schema import Split
+
+TEST_PREFIX = "test-"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained model evaluated on one split with one beam.
+
+    What is not known of a model that was brought (its training), or was not measured (its speed),
+    is None, never 0. A number that is not finite, or a split of another name, is a DataError.
+    """
+
+    model: Literal["teacher", "student"]
+    method: str  # the name that the recipe gives it
+    kind: str  # of the method: cross_entropy, token_level, …
+    size: str
+    seed: int
+    split: str  # `dev` or `test-<name>`
+    beam: int
+    bleu: float  # 0 to 100
+    chrf: float  # 0 to 100
+    bleu_signature: str
+    chrf_signature: str
+    num_params: int
+    target_tokens: int | None  # reference and hypothesis tokens seen in training
+    updates: int | None
+    train_seconds: float | None
+    decode_tokens_per_second: float | None
+    decode_sentences_per_second: float | None
+    fingerprint: str  # of the model
+    hyps_path: str  # text file, one translation a line, in the split's order
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise DataError(f"{self.where}: {field.name} is {value}; evaluate the model again")
+        is_test = self.split.startswith(TEST_PREFIX) and self.split != TEST_PREFIX
+        if self.split != Split.DEV and not is_test:
+            raise DataError(
+                f"{self.where}: split {self.split!r} is unknown; "
+                f"name it `{Split.DEV}` or `{TEST_PREFIX}<name>`"
+            )
+
+    @property
+    def where(self) -> str:
+        """The measurement in words, for messages."""
+        return (
+            f"result of {self.model} {self.method}/{self.size}/seed {self.seed} "
+            f"on {self.split}, beam {self.beam}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            DataError: a key is unknown or missing, or a value has another type; it is named.
+        """
+        types: dict[str, Any] = {field.name: field.type for field in fields(cls)}
+        unknown, missing = sorted(data.keys() - types.keys()), sorted(types.keys() - data.keys())
+        if unknown or missing:
+            problems = [f"unknown key {key!r}" for key in unknown]
+            problems += [f"missing key {key!r}" for key in missing]
+            raise DataError(
+                f"result record: {', '.join(problems)}; "
+                "it was written by another version of kdray: evaluate again with this one"
+            )
+        for key, expected in types.items():
+            if not _has_type(data[key], expected):
+                raise DataError(
+                    f"result record: {key} is {data[key]!r}, expected {_type_name(expected)}; "
+                    "evaluate again"
+                )
+        return cls(**data)
+
+
+def write_hyps(path: Path, hyps: Sequence[str]) -> None:
+    """Write translations as UTF-8, one a line.
+
+    Raises:
+        DataError: a translation holds a line break and would shift all that follow.
+    """
+    for index, hyp in enumerate(hyps):
+        if "\n" in hyp:
+            raise DataError(
+                f"{path}: translation {index} holds a line break: {hyp!r}; "
+                "replace line breaks by spaces before writing"
+            )
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{hyp}\n" for hyp in hyps)
+
+
+def read_hyps(path: Path) -> tuple[str, ...]:
+    """Read what `write_hyps` wrote. Only a line feed ends a line, no other Unicode break does.
+
+    Raises:
+        DataError: the file is missing, is not UTF-8, or breaks off inside a line.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            text = file.read()
+    except FileNotFoundError:
+        raise DataError(f"{path}: translations are missing; evaluate the model again") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; evaluate the model again") from None
+    if not text:
+        return ()
+    if not text.endswith("\n"):
+        raise DataError(f"{path}: the last line is not ended, the file was cut; evaluate again")
+    return tuple(text.removesuffix("\n").split("\n"))
+
+
+def _has_type(value: object, expected: Any) -> bool:  # noqa: ANN401 (a type expression)
+    if get_origin(expected) is Literal:
+        return value in get_args(expected)
+    allowed = get_args(expected) or (expected,)
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int) and float in allowed:  # JSON writes 3.0 as 3 in some languages
+        return True
+    return isinstance(value, allowed)
+
+
+def _type_name(expected: Any) -> str:  # noqa: ANN401 (a type expression)
+    if get_origin(expected) is Literal:
+        return " or ".join(map(repr, get_args(expected)))
+    parts = get_args(expected) or (expected,)
+    return " or ".join("null" if part is NoneType else part.__name__ for part in parts)

@@ -1,0 +1,182 @@
+"""Is a difference between two systems more than the luck of the test set, or of the seed?
+
+The test is sacrebleu's paired bootstrap (Koehn 2004); the resampling is sacrebleu's own code, so
+the p-values are those of `sacrebleu --paired-bs`. What is added here: the interval of the
+difference, the rule for several seeds, and Holm's correction for several methods.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.significance import _bootstrap_resample, _compute_p_value
+
+from kdray.scoring.scores import MetricName, bleu_metric, check_parallel
+
+BOOTSTRAP_SEED = 12345  # sacrebleu's default
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A system against a baseline on one test set. Scores and differences are in metric points."""
+
+    baseline_score: float
+    system_score: float
+    difference: float  # system - baseline
+    p_value: float  # two-sided, in (0, 1]
+    ci_low: float  # of the difference: 2.5 % quantile over resamples
+    ci_high: float  # of the difference: 97.5 % quantile over resamples
+
+
+@dataclass(frozen=True)
+class SeedComparison:
+    """A method against a baseline, seed by seed. The summary is the conservative one."""
+
+    by_seed: Mapping[int, Comparison]  # the seeds that both have, at least one
+
+    @property
+    def p_value(self) -> float:
+        """The largest p over seeds; a seed whose difference points the other way counts as 1."""
+        mean = sum(comparison.difference for comparison in self.by_seed.values())
+        return max(
+            comparison.p_value if comparison.difference * mean > 0 else 1.0
+            for comparison in self.by_seed.values()
+        )
+
+    @property
+    def ci_low(self) -> float:
+        """Lower end of the range that covers every seed's interval."""
+        return min(comparison.ci_low for comparison in self.by_seed.values())
+
+    @property
+    def ci_high(self) -> float:
+        """Upper end of the range that covers every seed's interval."""
+        return max(comparison.ci_high for comparison in self.by_seed.values())
+
+
+def paired_bootstrap(
+    baseline: Sequence[str],
+    system: Sequence[str],
+    refs: Sequence[str],
+    *,
+    metric: MetricName,
+    bleu_tokenize: str,
+    samples: int,
+    seed: int,
+) -> Comparison:
+    """Compare two systems' translations of the same segments by paired bootstrap resampling.
+
+    Segment i of `baseline`, `system` and `refs` belong together. Unlike sacrebleu, which gives
+    the smallest possible p to a system compared with itself, equal scores in every resample
+    give p = 1.
+
+    Raises:
+        ConfigError: the tokenizer cannot be used, see `check_tokenizer`.
+        DataError: the three do not have the same length, or are empty.
+    """
+    check_parallel(baseline, refs)
+    check_parallel(system, refs)
+    scores = [
+        _scores(tuple(hyps), tuple(refs), metric, bleu_tokenize, samples, seed)
+        for hyps in (baseline, system)
+    ]
+    (baseline_score, resampled_baseline), (system_score, resampled_system) = scores
+    difference = system_score - baseline_score
+    differences = resampled_system - resampled_baseline
+    spreads = np.abs(differences)
+    p_value = _compute_p_value(spreads - spreads.mean(), abs(difference)) if spreads.any() else 1.0
+    low, high = np.quantile(differences, [0.025, 0.975])
+    return Comparison(
+        baseline_score=baseline_score,
+        system_score=system_score,
+        difference=difference,
+        p_value=float(p_value),
+        ci_low=float(low),
+        ci_high=float(high),
+    )
+
+
+def compare_seeds(
+    baseline: Mapping[int, Sequence[str]],
+    system: Mapping[int, Sequence[str]],
+    refs: Sequence[str],
+    *,
+    metric: MetricName,
+    bleu_tokenize: str,
+    samples: int,
+    seed: int,
+) -> SeedComparison | None:
+    """Compare runs of the same training seed; keys are training seeds, values translations.
+
+    None when no seed is common. `seed` is the bootstrap's.
+
+    Raises:
+        ConfigError, DataError: as `paired_bootstrap`.
+    """
+    by_seed = {
+        training_seed: paired_bootstrap(
+            baseline[training_seed],
+            system[training_seed],
+            refs,
+            metric=metric,
+            bleu_tokenize=bleu_tokenize,
+            samples=samples,
+            seed=seed,
+        )
+        for training_seed in sorted(baseline.keys() & system.keys())
+    }
+    return SeedComparison(by_seed) if by_seed else None
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Holm's step-down adjustment (Holm 1979), in the order given.
+
+    An adjusted value below a level bounds the chance of any false finding among them by it.
+    """
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return tuple(adjusted)
+
+
+@lru_cache(maxsize=32)  # the baseline's scores serve every method and seed of a table
+def _scores(
+    hyps: tuple[str, ...],
+    refs: tuple[str, ...],
+    metric: MetricName,
+    bleu_tokenize: str,
+    samples: int,
+    seed: int,
+) -> tuple[float, npt.NDArray[np.float64]]:
+    """The corpus score, and the score of each resample.
+
+    The resamples depend on the seed and on the number of segments only, so those of two systems
+    are pairs.
+    """
+    scorer = bleu_metric(bleu_tokenize) if metric == "bleu" else CHRF()
+    statistics = scorer._extract_corpus_statistics(hyps, [refs])
+    with _sacrebleu_seed(seed):
+        _, resampled = _bootstrap_resample(statistics, scorer, samples)
+    whole = scorer._aggregate_and_compute(statistics)
+    return float(whole.score), np.array([score.score for score in resampled])
+
+
+@contextmanager
+def _sacrebleu_seed(seed: int) -> Iterator[None]:
+    """Sacrebleu takes its seed from the environment only."""
+    before = os.environ.get("SACREBLEU_SEED")
+    os.environ["SACREBLEU_SEED"] = str(seed)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SACREBLEU_SEED"]
+        else:
+            os.environ["SACREBLEU_SEED"] = before

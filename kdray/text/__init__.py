@@ -1,0 +1,1 @@
+"""Text: sentence pairs read, cleaned, generated, cut into pieces and laid into batches."""

@@ -1,0 +1,166 @@
+"""Which training pairs are dropped, for which reason, and how much of dev and test is in train.
+
+Cleaning never alters text, except that `stripped` removes surrounding white space from both sides
+of every pair, of dev and test too, before anything else looks at it. Every drop has one reason.
+Imports neither torch nor ray.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+
+from kdray.config.text import CleaningConfig
+
+Pair = tuple[str, str]  # source, reference
+
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ufffd]")  # category Cc but tab, and U+FFFD
+
+
+class Drop(StrEnum):
+    """Why a training pair was dropped. A pair with several faults has the first of this order."""
+
+    EMPTY = "empty"  # a side has no text
+    CONTROL = "control"  # a control character other than tab, or U+FFFD: decoding went wrong
+    TOO_LONG = "too_long"  # words or characters
+    RATIO = "ratio"  # one side is much longer than the other
+    IDENTICAL = "identical"  # both sides are the same text
+    OVERLAP = "overlap"  # both sides stand in dev or test
+    DUPLICATE = "duplicate"  # the pair was kept before
+
+
+def stripped(pair: Pair) -> Pair:
+    """Both sides without surrounding white space, the only change that text undergoes."""
+    return pair[0].strip(), pair[1].strip()
+
+
+def pair_digest(src: str, ref: str, *, size: int, occurrence: int = 0) -> bytes:
+    """`size` bytes of BLAKE2b over both sides and a number; where the sides meet is covered too."""
+    digest = hashlib.blake2b(digest_size=size)
+    for part in (src.encode(), ref.encode()):
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    digest.update(occurrence.to_bytes(8, "little"))
+    return digest.digest()
+
+
+class HeldOut:
+    """The dev and test pairs, and which of them the training text contains."""
+
+    def __init__(self, splits: Mapping[str, Sequence[Pair]]) -> None:
+        self._splits = splits
+        self._sources = {src for pairs in splits.values() for src, _ in pairs}
+        self._references = {ref for pairs in splits.values() for _, ref in pairs}
+        self._keys = {
+            key for pairs in splits.values() for pair in pairs for key in _overlap_keys(pair)
+        }
+        self._found: dict[bool, set[tuple[str, ...]]] = {False: set(), True: set()}
+
+    def has_both_sides(self, src: str, ref: str) -> bool:
+        """Whether source and reference stand, exactly, in dev or test."""
+        return src in self._sources and ref in self._references
+
+    def observe(self, src: str, ref: str, *, kept: bool) -> None:
+        """Note what of dev and test a training pair, kept by the cleaning or not, contains."""
+        found = [key for key in _overlap_keys((src, ref)) if key in self._keys]
+        self._found[False].update(found)
+        if kept:
+            self._found[True].update(found)
+
+    def overlap(self, *, kept: bool) -> dict[str, dict[str, int]]:
+        """For each split, how many of its pairs were observed in train, or in what was kept of it.
+
+        `pair`, `src` and `tgt` count exact matches of both sides together, of the source, of the
+        target; `pair_words`, `src_words` and `tgt_words` compare lower-cased words alone.
+        """
+        found = self._found[kept]
+        counts = {}
+        for name, pairs in self._splits.items():
+            hits = Counter(key[0] for pair in pairs for key in _overlap_keys(pair) if key in found)
+            counts[name] = {kind: hits[kind] for kind in _OVERLAP_KINDS}
+        return counts
+
+
+class Cleaner:
+    """Judges training pairs in their order, and counts what it drops.
+
+    `held_out` is needed for `config.drop_overlap` alone. Duplicates are recognised by 16-byte
+    digests, about 80 bytes of memory for each pair kept.
+    """
+
+    def __init__(self, config: CleaningConfig, *, held_out: HeldOut | None = None) -> None:
+        self.drops = Counter({reason: 0 for reason in Drop})
+        self._config = config
+        self._held_out = held_out if config.drop_overlap else None
+        self._kept: set[bytes] = set()
+
+    def judge(self, src: str, ref: str) -> Drop | None:
+        """Why this pair is dropped, None if it is kept. Both sides are `stripped` already."""
+        reason = self._fault(src, ref)
+        if reason is not None:
+            self.drops[reason] += 1
+        return reason
+
+    def _fault(self, src: str, ref: str) -> Drop | None:
+        config = self._config
+        if not src or not ref:
+            return Drop.EMPTY
+        if config.drop_control and (_CONTROL.search(src) or _CONTROL.search(ref)):
+            return Drop.CONTROL
+        shorter, longer = sorted((len(src), len(ref)))
+        if longer > config.max_chars:
+            return Drop.TOO_LONG
+        # n words and the spaces between them are 2n - 1 characters: most pairs need no counting.
+        if longer > 2 * config.max_words and _words(src, ref) > config.max_words:
+            return Drop.TOO_LONG
+        if longer >= config.ratio_slack and longer > config.max_ratio * shorter:
+            return Drop.RATIO
+        if config.drop_identical and src == ref:
+            return Drop.IDENTICAL
+        if self._held_out is not None and self._held_out.has_both_sides(src, ref):
+            return Drop.OVERLAP
+        if config.drop_duplicates and self._seen_before(src, ref):
+            return Drop.DUPLICATE
+        return None
+
+    def _seen_before(self, src: str, ref: str) -> bool:
+        known = len(self._kept)
+        self._kept.add(pair_digest(src, ref, size=16))
+        return len(self._kept) == known
+
+
+def _words(src: str, ref: str) -> int:
+    return max(len(src.split()), len(ref.split()))
+
+
+_OVERLAP_KINDS = ("pair", "src", "tgt", "pair_words", "src_words", "tgt_words")
+
+
+def _overlap_keys(pair: Pair) -> Iterator[tuple[str, ...]]:
+    """What must be equal for each of `_OVERLAP_KINDS`, its name first."""
+    for suffix, (src, ref) in (
+        ("", pair),
+        ("_words", (_only_words(pair[0]), _only_words(pair[1]))),
+    ):
+        yield f"pair{suffix}", src, ref
+        yield f"src{suffix}", src
+        yield f"tgt{suffix}", ref
+
+
+class _WordCharacters(dict[int, int]):
+    """A translation table that turns all but letters, their marks and numbers into spaces."""
+
+    def __missing__(self, code: int) -> int:
+        kept = unicodedata.category(chr(code))[0] in "LMN"
+        self[code] = code if kept else ord(" ")
+        return self[code]
+
+
+_WORD_CHARACTERS = _WordCharacters()
+
+
+def _only_words(text: str) -> str:
+    """Lower-cased words alone; the text itself where it has none."""
+    return " ".join(text.lower().translate(_WORD_CHARACTERS).split()) or text

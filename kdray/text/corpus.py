@@ -1,0 +1,299 @@
+"""What a corpus is: clean training pairs, dev and test sets as they came, a `pair_id` for each row.
+
+The folder of a corpus holds `train.parquet`, `dev.parquet` and one `test-<name>.parquet` for each
+test set, with the columns pair_id, src and ref, and `drops.parquet` with every training pair that
+cleaning refused: its line in the source, the reason, both sides. Training text is streamed; dev and
+test, and a digest of each training pair, are held in memory. Imports neither torch nor ray.
+"""
+
+import logging
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kdray.artifacts import Key, sha256_file
+from kdray.config.text import CorpusConfig, FilesCorpusConfig, GeneratedCorpusConfig, PairSource
+from kdray.errors import DataError, InputError
+from kdray.schema import Column, Split
+from kdray.text.cleaning import Cleaner, HeldOut, Pair, pair_digest, stripped
+from kdray.text.grammar import generate_pairs
+from kdray.text.readers import first_line, read_pairs, source_files
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+
+DROPS = "drops.parquet"
+TEST_PREFIX = "test-"
+
+_BATCH_ROWS = 50_000
+_FILE_NAMES = ("src", "tgt", "path")  # fields of a PairSource that say where, not what
+_PAIR_SCHEMA = pa.schema(
+    [(Column.PAIR_ID, pa.int64()), (Column.SRC, pa.string()), (Column.REF, pa.string())]
+)
+_DROP_SCHEMA = pa.schema(
+    [("line", pa.int64())] + [(name, pa.string()) for name in ("reason", Column.SRC, Column.REF)]
+)
+
+
+def corpus_key(config: CorpusConfig) -> Key:
+    """What the corpus is: how it is read and cleaned, and its files by content, not by name.
+
+    Raises:
+        DataError: a file is missing.
+    """
+    if isinstance(config, GeneratedCorpusConfig):
+        return Key("corpus", VERSION, config.model_dump(mode="json"))
+    recipe = config.model_dump(mode="json", exclude={"folder"})
+    for source in (recipe["train"], recipe["dev"], *recipe["tests"].values()):
+        for name in _FILE_NAMES:
+            source.pop(name, None)
+    checksums = {
+        f"{split}.{number}": sha256_file(path)
+        for split, source in _sources(config).items()
+        for number, path in enumerate(source_files(source, Path(config.folder)))
+    }
+    return Key("corpus", VERSION, recipe, checksums)
+
+
+def build_corpus(config: CorpusConfig, folder: Path) -> dict[str, Any]:
+    """Write the tables of a corpus into `folder`; the counts for its record.
+
+    `pairs` and `mean_words` by split; `train_read` lines of training text, of which `drops` by
+    reason were dropped and `train_unread` stand behind the last pair that `max_train_pairs` lets
+    in; `overlap` of each dev and test set with the training pairs looked at, `overlap_kept` with
+    those that stayed (see HeldOut.overlap); for a generated corpus `true_entropy_per_sentence` and
+    `true_entropy_per_word` by split, the mean of H(ref | src) in nats.
+
+    Raises:
+        DataError: a source cannot be read, a side of a dev or test pair is empty, or a split has
+            no pairs.
+    """
+    *held_out_streams, train = _streams(config)
+    written = {stream.split: _write_held_out(stream, folder) for stream in held_out_streams}
+    held_out = HeldOut({split: pairs for split, (pairs, _) in written.items()})
+    tally, train_counts = _write_train(config, train, held_out, folder)
+    tallies = {**{split: tally for split, (_, tally) in written.items()}, train.split: tally}
+    for split, tally in tallies.items():
+        prove_unique(np.asarray(tally.ids), split)
+    counts: dict[str, Any] = {
+        "pairs": {split: len(tally.ids) for split, tally in tallies.items()},
+        "mean_words": {split: tally.mean_words() for split, tally in tallies.items()},
+        **train_counts,
+        "overlap": held_out.overlap(kept=False),
+        "overlap_kept": held_out.overlap(kept=True),
+    }
+    if isinstance(config, GeneratedCorpusConfig):
+        counts |= {
+            "true_entropy_per_sentence": {s: t.entropy / len(t.ids) for s, t in tallies.items()},
+            "true_entropy_per_word": {s: t.entropy / t.ref_words for s, t in tallies.items()},
+        }
+    return counts
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus that was built into `path`."""
+
+    path: Path
+
+    def table(self, split: str) -> pa.Table:
+        """Columns pair_id, src, ref of `train`, `dev` or `test-<name>`, in the order of the source.
+
+        Raises:
+            InputError: there is no such split.
+        """
+        known = [Split.TRAIN, Split.DEV, *(f"{TEST_PREFIX}{name}" for name in self.tests)]
+        if split not in known:
+            raise InputError(
+                f"{self.path}: no split {split!r} in this corpus; name one of {', '.join(known)}"
+            )
+        # partitioning=None: a folder named `a=b` on the way is no partition
+        return pq.read_table(self.path / f"{split}.parquet", partitioning=None)
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """Names of the test sets, sorted."""
+        files = self.path.glob(f"{TEST_PREFIX}*.parquet")
+        return tuple(sorted(file.stem.removeprefix(TEST_PREFIX) for file in files))
+
+    def test_table(self, name: str) -> pa.Table:
+        """The table of a test set, by its name."""
+        return self.table(f"{TEST_PREFIX}{name}")
+
+
+def pair_id(src: str, ref: str, *, occurrence: int = 0) -> int:
+    """The key of a pair, 0 <= id < 2**63: from its text and how often it stood there before."""
+    return int.from_bytes(pair_digest(src, ref, size=8, occurrence=occurrence)) >> 1
+
+
+def prove_unique(ids: npt.NDArray[np.int64], split: str) -> None:
+    """Raise DataError if two rows of a split have the same id."""
+    ordered = np.sort(ids)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if twice.size:
+        rows = np.flatnonzero(ids == twice[0]) + 1
+        raise DataError(
+            f"{split}: the different pairs in rows {', '.join(map(str, rows))} of its table have "
+            f"the same pair_id {twice[0]}; remove one of them from the source"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """The pairs of a split before cleaning."""
+
+    split: str
+    place: str  # for messages
+    rows: Iterable[tuple[str, str, float]]  # source, reference, entropy in nats
+    first_line: int = 1
+
+    def pairs(self) -> Iterator[tuple[int, str, str, float]]:
+        """Line, source, reference, entropy."""
+        for line, (src, ref, entropy) in enumerate(self.rows, start=self.first_line):
+            yield line, *stripped((src, ref)), entropy
+
+
+def _streams(config: CorpusConfig) -> list[_Stream]:
+    """Test sets and dev, then train."""
+    if isinstance(config, FilesCorpusConfig):
+        folder = Path(config.folder)
+        return [_files_stream(split, source, folder) for split, source in _sources(config).items()]
+    return [
+        _Stream(split, f"generated {split}", ((p.src, p.ref, p.entropy) for p in pairs))
+        for split, pairs in generate_pairs(config).items()
+    ]
+
+
+def _sources(config: FilesCorpusConfig) -> dict[str, PairSource]:
+    tests = {f"{TEST_PREFIX}{name}": source for name, source in config.tests.items()}
+    return {**tests, Split.DEV.value: config.dev, Split.TRAIN.value: config.train}
+
+
+def _files_stream(split: str, source: PairSource, folder: Path) -> _Stream:
+    place = " and ".join(map(str, source_files(source, folder)))
+    rows = ((src, ref, 0.0) for src, ref in read_pairs(source, folder))
+    return _Stream(split, f"{split} ({place})", rows, first_line(source))
+
+
+class _Tally:
+    """Gives the rows of a split their ids, and counts what the split holds."""
+
+    def __init__(self, *, may_repeat: bool) -> None:
+        self.ids = array("q")
+        self.src_words = self.ref_words = 0
+        self.entropy = 0.0
+        self._may_repeat = may_repeat
+        self._seen: set[bytes] = set()
+        self._repeats: Counter[bytes] = Counter()  # only of pairs that came more than once
+
+    def row(self, src: str, ref: str, entropy: float) -> tuple[int, str, str]:
+        """The pair as a row of its table."""
+        self.src_words += len(src.split())
+        self.ref_words += len(ref.split())
+        self.entropy += entropy
+        self.ids.append(pair_id(src, ref, occurrence=self._occurrence(src, ref)))
+        return self.ids[-1], src, ref
+
+    def mean_words(self) -> dict[str, float]:
+        """Words of a sentence, as white space separates them, on both sides."""
+        return {
+            Column.SRC.value: self.src_words / len(self.ids),
+            Column.REF.value: self.ref_words / len(self.ids),
+        }
+
+    def _occurrence(self, src: str, ref: str) -> int:
+        if not self._may_repeat:
+            return 0
+        digest = pair_digest(src, ref, size=16)
+        known = len(self._seen)
+        self._seen.add(digest)
+        if len(self._seen) == known:
+            self._repeats[digest] += 1
+        return self._repeats[digest]
+
+
+class _TableWriter:
+    """Writes rows to a Parquet file, a batch at a time; the file is whole when the block ends."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._rows: list[tuple[int | str, ...]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is None and self._rows:
+            self._flush()
+        self._writer.close()
+
+    def add(self, row: tuple[int | str, ...]) -> None:
+        self._rows.append(row)
+        if len(self._rows) == _BATCH_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        columns = zip(*self._rows, strict=True)
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
+        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self._rows.clear()
+
+
+def _write_held_out(stream: _Stream, folder: Path) -> tuple[list[Pair], _Tally]:
+    pairs: list[Pair] = []
+    tally = _Tally(may_repeat=True)
+    with _TableWriter(folder / f"{stream.split}.parquet", _PAIR_SCHEMA) as table:
+        for line, src, ref, entropy in stream.pairs():
+            if not src or not ref:
+                raise DataError(
+                    f"{stream.place}, line {line}: the {'target' if src else 'source'} side is "
+                    "empty; fill it, or remove the line from both sides"
+                )
+            pairs.append((src, ref))
+            table.add(tally.row(src, ref, entropy))
+        if not pairs:
+            raise DataError(f"{stream.place}: holds no pairs; name a source that has some")
+    return pairs, tally
+
+
+def _write_train(
+    config: CorpusConfig, stream: _Stream, held_out: HeldOut, folder: Path
+) -> tuple[_Tally, dict[str, Any]]:
+    limit = config.max_train_pairs if isinstance(config, FilesCorpusConfig) else None
+    cleaner = Cleaner(config.cleaning, held_out=held_out)
+    tally = _Tally(may_repeat=not config.cleaning.drop_duplicates)
+    read = unread = 0
+    with (
+        _TableWriter(folder / f"{stream.split}.parquet", _PAIR_SCHEMA) as table,
+        _TableWriter(folder / DROPS, _DROP_SCHEMA) as drops,
+    ):
+        for line, src, ref, entropy in stream.pairs():
+            if len(tally.ids) == limit:
+                unread += 1  # read on all the same: only the end shows whether the sides match
+                continue
+            read += 1
+            reason = cleaner.judge(src, ref)
+            held_out.observe(src, ref, kept=reason is None)
+            if reason is None:
+                table.add(tally.row(src, ref, entropy))
+            else:
+                drops.add((line, reason.value, src, ref))
+    dropped = {reason.value: count for reason, count in cleaner.drops.items()}
+    summary = ", ".join(f"{reason} {count}" for reason, count in dropped.items() if count) or "none"
+    if not tally.ids:
+        raise DataError(
+            f"{stream.place}: cleaning kept 0 of {read} pairs (dropped: {summary}); "
+            + ("loosen corpus.cleaning" if read else "name a source that has some")
+        )
+    logger.info("train: %d of %d pairs kept, dropped: %s", len(tally.ids), read, summary)
+    return tally, {"train_read": read, "train_unread": unread, "drops": dropped}

@@ -1,0 +1,321 @@
+"""Generated text: a synchronous grammar of two artificial languages whose ambiguity is known.
+
+A rule lays its parts out twice, in the order of the source and in that of the target. A source word
+has one word in the target: by the lexicon, or decided by the word that governs it, or drawn with
+known probabilities. So the entropy of the reference given the source is computed, not estimated. It
+is exact because a source sentence has one tree (a noun has one modifier at most, an adverb follows
+its verb, a verb always or never has an object) and different draws give different references (a
+word splits into stem and suffix in one way).
+
+All randomness is `random.Random.random`, the one method whose sequence Python guarantees across
+versions. Imports neither torch nor ray.
+"""
+
+import hashlib
+import math
+import random
+from bisect import bisect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, islice, pairwise
+from typing import Generic, NamedTuple, TypeVar
+
+from kdray.config.text import GeneratedCorpusConfig, GrammarConfig
+from kdray.errors import ConfigError
+from kdray.schema import Split
+
+GENERATED_TEST = "test-generated"  # the split that holds the one test set
+
+PATIENCE = 10_000  # how many sentences in a row may stand in dev or test already
+_BLOCK = 10  # words next to each other in frequency, among which a property is shared out evenly
+_ZIPF_OFFSET = 2.0  # the probability of a word is proportional to 1 / (rank + offset), rank >= 1
+
+# Onsets, and letters of a syllable. Source stems end in a vowel and their suffixes are consonants,
+# target stems end in a consonant and their suffixes are vowels: where a suffix starts is certain.
+_StemShape = tuple[tuple[str, ...], tuple[str, str]]
+_SRC_STEMS: _StemShape = ((), ("bdfgklmnprstvz", "aeiou"))
+_TGT_STEMS: _StemShape = (("бвгджзклмнпрстхш",), ("аеиоуы", "бвгджзклмнпрстхш"))
+_SRC_PLURAL, _TGT_PLURAL = "s", "и"
+_TENSES = (("", "а"), ("n", "о"), ("t", "у"))  # suffix in the source, in the target
+_GENDERS = ("е", "о", "ы")
+
+_DETERMINERS, _PREPOSITIONS, _CONJUNCTIONS = 4, 6, 3
+_ADJECTIVE, _MAX_ADJECTIVES = 0.35, 2
+_ADVERB, _PLURAL = 0.25, 0.35
+_RELATIVE = 0.4  # of the modifiers of a noun; the others are prepositional
+_TRANSITIVE = 0.6  # of the verbs
+
+Item = TypeVar("Item")
+
+
+class Sense(NamedTuple):
+    """A translation of a source word."""
+
+    stem: str
+    gender: int  # of nouns: what agrees with this noun has the suffix of its gender
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Word:
+    """A source word: how it translates, and what it does to its construction in the target."""
+
+    stem: str
+    senses: tuple[Sense, ...]
+    is_drawn: bool  # its sense is drawn; otherwise it is the theme of the word that governs it
+    theme: int  # the sense that it decides for words it governs
+    moves: bool  # noun before its adjectives, verb behind its object, adverb before its verb, ...
+    transitive: bool  # of verbs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Token:
+    """A word at its place in a sentence."""
+
+    word: Word
+    governor: Word | None = None  # decides the sense of words that are ambiguous by context
+    head: "Token | None" = None  # the noun with which it agrees
+    src_suffix: str = ""
+    tgt_suffix: str = ""
+
+
+class Tree(NamedTuple):
+    """A sentence or a part of one: the same tokens in the order of either language."""
+
+    source: tuple[Token, ...]
+    target: tuple[Token, ...]
+
+    def then(self, other: "Tree", *, swap: bool = False) -> "Tree":
+        """Both parts, one after the other; the other way round in the target if `swap`."""
+        target = other.target + self.target if swap else self.target + other.target
+        return Tree(self.source + other.source, target)
+
+
+class GeneratedPair(NamedTuple):
+    """A source sentence, one of its references, and H(reference | source) in nats."""
+
+    src: str
+    ref: str
+    entropy: float
+
+
+class Grammar:
+    """Two languages made from a seed, and the rules that translate one into the other.
+
+    `ambiguity`, `senses`, `context`, `reordering` and `agreement` leave the source language as it
+    is: with one seed they change the references of the same source sentences.
+    """
+
+    def __init__(self, config: GrammarConfig, *, seed: int) -> None:
+        self._config = config
+        self._seed = seed
+        self._senses = _Zipf(range(config.senses), offset=0)
+        self._sense_entropy = self._senses.entropy()
+        self._coin_src = _coiner(_SRC_STEMS, derive(seed, "source"))
+        self._coin_tgt = _coiner(_TGT_STEMS, derive(seed, "target"))
+        self._determiners = self._lexicon("determiners", _DETERMINERS, content=False)
+        self._prepositions = self._lexicon("prepositions", _PREPOSITIONS, content=False)
+        self._conjunctions = self._lexicon("conjunctions", _CONJUNCTIONS, content=False)
+        self._relatives = self._lexicon("relative pronouns", 1, content=False)
+        self._nouns = self._lexicon("nouns", config.nouns)
+        self._verbs = self._lexicon("verbs", config.verbs)
+        self._adjectives = self._lexicon("adjectives", config.adjectives)
+        self._adverbs = self._lexicon("adverbs", config.adverbs)
+
+    def sample(self, rng: random.Random) -> GeneratedPair:
+        """A source sentence and one of its references."""
+        tree = self.sample_tree(rng)
+        # From a generator of their own: how many draws there are must not move the next sentence.
+        draws = random.Random(int(rng.random() * 2**53))
+        return GeneratedPair(self.source(tree), self.translate(tree, draws), self.entropy(tree))
+
+    def sample_tree(self, rng: random.Random) -> Tree:
+        """A sentence of at most `max_words` words; a longer one is thrown away and drawn again."""
+        while True:
+            tree = self._clause(rng)
+            while rng.random() < self._config.recursion:
+                tree = tree.then(_leaf(Token(self._conjunctions.draw(rng)))).then(self._clause(rng))
+            if len(tree.source) <= self._config.max_words:
+                return tree
+
+    def source(self, tree: Tree) -> str:
+        """The sentence in the source language."""
+        return " ".join(token.word.stem + token.src_suffix for token in tree.source)
+
+    def translate(self, tree: Tree, rng: random.Random) -> str:
+        """One reference; the translations that are free are drawn from `rng`."""
+        senses = {token: self._sense(token, rng) for token in tree.source}
+        words = []
+        for token in tree.target:
+            word = senses[token].stem + token.tgt_suffix
+            if token.head is not None and self._config.agreement:
+                word += _GENDERS[senses[token.head].gender] + token.head.tgt_suffix
+            words.append(word)
+        return " ".join(words)
+
+    def entropy(self, tree: Tree) -> float:
+        """H(reference | source) in nats: the draws are independent, so theirs add up."""
+        return self._sense_entropy * sum(token.word.is_drawn for token in tree.source)
+
+    def _clause(self, rng: random.Random) -> Tree:
+        verb = self._verbs.draw(rng)
+        subject, head = self._noun_phrase(rng, governor=verb)
+        return subject.then(self._verb_phrase(rng, verb=verb, subject=head))
+
+    def _noun_phrase(self, rng: random.Random, *, governor: Word) -> tuple[Tree, Token]:
+        """The phrase and its noun."""
+        noun = self._nouns.draw(rng)
+        number = (_SRC_PLURAL, _TGT_PLURAL) if rng.random() < _PLURAL else ("", "")
+        head = Token(noun, governor, None, *number)
+        adjectives = Tree((), ())
+        while len(adjectives.source) < _MAX_ADJECTIVES and rng.random() < _ADJECTIVE:
+            adjectives = adjectives.then(_leaf(Token(self._adjectives.draw(rng), noun, head)))
+        core = adjectives.then(_leaf(head), swap=noun.moves)
+        phrase = _leaf(Token(self._determiners.draw(rng), noun, head)).then(core)
+        if rng.random() < self._config.recursion:
+            phrase = self._modified(rng, phrase, head)
+        return phrase, head
+
+    def _modified(self, rng: random.Random, phrase: Tree, head: Token) -> Tree:
+        if rng.random() < _RELATIVE:
+            clause = self._verb_phrase(rng, verb=self._verbs.draw(rng), subject=head)
+            return phrase.then(_leaf(Token(self._relatives.draw(rng)))).then(clause)
+        preposition = self._prepositions.draw(rng)
+        inner, _ = self._noun_phrase(rng, governor=head.word)
+        attached = _leaf(Token(preposition)).then(inner, swap=preposition.moves)
+        return phrase.then(attached, swap=preposition.moves)
+
+    def _verb_phrase(self, rng: random.Random, *, verb: Word, subject: Token) -> Tree:
+        tense = _TENSES[int(rng.random() * len(_TENSES))]
+        phrase = _leaf(Token(verb, subject.word, subject, *tense))
+        if rng.random() < _ADVERB:
+            adverb = self._adverbs.draw(rng)
+            phrase = phrase.then(_leaf(Token(adverb, verb)), swap=adverb.moves)
+        if verb.transitive:
+            inner, _ = self._noun_phrase(rng, governor=verb)
+            phrase = phrase.then(inner, swap=verb.moves)
+        return phrase
+
+    def _sense(self, token: Token, rng: random.Random) -> Sense:
+        word = token.word
+        if word.is_drawn:
+            return word.senses[self._senses.draw(rng)]
+        if len(word.senses) == 1:
+            return word.senses[0]
+        assert token.governor is not None, "every content word has a governor"
+        return word.senses[token.governor.theme]
+
+    def _lexicon(self, name: str, size: int, *, content: bool = True) -> "_Zipf[Word]":
+        """The words of a class; only content words are ambiguous."""
+        config, seed = self._config, self._seed
+        ambiguity = config.ambiguity if content else 0.0
+        ambiguous = _spread(ambiguity, size, derive(seed, f"ambiguous {name}"))
+        decided = iter(_spread(config.context, sum(ambiguous), derive(seed, f"context {name}")))
+        moves = _spread(config.reordering, size, derive(seed, f"order of {name}"))
+        transitive = _spread(_TRANSITIVE, size, derive(seed, f"objects of {name}"))
+        traits = derive(seed, f"themes and genders of {name}")
+        syllables = 2 if content else 1
+        words = [
+            Word(
+                stem=self._coin_src(syllables),
+                senses=tuple(
+                    Sense(self._coin_tgt(syllables), int(traits.random() * len(_GENDERS)))
+                    for _ in range(config.senses if ambiguous[rank] else 1)
+                ),
+                is_drawn=ambiguous[rank] and not next(decided),
+                theme=int(traits.random() * config.senses),
+                moves=moves[rank],
+                transitive=transitive[rank],
+            )
+            for rank in range(size)
+        ]
+        return _Zipf(words, offset=_ZIPF_OFFSET)
+
+
+def generate_pairs(config: GeneratedCorpusConfig) -> dict[str, Iterator[GeneratedPair]]:
+    """The pairs of each split, train last.
+
+    No source sentence of dev or test comes a second time in any split. A larger split begins with
+    the pairs of the smaller one, while those it avoids are the same: dev avoids test, train both.
+
+    Raises:
+        ConfigError: the grammar has too few sentences; for train, while it is read.
+    """
+    grammar = Grammar(config.grammar, seed=config.seed)
+    sizes = {GENERATED_TEST: config.test_pairs, Split.DEV.value: config.dev_pairs}
+    splits: dict[str, Iterator[GeneratedPair]] = {}
+    taken: set[str] = set()
+    for split, size in sizes.items():
+        pairs = []
+        for pair in islice(_untaken(grammar, derive(config.seed, split), taken), size):
+            pairs.append(pair)
+            taken.add(pair.src)
+        splits[split] = iter(pairs)
+    train = _untaken(grammar, derive(config.seed, Split.TRAIN), taken)
+    return {**splits, Split.TRAIN.value: islice(train, config.train_pairs)}
+
+
+def derive(seed: int, purpose: str) -> random.Random:
+    """The random numbers of one purpose, independent of those of any other."""
+    digest = hashlib.blake2b(f"kdray grammar/{seed}/{purpose}".encode(), digest_size=16).digest()
+    return random.Random(int.from_bytes(digest))
+
+
+def _untaken(grammar: Grammar, rng: random.Random, taken: set[str]) -> Iterator[GeneratedPair]:
+    refused = 0
+    while refused < PATIENCE:
+        pair = grammar.sample(rng)
+        refused = refused + 1 if pair.src in taken else 0
+        if not refused:
+            yield pair
+    raise ConfigError(
+        f"corpus.grammar: {PATIENCE} sentences in a row stand in dev or test already, which hold "
+        f"{len(taken)}; ask for fewer dev_pairs and test_pairs, or for more words or recursion"
+    )
+
+
+def _leaf(token: Token) -> Tree:
+    return Tree((token,), (token,))
+
+
+class _Zipf(Generic[Item]):
+    """Items drawn with probabilities proportional to 1 / (rank + offset), ranks from 1."""
+
+    def __init__(self, items: Sequence[Item], *, offset: float) -> None:
+        cumulative = list(accumulate(1 / (rank + offset) for rank in range(1, len(items) + 1)))
+        self._items, self._cumulative = items, [weight / cumulative[-1] for weight in cumulative]
+
+    def draw(self, rng: random.Random) -> Item:
+        return self._items[bisect(self._cumulative, rng.random())]
+
+    def entropy(self) -> float:
+        """In nats."""
+        shares = (high - low for low, high in pairwise((0.0, *self._cumulative)))
+        return -sum(share * math.log(share) for share in shares)
+
+
+def _coiner(shape: _StemShape, rng: random.Random) -> Callable[[int], str]:
+    """Coins stems of about so many syllables, longer where it takes that to be new."""
+    onset, syllable = shape
+    coined: set[str] = set()
+
+    def coin(syllables: int) -> str:
+        stem = ""
+        while not stem or stem in coined:
+            letters = (*onset, *syllable * (syllables + int(rng.random() * 2)))
+            stem = "".join(choice[int(rng.random() * len(choice))] for choice in letters)
+            syllables += 1
+        coined.add(stem)
+        return stem
+
+    return coin
+
+
+def _spread(share: float, size: int, rng: random.Random) -> list[bool]:
+    """Which of `size` words have a property, so that rare and frequent ones have it alike."""
+    chosen = [False] * size
+    for start in range(0, size, _BLOCK):
+        block = range(start, min(start + _BLOCK, size))
+        count = round(share * block.stop) - round(share * start)
+        for rank in sorted(block, key=lambda _: rng.random())[:count]:
+            chosen[rank] = True
+    return chosen

@@ -1,0 +1,90 @@
+"""Ragged integer sequences that are read from memory-mapped Arrow files without a copy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kdray.errors import DataError
+
+Ints = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """Row i is `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: Ints
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def from_lists(cls, rows: Sequence[Sequence[int]]) -> "Sequences":
+        """Copy lists of ids."""
+        lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        flat = (i for row in rows for i in row)
+        return cls(np.fromiter(flat, dtype=np.int64, count=int(offsets[-1])), offsets)
+
+    @classmethod
+    def from_column(cls, column: pa.ChunkedArray) -> "Sequences":
+        """View a list column; several chunks are joined, which copies."""
+        array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+        offsets = array.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
+        return cls(array.values.to_numpy(zero_copy_only=False), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> Ints:
+        return np.asarray(self.values[self.offsets[row] : self.offsets[row + 1]])
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of each row."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: NDArray[np.int64]) -> "Sequences":
+        """The given rows, in that order; a copy."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        return Sequences(self.values[self.places(rows)], offsets)
+
+    def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the items of the given rows stand in `values`, one row after another."""
+        lengths = self.lengths[rows]
+        starts = np.cumsum(lengths) - lengths
+        return np.arange(lengths.sum()) + np.repeat(self.offsets[rows] - starts, lengths)
+
+    def padded(self, rows: NDArray[np.int64], *, pad: int) -> NDArray[np.int64]:
+        """The given rows side by side. -> [rows, longest]."""
+        lengths = self.lengths[rows]
+        out = np.full((len(rows), int(lengths.max(initial=0))), pad, dtype=np.int64)
+        out[np.arange(out.shape[1])[None, :] < lengths[:, None]] = self.values[self.places(rows)]
+        return out
+
+
+def id_type(vocabulary: int) -> pa.DataType:
+    """The narrowest Arrow integer that holds a vocabulary's ids."""
+    return pa.uint16() if vocabulary <= 2**16 else pa.uint32()
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write one uncompressed record batch, so that a reader can map it."""
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def read_table(path: Path) -> pa.Table:
+    """Map a file that `write_table` wrote.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: not a readable Arrow file: {error}") from None

@@ -1,0 +1,239 @@
+"""How do training runs get into MLflow? The tracker that writes one experiment of a store."""
+
+import contextlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import kdray
+from kdray.tracking.contract import RunStatus
+from kdray.tracking.curves import Curves
+from kdray.tracking.store import cause, connect, redact, unusable
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 60.0  # curves wait at least this long after MLflow failed,
+RETRY_COST = 10  # and at least so many times what the failed attempt took
+_CUT = "… (whole value in config.yaml)"
+
+
+@dataclass
+class MlflowTracker:
+    """Writes into one experiment of an MLflow store. It pickles without its open connection."""
+
+    uri: str = field(repr=False)  # may hold credentials
+    experiment_id: str
+    with_system_metrics: bool = True
+    _curves: Curves = field(default_factory=Curves, init=False, repr=False, compare=False)
+    _warned: set[tuple[str, str]] = field(
+        default_factory=set, init=False, repr=False, compare=False
+    )
+    _retry_at: float = field(default=0.0, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Callable[..., "MlflowTracker"], tuple[str, str, bool]]:
+        return MlflowTracker, (self.uri, self.experiment_id, self.with_system_metrics)
+
+    def spec(self) -> dict[str, str | None]:
+        """URI, experiment, and whether system metrics are wanted."""
+        wanted = "on" if self.with_system_metrics else None
+        return {"uri": self.uri, "experiment_id": self.experiment_id, "system_metrics": wanted}
+
+    def check(self) -> None:
+        """Write a tag of the experiment."""
+        try:
+            self._client.set_experiment_tag(self.experiment_id, "kdray.version", kdray.__version__)
+        except Exception as error:
+            raise unusable(self.uri, error) from None
+
+    def ensure_run(
+        self,
+        name: str,
+        *,
+        parent_id: str | None,
+        run_id: str | None,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any],
+    ) -> str:
+        """The parent is named by the tag `mlflow.parentRunId`, as MLflow nests its runs."""
+        parent = {"mlflow.parentRunId": parent_id} if parent_id else {}
+        tags = {**tags, **parent}
+        with self._tolerating("opening a run"):
+            run = self._continue(run_id, tags=tags) or self._client.create_run(
+                self.experiment_id, run_name=name, tags=tags
+            )
+            run_id = str(run.info.run_id)
+            self._log_params(run_id, params, known=run.data.params)
+        return run_id or ""
+
+    def log_history(self, run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
+        """After a failure MLflow is left alone for a while, so that timeouts add up to little."""
+        if not run_id:
+            return
+        for row in rows:
+            metrics = {name: row[name] for name in row if name not in ("step", "time")}
+            self._curves.add(
+                run_id, self._finite(metrics), step=int(row["step"]), ms=int(row["time"] * 1000)
+            )
+        if time.monotonic() >= self._retry_at:
+            self._send(run_id)
+
+    def last_step(self, run_id: str) -> int:
+        """MLflow is asked once; -1 also if it cannot be asked."""
+        steps: dict[str, int] = {}
+        if run_id:
+            with self._tolerating("reading curves"):
+                steps = self._curves.last_steps(self._client, run_id)
+        return max(steps.values(), default=-1)
+
+    def log_metrics(
+        self, run_id: str, metrics: Mapping[str, float], step: int | None = None
+    ) -> None:
+        """A score is repeated only with another value."""
+        if step is not None:
+            self.log_history(run_id, [{**metrics, "step": step, "time": time.time()}])
+        elif run_id:
+            self._send(run_id)
+            scores = self._finite(metrics)
+            with self._tolerating("logging scores"):
+                ms = int(time.time() * 1000)
+                self._curves.send_scores(self._client, run_id, scores, ms=ms)
+
+    def log_config(self, run_id: str, config: Mapping[str, Any]) -> None:
+        """The keys keep their order."""
+        if run_id:
+            text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+            with self._tolerating("storing a configuration"):
+                self._client.log_text(run_id, text, "config.yaml")
+
+    def log_artifacts(self, run_id: str, folder: Path, artifact_path: str | None = None) -> None:
+        """Files of the same name are replaced."""
+        if run_id:
+            with self._tolerating("storing artifacts"):
+                self._client.log_artifacts(run_id, str(folder), artifact_path)
+
+    @contextlib.contextmanager
+    def system_metrics(self, run_id: str) -> Iterator[None]:
+        """Curves named `system/…` with MLflow's sampling interval, continued after a crash."""
+        monitor: Any = None
+        if run_id and self.with_system_metrics:
+            with self._tolerating("starting system metrics"):
+                monitor = _start_monitor(run_id, uri=self.uri)
+        try:
+            yield
+        finally:
+            if monitor is not None:
+                with self._tolerating("stopping system metrics"):
+                    monitor.finish()
+
+    def finish(self, run_id: str, status: RunStatus) -> None:
+        """Points that cannot be sent even now are counted in a warning."""
+        if not run_id:
+            return
+        self._send(run_id)
+        with self._tolerating("ending a run"):
+            self._client.set_terminated(run_id, status)
+        lost = self._curves.forget(run_id)
+        if lost:
+            logger.warning("run %s: %d points of its curves are not in MLflow", run_id, lost)
+
+    @cached_property
+    def _client(self) -> Any:  # noqa: ANN401 (MlflowClient)
+        return connect(self.uri)
+
+    def _continue(self, run_id: str | None, *, tags: Mapping[str, str]) -> Any:  # noqa: ANN401
+        """The run, RUNNING and tagged, or None if there is none to continue."""
+        from mlflow.entities import RunTag
+        from mlflow.exceptions import MlflowException
+
+        if not run_id:
+            return None
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+        if run.info.lifecycle_stage != "active":
+            return None
+        self._client.update_run(run_id, status="RUNNING")
+        new = [RunTag(key, value) for key, value in tags.items()]
+        self._client.log_batch(run_id, tags=new, synchronous=True)
+        return run
+
+    def _log_params(
+        self, run_id: str, params: Mapping[str, Any], *, known: Mapping[str, str]
+    ) -> None:
+        from mlflow.entities import Param
+        from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH as LIMIT
+
+        whole = flat_params(params)
+        short = {
+            k: v if len(v) <= LIMIT else v[: LIMIT - len(_CUT)] + _CUT for k, v in whole.items()
+        }
+        changed = [name for name, value in short.items() if known.get(name, value) != value]
+        if changed:
+            names = ", ".join(changed)
+            logger.warning("run %s: MLflow keeps the first values of %s", run_id, names)
+        new = [Param(name, value) for name, value in short.items() if name not in known]
+        self._client.log_batch(run_id, params=new, synchronous=True)
+        if short != whole:
+            self.log_config(run_id, params)
+
+    def _send(self, run_id: str) -> None:
+        with self._tolerating("logging curves"):
+            self._curves.send(self._client, run_id)
+
+    def _finite(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Without NaN and infinity: SQL stores would write infinity as the largest float."""
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                self._warn_once("not finite", name, f"left out {name}, which is {value}")
+        return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+
+    @contextlib.contextmanager
+    def _tolerating(self, action: str) -> Iterator[None]:
+        """Turn a failure into a warning, one for each action and type of error."""
+        started = time.monotonic()
+        try:
+            yield
+        # The errors of databases, servers and cloud storage have no base class in common, and none
+        # of them may end a training run: what MLflow lacks stands in kdray's own artifacts.
+        except Exception as error:
+            ended = time.monotonic()
+            self._retry_at = ended + max(RETRY_SECONDS, RETRY_COST * (ended - started))
+            told = f"{action} failed, which stops nothing else ({cause(error)})"
+            self._warn_once(action, type(error).__name__, told)
+
+    def _warn_once(self, kind: str, detail: str, message: str) -> None:
+        if (kind, detail) not in self._warned:
+            self._warned.add((kind, detail))
+            logger.warning("MLflow at %s: %s", redact(self.uri), message)
+
+
+def flat_params(params: Mapping[str, Any]) -> dict[str, str]:
+    """Nested mappings as one, with dotted names. Values that are not text are written as JSON."""
+    flat: dict[str, str] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            flat.update({f"{name}.{inner}": v for inner, v in flat_params(value).items()})
+        else:
+            flat[name] = (
+                str(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            )
+    return flat
+
+
+def _start_monitor(run_id: str, *, uri: str) -> Any:  # noqa: ANN401 (SystemMetricsMonitor)
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
+    monitor.start()
+    return monitor

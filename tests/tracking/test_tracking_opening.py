@@ -1,0 +1,122 @@
+"""Is a tracker that cannot work refused before anything runs, and made alike everywhere?"""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlflow import MlflowClient, environment_variables
+from tracking_probe import start
+
+from kdray.config import TrackingConfig
+from kdray.errors import InputError
+from kdray.tracking import MlflowTracker, NullTracker, Tracker, open_tracker, tracker_from_spec
+from kdray.tracking.store import connect, redact
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://ann:hunter2@127.0.0.1:9",
+        "postgresql+nodriver://ann:hunter2@127.0.0.1:9/db",
+        "nonsense://ann:hunter2@here",
+        "sqlite:///:memory:",
+        "sqlite://",
+        "sqlite:///{tmp}/file/mlflow.db",
+        "sqlite:///{tmp}/file",
+        "{tmp}/mlruns",
+    ],
+)
+def test_unusable_uri_is_the_users_error(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    (tmp_path / "file").write_text("not a database, not a folder")
+    config = TrackingConfig(uri=uri.format(tmp=tmp_path))
+    with pytest.raises(InputError, match=r"execution\.tracking\.uri") as raised:
+        open_tracker(config, storage=tmp_path, experiment="x")
+    assert "hunter2" not in str(raised.value) + caplog.text
+
+
+def test_check_of_a_dead_server_raises(dead: MlflowTracker) -> None:
+    with pytest.raises(InputError, match=r"http://\*\*\*@127.0.0.1:9"):
+        dead.check()
+
+
+@pytest.mark.parametrize(("own", "used"), [(None, 2), ("5", 5)])
+def test_dead_server_is_given_up_soon_unless_the_user_says_otherwise(
+    own: str | None, used: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    if own is not None:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", own)
+    connect("http://127.0.0.1:9")
+    assert environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == used
+
+
+def test_deleted_experiment_is_not_written(tracker: Tracker, client: MlflowClient) -> None:
+    experiment = client.get_experiment(str(tracker.spec()["experiment_id"]))
+    client.delete_experiment(experiment.experiment_id)
+    uri = str(tracker.spec()["uri"])
+    with pytest.raises(InputError, match="mlflow experiments restore"):
+        open_tracker(TrackingConfig(uri=uri), storage=Path(), experiment=experiment.name)
+
+
+def test_same_tracker_in_another_process(
+    tracker: Tracker, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker.check()
+    for other in (tracker_from_spec(tracker.spec()), pickle.loads(pickle.dumps(tracker))):
+        assert other == tracker
+        assert start(other)
+    monkeypatch.chdir(storage)
+    relative = TrackingConfig(uri="sqlite:///mlflow.db", system_metrics=False)
+    reopened = open_tracker(relative, storage=storage, experiment="first")
+    assert reopened.spec()["uri"] == tracker.spec()["uri"]
+    assert tracker_from_spec(reopened.spec()) == reopened
+    assert "mlflow.db" not in repr(reopened)
+
+
+@pytest.mark.slow
+def test_two_drivers_make_one_database(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from kdray.config import TrackingConfig\n"
+        "from kdray.tracking import open_tracker\n"
+        "tracker = open_tracker(TrackingConfig(), storage=Path(sys.argv[1]), experiment='x')\n"
+        "print(tracker.spec()['experiment_id'])\n"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    ids = {process.communicate()[0] for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    assert len(ids) == 1
+
+
+def test_tracking_switched_off_keeps_known_run_ids(tmp_path: Path) -> None:
+    off = open_tracker(TrackingConfig(enabled=False), storage=tmp_path, experiment="x")
+    assert isinstance(off, NullTracker)
+    assert isinstance(tracker_from_spec(off.spec()), NullTracker)
+    assert (start(off), start(off, "kept")) == ("", "kept")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mlflow_is_imported_late() -> None:
+    script = "import sys, kdray.tracking; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+@settings(deadline=None)
+@given(st.text("abc:/@%$.-", min_size=1), st.sampled_from(["https", "postgresql+psycopg"]))
+def test_no_credential_survives_redaction(noise: str, scheme: str) -> None:
+    secret = f"ann:hun{noise}ter2"
+    told = redact(f"request to {scheme}://{secret}@host:80/db?user=a&password={secret} failed")
+    assert "hun" not in told
+    assert "ter2" not in told
+    assert told.startswith(f"request to {scheme}://***")
+    assert told.endswith(" failed")
