@@ -55,4 +55,4 @@ format: $(STAMP) ## Format the code and repair what ruff can repair
 .PHONY: clean
 clean: ## Remove caches and build products; .venv, runs and data stay
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find benchmarks kdray notebooks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(wildcard benchmarks kdray tests) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,6 +24,7 @@ from kdray.errors import ArtifactDamaged, InputError
 logger = logging.getLogger(__name__)
 
 RECORD = "record.json"
+_ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,9 @@ class Store:
         except FileNotFoundError:
             return None
         except ValueError:
-            raise ArtifactDamaged(f"{path / RECORD}: not a record; {_repair(path)}") from None
+            record = None
+        if not isinstance(record, dict) or not {"counts", "files"} <= record.keys():
+            raise ArtifactDamaged(f"{path / RECORD}: not a record; {_repair(path)}")
         _check(path, key, record)
         return Artifact(key=key, path=path, counts=record["counts"])
 
@@ -123,8 +126,10 @@ class Store:
             try:
                 aside.rename(path)
             except OSError:
-                if self.find(key) is None:  # otherwise another process was as fast
+                other = self.find(key)  # of another process that was as fast
+                if other is None:
                     raise
+                counts = dict(other.counts)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(self.work_path(key), ignore_errors=True)
@@ -136,7 +141,7 @@ class Store:
 
     def explain_miss(self, key: Key) -> list[str]:
         """What differs from the newest artifact of the same stage: why there is no hit."""
-        folders = [path.parent for path in (self.root / key.stage).glob(f"*/{RECORD}")]
+        folders = [path.parent for path in (self.root / key.stage).glob(f"[!.]*/{RECORD}")]
         if not folders or self.path(key) in folders:
             return []
         newest = max(folders, key=lambda folder: (folder / RECORD).stat().st_mtime)
@@ -170,13 +175,17 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     """Dotted fields of `new` whose values are others in `old`, as `field: old -> new`."""
     found: list[str] = []
     for name in sorted({*old, *new} if prefix else new):
-        before, after = old.get(name), new.get(name)
+        before, after = old.get(name, _ABSENT), new.get(name, _ABSENT)
         place = f"{prefix}{name}"
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, f"{place}.")
         elif before != after:
-            found.append(f"{place}: {canonical_json(before)} -> {canonical_json(after)}")
+            found.append(f"{place}: {_shown(before)} -> {_shown(after)}")
     return found
+
+
+def _shown(value: object) -> str:
+    return "absent" if value is _ABSENT else canonical_json(value)
 
 
 def _identity(key: Key) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """From a YAML file and `--set` overrides to an `Experiment`, with errors a user can act on."""
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -8,6 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from kdray.config.experiment import Experiment
 from kdray.errors import ConfigError
@@ -34,30 +36,59 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give the path of a YAML experiment") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); give the path of a YAML experiment"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8 (byte {error.object[error.start]:#04x} at {error.start}); "
+            "save it as UTF-8"
+        ) from None
     try:
-        data = yaml.load(text, Loader=_UniqueKeyLoader)
+        data = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
+        found = "nothing" if data is None else f"a {type(data).__name__}"
         raise ConfigError(
-            f"{path}: found {type(data).__name__}, an experiment is a mapping of keys"
+            f"{path}: found {found}, an experiment is a mapping of keys; start with `name:` and "
+            "`recipe:`"
         )
     return data
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Refuses a mapping that names a key twice, which YAML would silently resolve."""
+_BOOL, _FLOAT, _TIMESTAMP = (f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "timestamp"))
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", node.start_mark
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain words and numbers as YAML 1.2 does, and refuses a key that stands twice.
+
+    In YAML 1.1 the key `on` and the language `no` are booleans, and 3e-4 is text.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (the base class's own name and form)
+        first: [(tag, pattern) for tag, pattern in found if tag not in (_BOOL, _TIMESTAMP)]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 (PyYAML's own)
+        node = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            name = (key.tag, str(key.value))
+            if name in seen:
+                raise yaml.composer.ComposerError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
                 )
-        return super().construct_mapping(node, deep)
+            seen.add(name)
+        return node
+
+
+_Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"),
+                              list("tTfF"))  # fmt: skip
+_Loader.add_implicit_resolver(_FLOAT, re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+                              list("-+.0123456789"))  # fmt: skip
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:
@@ -67,7 +98,7 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     if not equals or not all(keys):
         raise ConfigError(f"--set {override}: expected KEY=VALUE with a dotted key, as in a.b=c")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from None
     here = data
@@ -86,10 +117,15 @@ def apply_override(data: dict[str, Any], override: str) -> None:
 def describe(error: ValidationError, source: Path | str, model: type[BaseModel]) -> str:
     """Turn pydantic's errors into one message: place, what was found, the repair."""
     lines = []
-    for item in error.errors(include_url=False):
-        place = _place(item["loc"], model)
+    errors = error.errors(include_url=False)
+    for item in errors:
+        if item["type"] == "too_short" and any(_is_inside(other, item) for other in errors):
+            continue  # pydantic counts only the entries that were right
+        place, models = _follow(item["loc"], model)
         if item["type"] == "extra_forbidden":
             lines.append(f"{place}: no such key{_suggestion(item['loc'], model)}")
+        elif item["type"] == "union_tag_not_found":
+            lines.append(f"{place}: `kind` is missing; there are {', '.join(_kinds(models))}")
         elif item["type"] == "missing":
             lines.append(f"{place}: missing; add it")
         else:
@@ -100,31 +136,37 @@ def describe(error: ValidationError, source: Path | str, model: type[BaseModel])
     return "\n".join(f"{source}: {line}" for line in lines)
 
 
-def _place(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    """The dotted key without the union tags that pydantic puts between."""
+def _follow(
+    loc: tuple[int | str, ...], model: type[BaseModel]
+) -> tuple[str, list[type[BaseModel]]]:
+    """The dotted key without the union tags that pydantic puts between, and the models there."""
     parts: list[str] = []
     current: list[type[BaseModel]] = [model]
+    is_entry = False  # a name that the user gave, which may read like a tag, or an index
     for item in loc:
         fields = _fields(current)
-        if isinstance(item, str) and item in fields:
+        if is_entry:
+            parts.append(str(item))
+            is_entry = False
+        elif isinstance(item, str) and item in fields:
             parts.append(item)
             current = _models(fields[item])
+            is_entry = get_origin(fields[item]) in (dict, list, tuple)
         elif any(_has_tag(candidate, item) for candidate in current):
             current = [candidate for candidate in current if _has_tag(candidate, item)]
-        else:
+        elif item != "[key]":  # pydantic's mark that the entry's name itself is wrong
             parts.append(str(item))
-    return ".".join(parts) or "the file"
+    return ".".join(parts) or "the file", current
+
+
+def _is_inside(inner: ErrorDetails, outer: ErrorDetails) -> bool:
+    depth = len(outer["loc"])
+    return len(inner["loc"]) > depth and inner["loc"][:depth] == outer["loc"]
 
 
 def _suggestion(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    current: list[type[BaseModel]] = [model]
-    for item in loc[:-1]:
-        fields = _fields(current)
-        if isinstance(item, str) and item in fields:
-            current = _models(fields[item])
-        elif any(_has_tag(candidate, item) for candidate in current):
-            current = [candidate for candidate in current if _has_tag(candidate, item)]
-    names = sorted(_fields(current))
+    _, models = _follow(loc[:-1], model)
+    names = sorted(_fields(models))
     close = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
@@ -133,6 +175,10 @@ def _suggestion(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
 
 def _fields(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
     return {name: field.annotation for m in models for name, field in m.model_fields.items()}
+
+
+def _kinds(models: Sequence[type[BaseModel]]) -> list[str]:
+    return [str(kind) for m in models for kind in get_args(m.model_fields["kind"].annotation)]
 
 
 def _has_tag(model: type[BaseModel], tag: object) -> bool:

@@ -49,7 +49,8 @@ class ModelConfig(Frozen):
         """Write the preset's numbers out, so that equal shapes have equal fingerprints."""
         if not isinstance(data, dict):
             return data
-        preset = PRESETS.get(data.get("preset", "tiny"))
+        name = data.get("preset", "tiny")
+        preset = PRESETS.get(name) if isinstance(name, str) else None  # type: ignore[call-overload]
         return data if preset is None else {**preset.model_dump(), **data}
 
     @model_validator(mode="after")

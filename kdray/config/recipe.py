@@ -1,6 +1,6 @@
 """The recipe: everything that decides what is computed. It is hashed; the execution is not."""
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -17,7 +17,7 @@ class StudentsConfig(Frozen):
 
     sizes: dict[Name, ModelConfig] = Field(min_length=1)
     training: TrainingConfig
-    seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1,), min_length=1)
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
@@ -29,7 +29,8 @@ class StudentsConfig(Frozen):
 class EvaluationConfig(Frozen):
     """How translations are made and scored. Dev chooses; test is scored once, at the end."""
 
-    beams: tuple[int, ...] = Field(default=(1, 5), min_length=1)  # the last one is the main score
+    # the last one is the main score
+    beams: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(default=(1, 5), min_length=1)
     length_penalty: float = Field(default=1.0, ge=0)
     bleu_tokenize: str = "13a"  # sacrebleu's name; `none` for text that is tokenised already
     bootstrap_samples: int = Field(default=1000, ge=100)
@@ -76,9 +77,9 @@ class Recipe(Frozen):
                 f"methods.{name} ({method.kind}) needs {_names(missing)}, but the teacher stores "
                 f"{_names(stored) or 'nothing'}; widen `recipe.signals`"
             )
-        temperature = getattr(method, "temperature", 1.0)
+        temperature = getattr(method, "temperature", None)  # None: it reads no distributions
         distributions = self.signals.distributions
-        if distributions and temperature not in distributions.temperatures:
+        if distributions and temperature not in (None, *distributions.temperatures):
             raise ValueError(
                 f"methods.{name} ({method.kind}) uses temperature {temperature:g}, but the teacher "
                 f"stores {list(distributions.temperatures)}; add it to "

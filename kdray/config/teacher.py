@@ -1,8 +1,8 @@
 """The teacher, and what it leaves behind for its students."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kdray.config.base import Frozen
 from kdray.config.model import ModelConfig
@@ -17,7 +17,7 @@ class TrainedTeacherConfig(Frozen):
     model: ModelConfig
     training: TrainingConfig
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    seed: int = 1
+    seed: int = Field(default=1, ge=0)
 
 
 class BroughtTeacherConfig(Frozen):
@@ -38,6 +38,14 @@ class HypothesesConfig(Frozen):
     length_penalty: float = Field(default=1.0, ge=0)
     max_length_ratio: float = Field(default=2.0, gt=0)  # hypothesis tokens per source token
     max_length_slack: int = Field(default=10, ge=1)  # tokens added to that
+
+    @model_validator(mode="after")
+    def _beam_holds_them(self) -> Self:
+        if self.num_hyps > self.beam:
+            raise ValueError(
+                f"num_hyps {self.num_hyps} is more than a beam of {self.beam} holds; widen the beam"
+            )
+        return self
 
 
 class DistributionsConfig(Frozen):

@@ -43,6 +43,8 @@ def assemble(
     if View.HYPOTHESIS in method.views:
         assert hypotheses is not None, "the config was checked for this"
         hyps = Hypotheses.load(hypotheses)
+        if not len(hyps.pair_ids):
+            raise DataError(f"{hypotheses}: holds no hypothesis; remove it and run again")
         order = join(train.pair_ids, hyps.pair_ids, what=str(hypotheses), partial=True)
         usable &= _count(left_out, NO_HYPOTHESIS, usable & (order < 0))
         usable &= _count(left_out, UNFINISHED, usable & ~hyps.finished[order])

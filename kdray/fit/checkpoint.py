@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from kdray.artifacts import sha256_file, write_json
+from kdray.errors import ArtifactDamaged
 from kdray.model.storage import load_weights, tensors
 
 logger = logging.getLogger(__name__)
@@ -79,8 +80,18 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("[0-9]*") if path.is_dir())
 
     def average(self, *, last: int) -> dict[str, Tensor]:
-        """Mean of each tensor over the last checkpoints, summed in float64."""
+        """Mean of each tensor over the last checkpoints, summed in float64.
+
+        Raises:
+            ArtifactDamaged: one of them is not what was written.
+        """
         paths = self.paths()[-last:]
+        for path in paths:
+            if whole_state(path) is None:
+                raise ArtifactDamaged(
+                    f"{path}: damaged checkpoint, so the mean of the last {len(paths)} cannot be "
+                    f"taken; remove {self.folder} and run again"
+                )
         stored = [load_file(path / WEIGHTS) for path in paths]
         return {
             name: (sum(each[name].double() for each in stored) / len(stored)).to(value.dtype)

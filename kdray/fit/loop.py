@@ -117,7 +117,7 @@ def fit(objective: Objective, data: TrainingData, run: Run, worker: Worker) -> P
                 run.on_checkpoint()
             worker.barrier()
             meter.restart_clock()
-            if stopped:
+            if worker.total([torch.tensor(float(stopped))])[0]:  # only the first worker knows
                 return progress
     return progress
 

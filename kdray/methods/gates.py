@@ -118,6 +118,8 @@ class CentredGate(SentenceGate):
 
 
 def bernoulli_kl(gate_B: Tensor, prior: float) -> Tensor:
-    """KL(Bern(g) ‖ Bern(prior)) in nats; at g = 0 or 1 the limit. -> [B]."""
+    """KL(Bern(g) ‖ Bern(prior)) in nats; at g = 0 or 1 the limit, with a finite gradient. -> [B]."""
+    least = torch.finfo(gate_B.dtype).tiny
     other = 1 - gate_B
-    return torch.xlogy(gate_B, gate_B / prior) + torch.xlogy(other, other / (1 - prior))
+    ours, theirs = (gate_B / prior).clamp_min(least), (other / (1 - prior)).clamp_min(least)
+    return torch.xlogy(gate_B, ours) + torch.xlogy(other, theirs)

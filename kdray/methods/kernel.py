@@ -66,7 +66,7 @@ def token_losses(
 
     Weights default to one. A part without labels or soft targets is zero.
     """
-    ones = torch.ones(hidden_ND.size(0), device=hidden_ND.device)
+    ones = hidden_ND.new_ones(hidden_ND.size(0))
     return TokenLosses(
         *_Kernel.apply(  # type: ignore[no-untyped-call]
             hidden_ND,
@@ -178,13 +178,13 @@ def _at_one_temperature(
     label_z = None if hard is None else z.gather(1, hard.labels[:, None]).squeeze(1)
     mean_z = z.mean(1) if hard is not None and hard.smoothing else hard_loss
     kept_z = None if soft is None else z.gather(1, soft.ids)
-    if kept_z is None or soft is None:
-        norm = tail = z.exp_().sum(1)
-    else:
+    if soft is not None:
         # The floor keeps the bucket of a student that is sure of the kept entries above zero.
-        z.clamp_(min=FLOOR).exp_().scatter_(1, soft.ids, 0.0)
-        tail = z.sum(1)
-        norm = tail + kept_z.exp().sum(1)
+        z.clamp_(min=FLOOR)
+    norm = tail = z.exp_().sum(1)  # with soft targets or without: the same bits
+    kept_e = None if soft is None else z.gather(1, soft.ids)
+    if soft is not None:
+        tail = z.scatter_(1, soft.ids, 0.0).sum(1)  # not norm − kept, which would cancel
     log_norm = norm.log()
     # The gradient is exp(z)·scale, and entries of its own where something is kept or labelled.
     scale = torch.zeros_like(norm)
@@ -192,10 +192,10 @@ def _at_one_temperature(
         eps = hard.smoothing
         hard_loss = log_norm - (1 - eps) * label_z - eps * mean_z
         scale = hard.weight / norm
-    if soft is not None and kept_z is not None:
+    if soft is not None and kept_z is not None and kept_e is not None:
         log_q, log_tail_q = kept_z - log_norm[:, None], tail.log() - log_norm
         soft_loss = _kl(soft, log_q, log_tail_q)
-        entries = kept_z.exp_().mul_((scale + soft.weight / norm)[:, None])
+        entries = kept_e.mul_((scale + soft.weight / norm)[:, None])
         entries -= soft.weight[:, None] * soft.logp.exp()
         excess = torch.where(soft.log_tail.isinf(), 0.0, (soft.log_tail - log_tail_q).exp())
         scale = scale + soft.weight * (1 - excess) / norm

@@ -4,8 +4,6 @@ This is the word-level distillation of Kim & Rush (2016) with the temperature of
 (2015): (1−α)·CE(y) + α·T²·Σ_t KL(p_T(·|y_<t, x) ‖ q_T(·|y_<t, x)).
 """
 
-import torch
-
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states
 from kdray.methods.kernel import token_losses
 from kdray.model.transformer import Transformer
@@ -51,7 +49,7 @@ class TokenLevel(Method):
         target = batch.targets[self.prefix]
         memory = student.encode(batch.src_BS, batch.src_mask_BS)
         states = packed_states(student, batch, self.prefix, memory_BSD=memory)
-        ones = torch.ones(states.size(0), device=states.device)
+        ones = states.new_ones(states.size(0))
         losses = token_losses(
             states,
             student.output_weight,

@@ -16,7 +16,7 @@ class Dropout(nn.Module):
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        self.dropped = round(p * 256)  # of 256 byte values
+        self.dropped = min(round(p * 256), 255)  # of 256 byte values
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as x."""

@@ -79,6 +79,8 @@ class _Sentence:
         self, candidates: list[tuple[float, int, int]], prefixes: list[list[int]]
     ) -> list[tuple[float, int, int]]:
         """Take the 2K best (score, beam, token), best first; -> the K that go on."""
+        if self.done:  # others of its batch are still searched
+            return candidates[: self.beam]
         going = [c for c in candidates if c[2] != EOS]
         spare = iter([c for c in candidates[self.beam :] if c[2] != EOS])
         alive: list[tuple[float, int, int]] = []

@@ -28,7 +28,7 @@ class Column:
     heading: str
     cell: Callable[[Row], str]
     is_number: bool = True
-    short: str | None = None  # heading in a terminal, which has no room for all; None: not there
+    short: str = ""  # heading in a terminal, which has no room for all columns; empty: not there
 
 
 COLUMNS = (
@@ -49,7 +49,7 @@ COLUMNS = (
 
 def terminal(table: Table) -> rich.table.Table:
     """The table for a terminal, with its footnotes as caption."""
-    columns = [column for column in COLUMNS if column.short is not None]
+    columns = [column for column in COLUMNS if column.short]
     shown = rich.table.Table(
         title=Text(table.title, style="bold"),
         caption=Text("\n".join([*table.notes, *footnotes(table)]), style="dim", justify="left"),
@@ -139,7 +139,7 @@ def duration(seconds: float | None) -> str:
 
 
 def _spread(spread: Spread) -> str:
-    return f"{spread.mean:.2f}" + ("" if spread.sd is None else f" ± {spread.sd:.2f}")
+    return f"{spread.mean:.2f}" + ("" if spread.sd is None else f" ±{spread.sd:.2f}")
 
 
 def _difference(row: Row) -> str:
@@ -149,7 +149,7 @@ def _difference(row: Row) -> str:
     found = row.difference
     if found is None:
         return NOTHING
-    spread = "" if found.sd is None else f" ± {found.sd:.2f}"
+    spread = "" if found.sd is None else f" ±{found.sd:.2f}"
     return f"{signed(found.bleu)}{spread}{MARKS[found.finding]}"
 
 

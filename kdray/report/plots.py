@@ -151,10 +151,10 @@ def _panels(metric: str, found: Sequence[Series], styles: Mapping[str, LineStyle
     columns = min(2, len(sizes))
     lines = math.ceil(len(sizes) / columns)
     figure = Figure(figsize=(5.6 * columns, 3.6 * lines), layout="constrained")
-    grid = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
-    panels = dict(zip(sizes, grid, strict=False))
-    for unused in list(grid)[len(sizes) :]:
+    grid = list(figure.subplots(lines, columns, squeeze=False, sharey=True).flat)
+    for unused in grid[len(sizes) :]:
         unused.remove()
+    panels = dict(zip(sizes, grid[: len(sizes)], strict=True))
     for series in found:
         _draw_series(panels[series.size], series, styles[series.method])
     for size, axes in panels.items():

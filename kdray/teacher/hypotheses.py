@@ -1,14 +1,27 @@
-"""Teacher translations on disk: one Arrow row for each hypothesis, best first within a pair."""
+"""Teacher translations: made by beam search, one Arrow row for each, best first within a pair."""
 
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from kdray.schema import Column
-from kdray.text.sequences import Sequences, read_table
+from kdray.config import HypothesesConfig
+from kdray.errors import StageFailed
+from kdray.model.ctranslate2 import FastTranslator, export
+from kdray.model.generate import SearchOptions
+from kdray.model.storage import load_model
+from kdray.schema import Column, Split
+from kdray.teacher.shards import ShardPlan
+from kdray.text.encoded import EncodedSplit
+from kdray.text.sequences import Sequences, id_type, read_table, write_table
+from kdray.text.tokenizer import Tokenizer
 
+VERSION = 1
 FILE = "hypotheses.arrow"
 
 
@@ -35,3 +48,95 @@ class Hypotheses:
             ids=ids if len(best) == len(ids) else ids.take(best),
             finished=table[Column.FINISHED].to_numpy(zero_copy_only=False)[best],
         )
+
+
+class HypothesisMaker:
+    """Translates shards of the training sources.
+
+    Args:
+        model: folder of the teacher.
+        exported: folder of its CTranslate2 form (see `export_teacher`).
+        encoded: folder of the encoded corpus, in the teacher's vocabulary.
+        options: beam search.
+        threads: sentences translated at the same time.
+    """
+
+    def __init__(
+        self, *, model: Path, exported: Path, encoded: Path, config: HypothesesConfig, threads: int
+    ) -> None:
+        self.tokenizer = Tokenizer.load(model)
+        self.train = EncodedSplit.load(encoded, Split.TRAIN)
+        self.positions = load_model(model).config.max_length
+        self.translator = FastTranslator.load(
+            exported, self.tokenizer, positions=self.positions, threads=threads
+        )
+        self.options = SearchOptions(
+            beam=config.beam,
+            num_hyps=config.num_hyps,
+            length_penalty=config.length_penalty,
+            max_length_ratio=config.max_length_ratio,
+            max_length_slack=config.max_length_slack,
+        )
+
+    def __call__(self, start: int, stop: int, folder: Path) -> Mapping[str, Any]:
+        """Translate rows start to stop and write their table. -> counts.
+
+        Sources longer than the model's positions go to quarantine: counted, without a row.
+        """
+        began = time.perf_counter()
+        fits = self.train.src.lengths[start:stop] <= self.positions
+        rows = np.arange(start, stop)[fits]
+        src = [[int(i) for i in self.train.src[row]] for row in rows]
+        hyps = self.translator.translate(src, self.options)
+        flat = [(row, rank, hyp) for row, best in zip(rows, hyps, strict=True)
+                for rank, hyp in enumerate(best)]  # fmt: skip
+        ids = [hyp.ids for _, _, hyp in flat]
+        table = pa.table(
+            {
+                Column.PAIR_ID: pa.array([int(self.train.pair_ids[row]) for row, _, _ in flat]),
+                Column.HYP_RANK: pa.array([rank for _, rank, _ in flat], pa.int32()),
+                Column.HYP: pa.array(self.tokenizer.decode_tgt(ids), pa.large_string()),
+                Column.HYP_IDS: pa.array(ids, pa.list_(id_type(self.tokenizer.tgt_vocab))),
+                Column.HYP_SCORE: pa.array([hyp.score for _, _, hyp in flat], pa.float32()),
+                Column.FINISHED: pa.array([hyp.finished for _, _, hyp in flat]),
+            }
+        )
+        write_table(folder / FILE, table)
+        return {
+            "pairs": len(rows),
+            "tokens": sum(len(row) for row in ids),
+            "unfinished": sum(not hyp.finished for _, rank, hyp in flat if rank == 0),
+            "quarantined": int((~fits).sum()),
+            "seconds": time.perf_counter() - began,
+        }
+
+
+def export_teacher(model: Path, folder: Path) -> None:
+    """Write the CTranslate2 form of a stored model, unless it is there."""
+    if not (folder / "model.bin").exists():
+        export(load_model(model), Tokenizer.load(model), folder)
+
+
+def join_shards(plan: ShardPlan, encoded: Path, folder: Path) -> dict[str, Any]:
+    """Put the finished shards together in the corpus's order. -> counts.
+
+    Raises:
+        StageFailed: the pairs are not exactly those of the corpus less the quarantined ones.
+    """
+    table = pa.concat_tables([read_table(plan.path(i) / FILE) for i in range(len(plan.ranges))])
+    counts = sum_counts(plan.counts())
+    best = table[Column.PAIR_ID].to_numpy()[table[Column.HYP_RANK].to_numpy() == 0]
+    wanted = EncodedSplit.load(encoded, Split.TRAIN).pair_ids
+    in_order = wanted[np.isin(wanted, best)]
+    if len(best) + counts["quarantined"] != len(wanted) or not np.array_equal(best, in_order):
+        raise StageFailed(
+            f"{plan.folder}: translations of {len(best)} pairs and {counts['quarantined']} in "
+            f"quarantine do not make up the corpus of {len(wanted)}; remove the folder, run again"
+        )
+    write_table(folder / FILE, table)
+    return counts
+
+
+def sum_counts(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sum each count over the shards."""
+    return {name: sum(each[name] for each in counts) for name in (counts[0] if counts else {})}

@@ -36,23 +36,25 @@ class TopK:
         """Map the arrays of a folder.
 
         Raises:
-            DataError: one is missing or damaged, or their lengths disagree.
+            DataError: one is missing or damaged, or their shapes disagree.
         """
         try:
             pair_ids, offsets, ids, logp, log_tail = (
                 np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
                 for name in ("pair_ids", "offsets", "ids", "logp", "log_tail")
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{folder}: not readable as top-k distributions: {error}") from None
-        positions = int(offsets[-1])
-        if (
-            not len(ids) == len(logp) == len(log_tail) == positions
-            or len(offsets) != len(pair_ids) + 1
-        ):
+        positions = int(offsets[-1]) if offsets.size else 0
+        k = ids.shape[-1] if ids.ndim else 0
+        needed = [(len(pair_ids) + 1,), (positions, k), (positions, k)]
+        needed.append((positions, len(temperatures)))
+        if [array.shape for array in (offsets, ids, logp, log_tail)] != needed:
             raise DataError(
-                f"{folder}: {positions} positions by its offsets, but {len(ids)} ids, {len(logp)} "
-                f"log-probabilities and {len(log_tail)} tails"
+                f"{folder}: offsets, ids, logp and log_tail are {offsets.shape}, {ids.shape}, "
+                f"{logp.shape} and {log_tail.shape}, but {pair_ids.shape[0]} pairs with {positions} "
+                f"positions at {len(temperatures)} temperatures need {needed}; remove the folder "
+                "and run again"
             )
         return cls(np.asarray(pair_ids), np.asarray(offsets), ids, logp, log_tail,
                    tuple(temperatures))  # fmt: skip

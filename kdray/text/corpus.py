@@ -116,8 +116,7 @@ class Corpus:
             raise InputError(
                 f"{self.path}: no split {split!r} in this corpus; name one of {', '.join(known)}"
             )
-        # partitioning=None: a folder named `a=b` on the way is no partition
-        return pq.read_table(self.path / f"{split}.parquet", partitioning=None)
+        return pq.read_table(self.path / f"{split}.parquet")
 
     @property
     def tests(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from kdray.text.corpus import Corpus
 VERSION = 1
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 JOINT, SRC, TGT = "joint.model", "src.model", "tgt.model"
+MAX_LINE_BYTES = 1 << 24  # SentencePiece's own 4192 would leave longer lines out, silently
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ def _train(config: TokenizerConfig, lines: Sequence[str]) -> bytes:
             character_coverage=config.character_coverage,
             byte_fallback=config.byte_fallback,
             normalization_rule_name=config.normalization,
+            max_sentence_length=MAX_LINE_BYTES,
             pad_id=PAD,
             unk_id=UNK,
             bos_id=BOS,

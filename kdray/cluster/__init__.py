@@ -1,0 +1,1 @@
+"""Ray, and nothing else: thin shells around layers that run without it."""

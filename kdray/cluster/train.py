@@ -1,0 +1,147 @@
+"""Training runs on Ray Train: several workers each, several runs side by side.
+
+Checkpoints are the training loop's own, on storage that every worker sees: they resume bit for
+bit, are found again by a new driver, and are written without stalling Ray's controller. Ray brings
+the workers up, connects them, and starts them again when one dies.
+"""
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+from filelock import FileLock, Timeout
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from kdray.cluster.session import worker_cpus
+from kdray.config import Execution
+from kdray.errors import InputError, KdrayError, StageFailed
+from kdray.fit.checkpoint import HISTORY, read_history
+from kdray.fit.job import TrainingJob
+from kdray.fit.machine import prepare
+from kdray.fit.worker import Worker
+from kdray.tracking import tracker_from_spec
+
+logger = logging.getLogger(__name__)
+
+LOCK_SECONDS = 60.0  # a killed run's workers are gone well before
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedJob:
+    """A training run and the MLflow run that follows it."""
+
+    job: TrainingJob
+    run_id: str
+    tracker: Mapping[str, str | None]
+
+
+def train(
+    jobs: Mapping[str, TrackedJob], *, execution: Execution, watch: Callable[[], None]
+) -> Iterator[tuple[str, StageFailed | None]]:
+    """Train all jobs, `parallel_students` at a time. Yields each as it ends, with its failure.
+
+    `watch` is called about twice a second while runs are going on.
+    """
+    waiting = list(jobs)
+    running: dict[ray.ObjectRef[str | None], str] = {}
+    while waiting or running:
+        while waiting and len(running) < execution.parallel_students:
+            name = waiting.pop(0)
+            running[_launch.remote(jobs[name], execution, worker_cpus(execution))] = name
+        done, _ = ray.wait(list(running), timeout=POLL_SECONDS)
+        watch()
+        for reference in done:
+            name = running.pop(reference)
+            failure = ray.get(reference)
+            yield name, None if failure is None else StageFailed(f"{name}: {failure}")
+
+
+@ray.remote(num_cpus=0, max_retries=0)
+def _launch(tracked: TrackedJob, execution: Execution, cpus: int) -> str | None:
+    """Run one TorchTrainer to its end. -> why it failed, or None.
+
+    A name of its own for each attempt: Ray Train would take a known name for a run to restore.
+    """
+    resources = {"CPU": float(cpus), **({"GPU": 1.0} if execution.use_gpu else {})}
+    trainer = TorchTrainer(
+        _train_loop,
+        train_loop_config={"tracked": tracked, "threads": cpus},
+        scaling_config=ScalingConfig(
+            num_workers=execution.train_workers,
+            use_gpu=execution.use_gpu,
+            resources_per_worker=resources,
+        ),
+        run_config=RunConfig(
+            name=f"{tracked.job.folder.name}-{uuid.uuid4().hex[:8]}",
+            storage_path=str(tracked.job.folder.parent.parent / "ray"),
+            failure_config=FailureConfig(max_failures=execution.max_failures),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        return _cause(error)
+    return None
+
+
+def _train_loop(config: dict[str, Any]) -> None:
+    """The body of one worker."""
+    tracked: TrackedJob = config["tracked"]
+    threads: int = config["threads"]
+    prepare(threads=threads)
+    context = ray.train.get_context()
+    worker = Worker(
+        rank=context.get_world_rank(),
+        world_size=context.get_world_size(),
+        device=ray.train.torch.get_device(),
+    )
+    if worker.is_first:
+        with _exclusive(tracked.job.folder):
+            _tracked_run(tracked, worker, threads)
+    else:
+        tracked.job.run(worker, threads=threads)
+    ray.train.report({"finished": True})
+
+
+def _tracked_run(tracked: TrackedJob, worker: Worker, threads: int) -> None:
+    """Train, and send the history to the tracker at every checkpoint."""
+    tracker = tracker_from_spec(tracked.tracker)
+    history = tracked.job.folder / HISTORY
+
+    def send() -> None:
+        tracker.log_history(tracked.run_id, read_history(history))
+
+    with tracker.system_metrics(tracked.run_id):
+        tracked.job.run(worker, threads=threads, on_checkpoint=send)
+
+
+def _exclusive(folder: Path) -> FileLock:
+    """Hold the run's folder: a worker of a killed driver may live a little longer than it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout:
+        raise InputError(
+            f"{folder}: another process trains this model; wait for it, or stop it"
+        ) from None
+    return lock
+
+
+def _cause(error: BaseException) -> str:
+    """The message of the innermost known error, or the last line of what Ray says."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, KdrayError):
+            return str(seen)
+        seen = getattr(seen, "cause", None) or seen.__cause__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

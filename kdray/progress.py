@@ -1,0 +1,111 @@
+"""What a person sees while a command works: stages, rates, time left. Plain lines off a terminal."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+LINE_SECONDS = 15.0  # between two plain lines of one bar
+
+
+class Bars(Protocol):
+    """Bars by name."""
+
+    def move(self, name: str, done: int, total: int, note: str = "") -> None:
+        """Show that `done` of `total` is reached; a new name makes a new bar."""
+
+
+class Display:
+    """Progress on one console."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console()
+
+    def stage(self, title: str, detail: str = "") -> None:
+        """Announce a stage."""
+        self.console.print(f"[bold]{title}[/bold]  {detail}".rstrip(), highlight=False)
+
+    def note(self, text: str) -> None:
+        """Say something below the stage."""
+        self.console.print(f"  {text}", highlight=False, markup=False)
+
+    @contextmanager
+    def bars(self) -> Iterator[Bars]:
+        """A group of bars that move together."""
+        if not self.console.is_terminal:
+            yield _Lines(self.console)
+            return
+        progress = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            transient=False,
+        )
+        with progress:
+            yield _LiveBars(progress)
+
+
+class _LiveBars:
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.tasks: dict[str, TaskID] = {}
+
+    def move(self, name: str, done: int, total: int, note: str = "") -> None:
+        if name not in self.tasks:
+            # What an earlier run did is no part of the rate.
+            self.tasks[name] = self.progress.add_task(name, total=total, completed=done, note=note)
+        self.progress.update(self.tasks[name], completed=done, note=note)
+
+
+class _Lines:
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.started: dict[str, tuple[float, int]] = {}
+        self.shown: dict[str, tuple[float, int]] = {}
+
+    def move(self, name: str, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        start, first = self.started.setdefault(name, (now, done))
+        last, before = self.shown.get(name, (0.0, -1))
+        finished = done == total and before != total
+        if not finished and (now - last < LINE_SECONDS or done == before):
+            return
+        self.shown[name] = (now, done)
+        rate = (done - first) / (now - start) if now > start else 0.0
+        left = f", {_clock((total - done) / rate)} left" if rate and not finished else ""
+        speed = f", {rate:.1f}/s" if rate else ""
+        self.console.print(
+            f"  {name}: {done}/{total}{speed}{left}  {note}".rstrip(), highlight=False, markup=False
+        )
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        """Steps per second."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

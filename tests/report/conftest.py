@@ -1,0 +1,94 @@
+"""A small study with real translations, scored for real: only the models are missing."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from kdray.report.facts import StudyFacts
+from kdray.scoring.result import Result, write_hyps
+from kdray.scoring.scores import score
+
+WORDS = ["ban", "dor", "fil", "gum", "hat", "jok", "lem", "nip", "rus", "tav", "wex", "yol"]
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(6, 14))) for _ in range(count)]
+
+
+@dataclass
+class Study:
+    folder: Path
+    refs: Mapping[str, Sequence[str]]
+    results: list[Result] = field(default_factory=list)
+
+    def run(
+        self,
+        method: str,
+        *,
+        error: float,
+        seed: int = 1,
+        split: str = "dev",
+        beam: int = 5,
+        **other,
+    ) -> Result:
+        """Add a run whose translations have this share of wrong words."""
+        tokenize = other.pop("tokenize", "13a")
+        model = other.get("model", "student")
+        draw = random.Random(f"{method} {seed} {split}")
+        hyps = [
+            " ".join(draw.choice(WORDS) if draw.random() < error else w for w in line.split())
+            for line in self.refs[split]
+        ]
+        path = self.folder / f"{len(self.results)}.txt"
+        write_hyps(path, hyps)
+        scores = score(hyps, self.refs[split], bleu_tokenize=tokenize)
+        fields = {
+            "model": model,
+            "method": method,
+            "kind": method,
+            "size": "tiny",
+            "seed": seed,
+            "split": split,
+            "beam": beam,
+            "bleu": scores.bleu,
+            "chrf": scores.chrf,
+            "bleu_signature": scores.bleu_signature,
+            "chrf_signature": scores.chrf_signature,
+            "num_params": 1_250_000,
+            "target_tokens": 40_000_000,
+            "updates": 20_000,
+            "train_seconds": 3725.0,
+            "decode_tokens_per_second": 5000.0,
+            "decode_sentences_per_second": 200.0,
+            "fingerprint": "0123456789abcdef",
+            "hyps_path": str(path),
+        }
+        result = Result(**{**fields, **other})
+        self.results.append(result)
+        return result
+
+    def facts(self, **changes) -> StudyFacts:
+        fields = {
+            "name": "small study",
+            "recipe": {"corpus": {"kind": "generated", "seed": 1}, "methods": {"ce": None}},
+            "corpus": {"train": {"pairs": 160239, "dropped": {"too long": 812}}},
+            "fingerprints": {"corpus": "a1b2c3d4e5f60718"},
+            "versions": {"kdray": "0.1.0"},
+            "baseline": "ce",
+            "main_beam": 5,
+            "bootstrap_samples": 200,
+            "bleu_tokenize": "13a",
+            "refs": self.refs,
+        }
+        return StudyFacts(**{**fields, **changes})
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    hyps = tmp_path / "hyps"
+    hyps.mkdir()
+    return Study(hyps, {"dev": sentences(40, seed=1), "test-news": sentences(40, seed=2)})

@@ -1,0 +1,89 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdray.report.curves import RunName, count_not_finite, metric_names, series_of
+
+
+def run(method, seed, size="tiny"):
+    return str(RunName(size=size, method=method, seed=seed))
+
+
+def rows(metric, points):
+    return [{"step": step, "time": 1e9, metric: value} for step, value in points.items()]
+
+
+name = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True)
+
+
+@given(name, name, st.integers())
+def test_run_names_round_trip(size, method, seed):
+    made = RunName(size=size, method=method, seed=seed)
+    assert RunName.parse(str(made)) == made
+
+
+@pytest.mark.parametrize("other", ["teacher", "tiny/ce", "tiny/ce/seed-x", "/ce/seed-1", ""])
+def test_a_name_of_another_form_is_no_student(other):
+    assert RunName.parse(other) is None
+
+
+def test_the_line_is_the_mean_over_seeds_and_the_band_their_range():
+    curves = {
+        run("ce", 1): rows("dev/bleu", {10: 1.0, 20: 4.0}),
+        run("ce", 2): rows("dev/bleu", {10: 2.0, 20: 8.0}),
+    }
+    (series,) = series_of(curves, "dev/bleu")
+    assert (series.method, series.size, series.num_seeds) == ("ce", "tiny", 2)
+    assert series.steps == (10, 20)
+    assert series.mean == (1.5, 6.0)
+    assert (series.low, series.high) == ((1.0, 4.0), (2.0, 8.0))
+    assert series.alone == ()
+
+
+def test_a_seed_that_ended_early_neither_bends_the_mean_nor_hides_the_others():
+    curves = {
+        run("ce", 1): rows("dev/bleu", {10: 1.0}),
+        run("ce", 2): rows("dev/bleu", {10: 3.0, 20: 9.0}),
+    }
+    (series,) = series_of(curves, "dev/bleu")
+    assert series.steps == (10,)
+    assert series.mean == (2.0,)
+    assert series.alone == (((10, 20), (3.0, 9.0)),)
+
+
+def test_methods_and_sizes_and_other_runs_are_kept_apart():
+    curves = {
+        run("ce", 1): rows("dev/bleu", {10: 1.0}),
+        run("ce", 1, size="small"): rows("dev/bleu", {10: 2.0}),
+        run("kd", 1): rows("dev/bleu", {10: 3.0}),
+        "teacher": rows("dev/bleu", {10: 4.0}),
+        run("kd", 2): rows("dev/loss", {10: 5.0}),
+    }
+    found = [(series.size, series.method, series.mean) for series in series_of(curves, "dev/bleu")]
+    assert found == [
+        ("tiny", "ce", (1.0,)),
+        ("small", "ce", (2.0,)),
+        ("tiny", "kd", (3.0,)),
+        ("", "teacher", (4.0,)),
+    ]
+
+
+def test_the_later_of_two_rows_with_one_step_counts():
+    curves = {run("ce", 1): [{"step": 10, "a/b": 1.0}, {"step": 10, "a/b": 2.0}]}
+    assert series_of(curves, "a/b")[0].mean == (2.0,)
+
+
+def test_values_that_cannot_be_drawn_are_counted():
+    curves = {run("ce", 1): rows("a/b", {1: math.nan, 2: 2.0, 3: math.inf})}
+    assert series_of(curves, "a/b")[0].steps == (2,)
+    assert count_not_finite(curves, "a/b") == 2
+
+
+def test_metrics_come_in_the_order_a_reader_wants_without_step_and_time():
+    curves = {
+        run("ce", 1): [{"step": 1, "time": 1.0, "train/loss": 1, "a/z": 1}],
+        run("kd", 1): [{"step": 1, "gate/mean": 1, "dev/bleu": 1, "a/b": 1}],
+    }
+    assert metric_names(curves) == ["dev/bleu", "train/loss", "gate/mean", "a/b", "a/z"]

@@ -1,0 +1,175 @@
+import html.parser
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from kdray.report.curves import RunName
+from kdray.report.html import fact
+from kdray.report.write import write_report
+from kdray.scoring.result import Result
+
+VOID = {"meta", "img", "br", "link", "hr"}
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that elements close in order, and gathers what the tests ask for."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.links, self.texts = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data.strip())
+
+
+@pytest.fixture
+def filled(study):
+    for split in study.refs:
+        for seed in (1, 2):
+            study.run("ce", error=0.4, seed=seed, split=split)
+            study.run("hybrid", error=0.1, seed=seed, split=split)
+    return study
+
+
+def write(study, folder, *, curves=None, **changes):
+    return write_report(
+        folder, study=study.facts(**changes), results=study.results, curves=curves or {}
+    )
+
+
+def slow_runs_are_not_measured(study):
+    study.results = [replace(run, decode_tokens_per_second=None) for run in study.results]
+
+
+def test_a_report_is_a_page_a_text_data_and_pictures(filled, tmp_path):
+    curves = {str(RunName("tiny", "ce", 1)): [{"step": 1, "dev/bleu": 1.0}]}
+    paths = write(filled, tmp_path / "report", curves=curves)
+    files = {p.relative_to(tmp_path / "report").as_posix() for p in paths.plots}
+    assert {"plots/03-dev-bleu.png", "plots/03-dev-bleu.svg"} < files
+    assert len(paths.plots) == 6  # two of quality and speed, one metric, in two formats
+    page = Page(paths.html.read_text(encoding="utf-8"))
+    images = [link for link in page.links if link.startswith("data:image/svg+xml;base64,")]
+    assert len(images) == 3
+    markdown = paths.markdown.read_text(encoding="utf-8")
+    for link in re.findall(r"!\[.*?\]\((.*?)\)", markdown):
+        assert (paths.markdown.parent / link).is_file()
+    assert markdown.count("![") == 3
+
+
+def test_page_and_text_tell_verdict_scores_corpus_recipe_and_provenance(filled, tmp_path):
+    slow_runs_are_not_measured(filled)
+    paths = write(filled, tmp_path, notes=["hybrid/tiny seed 3 failed: loss became NaN"])
+    texts = Page(paths.html.read_text(encoding="utf-8")).texts
+    plain = re.sub(r"\\(.)", r"\1", paths.markdown.read_text(encoding="utf-8"))
+    assert "160\u202f239" in texts
+    for told in (
+        "Take hybrid: it beats ce beyond noise on test-news.",
+        "hybrid/tiny seed 3 failed: loss became NaN",
+        "dev, beam 5",
+        "test-news, beam 5",
+        "160 239",
+        "too long",
+        "812",
+        "kind: generated",
+        "a1b2c3d4e5f60718",
+        "0.1.0",
+    ):
+        assert told in " ".join(texts).replace("\u202f", " "), told
+        assert told in plain.replace("\u202f", " "), told
+
+
+def test_the_page_asks_for_nothing_from_outside_and_runs_nothing(filled, tmp_path):
+    text = write(filled, tmp_path).html.read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.links
+    assert all(link.startswith("data:") for link in page.links)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_all_text_is_escaped(filled, tmp_path):
+    slow_runs_are_not_measured(filled)
+    evil = "<script>alert(1)</script>"
+    paths = write(
+        filled,
+        tmp_path,
+        name=evil,
+        recipe={"a": evil, "b": "```"},
+        corpus={evil: {evil: evil}},
+        fingerprints={evil: evil},
+        versions={evil: evil},
+        notes=[evil],
+    )
+    text = paths.html.read_text(encoding="utf-8")
+    assert "script" not in Page(text).tags
+    assert text.count("&lt;script&gt;") == 11
+    markdown = paths.markdown.read_text(encoding="utf-8")
+    outside = re.sub(r"(?s)^````yaml\n.*?^````$", "", markdown, flags=re.MULTILINE)
+    assert "````yaml" in markdown
+    assert "<script>" not in outside
+
+
+def test_results_can_be_read_back_and_carry_tables_and_verdict(filled, tmp_path):
+    slow_runs_are_not_measured(filled)
+    data = json.loads(write(filled, tmp_path).results.read_text(encoding="utf-8"))
+    assert [Result.from_json(record) for record in data["results"]] == filled.results
+    assert data["verdicts"][0]["chosen"] == "hybrid"
+    dev = data["tables"][0]
+    assert dev["split"] == "dev"
+    assert [row["method"] for row in dev["rows"]] == ["ce", "hybrid"]
+    assert dev["rows"][1]["difference"]["finding"] == "significant"
+
+
+def test_other_beams_are_kept_but_folded_away(filled, tmp_path):
+    filled.run("ce", error=0.5, beam=1)
+    slow_runs_are_not_measured(filled)
+    text = write(filled, tmp_path).html.read_text(encoding="utf-8")
+    folded = text[text.index("<details>") : text.index("</details>")]
+    assert "dev, beam 1" in folded
+    assert "dev, beam 5" not in folded
+
+
+def test_a_second_report_replaces_the_first(filled, tmp_path):
+    first = write(filled, tmp_path)
+    before = first.html.read_bytes(), first.markdown.read_bytes(), first.results.read_bytes()
+    second = write(filled, tmp_path)
+    assert first == second
+    after = second.html.read_bytes(), second.markdown.read_bytes(), second.results.read_bytes()
+    assert before == after
+
+
+def test_a_study_without_scores_still_has_a_report(study, tmp_path):
+    paths = write(study, tmp_path, notes=["all students failed"])
+    assert "no verdict" in paths.html.read_text(encoding="utf-8")
+    assert "all students failed" in paths.markdown.read_text(encoding="utf-8")
+    assert paths.plots == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (160239, "160\u202f239"),
+        (True, "yes"),
+        (None, "–"),
+        (0.123456, "0.1235"),
+        ([1, 2.5, "x"], "1, 2.5, x"),
+        ("text", "text"),
+    ],
+)
+def test_facts_are_readable(value, shown):
+    assert fact(value) == shown

@@ -1,0 +1,159 @@
+import os
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.significance import PairedTest
+
+from kdray.errors import ConfigError, DataError
+from kdray.scoring.significance import (
+    Comparison,
+    SeedComparison,
+    compare_seeds,
+    holm,
+    paired_bootstrap,
+)
+
+WORDS = ["ban", "dor", "fil", "gum", "hat", "jok", "lem", "nip", "rus", "tav", "wex", "yol"]
+SETTINGS = {"metric": "bleu", "bleu_tokenize": "13a", "samples": 200, "seed": 12345}
+
+
+def corrupted(lines, rate, seed):
+    draw = random.Random(seed)
+    return [
+        " ".join(draw.choice(WORDS) if draw.random() < rate else word for word in line.split())
+        for line in lines
+    ]
+
+
+draw = random.Random(0)
+REFS = [" ".join(draw.choices(WORDS, k=draw.randint(6, 14))) for _ in range(60)]
+GOOD = corrupted(REFS, 0.1, seed=1)
+ALSO_GOOD = corrupted(REFS, 0.1, seed=2)
+BAD = corrupted(REFS, 0.4, seed=3)
+
+
+@pytest.mark.parametrize("metric", ["bleu", "chrf"])
+@pytest.mark.parametrize("seed", [1, 12345])
+def test_p_and_scores_are_those_of_sacrebleus_paired_test(metric, seed, monkeypatch):
+    monkeypatch.setenv("SACREBLEU_SEED", str(seed))
+    scorer = BLEU() if metric == "bleu" else CHRF()
+    _, table = PairedTest(
+        [("baseline", GOOD), ("system", ALSO_GOOD)], {"m": scorer}, [REFS], "bs", n_samples=200
+    )()
+    baseline, system = next(results for name, results in table.items() if name != "System")
+    monkeypatch.delenv("SACREBLEU_SEED")
+
+    ours = paired_bootstrap(
+        GOOD, ALSO_GOOD, REFS, metric=metric, bleu_tokenize="13a", samples=200, seed=seed
+    )
+    assert ours.p_value == pytest.approx(system.p_value)
+    assert ours.baseline_score == pytest.approx(baseline.score)
+    assert ours.system_score == pytest.approx(system.score)
+    assert "SACREBLEU_SEED" not in os.environ
+
+
+def test_a_users_own_sacrebleu_seed_is_left_in_place(monkeypatch):
+    monkeypatch.setenv("SACREBLEU_SEED", "7")
+    paired_bootstrap(BAD, GOOD, REFS, **{**SETTINGS, "seed": 99})
+    assert os.environ["SACREBLEU_SEED"] == "7"
+
+
+def test_a_large_difference_is_significant_and_its_interval_excludes_zero():
+    found = paired_bootstrap(BAD, GOOD, REFS, **SETTINGS)
+    assert found.p_value < 0.01
+    assert 0 < found.ci_low < found.difference < found.ci_high
+
+
+def test_exchanging_the_sides_mirrors_everything():
+    one, other = (
+        paired_bootstrap(*sides, REFS, **SETTINGS) for sides in ((BAD, GOOD), (GOOD, BAD))
+    )
+    assert one.difference == pytest.approx(-other.difference)
+    assert one.p_value == other.p_value
+    assert one.ci_low == pytest.approx(-other.ci_high)
+
+
+def test_equally_good_systems_are_not_told_apart():
+    found = paired_bootstrap(GOOD, ALSO_GOOD, REFS, **SETTINGS)
+    assert found.p_value > 0.05
+    assert found.ci_low < 0 < found.ci_high
+
+
+def test_a_system_does_not_differ_from_itself():
+    found = paired_bootstrap(GOOD, GOOD, REFS, **SETTINGS)
+    assert (found.difference, found.p_value, found.ci_low, found.ci_high) == (0, 1, 0, 0)
+
+
+def test_same_seed_same_answer_other_seed_other_resamples():
+    again = [paired_bootstrap(BAD, GOOD, REFS, **SETTINGS) for _ in range(2)]
+    other = paired_bootstrap(BAD, GOOD, REFS, **{**SETTINGS, "seed": 1})
+    assert again[0] == again[1]
+    assert other.ci_low != again[0].ci_low
+    assert other.difference == again[0].difference
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_side_that_lacks_a_segment_is_refused(side):
+    sides = [GOOD, BAD]
+    sides[side] = sides[side][:-1]
+    with pytest.raises(DataError, match="59 translations for 60 references"):
+        paired_bootstrap(*sides, REFS, **SETTINGS)
+
+
+def test_an_unusable_tokenizer_is_refused():
+    with pytest.raises(ConfigError, match="flores200"):
+        paired_bootstrap(GOOD, BAD, REFS, **{**SETTINGS, "bleu_tokenize": "flores200"})
+
+
+def test_runs_meet_the_baselines_run_of_the_same_seed_only():
+    found = compare_seeds({1: BAD, 2: GOOD, 4: BAD}, {1: GOOD, 2: GOOD, 3: BAD}, REFS, **SETTINGS)
+    assert found is not None
+    assert list(found.by_seed) == [1, 2]
+    assert found.by_seed[1] == paired_bootstrap(BAD, GOOD, REFS, **SETTINGS)
+    assert found.by_seed[2].difference == 0
+
+
+def test_no_common_seed_is_no_comparison():
+    assert compare_seeds({1: BAD}, {2: GOOD}, REFS, **SETTINGS) is None
+
+
+def outcome(difference, p_value):
+    return Comparison(
+        baseline_score=20,
+        system_score=20 + difference,
+        difference=difference,
+        p_value=p_value,
+        ci_low=difference - 1,
+        ci_high=difference + 1,
+    )
+
+
+def test_the_least_certain_seed_speaks_for_the_method():
+    found = SeedComparison({1: outcome(2.0, 0.01), 2: outcome(1.0, 0.2), 3: outcome(3.0, 0.001)})
+    assert found.p_value == 0.2
+    assert (found.ci_low, found.ci_high) == (0.0, 4.0)
+
+
+def test_a_seed_that_points_the_other_way_speaks_against_the_method():
+    assert SeedComparison({1: outcome(3.0, 0.001), 2: outcome(-1.0, 0.001)}).p_value == 1
+    assert SeedComparison({1: outcome(-3.0, 0.001), 2: outcome(-1.0, 0.002)}).p_value == 0.002
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([]) == ()
+    assert holm([0.4]) == (0.4,)
+
+
+@given(st.lists(st.floats(0.0001, 1), max_size=8))
+def test_holm_never_lowers_a_p_keeps_their_order_and_stays_a_probability(p_values):
+    adjusted = holm(p_values)
+    assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
+    ranked = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    assert [adjusted[i] for i in ranked] == sorted(adjusted)
+    if p_values:
+        assert min(adjusted) == pytest.approx(min(1, len(p_values) * min(p_values)))
