@@ -179,7 +179,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         place = f"{prefix}{name}"
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, f"{place}.")
-        elif before != after:
+        elif _shown(before) != _shown(after):  # 1, 1.0 and true are equal in Python, not as JSON
             found.append(f"{place}: {_shown(before)} -> {_shown(after)}")
     return found
 

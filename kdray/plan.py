@@ -24,6 +24,7 @@ from kdray.config import (
 from kdray.config.base import Frozen
 from kdray.errors import ConfigError
 from kdray.model.storage import WEIGHTS, load_shape
+from kdray.reporting.curves import RunName
 from kdray.schema import Signal, View
 from kdray.scoring import evaluate
 from kdray.teacher import distributions, hypotheses
@@ -196,7 +197,9 @@ def _signal_keys(
     ):
         if config is not None and signal in needed:
             slice_ = {**config.model_dump(mode="json", exclude={"on"}), "on": str(view)}
-            read = {**inputs, **({"hypotheses": hyps.fingerprint} if hyps and view is View.HYPOTHESIS else {})}  # fmt: skip # noqa: E501
+            read = dict(inputs)
+            if hyps is not None and view is View.HYPOTHESIS:
+                read["hypotheses"] = hyps.fingerprint
             soft[view] = Key("distributions", distributions.VERSION, slice_, read)
     return hyps, recoded, soft
 
@@ -235,7 +238,7 @@ def _student_plan(
     if Signal.HYPOTHESIS_DISTRIBUTIONS in needs:
         inputs["distributions on hypothesis"] = soft[View.HYPOTHESIS]
     key = _model_key(model, method, training, seed, inputs)
-    name = f"{method_name}-{size}-{seed}"
+    name = str(RunName(size=size, method=method_name, seed=seed))
     return ModelPlan(name, method_name, size, seed, model, method, training, key)
 
 

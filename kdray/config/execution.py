@@ -26,4 +26,5 @@ class Execution(Frozen):
     decode_actors: int | None = Field(default=None, ge=1)  # None: one for each two CPUs, or GPU
     shard_pairs: int = Field(default=2000, ge=1)  # training pairs in one decoding shard
     max_failures: int = Field(default=3, ge=0)  # of one training run, each resumed
+    evaluation_cpus: int | None = Field(default=None, ge=1)  # None: those of one node
     tracking: TrackingConfig = TrackingConfig()

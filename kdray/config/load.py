@@ -50,7 +50,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
-        found = "nothing" if data is None else f"a {type(data).__name__}"
+        found = "nothing" if data is None else type(data).__name__
         raise ConfigError(
             f"{path}: found {found}, an experiment is a mapping of keys; start with `name:` and "
             "`recipe:`"

@@ -109,6 +109,15 @@ def whole_state(path: Path) -> dict[str, Any] | None:
     return state if whole else None
 
 
+def newest_progress(folder: Path) -> Progress:
+    """Where a run stands by its newest whole checkpoint."""
+    for path in reversed(Checkpoints(folder, keep=1).paths()):
+        state = whole_state(path)
+        if state is not None:
+            return Progress(**state["progress"])
+    return Progress()
+
+
 class History:
     """Metrics over steps: one JSON object a line, each with `step` and `time`.
 

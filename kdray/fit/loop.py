@@ -161,7 +161,7 @@ class _Step:
             self.objective.parameters(), self.run.config.clip_norm, foreach=True
         )
         averages = self._averages(loss, counts)
-        value = averages["loss/objective"]
+        value = averages["loss"]
         if not (math.isfinite(value) and bool(norm.isfinite())):
             raise TrainingDiverged(
                 f"update {number} with {type(self.objective.method).__name__}: the objective is "
@@ -198,7 +198,8 @@ class _Step:
             temperature=method.temperature,
             device=self.worker.device,
         )
-        value, loss = self.parallel(batch, counts)
+        output: tuple[Tensor, Loss] = self.parallel(batch, counts)
+        value, loss = output
         share = self.worker.world_size if len(mine) else 0  # without rows: take part, add nothing
         (value * share).backward()
         if not len(mine):
@@ -215,7 +216,7 @@ class _Step:
         means = [s / counts[per] for s, per in zip(self.worker.total(sums), units, strict=True)]
         objective = sum(means[: len(loss.terms)])
         parts = dict(zip(loss.parts, means[len(loss.terms) :], strict=True))
-        return {"loss/objective": objective, **parts}
+        return {"loss": objective, **parts}
 
 
 class _Meter:

@@ -13,7 +13,7 @@ class Worker:
 
     rank: int = 0
     world_size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 (it is immutable)
 
     @property
     def is_first(self) -> bool:

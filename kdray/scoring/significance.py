@@ -81,11 +81,9 @@ def paired_bootstrap(
     """
     check_parallel(baseline, refs)
     check_parallel(system, refs)
-    scores = [
-        _scores(tuple(hyps), tuple(refs), metric, bleu_tokenize, samples, seed)
-        for hyps in (baseline, system)
-    ]
-    (baseline_score, resampled_baseline), (system_score, resampled_system) = scores
+    how = (tuple(refs), metric, bleu_tokenize, samples, seed)
+    baseline_score, resampled_baseline = _scores(tuple(baseline), *how)
+    system_score, resampled_system = _scores(tuple(system), *how)
     difference = system_score - baseline_score
     differences = resampled_system - resampled_baseline
     spreads = np.abs(differences)

@@ -49,10 +49,10 @@ class DistributionMaker:
         hypotheses: Path | None,
         view: View,
         config: DistributionsConfig,
-        device: torch.device,
+        device: str,
     ) -> None:
         self.model = load_model(model).to(device)
-        self.device = device
+        self.device = torch.device(device)
         self.config = config
         train = EncodedSplit.load(encoded, Split.TRAIN)
         self.pair_ids, self.src, self.targets = train.pair_ids, train.src, train.ref

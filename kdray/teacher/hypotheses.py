@@ -140,3 +140,13 @@ def join_shards(plan: ShardPlan, encoded: Path, folder: Path) -> dict[str, Any]:
 def sum_counts(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Sum each count over the shards."""
     return {name: sum(each[name] for each in counts) for name in (counts[0] if counts else {})}
+
+
+def recode(stored: Path, tokenizer: Tokenizer, folder: Path) -> dict[str, Any]:
+    """Translations in the pieces of another tokenizer, for students with their own. -> counts."""
+    table = read_table(stored / FILE)
+    ids = tokenizer.encode_tgt(table[Column.HYP].to_pylist())
+    column = pa.array(ids, pa.list_(id_type(tokenizer.tgt_vocab)))
+    place = table.schema.get_field_index(Column.HYP_IDS)
+    write_table(folder / FILE, table.set_column(place, Column.HYP_IDS, column))
+    return {"translations": table.num_rows, "tokens": sum(len(row) for row in ids)}

@@ -47,12 +47,12 @@ class TopK:
             raise DataError(f"{folder}: not readable as top-k distributions: {error}") from None
         positions = int(offsets[-1]) if offsets.size else 0
         k = ids.shape[-1] if ids.ndim else 0
-        needed = [(len(pair_ids) + 1,), (positions, k), (positions, k)]
+        needed = [(pair_ids.size + 1,), (positions, k), (positions, k)]
         needed.append((positions, len(temperatures)))
         if [array.shape for array in (offsets, ids, logp, log_tail)] != needed:
             raise DataError(
                 f"{folder}: offsets, ids, logp and log_tail are {offsets.shape}, {ids.shape}, "
-                f"{logp.shape} and {log_tail.shape}, but {pair_ids.shape[0]} pairs with {positions} "
+                f"{logp.shape} and {log_tail.shape}, but {pair_ids.size} pairs with {positions} "
                 f"positions at {len(temperatures)} temperatures need {needed}; remove the folder "
                 "and run again"
             )

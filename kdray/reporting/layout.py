@@ -9,8 +9,8 @@ import rich.box
 import rich.table
 from rich.text import Text
 
-from kdray.report.difference import LEVEL, Difference, Finding, Spread
-from kdray.report.table import Row, Table
+from kdray.reporting.difference import LEVEL, Difference, Finding, Spread
+from kdray.reporting.table import Row, Table
 
 NOTHING = "–"
 MARKS = {

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from kdray.artifacts import write_json
-from kdray.report.curves import Curves
-from kdray.report.facts import ReportPaths, StudyFacts
-from kdray.report.html import html_page
-from kdray.report.markdown import markdown_page
-from kdray.report.plots import draw_plots
-from kdray.report.table import Table, build_tables
-from kdray.report.verdict import verdicts
+from kdray.reporting.curves import Curves
+from kdray.reporting.facts import ReportPaths, StudyFacts
+from kdray.reporting.html import html_page
+from kdray.reporting.markdown import markdown_page
+from kdray.reporting.plots import draw_plots
+from kdray.reporting.table import Table, build_tables
+from kdray.reporting.verdict import verdicts
 from kdray.scoring.result import Result
 
 
@@ -43,22 +43,17 @@ def write_report(
         results=folder / "results.json",
         plots=tuple(path for plot in plots for path in (plot.png, plot.svg)),
     )
-    write_json(
-        paths.results,
-        {
-            "study": study.name,
-            "results": [result.to_json() for result in results],
-            "tables": [_table_json(table) for table in tables],
-            "verdicts": [asdict(verdict) for verdict in said],
-        },
-    )
-    paths.markdown.write_text(
-        markdown_page(study=study, verdicts=said, tables=tables, plots=plots, folder=folder),
-        encoding="utf-8",
-    )
-    paths.html.write_text(
-        html_page(study=study, verdicts=said, tables=tables, plots=plots), encoding="utf-8"
-    )
+    data = {
+        "study": study.name,
+        "results": [result.to_json() for result in results],
+        "tables": [_table_json(table) for table in tables],
+        "verdicts": [asdict(verdict) for verdict in said],
+    }
+    write_json(paths.results, data)
+    markdown = markdown_page(study=study, verdicts=said, tables=tables, plots=plots, folder=folder)
+    html = html_page(study=study, verdicts=said, tables=tables, plots=plots)
+    paths.markdown.write_text(markdown, encoding="utf-8")
+    paths.html.write_text(html, encoding="utf-8")
     return paths
 
 

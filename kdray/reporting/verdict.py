@@ -8,9 +8,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kdray.report.difference import Finding
-from kdray.report.layout import p_value, signed
-from kdray.report.table import Row, Table
+from kdray.reporting.difference import Finding
+from kdray.reporting.layout import p_value, signed
+from kdray.reporting.table import Row, Table
 from kdray.schema import Split
 
 

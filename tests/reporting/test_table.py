@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from kdray.errors import DataError
-from kdray.report.difference import Difference, Finding
-from kdray.report.table import build_tables
+from kdray.reporting.difference import Difference, Finding
+from kdray.reporting.table import build_tables
 from kdray.scoring.result import read_hyps, write_hyps
 from kdray.scoring.significance import holm, paired_bootstrap
 

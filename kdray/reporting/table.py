@@ -9,8 +9,8 @@ from itertools import groupby
 from statistics import fmean
 
 from kdray.errors import DataError
-from kdray.report.difference import LEVEL, Difference, Runs, Spread, difference_to, seed_note
-from kdray.report.facts import StudyFacts
+from kdray.reporting.difference import LEVEL, Difference, Runs, Spread, difference_to, seed_note
+from kdray.reporting.facts import StudyFacts
 from kdray.scoring.result import Result
 from kdray.scoring.scores import score
 from kdray.scoring.significance import holm

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdray.report.facts import StudyFacts
+from kdray.reporting.facts import StudyFacts
 from kdray.scoring.result import Result, write_hyps
 from kdray.scoring.scores import score
 

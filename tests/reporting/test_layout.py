@@ -4,7 +4,7 @@ import re
 import pytest
 import rich.console
 
-from kdray.report.layout import (
+from kdray.reporting.layout import (
     COLUMNS,
     count,
     duration,
@@ -15,7 +15,7 @@ from kdray.report.layout import (
     signed,
     terminal,
 )
-from kdray.report.table import build_tables
+from kdray.reporting.table import build_tables
 
 
 @pytest.fixture

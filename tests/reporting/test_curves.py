@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdray.report.curves import RunName, count_not_finite, metric_names, series_of
+from kdray.reporting.curves import RunName, count_not_finite, metric_names, series_of
 
 
 def run(method, seed, size="tiny"):

@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from typing import Self
 
 from kdray.errors import DataError
-from kdray.report.facts import StudyFacts
+from kdray.reporting.facts import StudyFacts
 from kdray.scoring.result import Result, read_hyps
 from kdray.scoring.significance import BOOTSTRAP_SEED, SeedComparison, compare_seeds
 

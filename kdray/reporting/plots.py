@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from kdray.report.curves import (
+from kdray.reporting.curves import (
     Curves,
     RunName,
     Series,
@@ -24,7 +24,7 @@ from kdray.report.curves import (
     metric_names,
     series_of,
 )
-from kdray.report.table import Row, Table
+from kdray.reporting.table import Row, Table
 
 BASELINE_COLOR: Final = "#000000"
 NO_STUDENT_COLOR: Final = "#767676"  # the teacher, and runs that are nobody's student
@@ -286,6 +286,6 @@ def _stem(name: str) -> str:
 def _save(figure: Figure, stem: Path, *, title: str, caption: str) -> Plot:
     FigureCanvasAgg(figure)
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
-    figure.savefig(png, bbox_inches="tight", metadata={"Software": None})
-    figure.savefig(svg, bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    figure.savefig(png, metadata={"Software": None})
+    figure.savefig(svg, metadata={"Date": None, "Creator": None})
     return Plot(title=title, caption=caption, png=png, svg=svg)

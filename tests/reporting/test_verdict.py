@@ -1,8 +1,8 @@
 from dataclasses import replace
 
-from kdray.report.difference import Difference, Spread
-from kdray.report.table import Row, Table
-from kdray.report.verdict import verdicts
+from kdray.reporting.difference import Difference, Spread
+from kdray.reporting.table import Row, Table
+from kdray.reporting.verdict import verdicts
 
 
 def against(bleu, *, p=0.01, sd=0.2, chrf=None):

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from kdray.report.curves import RunName
-from kdray.report.html import fact
-from kdray.report.write import write_report
+from kdray.reporting.curves import RunName
+from kdray.reporting.html import fact
+from kdray.reporting.write import write_report
 from kdray.scoring.result import Result
 
 VOID = {"meta", "img", "br", "link", "hr"}
@@ -51,7 +51,8 @@ def write(study, folder, *, curves=None, **changes):
     )
 
 
-def slow_runs_are_not_measured(study):
+def without_speed(study):
+    """Nothing to draw: the plots have tests of their own, and drawing is slow."""
     study.results = [replace(run, decode_tokens_per_second=None) for run in study.results]
 
 
@@ -71,7 +72,7 @@ def test_a_report_is_a_page_a_text_data_and_pictures(filled, tmp_path):
 
 
 def test_page_and_text_tell_verdict_scores_corpus_recipe_and_provenance(filled, tmp_path):
-    slow_runs_are_not_measured(filled)
+    without_speed(filled)
     paths = write(filled, tmp_path, notes=["hybrid/tiny seed 3 failed: loss became NaN"])
     texts = Page(paths.html.read_text(encoding="utf-8")).texts
     plain = re.sub(r"\\(.)", r"\1", paths.markdown.read_text(encoding="utf-8"))
@@ -93,7 +94,9 @@ def test_page_and_text_tell_verdict_scores_corpus_recipe_and_provenance(filled, 
 
 
 def test_the_page_asks_for_nothing_from_outside_and_runs_nothing(filled, tmp_path):
-    text = write(filled, tmp_path).html.read_text(encoding="utf-8")
+    without_speed(filled)
+    curves = {str(RunName("tiny", "ce", 1)): [{"step": 1, "dev/bleu": 1.0}]}
+    text = write(filled, tmp_path, curves=curves).html.read_text(encoding="utf-8")
     page = Page(text)
     assert page.links
     assert all(link.startswith("data:") for link in page.links)
@@ -103,7 +106,7 @@ def test_the_page_asks_for_nothing_from_outside_and_runs_nothing(filled, tmp_pat
 
 
 def test_all_text_is_escaped(filled, tmp_path):
-    slow_runs_are_not_measured(filled)
+    without_speed(filled)
     evil = "<script>alert(1)</script>"
     paths = write(
         filled,
@@ -125,7 +128,7 @@ def test_all_text_is_escaped(filled, tmp_path):
 
 
 def test_results_can_be_read_back_and_carry_tables_and_verdict(filled, tmp_path):
-    slow_runs_are_not_measured(filled)
+    without_speed(filled)
     data = json.loads(write(filled, tmp_path).results.read_text(encoding="utf-8"))
     assert [Result.from_json(record) for record in data["results"]] == filled.results
     assert data["verdicts"][0]["chosen"] == "hybrid"
@@ -137,7 +140,7 @@ def test_results_can_be_read_back_and_carry_tables_and_verdict(filled, tmp_path)
 
 def test_other_beams_are_kept_but_folded_away(filled, tmp_path):
     filled.run("ce", error=0.5, beam=1)
-    slow_runs_are_not_measured(filled)
+    without_speed(filled)
     text = write(filled, tmp_path).html.read_text(encoding="utf-8")
     folded = text[text.index("<details>") : text.index("</details>")]
     assert "dev, beam 1" in folded
@@ -145,6 +148,7 @@ def test_other_beams_are_kept_but_folded_away(filled, tmp_path):
 
 
 def test_a_second_report_replaces_the_first(filled, tmp_path):
+    without_speed(filled)
     first = write(filled, tmp_path)
     before = first.html.read_bytes(), first.markdown.read_bytes(), first.results.read_bytes()
     second = write(filled, tmp_path)

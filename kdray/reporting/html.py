@@ -7,11 +7,11 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from kdray.report.facts import StudyFacts
-from kdray.report.layout import COLUMNS, footnotes, is_finding
-from kdray.report.plots import Plot
-from kdray.report.table import Row, Table
-from kdray.report.verdict import Verdict
+from kdray.reporting.facts import StudyFacts
+from kdray.reporting.layout import COLUMNS, footnotes, is_finding
+from kdray.reporting.plots import Plot
+from kdray.reporting.table import Row, Table
+from kdray.reporting.verdict import Verdict
 
 
 def html_page(
@@ -23,7 +23,7 @@ def html_page(
 ) -> str:
     """The whole page. All text is escaped; pictures are data URIs."""
     environment = Environment(
-        loader=PackageLoader("kdray.report"),
+        loader=PackageLoader("kdray.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdray.report.curves import RunName
-from kdray.report.plots import BASELINE_COLOR, draw_plots, method_styles, spread_apart
-from kdray.report.table import build_tables
+from kdray.reporting.curves import RunName
+from kdray.reporting.plots import BASELINE_COLOR, draw_plots, method_styles, spread_apart
+from kdray.reporting.table import build_tables
 
 
 def curves_of(metric, methods=("ce", "kd"), sizes=("tiny",), seeds=(1, 2)):

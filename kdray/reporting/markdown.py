@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdray.report.facts import StudyFacts
-from kdray.report.html import fact, recipe_yaml
-from kdray.report.layout import markdown, markdown_text
-from kdray.report.plots import Plot
-from kdray.report.table import Table
-from kdray.report.verdict import Verdict
+from kdray.reporting.facts import StudyFacts
+from kdray.reporting.html import fact, recipe_yaml
+from kdray.reporting.layout import markdown, markdown_text
+from kdray.reporting.plots import Plot
+from kdray.reporting.table import Table
+from kdray.reporting.verdict import Verdict
 
 
 def markdown_page(

@@ -1,0 +1,46 @@
+"""`kdray VERB CONFIG` and `python -m kdray VERB CONFIG`: all commands under one name."""
+
+import typer
+
+import kdray
+from kdray.command import exit_codes
+from kdray.decode import decode
+from kdray.evaluate import evaluate
+from kdray.report import report
+from kdray.study import study
+from kdray.train import train
+from kdray.tune import tune
+
+app = typer.Typer(
+    help="Knowledge distillation studies for translation models, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+)
+for verb in (study, tune, decode, train, evaluate, report):
+    app.command()(verb)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(kdray.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and end."
+    ),
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """Entry of the console script."""
+    with exit_codes():
+        app()
+
+
+if __name__ == "__main__":
+    main()

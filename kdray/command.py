@@ -1,0 +1,83 @@
+"""What all command lines share: options, the experiment they load, errors and exit codes."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from kdray.config import load_experiment
+from kdray.errors import KdrayError
+from kdray.pipeline import stages_of
+from kdray.progress import Display
+from kdray.stages.study import Study, open_study
+
+Config = Annotated[
+    Path, typer.Argument(help="YAML file of the experiment; tune_configs/ holds examples.")
+]
+Overrides = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a value by its dotted key, as in recipe.students.seeds=[1,2]. Repeatable.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would run and what is cached; run nothing.")
+]
+
+
+def run(command: Callable[..., None]) -> None:
+    """Run one command as a program of its own."""
+    with exit_codes():
+        typer.run(command)
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Known errors are one message on standard error and their exit code, without a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        yield
+    except KdrayError as error:
+        Console(stderr=True).print(f"[bold red]error[/]: {_escape(str(error))}", highlight=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; the same command continues from here")
+        sys.exit(130)
+
+
+@contextmanager
+def studied(
+    config: Path, overrides: list[str], *, dry_run: bool, all_signals: bool = False
+) -> Iterator[Study]:
+    """The study that a configuration describes; a dry run shows it and ends the command."""
+    display = Display()
+    experiment = load_experiment(config, overrides)
+    with open_study(experiment, display, all_signals=all_signals, dry_run=dry_run) as study:
+        if dry_run:
+            show_plan(study)
+            raise typer.Exit
+        yield study
+
+
+def show_plan(study: Study) -> None:
+    """Print every artifact, whether it is there, and why not."""
+    table = Table("stage", "what", "fingerprint", "state", title=study.experiment.name)
+    for stage, what, key in stages_of(study):
+        made = study.is_made(key)
+        why = [] if made else study.store.explain_miss(key)
+        state = "cached" if made else "would run"
+        detail = f" ({'; '.join(why[:2])})" if why else ""
+        table.add_row(stage, what, key.fingerprint, state + detail)
+    study.display.console.print(table)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,78 @@
+"""The report of a study: its tables, verdict and plots, in files and in the tracker."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import kdray
+from kdray.reporting.facts import ReportPaths, StudyFacts
+from kdray.reporting.layout import terminal
+from kdray.reporting.table import build_tables
+from kdray.reporting.verdict import verdicts
+from kdray.reporting.write import write_report
+from kdray.schema import Column, Split
+from kdray.scoring.result import Result
+from kdray.stages.scores import curves
+from kdray.stages.study import Study
+from kdray.text.corpus import Corpus
+
+PACKAGES = ("ray", "torch", "mlflow", "sacrebleu", "sentencepiece", "ctranslate2", "pyarrow")
+
+
+def make_report(study: Study, results: Sequence[Result]) -> ReportPaths:
+    """Write the report below the storage folder and attach it to the study's run."""
+    folder = study.store.root / "reports" / study.experiment.name
+    facts = study_facts(study)
+    paths = write_report(folder, study=facts, results=results, curves=curves(study))
+    study.runs.tracker.log_artifacts(study.runs.parent, folder, "report")
+    return paths
+
+
+def study_facts(study: Study) -> StudyFacts:
+    """What the report says besides the measurements."""
+    plan, recipe = study.plan, study.recipe
+    corpus = study.store.find(plan.corpus)
+    assert corpus is not None, "results exist, so the corpus does"
+    text = Corpus(corpus.path)
+    splits = [str(Split.DEV), *(f"test-{name}" for name in text.tests)]
+    fingerprints = {"corpus": plan.corpus.fingerprint, "encoded": plan.encoded.fingerprint}
+    if plan.tokenizer is not None:
+        fingerprints["tokenizer"] = plan.tokenizer.fingerprint
+    if (teacher := plan.teacher_fingerprint()) is not None:
+        fingerprints["teacher"] = teacher
+    if plan.hypotheses is not None:
+        fingerprints["hypotheses"] = plan.hypotheses.fingerprint
+    for view, key in plan.distributions.items():
+        fingerprints[f"distributions on {view}"] = key.fingerprint
+    fingerprints |= {model.name: model.key.fingerprint for model in plan.students}
+    return StudyFacts(
+        name=study.experiment.name,
+        recipe=recipe.model_dump(mode="json"),
+        corpus=corpus.counts,
+        fingerprints=fingerprints,
+        versions={
+            "kdray": kdray.__version__, **{package: version(package) for package in PACKAGES}
+        },
+        baseline=recipe.baseline_method,
+        main_beam=recipe.evaluation.beams[-1],
+        bootstrap_samples=recipe.evaluation.bootstrap_samples,
+        bleu_tokenize=recipe.evaluation.bleu_tokenize,
+        refs={split: text.table(split)[Column.REF].to_pylist() for split in splits},
+        notes=tuple(study.notes),
+    )
+
+
+
+
+def show_results(
+    study: Study, results: Sequence[Result], paths: ReportPaths | None = None
+) -> None:
+    """Print the tables of the main beam and where the report is."""
+    facts = study_facts(study)
+    tables = build_tables(results, study=facts)
+    for table in tables:
+        if table.beam == facts.main_beam:
+            study.display.console.print(terminal(table))
+    if paths is not None:
+        for verdict in verdicts(tables, main_beam=facts.main_beam):
+            study.display.note(verdict.headline)
+        study.display.note(f"report: {paths.html}")

@@ -1,0 +1,145 @@
+"""Values that are fine alone and contradict each other are refused, naming both."""
+
+import pytest
+
+from kdray.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["recipe.signals.distributions=null"],
+         ["methods.token_level (token_level)", "distributions on reference", "hypotheses"]),
+        (["recipe.signals.distributions.on=[hypothesis]"],
+         ["methods.token_level (token_level)", "needs distributions on reference",
+          "stores distributions on hypothesis, hypotheses"]),
+        (["recipe.signals.hypotheses=null"],
+         ["methods.gated (hybrid)", "needs hypotheses", "stores distributions on reference;"]),
+        (["recipe.signals.hypotheses=null", "recipe.signals.distributions=null"],
+         ["methods.token_level (token_level)", "stores nothing"]),
+        (["recipe.signals.hypotheses=null",
+          "recipe.methods={a: {kind: token_level, prefix: hypothesis}}"],
+         ["methods.a (token_level)", "needs distributions on hypothesis, hypotheses"]),
+        (["recipe.signals.hypotheses=null", "recipe.methods={a: {kind: sentence_level}}"],
+         ["methods.a (sentence_level)", "needs hypotheses"]),
+    ],
+)  # fmt: skip
+def test_a_signal_that_the_teacher_does_not_store_names_both(load, overrides, parts) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(*overrides)
+    message = str(caught.value)
+    assert all(part in message for part in parts), message
+    assert "widen `recipe.signals`" in message
+
+
+def test_without_a_teacher_only_cross_entropy_is_left(load) -> None:
+    with pytest.raises(ConfigError, match=r"methods\.token_level .* there is no teacher; add"):
+        load("recipe.teacher=null")
+    alone = load("recipe.teacher=null", "recipe.methods={ce: {kind: cross_entropy}}")
+    assert alone.recipe.teacher is None
+
+
+def test_a_temperature_that_is_not_stored_names_both(load) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"methods\.token_level \(token_level\) uses temperature 2, but the teacher stores "
+        r"\[1\.0\]; add it",
+    ):
+        load("recipe.methods.token_level.temperature=2")
+    both = load(
+        "recipe.methods.token_level.temperature=2",
+        "recipe.signals.distributions.temperatures=[1, 2]",
+    )
+    assert both.recipe.methods["token_level"].temperature == 2
+
+
+@pytest.mark.parametrize("kind", ["cross_entropy", "sentence_level"])
+def test_a_method_that_reads_no_distributions_asks_for_no_temperature(load, kind: str) -> None:
+    loaded = load(
+        "recipe.signals.distributions.temperatures=[2]",
+        f"recipe.methods={{a: {{kind: {kind}}}, b: {{kind: token_level, temperature: 2}}}}",
+    )
+    assert list(loaded.recipe.methods) == ["a", "b"]
+
+
+def test_the_baseline_is_one_of_the_methods(load) -> None:
+    with pytest.raises(
+        ConfigError, match="baseline 'word' is not a method; there are cross_entropy, token_level"
+    ):
+        load("recipe.baseline=word")
+    assert load().recipe.baseline_method == "cross_entropy"
+    assert load("recipe.baseline=gated").recipe.baseline_method == "gated"
+
+
+def test_a_search_is_over_one_of_the_methods(load) -> None:
+    space = "space: {alpha: {kind: choice, values: [0.1, 0.9]}}"
+    with pytest.raises(
+        ConfigError, match=r"search\.method 'word' is not a method; there are cross"
+    ):
+        load(f"search={{method: word, {space}}}")
+    assert load(f"search={{method: token_level, {space}}}").search.method == "token_level"
+
+
+@pytest.mark.parametrize("kind", ["uniform", "log_uniform"])
+def test_a_range_is_given_upwards(load, kind: str) -> None:
+    dimension = f"{{kind: {kind}, low: 2e-1, high: 1e-1}}"
+    with pytest.raises(ConfigError, match=r"low 0\.2 must be below high 0\.1"):
+        load(f"search={{method: token_level, space: {{alpha: {dimension}}}}}")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        (
+            "{preset: nano, width: 33}",
+            "width 33 does not divide by 2 heads; use a width such as 32",
+        ),
+        ("{preset: nano, width: 1}", "width 1 does not divide by 2 heads; use a width such as 2"),
+        ("{preset: nano, width: 34, heads: 2}", "width/heads is 17; it must be even"),
+        ("{preset: nano, heads: 0}", "heads is 0; it must be at least 1"),
+    ],
+)
+def test_heads_divide_the_width(load, numbers: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(f"recipe.students.sizes.nano={numbers}")
+    assert f"recipe.students.sizes.nano: {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize("warmup", [20, 21])
+def test_the_warm_up_ends_before_the_run(load, warmup: int) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(f"recipe.students.training.schedule.warmup={warmup}")
+    assert (
+        f"recipe.students.training: schedule.warmup {warmup} must be shorter than the run of 20"
+        in str(caught.value)
+    )
+    assert load("recipe.students.training.schedule.warmup=19") is not None
+
+
+def test_a_validation_falls_on_a_checkpoint(load) -> None:
+    with pytest.raises(ConfigError, match=r"validate_every 15 must be a multiple of .* 10"):
+        load("recipe.students.training.checkpoint_every=10",
+             "recipe.students.training.validate_every=15")  # fmt: skip
+
+
+def test_a_seed_is_given_once(load) -> None:
+    with pytest.raises(ConfigError, match=r"recipe\.students: seeds \[1, 2, 1\] repeat a seed"):
+        load("recipe.students.seeds=[1, 2, 1]")
+
+
+def test_a_beam_holds_the_hypotheses_that_are_asked_for(load) -> None:
+    with pytest.raises(ConfigError, match="num_hyps 5 is more than a beam of 4 holds; widen"):
+        load("recipe.signals.hypotheses.num_hyps=5")
+    assert load("recipe.signals.hypotheses.num_hyps=4") is not None
+
+
+def test_bytes_need_room_in_the_vocabulary(load) -> None:
+    with pytest.raises(ConfigError, match="vocab_size 64 has no room for them; use 300 or more"):
+        load("recipe.tokenizer.byte_fallback=true")
+
+
+def test_only_a_brought_teacher_brings_its_tokenizer(load) -> None:
+    with pytest.raises(ConfigError, match="tokenizer is missing; it may be left out only with"):
+        load("recipe.tokenizer=null")
+    brought = load("recipe.tokenizer=null", "recipe.teacher={kind: checkpoint, path: somewhere}")
+    assert brought.recipe.tokenizer is None

@@ -1,0 +1,103 @@
+"""Laws of the models: frozen, stable through a round trip, presets that are their numbers."""
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from kdray.config import Execution, Experiment, ModelConfig, SignalsConfig
+from kdray.config.model import PRESETS, Preset
+from kdray.schema import Signal
+from kdray.text.corpus import corpus_key
+from kdray.text.tokenizer import tokenizer_key
+
+SHAPE = ("width", "feedforward", "heads", "encoder_layers", "decoder_layers")
+EXECUTION = {
+    "storage": "elsewhere", "address": "auto", "cpus": 3, "train_workers": 4,
+    "cpus_per_worker": 2, "use_gpu": True, "parallel_students": 2, "decode_actors": 3,
+    "shard_pairs": 7, "evaluation_cpus": 2, "max_failures": 0,
+    "tracking": {"enabled": False, "uri": "x", "system_metrics": False},
+}  # fmt: skip
+
+
+def numbers(config: ModelConfig) -> dict[str, int]:
+    return {name: getattr(config, name) for name in SHAPE}
+
+
+def keys(experiment: Experiment) -> tuple[str, str]:
+    corpus = corpus_key(experiment.recipe.corpus)
+    return corpus.fingerprint, tokenizer_key(experiment.recipe.tokenizer, corpus).fingerprint
+
+
+@pytest.mark.parametrize(
+    "place", ["name", "recipe.baseline", "recipe.students.training.updates", "execution.storage"]
+)
+def test_assignment_raises(load, place: str) -> None:
+    here: object = load()
+    *path, last = place.split(".")
+    for name in path:
+        here = getattr(here, name)
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(here, last, getattr(here, last))
+
+
+def test_a_round_trip_through_json_values_changes_nothing(load) -> None:
+    first = load("search={method: token_level, space: {alpha: {kind: uniform, low: 0, high: 1}}}")
+    dumped = first.model_dump(mode="json")
+    again = Experiment.model_validate(dumped)
+    assert again == first
+    assert again.model_dump(mode="json") == dumped
+
+
+@pytest.mark.parametrize("preset", get_args(Preset))
+def test_a_preset_is_its_numbers(preset: Preset) -> None:
+    named = ModelConfig(preset=preset)
+    assert numbers(named) == PRESETS[preset].model_dump()
+    for base in get_args(Preset):
+        assert numbers(ModelConfig(preset=base, **numbers(named))) == numbers(named)
+
+
+@pytest.mark.parametrize("name", SHAPE)
+def test_a_number_that_is_given_overrides_the_preset_alone(name: str) -> None:
+    tiny = numbers(ModelConfig(preset="tiny"))
+    changed = numbers(ModelConfig(preset="tiny", **{name: 2 * tiny[name]}))
+    assert changed == {**tiny, name: 2 * tiny[name]}
+
+
+def test_execution_changes_no_fingerprint(load) -> None:
+    assert EXECUTION.keys() == Execution.model_fields.keys(), "a field is not tried here"
+    plain = load()
+    for name, value in EXECUTION.items():
+        changed = load(f"execution.{name}={value}")
+        assert getattr(changed.execution, name) != getattr(plain.execution, name)
+        assert changed.recipe == plain.recipe
+        assert keys(changed) == keys(plain)
+
+
+def test_the_recipe_reaches_the_stages_that_read_it(load) -> None:
+    plain = keys(load())
+    for override in ("recipe.corpus.seed=9", "recipe.corpus.cleaning.max_words=9"):
+        changed = keys(load(override))
+        assert changed[0] != plain[0]
+        assert changed[1] != plain[1]  # the tokenizer reads the corpus
+    changed = keys(load("recipe.tokenizer.vocab_size=65"))
+    assert changed[0] == plain[0]
+    assert changed[1] != plain[1]
+    assert keys(load("recipe.methods.token_level.alpha=0.25")) == plain
+
+
+@given(
+    hypotheses=st.booleans(),
+    views=st.none() | st.sets(st.sampled_from(["reference", "hypothesis"]), min_size=1),
+)
+def test_stored_signals_are_those_that_were_asked_for(hypotheses: bool, views) -> None:
+    given_values: dict[str, object] = {} if hypotheses else {"hypotheses": None}
+    given_values["distributions"] = None if views is None else {"on": sorted(views)}
+    stored = SignalsConfig.model_validate(given_values).stored()
+    assert (Signal.HYPOTHESES in stored) == hypotheses
+    assert (Signal.REFERENCE_DISTRIBUTIONS in stored) == ("reference" in (views or ()))
+    assert (Signal.HYPOTHESIS_DISTRIBUTIONS in stored) == (
+        hypotheses and "hypothesis" in (views or ())
+    )

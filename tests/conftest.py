@@ -1,0 +1,63 @@
+"""What all tests share: a toy translation task and its tokenizers.
+
+Sentences of short invented words are translated word for word: a nano model learns it in seconds.
+"""
+
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import settings
+
+from kdray.artifacts import Artifact, Key
+from kdray.config import TokenizerConfig
+from kdray.schema import Column
+from kdray.text.tokenizer import Tokenizer, build_tokenizer
+
+settings.register_profile("kdray", deadline=None, max_examples=40)  # a busy machine is not a bug
+settings.load_profile("kdray")
+
+WORDS = {
+    "ba": "wox", "de": "vuz", "fi": "yat", "go": "xel", "hu": "zim", "ka": "tov",
+    "le": "suy", "mi": "rax", "no": "qev", "pu": "yiw",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def toy_pairs() -> list[tuple[str, str]]:
+    """500 pairs of 3 to 8 words."""
+    rng = random.Random(1)
+    pairs = []
+    for _ in range(500):
+        words = rng.choices(list(WORDS), k=rng.randint(3, 8))
+        pairs.append((" ".join(words), " ".join(WORDS[word] for word in words)))
+    return pairs
+
+
+@pytest.fixture(scope="session")
+def toy_corpus(
+    toy_pairs: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Artifact:
+    """The pairs as a corpus: 350 to train on, 50 for dev; 100 are left to test with."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for name, pairs in (("train", toy_pairs[:350]), ("dev", toy_pairs[350:400])):
+        src, ref = zip(*pairs, strict=True)
+        table = {Column.PAIR_ID: range(len(pairs)), Column.SRC: src, Column.REF: ref}
+        pq.write_table(pa.table({k: list(v) for k, v in table.items()}), folder / f"{name}.parquet")
+    return Artifact(Key("corpus", 1, {}), folder, {})
+
+
+@pytest.fixture(scope="session")
+def toy_tokenizers(
+    toy_corpus: Artifact, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Tokenizer]:
+    """A `joint` and a `separate` tokenizer in which each word is about one piece."""
+    found = {}
+    for name, joint, size in (("joint", True, 70), ("separate", False, 40)):
+        config = TokenizerConfig(joint=joint, model_type="bpe", vocab_size=size)
+        folder: Path = tmp_path_factory.mktemp(name)
+        build_tokenizer(config, toy_corpus, folder)
+        found[name] = Tokenizer.load(folder)
+    return found

@@ -1,0 +1,245 @@
+"""The loss kernel against a dense reference in float64 that autograd differentiates."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+from toy_distillation import soft_targets
+
+from kdray.methods import kernel
+from kdray.methods.kernel import SoftTargets, token_losses
+
+TIGHT = {"rtol": 1e-8, "atol": 1e-10}
+INPUTS = ("hidden", "weight", "hard_weight", "soft_weight")
+
+
+def problem(*, n, v, d, k, seed=0, temperature=1.0, smoothing=0.0, size=1.0):
+    """Random inputs in float64, with a teacher that agrees with the student by chance only."""
+    random = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=random, dtype=torch.float64)
+
+    soft = soft_targets(3 * normal(n, v), k=k, temperature=temperature) if k else None
+    return SimpleNamespace(
+        hidden=size * normal(n, d),
+        weight=normal(v, d),
+        hard_weight=normal(n).abs(),
+        soft_weight=normal(n).abs(),
+        labels=torch.randint(v, (n,), generator=random),
+        smoothing=smoothing,
+        soft=soft,
+        temperature=temperature,
+    )
+
+
+def kernel_losses(p):
+    return token_losses(
+        p.hidden,
+        p.weight,
+        labels_N=p.labels,
+        hard_weight_N=p.hard_weight,
+        label_smoothing=p.smoothing,
+        soft=p.soft,
+        soft_weight_N=p.soft_weight,
+    )
+
+
+def dense_losses(p):
+    """Total, hard_N, soft_N from one [N, V] tensor; 0·log 0 is 0."""
+    logits = p.hidden @ p.weight.T
+    hard = logits.new_zeros(len(logits))
+    if p.labels is not None:
+        logq = logits.log_softmax(1)
+        hard = -(1 - p.smoothing) * logq[torch.arange(len(logq)), p.labels]
+        hard = hard - p.smoothing * logq.mean(1)
+    soft = logits.new_zeros(len(logits))
+    if p.soft is not None:
+        logq = (logits / p.temperature).log_softmax(1)
+        every = [logq.gather(1, p.soft.ids_NK)]
+        logp = [p.soft.logp_NK]
+        if p.soft.ids_NK.size(1) < logits.size(1):
+            rest = logq.scatter(1, p.soft.ids_NK, -torch.inf).logsumexp(1, keepdim=True)
+            every, logp = [*every, rest], [*logp, p.soft.log_tail_N[:, None]]
+        logq_NJ, logp_NJ = torch.cat(every, 1), torch.cat(logp, 1)
+        real = ~logp_NJ.isinf()
+        difference = torch.where(real, logp_NJ, 0.0) - torch.where(real, logq_NJ, 0.0)
+        soft = (logp_NJ.exp() * difference).sum(1)
+    return (p.hard_weight * hard + p.soft_weight * soft).sum(), hard, soft
+
+
+def with_gradients(losses, p):
+    """Value, both losses and the gradients of 2·total to every input."""
+    for name in INPUTS:
+        setattr(p, name, getattr(p, name).detach().requires_grad_())
+    total, hard, soft = losses(p)
+    found = torch.autograd.grad(2 * total, [getattr(p, name) for name in INPUTS], allow_unused=True)
+    grads = [
+        torch.zeros_like(getattr(p, name)) if grad is None else grad
+        for name, grad in zip(INPUTS, found, strict=True)
+    ]
+    return dict(zip(("total", "hard", "soft", *INPUTS), (total, hard, soft, *grads), strict=True))
+
+
+def assert_dense(p, **tolerance):
+    torch.testing.assert_close(
+        with_gradients(kernel_losses, p), with_gradients(dense_losses, p), **(tolerance or TIGHT)
+    )
+
+
+SHAPES = st.integers(2, 30).flatmap(
+    lambda v: st.fixed_dictionaries(
+        {
+            "n": st.integers(0, 40),
+            "v": st.just(v),
+            "d": st.integers(1, 6),
+            "k": st.integers(0, v),
+            "seed": st.integers(0, 10_000),
+            "temperature": st.sampled_from([0.7, 1.0, 2.0, 5.0]),
+            "smoothing": st.sampled_from([0.0, 0.1, 0.5]),
+            "size": st.sampled_from([0.1, 1.0, 3.0]),
+        }
+    )
+)
+
+
+@given(SHAPES, st.booleans())
+@example({"n": 3, "v": 9, "d": 2, "k": 9}, True)
+@example({"n": 3, "v": 9, "d": 2, "k": 1, "temperature": 2.0}, False)
+def test_agrees_with_the_dense_reference(shape, labelled):
+    p = problem(**shape)
+    if not labelled:
+        p.labels = None
+    assert_dense(p)
+
+
+@given(SHAPES)
+def test_agrees_in_single_precision(shape):
+    double = problem(**{**shape, "size": 1.0})
+    expected = with_gradients(dense_losses, double)
+    for name in INPUTS:
+        setattr(double, name, getattr(double, name).detach().float())
+    if double.soft is not None:
+        soft = double.soft
+        double.soft = SoftTargets(
+            soft.ids_NK, soft.logp_NK.float(), soft.log_tail_N.float(), soft.temperature
+        )
+    found = with_gradients(kernel_losses, double)
+    for name, value in found.items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value.double(), expected[name], rtol=1e-4, atol=2e-4)
+
+
+def test_weights_default_to_one():
+    p = problem(n=5, v=8, d=3, k=2)
+    plain = token_losses(p.hidden, p.weight, labels_N=p.labels, soft=p.soft)
+    p.hard_weight = p.soft_weight = torch.ones(5, dtype=torch.float64)
+    torch.testing.assert_close(plain.total, kernel_losses(p).total, **TIGHT)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_many_blocks_equal_one(monkeypatch, temperature):
+    p = problem(n=50, v=20, d=4, k=6, temperature=temperature, smoothing=0.1)
+    whole = with_gradients(kernel_losses, p)
+    monkeypatch.setattr(kernel, "BLOCK_BYTES", 1)  # 16 rows at a time: three blocks and a rest
+    torch.testing.assert_close(with_gradients(kernel_losses, p), whole, **TIGHT)
+    assert_dense(p)
+
+
+def test_no_position_is_no_loss():
+    found = with_gradients(kernel_losses, problem(n=0, v=7, d=3, k=2))
+    assert found["total"] == 0
+    assert found["weight"].shape == (7, 3)
+    assert not found["weight"].any()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_all_entries_kept_is_the_dense_divergence(temperature):
+    p = problem(n=6, v=11, d=3, k=11, temperature=temperature)
+    assert p.soft.log_tail_N.isinf().all()
+    found = with_gradients(kernel_losses, p)
+    logp = torch.zeros(6, 11, dtype=torch.float64).scatter(1, p.soft.ids_NK, p.soft.logp_NK)
+    logq = (p.hidden @ p.weight.T / temperature).log_softmax(1)
+    kl_N = F.kl_div(logq, logp, log_target=True, reduction="none").sum(1)
+    torch.testing.assert_close(found["soft"], kl_N.detach(), **TIGHT)
+    (expected,) = torch.autograd.grad((2 * p.soft_weight * kl_N).sum(), p.hidden, retain_graph=True)
+    p.hard_weight = torch.zeros(6, dtype=torch.float64)
+    torch.testing.assert_close(with_gradients(kernel_losses, p)["hidden"], expected, **TIGHT)
+
+
+@pytest.mark.parametrize("k", [1, 3, 9])
+def test_one_hot_teacher_is_cross_entropy(k):
+    p = problem(n=6, v=9, d=3, k=k)
+    p.soft.ids_NK[:] = (p.labels[:, None] + torch.arange(k)) % 9  # the label first
+    p.soft.logp_NK.fill_(-torch.inf)[:, 0] = 0.0
+    p.soft.log_tail_N.fill_(-torch.inf)
+    p.soft_weight = p.hard_weight
+    found = with_gradients(kernel_losses, p)
+    torch.testing.assert_close(found["soft"], found["hard"], **TIGHT)
+    assert_dense(p)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+@pytest.mark.parametrize("k", [1, 4, 12])
+def test_student_equal_to_teacher_has_no_loss_and_no_gradient(k, temperature):
+    """Without the bucket the head alone would still pull: it would grow to 1/Σ_K p."""
+    p = problem(n=7, v=12, d=4, k=k)
+    p.hard_weight = torch.zeros(7, dtype=torch.float64)
+    p.soft = soft_targets(p.hidden @ p.weight.T, k=k, temperature=temperature)
+    p.temperature = temperature
+    found = with_gradients(kernel_losses, p)
+    assert found["soft"].abs().max() < 1e-12
+    assert found["hidden"].abs().max() < 1e-12
+    assert found["weight"].abs().max() < 1e-12
+    if k < 12:
+        logq = (p.hidden @ p.weight.T / temperature).log_softmax(1).gather(1, p.soft.ids_NK)
+        head_alone = (p.soft.logp_NK.exp() * (p.soft.logp_NK - logq)).sum()
+        assert torch.autograd.grad(head_alone, p.hidden)[0].abs().max() > 0.01
+
+
+@given(SHAPES)
+def test_divergence_is_never_negative(shape):
+    p = problem(**{**shape, "k": max(1, shape["k"])})
+    assert (kernel_losses(p).soft_N > -1e-12).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+@pytest.mark.parametrize("k", [0, 1, 3, 8])
+def test_extreme_logits_stay_finite(dtype, temperature, k):
+    p = problem(n=24, v=8, d=8, k=k, temperature=temperature, smoothing=0.1)
+    signs = torch.tensor([1.0, -1.0, 0.0])[torch.randint(3, (24, 8))]
+    p.hidden, p.weight = (1e4 * signs).to(dtype), torch.eye(8, dtype=dtype)  # logits are ±1e4 and 0
+    p.hard_weight, p.soft_weight = p.hard_weight.to(dtype), p.soft_weight.to(dtype)
+    for name, value in with_gradients(kernel_losses, p).items():
+        assert value.isfinite().all(), name
+
+
+def test_a_sure_student_still_feels_the_bucket():
+    """The student puts e^-60 outside what is kept, the teacher a tenth: exact, not cut off."""
+    p = problem(n=1, v=6, d=6, k=2)
+    p.weight = torch.eye(6, dtype=torch.float64)
+    p.hidden = torch.tensor([[30.0, 29.0, -30.0, -31.0, -30.5, -30.0]], dtype=torch.float64)
+    p.soft = SoftTargets(
+        torch.tensor([[0, 1]]),
+        torch.tensor([[0.6, 0.3]], dtype=torch.float64).log(),
+        torch.tensor([0.1], dtype=torch.float64).log(),
+    )
+    assert_dense(p)
+    assert with_gradients(kernel_losses, p)["soft"] > 5
+
+
+def test_entropy_counts_the_bucket_as_one_entry():
+    logits = torch.randn(5, 9, dtype=torch.float64)
+    p = logits.softmax(1)
+    whole = -(p * p.log()).sum(1)
+    torch.testing.assert_close(soft_targets(logits, k=9).entropy(), whole)
+    some = soft_targets(logits, k=4)
+    tail = some.log_tail_N.exp()
+    kept = p.sort(descending=True).values[:, :4]
+    expected = -(kept * kept.log()).sum(1) - tail * tail.log()
+    torch.testing.assert_close(some.entropy(), expected)
+    assert (some.entropy() < whole).all()
