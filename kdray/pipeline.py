@@ -1,11 +1,12 @@
 """The straight path. This file alone knows the order of the stages.
 
-    corpus, tokenizer -> teacher -> signals -> students -> scores -> report
+corpus, tokenizer -> teacher -> signals -> students -> scores -> report
 """
 
 from collections.abc import Callable
 
 from kdray.artifacts import Key
+from kdray.cluster.search import TrialResult
 from kdray.errors import StageFailed
 from kdray.plan import ModelPlan, Plan, scores_key
 from kdray.reporting.facts import ReportPaths
@@ -13,6 +14,7 @@ from kdray.scoring.result import Result
 from kdray.stages.models import make_students, make_teacher
 from kdray.stages.reporting import make_report
 from kdray.stages.scores import make_scores, stored_results
+from kdray.stages.search import check_search, run_search
 from kdray.stages.signals import make_signals
 from kdray.stages.study import Study
 from kdray.stages.text import make_text
@@ -59,6 +61,17 @@ def run_report(study: Study) -> tuple[list[Result], ReportPaths]:
             "kdray.evaluate` with the same configuration first"
         )
     return results, make_report(study, results)
+
+
+def run_search_path(study: Study) -> list[TrialResult]:
+    """Make what all trials share, then search. The tests are not touched.
+
+    Raises:
+        StageFailed: trials failed; the table holds the others.
+    """
+    config = check_search(study)
+    run_stages(study, "decode")
+    return run_search(study, config)
 
 
 def check_complete(study: Study) -> None:

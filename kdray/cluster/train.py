@@ -104,7 +104,7 @@ def _train_loop(config: dict[str, Any]) -> None:
         device=ray.train.torch.get_device(),
     )
     if worker.is_first:
-        with _exclusive(tracked.job.folder):
+        with exclusive(tracked.job.folder):
             _tracked_run(tracked, worker, threads)
     else:
         tracked.job.run(worker, threads=threads)
@@ -123,7 +123,7 @@ def _tracked_run(tracked: TrackedJob, worker: Worker, threads: int) -> None:
         tracked.job.run(worker, threads=threads, on_checkpoint=send)
 
 
-def _exclusive(folder: Path) -> FileLock:
+def exclusive(folder: Path) -> FileLock:
     """Hold the run's folder: a worker of a killed driver may live a little longer than it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")

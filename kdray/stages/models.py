@@ -144,4 +144,3 @@ class _Watch:
 def _latest(rows: Sequence[dict[str, float]], metric: str, form: str) -> str:
     values = [row[metric] for row in rows if metric in row]
     return form.format(values[-1]) if values else ""
-

@@ -50,7 +50,8 @@ def study_facts(study: Study) -> StudyFacts:
         corpus=corpus.counts,
         fingerprints=fingerprints,
         versions={
-            "kdray": kdray.__version__, **{package: version(package) for package in PACKAGES}
+            "kdray": kdray.__version__,
+            **{package: version(package) for package in PACKAGES},
         },
         baseline=recipe.baseline_method,
         main_beam=recipe.evaluation.beams[-1],
@@ -61,11 +62,7 @@ def study_facts(study: Study) -> StudyFacts:
     )
 
 
-
-
-def show_results(
-    study: Study, results: Sequence[Result], paths: ReportPaths | None = None
-) -> None:
+def show_results(study: Study, results: Sequence[Result], paths: ReportPaths | None = None) -> None:
     """Print the tables of the main beam and where the report is."""
     facts = study_facts(study)
     tables = build_tables(results, study=facts)

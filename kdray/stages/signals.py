@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-
 from kdray.artifacts import Key
 from kdray.cluster.decode import ShardWork, make_shards
 from kdray.schema import Split, View
@@ -70,9 +69,7 @@ def _make_distributions(study: Study, key: Key, view: View) -> None:
     }
     title = f"Distributions on {view}, top {config.k}"
     plan = _run(study, title, key, rows, DistributionMaker, arguments)
-    study.store.publish(
-        key, lambda folder: distributions.join_shards(plan, rows, config, folder)
-    )
+    study.store.publish(key, lambda folder: distributions.join_shards(plan, rows, config, folder))
 
 
 def _run(

@@ -18,9 +18,7 @@ def make_text(study: Study) -> None:
         assert config is not None, "the plan has a tokenizer because the recipe has one"
         if not study.is_made(plan.tokenizer):
             study.display.stage("Tokenizer", f"{config.model_type}, {config.vocab_size} pieces")
-            store.publish(
-                plan.tokenizer, lambda folder: build_tokenizer(config, corpus, folder)
-            )
+            store.publish(plan.tokenizer, lambda folder: build_tokenizer(config, corpus, folder))
     tokenizer = Tokenizer.load(students_tokenizer(study))
     if not study.is_made(plan.encoded):
         store.publish(plan.encoded, lambda folder: build_encoded(corpus, tokenizer, folder))

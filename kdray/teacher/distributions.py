@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kdray.config import DistributionsConfig
 from kdray.errors import StageFailed
+from kdray.fit.data import build_target
 from kdray.methods.base import Batch, packed_states
 from kdray.methods.kernel import BLOCK_BYTES
 from kdray.model.storage import load_model
@@ -21,8 +22,6 @@ from kdray.teacher.shards import ShardPlan
 from kdray.teacher.topk import TopK, compress
 from kdray.text.batching import Rows, cuts
 from kdray.text.encoded import EncodedSplit
-from kdray.text.sequences import Sequences
-from kdray.fit.data import build_target
 from kdray.text.tokenizer import PAD
 
 VERSION = 1
@@ -128,7 +127,9 @@ class DistributionMaker:
         return ids, logp, log_tail
 
 
-def join_shards(plan: ShardPlan, wanted: int, config: DistributionsConfig, folder: Path) -> dict[str, Any]:
+def join_shards(
+    plan: ShardPlan, wanted: int, config: DistributionsConfig, folder: Path
+) -> dict[str, Any]:
     """Put the finished shards together in the order of their rows. -> counts.
 
     Raises:

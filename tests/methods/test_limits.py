@@ -40,9 +40,7 @@ def test_gate_of_one_is_token_level(single_task, layout, temperature):
 
 @pytest.mark.parametrize(("layout", "temperature"), CASES)
 def test_gate_of_zero_is_sentence_level(single_task, layout, temperature):
-    assert_same_bits(
-        hybrid(layout, 0.0, temperature), {"kind": "sentence_level"}, single_task
-    )
+    assert_same_bits(hybrid(layout, 0.0, temperature), {"kind": "sentence_level"}, single_task)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])

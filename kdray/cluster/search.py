@@ -1,0 +1,229 @@
+"""Search on Ray Tune: each trial is one student, trained in the trial's own process.
+
+A trial holds the CPUs (and GPU) of one worker, so Tune's parallelism is the only one: a Train run
+inside a trial would ask for resources a second time. Trials share the teacher's stored signals and
+publish their students like any other, so a trial that was finished before is found again.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, assert_never
+
+import torch
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
+from ray.tune.search.optuna import OptunaSearch
+
+from kdray.artifacts import Store
+from kdray.cluster.session import worker_cpus
+from kdray.cluster.train import exclusive
+from kdray.config import Execution, SearchConfig
+from kdray.config.search import Choice, Dimension, LogUniform, Uniform
+from kdray.fit.checkpoint import HISTORY, read_history
+from kdray.fit.job import TrainingJob
+from kdray.fit.machine import prepare
+from kdray.fit.worker import Worker
+from kdray.plan import ModelPlan
+from kdray.tracking import tracker_from_spec
+
+logger = logging.getLogger(__name__)
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One point of the search space as a student to be trained."""
+
+    plan: ModelPlan
+    job: TrainingJob
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What came of a trial. `score` is the best validation; None when it failed."""
+
+    values: Values
+    score: float | None
+    step: int
+    fingerprint: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchJob:
+    """A search. `trial` turns values into a student; it is called in the trial's process."""
+
+    config: SearchConfig
+    trial: Callable[[Values], Trial]
+    store: Path
+    tracker: Mapping[str, str | None]
+    parent_run: str
+    updates: int
+    validate_every: int
+
+
+def search(
+    job: SearchJob, *, execution: Execution, watch: Callable[[Sequence[Values]], None]
+) -> list[TrialResult]:
+    """Run all trials. -> their results, best first, failed ones last."""
+    config = job.config
+    cpus = worker_cpus(execution)
+    resources = {"cpu": cpus, "gpu": 1 if execution.use_gpu else 0}
+    results = tune.Tuner(
+        tune.with_resources(tune.with_parameters(_run_trial, job=job, threads=cpus), resources),
+        param_space=_grid(config) if config.algorithm == "grid" else _space(config),
+        tune_config=tune.TuneConfig(
+            metric="score",
+            mode=mode(config),
+            num_samples=1 if config.algorithm == "grid" else config.trials,
+            search_alg=_algorithm(config, execution),
+            scheduler=_scheduler(job),
+        ),
+        run_config=tune.RunConfig(
+            name=f"search-{uuid.uuid4().hex[:8]}",
+            storage_path=str(job.store / "work" / "ray"),
+            verbose=0,
+            callbacks=[_Watch(watch)],
+        ),
+    ).fit()
+    found = [_result(result, job) for result in results]
+    sign = -1 if mode(config) == "max" else 1
+    worst = float("inf")
+    return sorted(found, key=lambda t: worst if t.score is None else sign * t.score)
+
+
+def mode(config: SearchConfig) -> str:
+    """Whether a larger metric is better, in Ray's word."""
+    return "min" if config.metric == "dev/loss" else "max"
+
+
+def _run_trial(values: dict[str, Any], job: SearchJob, threads: int) -> None:
+    """Body of a trial: train, or find what was trained before; report every validation."""
+    prepare(threads=threads)
+    trial = job.trial(values)
+    store = Store(job.store)
+    found = store.find(trial.plan.key)
+    if found is not None:
+        _report_history(found.path / HISTORY, job, trial)
+        return
+    tracker = tracker_from_spec(job.tracker)
+    run_id = tracker.ensure_run(
+        f"trial-{trial.plan.key.fingerprint[:8]}",
+        parent_id=job.parent_run,
+        run_id=None,
+        tags={"kdray.role": "trial", "kdray.fingerprint": trial.plan.key.fingerprint},
+        params={**values, "method": trial.plan.method.model_dump(mode="json")},
+    )
+    history = trial.job.folder / HISTORY
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def send() -> None:
+        rows = read_history(history)
+        tracker.log_history(run_id, rows)
+        if rows and job.config.metric in rows[-1]:
+            _report(rows[-1], job, trial)
+
+    try:
+        with exclusive(trial.job.folder):
+            progress = trial.job.run(Worker(device=device), threads=threads, on_checkpoint=send)
+        store.publish(trial.plan.key, lambda folder: trial.job.publish(folder, progress))
+    except BaseException:
+        tracker.finish(run_id, "FAILED")
+        raise
+    tracker.finish(run_id, "FINISHED")
+
+
+def _report_history(path: Path, job: SearchJob, trial: Trial) -> None:
+    for row in read_history(path):
+        if job.config.metric in row:
+            _report(row, job, trial)
+
+
+def _report(row: Mapping[str, float], job: SearchJob, trial: Trial) -> None:
+    tune.report(
+        {
+            "score": row[job.config.metric],
+            "step": int(row["step"]),
+            "fingerprint": trial.plan.key.fingerprint,
+        }
+    )
+
+
+def _space(config: SearchConfig) -> dict[str, Any]:
+    return {name: _domain(dimension) for name, dimension in config.space.items()}
+
+
+def _domain(dimension: Dimension) -> Any:  # noqa: ANN401 (one of Tune's domains)
+    match dimension:
+        case Choice():
+            return tune.choice(list(dimension.values))
+        case LogUniform():
+            return tune.loguniform(dimension.low, dimension.high)
+        case Uniform():
+            return tune.uniform(dimension.low, dimension.high)
+        case _:
+            assert_never(dimension)
+
+
+def _grid(config: SearchConfig) -> dict[str, Any]:
+    return {
+        name: tune.grid_search(list(dimension.values))
+        for name, dimension in config.space.items()
+        if isinstance(dimension, Choice)
+    }
+
+
+def _algorithm(config: SearchConfig, execution: Execution) -> Any:  # noqa: ANN401
+    if config.algorithm == "optuna":
+        return ConcurrencyLimiter(
+            OptunaSearch(seed=config.seed), max_concurrent=execution.parallel_students
+        )
+    return BasicVariantGenerator(
+        random_state=config.seed, max_concurrent=execution.parallel_students
+    )
+
+
+def _scheduler(job: SearchJob) -> Any:  # noqa: ANN401
+    if not job.config.early_stopping:
+        return FIFOScheduler()
+    return ASHAScheduler(time_attr="step", max_t=job.updates + 1, grace_period=job.validate_every)
+
+
+def _result(result: Any, job: SearchJob) -> TrialResult:  # noqa: ANN401 (Tune's Result)
+    metrics = result.metrics or {}
+    error = None if result.error is None else str(result.error).strip().splitlines()[-1]
+    history = result.metrics_dataframe
+    best: float | None = None
+    if error is None and history is not None and "score" in history:
+        best = float(
+            history["score"].max() if mode(job.config) == "max" else history["score"].min()
+        )
+    return TrialResult(
+        values=dict(result.config),
+        score=best,
+        step=int(metrics.get("step", 0)),
+        fingerprint=str(metrics.get("fingerprint", "")),
+        error=error,
+    )
+
+
+class _Watch(tune.Callback):
+    """Hands the newest metrics of all trials to the display, twice a second at most."""
+
+    def __init__(self, watch: Callable[[Sequence[Values]], None]) -> None:
+        self.watch = watch
+        self.shown = 0.0
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: Values, **info: Any
+    ) -> None:
+        """Called by Tune in the driver."""
+        if time.monotonic() - self.shown > 0.5:
+            self.shown = time.monotonic()
+            self.watch([each.last_result for each in trials])

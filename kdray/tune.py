@@ -1,0 +1,17 @@
+"""`python -m kdray.tune CONFIG`: search values of a method with Ray Tune over one teacher cache."""
+
+from kdray.command import Config, DryRun, Overrides, run, studied
+from kdray.pipeline import run_search_path
+
+
+def tune(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
+    """Search values of one method, such as its gate and loss weight, judged on dev.
+
+    The teacher and its signals are made once, before the search starts.
+    """
+    with studied(config, overrides, dry_run=dry_run) as found:
+        run_search_path(found)
+
+
+if __name__ == "__main__":
+    run(tune)
