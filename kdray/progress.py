@@ -1,4 +1,4 @@
-"""What a person sees while a command works: stages, rates, time left. Plain lines off a terminal."""
+"""What a person sees while a command works: stages, rates, time left; plain lines in a file."""
 
 import time
 from collections.abc import Iterator

@@ -32,7 +32,7 @@ def evaluation_threads(asked: int | None) -> int:
     return max(1, min((cpus for cpus in nodes if cpus), default=1))
 
 
-@ray.remote
+@ray.remote  # type: ignore[untyped-decorator]
 def _evaluate(job: EvaluationJob, key: Key, root: Path, threads: int) -> None:
     prepare(threads=threads)
     Store(root).cached(key, lambda folder: job.run(folder, threads=threads))

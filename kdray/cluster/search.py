@@ -213,16 +213,14 @@ def _result(result: Any, job: SearchJob) -> TrialResult:  # noqa: ANN401 (Tune's
     )
 
 
-class _Watch(tune.Callback):
+class _Watch(tune.Callback):  # type: ignore[misc]
     """Hands the newest metrics of all trials to the display, twice a second at most."""
 
     def __init__(self, watch: Callable[[Sequence[Values]], None]) -> None:
         self.watch = watch
         self.shown = 0.0
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: Values, **info: Any
-    ) -> None:
+    def on_trial_result(self, iteration: int, trials: list[Any], *rest: Any, **info: Any) -> None:  # noqa: ANN401
         """Called by Tune in the driver."""
         if time.monotonic() - self.shown > 0.5:
             self.shown = time.monotonic()

@@ -64,7 +64,7 @@ def train(
             yield name, None if failure is None else StageFailed(f"{name}: {failure}")
 
 
-@ray.remote(num_cpus=0, max_retries=0)
+@ray.remote(num_cpus=0, max_retries=0)  # type: ignore[untyped-decorator]
 def _launch(tracked: TrackedJob, execution: Execution, cpus: int) -> str | None:
     """Run one TorchTrainer to its end. -> why it failed, or None.
 

@@ -201,7 +201,7 @@ class _Step:
         output: tuple[Tensor, Loss] = self.parallel(batch, counts)
         value, loss = output
         share = self.worker.world_size if len(mine) else 0  # without rows: take part, add nothing
-        (value * share).backward()
+        torch.autograd.backward(value * share)
         if not len(mine):
             return Loss(
                 terms={per: 0 * total for per, total in loss.terms.items()},

@@ -118,7 +118,7 @@ class CentredGate(SentenceGate):
 
 
 def bernoulli_kl(gate_B: Tensor, prior: float) -> Tensor:
-    """KL(Bern(g) ‖ Bern(prior)) in nats; at g = 0 or 1 the limit, with a finite gradient. -> [B]."""
+    """KL(Bern(g) ‖ Bern(prior)) in nats; at 0 and 1 the limit, with a finite gradient. -> [B]."""
     least = torch.finfo(gate_B.dtype).tiny
     other = 1 - gate_B
     ours, theirs = (gate_B / prior).clamp_min(least), (other / (1 - prior)).clamp_min(least)

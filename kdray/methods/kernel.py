@@ -134,7 +134,7 @@ class _Kernel(torch.autograd.Function):
         return total, hard_loss, soft_loss
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         grad_hidden, grad_weight, hard_loss, soft_loss = ctx.saved_tensors
         return (

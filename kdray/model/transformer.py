@@ -137,7 +137,7 @@ class Transformer(nn.Module):
             if "embedding" in name:
                 nn.init.normal_(parameter, std=self.config.width**-0.5)
             elif parameter.dim() == 2 and name.endswith(("qkv.weight", "key_value.weight")):
-                for block in parameter.data.split(self.config.width):
+                for block in torch.split(parameter.data, self.config.width):
                     nn.init.xavier_uniform_(block, gain=2**-0.5)
             elif parameter.dim() == 2:
                 gain = 2**-0.5 if name.endswith("query.weight") else 1.0
@@ -160,7 +160,7 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """[B, S, D] -> [B, S, D]."""
         x = x + self.dropout(self.attention(self.attention_norm(x), bias, None))
-        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        return torch.add(x, self.dropout(self.feedforward(self.feedforward_norm(x))))
 
 
 class DecoderLayer(nn.Module):
@@ -187,7 +187,7 @@ class DecoderLayer(nn.Module):
         """[B, T, D] -> [B, T, D]."""
         x = x + self.dropout(self.attention(self.attention_norm(x), causal, cache))
         x = x + self.dropout(self.cross(self.cross_norm(x), memory, cross_bias, cache))
-        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        return torch.add(x, self.dropout(self.feedforward(self.feedforward_norm(x))))
 
 
 class SelfAttention(nn.Module):

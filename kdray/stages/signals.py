@@ -1,9 +1,9 @@
 """Teacher signals: translations and distributions, made in shards on Ray Data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from kdray.artifacts import Key
-from kdray.cluster.decode import ShardWork, make_shards
+from kdray.cluster.decode import Build, ShardWork, make_shards
 from kdray.schema import Split, View
 from kdray.stages.models import teacher_path
 from kdray.stages.study import Study
@@ -77,8 +77,8 @@ def _run(
     title: str,
     key: Key,
     rows: int,
-    maker: Callable[..., Callable[..., object]],
-    arguments: dict[str, object],
+    maker: Callable[..., Build],
+    arguments: Mapping[str, object],
 ) -> ShardPlan:
     execution = study.experiment.execution
     folder = study.store.work_path(key) / "shards"

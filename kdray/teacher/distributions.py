@@ -1,4 +1,4 @@
-"""Teacher distributions: the teacher reads a target sequence and its top k at each place is kept."""
+"""Teacher distributions: the teacher reads a target sequence, its top k at each place is kept."""
 
 import time
 from collections.abc import Mapping
@@ -121,7 +121,7 @@ class DistributionMaker:
         parts = [
             compress(some @ self.model.output_weight.T, k=self.k,
                      temperatures=self.config.temperatures)
-            for some in states.split(block)
+            for some in torch.split(states, block)
         ]  # fmt: skip
         ids, logp, log_tail = (torch.cat(each) for each in zip(*parts, strict=True))
         return ids, logp, log_tail

@@ -97,7 +97,7 @@ class StoredRows:
 def at_temperature(
     logp_NK: torch.Tensor, log_tail_N: torch.Tensor, *, temperature: float
 ) -> torch.Tensor:
-    """Kept log-probabilities at a temperature, scaled to the mass that the tail leaves. -> [N, K]."""
+    """Kept log-probabilities at a temperature, scaled to the mass the tail leaves. -> [N, K]."""
     raised = logp_NK / temperature
     log_head = torch.log1p(-log_tail_N.exp().clamp(max=1 - 1e-7))
     return raised - raised.logsumexp(1, keepdim=True) + log_head[:, None]

@@ -57,7 +57,8 @@ class Sequences:
         """Where the items of the given rows stand in `values`, one row after another."""
         lengths = self.lengths[rows]
         starts = np.cumsum(lengths) - lengths
-        return np.arange(lengths.sum()) + np.repeat(self.offsets[rows] - starts, lengths)
+        first = np.repeat(self.offsets[rows] - starts, lengths)
+        return np.asarray(np.arange(lengths.sum()) + first, dtype=np.int64)
 
     def padded(self, rows: NDArray[np.int64], *, pad: int) -> NDArray[np.int64]:
         """The given rows side by side. -> [rows, longest]."""

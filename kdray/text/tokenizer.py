@@ -169,7 +169,7 @@ def _load(path: Path) -> spm.SentencePieceProcessor:
     found = (model.pad_id(), model.unk_id(), model.bos_id(), model.eos_id())
     if found != (PAD, UNK, BOS, EOS):
         raise DataError(
-            f"{path}: ids of <pad>, <unk>, <s>, </s> are {found}, kdray needs {(PAD, UNK, BOS, EOS)}; "
+            f"{path}: ids of <pad>, <unk>, <s>, </s> are {found}, not {(PAD, UNK, BOS, EOS)}; "
             "train the model with --pad_id=0 --unk_id=1 --bos_id=2 --eos_id=3"
         )
     return model

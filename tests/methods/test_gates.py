@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_distillation import GATES
 from pydantic import TypeAdapter
+from toy_distillation import GATES
 
 from kdray.config import GateConfig
 from kdray.methods.build import build_gate

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional as F
 from toy_distillation import (
     PAIRS,
     Task,
@@ -15,7 +16,6 @@ from toy_distillation import (
     padded_further,
     parse,
 )
-from torch.nn import functional as F
 
 from kdray.config import (
     CrossEntropyConfig,
@@ -40,11 +40,11 @@ def dense_objective(config, method, student, batch, counts):
         full = student.decode(target.inputs_BT, memory, batch.src_mask_BS) @ student.output_weight.T
         return full.flatten(0, 1)[target.positions_N]
 
-    def ce_N(view, smoothing):
+    def ce(view, smoothing):
         labels = batch.targets[view].labels_N
         return F.cross_entropy(logits(view), labels, reduction="none", label_smoothing=smoothing)
 
-    def kl_N(view, temperature):
+    def kl(view, temperature):
         soft = batch.targets[view].soft
         logq = (logits(view) / temperature).log_softmax(1)
         tail = logq.scatter(1, soft.ids_NK, -torch.inf).logsumexp(1)
@@ -58,19 +58,19 @@ def dense_objective(config, method, student, batch, counts):
     reference, hypothesis = View.REFERENCE, View.HYPOTHESIS
     match config:
         case CrossEntropyConfig(label_smoothing=smoothing):
-            return mean(ce_N(reference, smoothing), reference)
+            return mean(ce(reference, smoothing), reference)
         case SentenceLevelConfig(label_smoothing=smoothing, with_reference=both):
-            first = mean(ce_N(hypothesis, smoothing), hypothesis)
-            return (first + mean(ce_N(reference, smoothing), reference)) / 2 if both else first
+            first = mean(ce(hypothesis, smoothing), hypothesis)
+            return (first + mean(ce(reference, smoothing), reference)) / 2 if both else first
         case TokenLevelConfig(alpha=alpha, temperature=temperature, prefix=view):
-            ce = ce_N(view, config.label_smoothing)
-            return mean((1 - alpha) * ce + alpha * kl_N(view, temperature), view)
+            ce = ce(view, config.label_smoothing)
+            return mean((1 - alpha) * ce + alpha * kl(view, temperature), view)
         case HybridConfig(layout=layout, temperature=temperature, gate=gate):
             view = reference if layout == "two_pass" else hypothesis
             stabiliser = gate.stabiliser if isinstance(gate, SentenceGateConfig) else "fixed"
             g_B = dense_gate(method, memory, batch)
             mixing = g_B if stabiliser in LEARNED else g_B.detach()
-            kl, ce = kl_N(view, temperature), ce_N(hypothesis, 0.0)
+            kl, ce = kl(view, temperature), ce(hypothesis, 0.0)
             rows, hyp_rows = batch.targets[view].sentence_N, batch.targets[hypothesis].sentence_N
             mixed = mean(mixing[rows] * kl, view) + mean((1 - mixing[hyp_rows]) * ce, hypothesis)
             if stabiliser == "prior":

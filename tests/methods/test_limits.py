@@ -51,7 +51,11 @@ def test_alpha_of_zero_is_the_baseline(single_task, temperature):
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 @pytest.mark.parametrize(
-    "raw", [{"kind": "token_level", "alpha": 1}, *(hybrid(x, 1.0, 1.0) for x in ("two_pass", "one_pass"))]
+    "raw",
+    [
+        {"kind": "token_level", "alpha": 1},
+        *(hybrid(layout, 1.0, 1.0) for layout in ("two_pass", "one_pass")),
+    ],
 )  # fmt: skip
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn(raw, temperature):
     task = Task.random()

@@ -1,0 +1,248 @@
+"""Joining by pair_id: any stored order gives the same data, and nothing is lost in silence."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from kdray.config import MethodConfig
+from kdray.errors import DataError
+from kdray.fit.assemble import NO_HYPOTHESIS, TOO_LONG, UNFINISHED, assemble, join
+from kdray.fit.data import TrainingData
+from kdray.methods.build import build_method
+from kdray.schema import Column, Split, View
+from kdray.teacher.hypotheses import FILE
+from kdray.teacher.topk import TopK
+from kdray.text.encoded import EncodedSplit
+from kdray.text.sequences import write_table
+from kdray.text.tokenizer import EOS
+
+ONE_PASS = {"kind": "hybrid", "layout": "one_pass"}
+TWO_PASS = {"kind": "hybrid", "layout": "two_pass"}
+CROSS_ENTROPY = {"kind": "cross_entropy"}
+SENTENCE_LEVEL = {"kind": "sentence_level"}
+PAIR_IDS = [100, 7, 55, 3, 8, 21]  # neither sorted nor without gaps, as cleaning leaves them
+
+
+def texts(*, salt: int) -> dict[int, list[int]]:
+    """For each pair ids that tell which pair they are of."""
+    lengths = {p: 2 + (p + salt) % 5 for p in PAIR_IDS}
+    return {p: [*((7 * p + salt + i) % 90 + 4 for i in range(n)), EOS] for p, n in lengths.items()}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What lies on disk; every order is one in which pairs stand there."""
+
+    refs: dict[int, list[int]] = field(default_factory=lambda: texts(salt=1))
+    srcs: dict[int, list[int]] = field(default_factory=lambda: texts(salt=2))
+    hyps: dict[int, list[int]] = field(default_factory=lambda: texts(salt=3))
+    hyp_order: list[int] = field(default_factory=lambda: list(PAIR_IDS))
+    soft_order: list[int] = field(default_factory=lambda: list(PAIR_IDS))
+    unfinished: frozenset[int] = frozenset()
+    num_hyps: int = 1
+
+    def assemble(
+        self, folder: Path, method: dict[str, str], *, max_tokens: int = 50
+    ) -> TrainingData:
+        self._write_encoded(folder / "encoded")
+        self._write_hypotheses(folder / "hypotheses")
+        for view, ids in ((View.REFERENCE, self.refs), (View.HYPOTHESIS, self.hyps)):
+            self._write_distributions(folder / view, ids)
+        return assemble(
+            build_method(TypeAdapter(MethodConfig).validate_python(method), width=8),
+            encoded=folder / "encoded",
+            hypotheses=folder / "hypotheses",
+            distributions={view: folder / view for view in View},
+            temperatures=(1.0,),
+            max_tokens=max_tokens,
+        )
+
+    def _write_encoded(self, folder: Path) -> None:
+        folder.mkdir()
+        columns = {
+            Column.PAIR_ID: pa.array(PAIR_IDS, pa.int64()),
+            Column.SRC_IDS: pa.array([self.srcs[p] for p in PAIR_IDS], pa.list_(pa.uint16())),
+            Column.REF_IDS: pa.array([self.refs[p] for p in PAIR_IDS], pa.list_(pa.uint16())),
+        }
+        write_table(folder / f"{Split.TRAIN}.arrow", pa.table(columns))
+
+    def _write_hypotheses(self, folder: Path) -> None:
+        folder.mkdir()
+        rows = [(p, rank) for p in self.hyp_order for rank in range(self.num_hyps)]
+        ids = [self.hyps[p] if rank == 0 else [4, EOS] for p, rank in rows]
+        columns = {
+            Column.PAIR_ID: pa.array([p for p, _ in rows], pa.int64()),
+            Column.HYP_IDS: pa.array(ids, pa.list_(pa.uint16())),
+            Column.HYP_RANK: pa.array([rank for _, rank in rows], pa.int32()),
+            Column.FINISHED: pa.array([p not in self.unfinished for p, _ in rows], pa.bool_()),
+        }
+        write_table(folder / FILE, pa.table(columns))
+
+    def _write_distributions(self, folder: Path, ids: dict[int, list[int]]) -> None:
+        """The kept entries at a position are the label and the next id, so they tell their place."""
+        folder.mkdir()
+        flat = np.array([i for p in self.soft_order for i in ids[p]], dtype=np.uint16)
+        TopK(
+            pair_ids=np.array(self.soft_order),
+            offsets=np.cumsum([0, *(len(ids[p]) for p in self.soft_order)]),
+            ids=np.stack((flat, flat + 1), axis=1),
+            logp=np.log(np.full((len(flat), 2), 0.4)).astype(np.float16),
+            log_tail=np.full((len(flat), 1), np.log(0.2), dtype=np.float32),
+            temperatures=(1.0,),
+        ).save(folder)
+
+
+def described(data: TrainingData) -> list[object]:
+    """Everything of every row, in the data's order."""
+    rows: list[object] = []
+    for i, pair_id in enumerate(data.pair_ids.tolist()):
+        views = {view: ids[i].tolist() for view, ids in data.views.items()}
+        soft = {
+            view: stored.targets(np.array([i]), temperature=1.0).ids_NK.tolist()
+            for view, stored in data.distributions.items()
+        }
+        rows.append((pair_id, data.src[i].tolist(), views, soft))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    return lambda: tmp_path_factory.mktemp("stored")
+
+
+@pytest.mark.parametrize("method", [ONE_PASS, TWO_PASS], ids=["one_pass", "two_pass"])
+@given(hyp_order=st.permutations(PAIR_IDS), soft_order=st.permutations(PAIR_IDS))
+@settings(max_examples=15)
+def test_the_stored_order_does_not_count(new_folder, method, hyp_order, soft_order) -> None:
+    stored = Stored(hyp_order=hyp_order, soft_order=soft_order)
+    data = stored.assemble(new_folder(), method)
+    targets = {View.REFERENCE: stored.refs, View.HYPOTHESIS: stored.hyps}
+    soft_view = View.REFERENCE if method is TWO_PASS else View.HYPOTHESIS
+    expected = [
+        (
+            pair_id,
+            stored.srcs[pair_id],
+            {view: targets[view][pair_id] for view in data.views},
+            {soft_view: [[i, i + 1] for i in targets[soft_view][pair_id]]},
+        )
+        for pair_id in PAIR_IDS
+    ]
+    assert described(data) == expected
+    assert set(data.views) == ({soft_view, View.HYPOTHESIS})
+    assert data.left_out == {}
+
+
+def test_the_best_of_several_hypotheses_is_taken(tmp_path: Path) -> None:
+    stored = Stored(num_hyps=3, hyp_order=PAIR_IDS[::-1])
+    data = stored.assemble(tmp_path, SENTENCE_LEVEL)
+    hyps = data.views[View.HYPOTHESIS]
+    assert [hyps[i].tolist() for i in range(len(data))] == [stored.hyps[p] for p in PAIR_IDS]
+
+
+def test_a_method_loads_only_what_it_reads(tmp_path: Path) -> None:
+    stored = Stored(unfinished=frozenset(PAIR_IDS), soft_order=[])
+    data = stored.assemble(tmp_path, CROSS_ENTROPY)
+    assert (len(data), data.left_out, data.distributions) == (len(PAIR_IDS), {}, {})
+    assert list(data.views) == [View.REFERENCE]
+
+
+def test_what_cannot_be_used_is_left_out_and_counted_once(tmp_path: Path) -> None:
+    plain = Stored()
+    long = [5] * 30 + [EOS]
+    stored = replace(
+        plain,
+        hyp_order=[p for p in PAIR_IDS if p != 100],
+        unfinished=frozenset({7}),
+        srcs={**plain.srcs, 55: long, 7: long},  # 7 is unfinished too: the first reason counts
+        hyps={**plain.hyps, 3: long},
+        refs={**plain.refs, 8: long},
+    )
+    data = stored.assemble(tmp_path, TWO_PASS, max_tokens=30)
+    assert data.left_out == {NO_HYPOTHESIS: 1, UNFINISHED: 1, TOO_LONG: 3}
+    assert data.pair_ids.tolist() == [21]
+    assert described(data) == [
+        (
+            21,
+            plain.srcs[21],
+            {View.REFERENCE: plain.refs[21], View.HYPOTHESIS: plain.hyps[21]},
+            {View.REFERENCE: [[i, i + 1] for i in plain.refs[21]]},
+        )
+    ]
+
+
+def test_a_view_that_is_not_read_may_be_too_long(tmp_path: Path) -> None:
+    stored = Stored()
+    stored = replace(stored, refs={**stored.refs, 8: [5] * 30 + [EOS]})
+    assert stored.assemble(tmp_path, SENTENCE_LEVEL, max_tokens=30).left_out == {}
+
+
+def test_a_pair_of_exactly_the_limit_is_kept(tmp_path: Path) -> None:
+    stored = Stored()
+    stored = replace(stored, refs={**stored.refs, 8: [5] * 29 + [EOS]})
+    assert stored.assemble(tmp_path, CROSS_ENTROPY, max_tokens=30).left_out == {}
+
+
+@pytest.mark.parametrize("method", [ONE_PASS, TWO_PASS], ids=["one_pass", "two_pass"])
+def test_a_pair_without_distributions_is_an_error(tmp_path: Path, method) -> None:
+    stored = Stored(soft_order=[p for p in PAIR_IDS if p not in (8, 21)])
+    with pytest.raises(DataError, match=r"2 of 6 pairs are missing, first 8; remove it and run"):
+        stored.assemble(tmp_path, method)
+
+
+def test_distributions_of_pairs_that_are_left_out_are_not_asked_for(tmp_path: Path) -> None:
+    stored = Stored(soft_order=[p for p in PAIR_IDS if p != 8], unfinished=frozenset({8}))
+    assert len(stored.assemble(tmp_path, ONE_PASS)) == len(PAIR_IDS) - 1
+
+
+@pytest.mark.parametrize("which", ["hyp_order", "soft_order"])
+def test_a_pair_that_stands_twice_is_an_error(tmp_path: Path, which: str) -> None:
+    stored = replace(Stored(), **{which: [*PAIR_IDS, PAIR_IDS[2]]})
+    with pytest.raises(DataError, match="the same pair_id stands there twice"):
+        stored.assemble(tmp_path, TWO_PASS)
+
+
+def test_distributions_of_another_text_are_an_error(tmp_path: Path) -> None:
+    stored = Stored()
+    stored.assemble(tmp_path, TWO_PASS)
+    method = build_method(TypeAdapter(MethodConfig).validate_python(TWO_PASS), width=8)
+    with pytest.raises(DataError, match="pairs have another number of positions than their target"):
+        assemble(
+            method,
+            encoded=tmp_path / "encoded",
+            hypotheses=tmp_path / "hypotheses",
+            distributions={View.REFERENCE: tmp_path / View.HYPOTHESIS},
+            temperatures=(1.0,),
+            max_tokens=50,
+        )
+
+
+def test_a_teacher_that_said_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no hypothesis"):
+        Stored(hyp_order=[]).assemble(tmp_path, SENTENCE_LEVEL)
+
+
+def test_the_split_is_left_in_its_order(tmp_path: Path) -> None:
+    data = Stored().assemble(tmp_path, CROSS_ENTROPY)
+    loaded = EncodedSplit.load(tmp_path / "encoded", Split.TRAIN)
+    assert data.pair_ids.tolist() == loaded.pair_ids.tolist() == PAIR_IDS
+
+
+@given(st.lists(st.integers(0, 60), unique=True), st.lists(st.integers(0, 60), unique=True))
+def test_join_finds_each_pair_or_says_that_it_is_not_there(wanted, stored) -> None:
+    wanted_ids, stored_ids = np.array(wanted, dtype=np.int64), np.array(stored, dtype=np.int64)
+    places = join(wanted_ids, stored_ids, what="here", partial=True)
+    assert places.tolist() == [stored.index(p) if p in stored else -1 for p in wanted]
+    missing = sorted(set(wanted) - set(stored))
+    if missing:
+        expected = f"^here: {len(missing)} of {len(wanted)} pairs are missing, first {missing[0]};"
+        with pytest.raises(DataError, match=expected):
+            join(wanted_ids, stored_ids, what="here")
+    else:
+        assert join(wanted_ids, stored_ids, what="here").tolist() == places.tolist()
