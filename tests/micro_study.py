@@ -1,0 +1,62 @@
+"""The smallest whole study: what the end-to-end tests run as a user would, in a process."""
+
+import json
+import subprocess
+import sys
+
+CONFIG = """
+name: micro
+recipe:
+  corpus:
+    kind: generated
+    train_pairs: 300
+    dev_pairs: 20
+    test_pairs: 20
+    grammar: {nouns: 5, verbs: 5, adjectives: 4, adverbs: 4, ambiguity: 0, recursion: 0}
+  tokenizer: {vocab_size: 110}
+  teacher:
+    kind: trained
+    model: {preset: nano}
+    training: &training
+      updates: 30
+      tokens_per_update: 512
+      schedule: {kind: cosine, peak: 0.01, warmup: 5}
+      checkpoint_every: 10
+      validate_every: 10
+      average_last: 2
+  signals: {hypotheses: {beam: 2}, distributions: {k: 4}}
+  students:
+    sizes: {nano: {preset: nano}}
+    training: *training
+  methods:
+    cross_entropy: {kind: cross_entropy}
+    hybrid: {kind: hybrid, gate: {kind: sentence}}
+  evaluation: {beams: [2], bootstrap_samples: 100}
+execution: {parallel_students: 2, shard_pairs: 100}
+search:
+  method: hybrid
+  space:
+    gate.initial: {kind: uniform, low: 0.2, high: 0.8}
+    gate.strength: {kind: choice, values: [0.01, 0.1]}
+  trials: 2
+  metric: dev/loss
+"""
+
+
+def command(verb, config, storage, *overrides):
+    """The command line of a verb."""
+    sets = [f"--set={each}" for each in (f"execution.storage={storage}", *overrides)]
+    return [sys.executable, "-m", f"kdray.{verb}", str(config), *sets]
+
+
+def run(verb, config, storage, *overrides):
+    """Run a verb to its end."""
+    line = command(verb, config, storage, *overrides)
+    return subprocess.run(line, capture_output=True, text=True, timeout=280, check=False)
+
+
+def scores(storage):
+    """What a report's results say, without what a clock decided."""
+    results = json.loads((storage / "reports" / "micro" / "results.json").read_text())["results"]
+    timed = ("seconds", "per_second", "path")
+    return [{k: v for k, v in row.items() if not k.endswith(timed)} for row in results]

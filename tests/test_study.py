@@ -1,0 +1,99 @@
+"""The whole path as a user runs it: in processes of its own, on a real Ray session."""
+
+import os
+import signal
+import subprocess
+import time
+
+import mlflow
+import pytest
+from micro_study import CONFIG, command, run, scores
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "micro.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config, tmp_path_factory):
+    storage = tmp_path_factory.mktemp("undisturbed")
+    done = run("study", config, storage)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return storage
+
+
+def test_study_reports_every_model(undisturbed):
+    found = {(row["model"], row["method"], row["split"]) for row in scores(undisturbed)}
+    models = [("teacher", "teacher"), ("student", "cross_entropy"), ("student", "hybrid")]
+    assert found == {(*model, split) for model in models for split in ("dev", "test-generated")}
+    folder = undisturbed / "reports" / "micro"
+    assert (folder / "report.html").stat().st_size > 10_000
+    assert "hybrid" in (folder / "report.md").read_text()
+
+
+def test_study_is_followed_by_one_run_for_each_model(undisturbed):
+    client = mlflow.MlflowClient(f"sqlite:///{undisturbed}/mlflow.db")
+    experiment = client.get_experiment_by_name("micro")
+    runs = client.search_runs([experiment.experiment_id])
+    parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
+    assert len(parents) == 1
+    assert len(children) == 3
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    for child in children:
+        steps = [m.step for m in client.get_metric_history(child.info.run_id, "dev/loss")]
+        assert steps == [10, 20, 30]
+        assert "generated/bleu" in child.data.metrics
+
+
+def test_second_run_makes_nothing(config, undisturbed):
+    def made():
+        return {p: p.stat().st_mtime_ns for p in undisturbed.glob("*/*/record.json")}
+
+    before = made()
+    done = run("study", config, undisturbed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert made() == before
+    assert "Ray" not in done.stdout  # not even started
+
+
+@pytest.mark.parametrize("moment", ["model", "hypotheses", "distributions", "scores"])
+def test_study_that_was_killed_ends_with_the_same_scores(config, undisturbed, tmp_path, moment):
+    """SIGKILL of the driver's process group, while the stage after `moment` began is at work."""
+    line = command("study", config, tmp_path)
+    process = subprocess.Popen(
+        line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    ahead = tmp_path / ("work" if moment in ("model", "distributions") else "") / moment
+    deadline = time.monotonic() + 200
+    while not any(ahead.glob("[!.]*")) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "reports").exists()
+    done = run("study", config, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert scores(tmp_path) == scores(undisturbed)
+
+
+def test_search_ranks_its_trials_on_dev(config, undisturbed):
+    done = run("tune", config, undisturbed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = (undisturbed / "reports" / "micro" / "search.md").read_text().splitlines()
+    assert len(table) == 4
+    losses = [float(line.split("|")[4]) for line in table[2:]]
+    assert losses == sorted(losses)
+
+
+def test_more_workers_than_the_cluster_has_is_refused(config, tmp_path):
+    done = run("study", config, tmp_path, "execution.train_workers=99")
+    assert done.returncode == 2
+    assert "train_workers 99" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "model").exists()
