@@ -17,17 +17,22 @@ recipe:
   teacher:
     kind: trained
     model: {preset: nano}
-    training: &training
+    training:  # enough to learn where sentences end
+      updates: 200
+      tokens_per_update: 512
+      schedule: {kind: cosine, peak: 0.01, warmup: 20}
+      checkpoint_every: 50
+      validate_every: 200
+  signals: {hypotheses: {beam: 2}, distributions: {k: 4}}
+  students:
+    sizes: {nano: {preset: nano}}
+    training:
       updates: 30
       tokens_per_update: 512
       schedule: {kind: cosine, peak: 0.01, warmup: 5}
       checkpoint_every: 10
       validate_every: 10
       average_last: 2
-  signals: {hypotheses: {beam: 2}, distributions: {k: 4}}
-  students:
-    sizes: {nano: {preset: nano}}
-    training: *training
   methods:
     cross_entropy: {kind: cross_entropy}
     hybrid: {kind: hybrid, gate: {kind: sentence}}
@@ -52,7 +57,7 @@ def command(verb, config, storage, *overrides):
 def run(verb, config, storage, *overrides):
     """Run a verb to its end."""
     line = command(verb, config, storage, *overrides)
-    return subprocess.run(line, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(line, capture_output=True, text=True, timeout=500, check=False)
 
 
 def scores(storage):

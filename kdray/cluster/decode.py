@@ -3,6 +3,7 @@
 Only the numbers of shards and of rows pass through Ray's object store.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,7 @@ def make_shards(work: ShardWork, *, execution: Execution, done: Callable[[int], 
     missing = work.plan.missing()
     if not missing:
         return
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the display shows what it would say
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
