@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 from torch import distributed
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from kdray.config import MethodConfig, ModelConfig, TrainingConfig
 from kdray.fit import checkpoint, loop
@@ -49,7 +50,7 @@ TRAINING = TrainingConfig.model_validate(
 )
 
 
-def changed(**values: Any) -> TrainingConfig:  # noqa: ANN401 (any value of the config)
+def changed(**values: Any) -> TrainingConfig:
     return TrainingConfig.model_validate({**TRAINING.model_dump(), **values})
 
 
@@ -98,10 +99,10 @@ def new_objective(method: str, *, dropout: float = 0.1, worker: Worker | None = 
 def validate(model: Transformer) -> dict[str, float]:
     """Numbers of the weights. It draws random numbers, which must not reach the training."""
     torch.rand(3)
-    return {"dev/sum": float(model.output_weight.double().sum())}
+    return {"dev/sum": float(model.output_weight.detach().double().sum())}
 
 
-def new_run(folder: Path, config: TrainingConfig = TRAINING, **changes: Any) -> Run:  # noqa: ANN401
+def new_run(folder: Path, config: TrainingConfig = TRAINING, **changes: Any) -> Run:
     return replace(Run(config=config, seed=5, folder=folder, validate=validate), **changes)
 
 
@@ -118,7 +119,7 @@ class At:
     instead: Callable[..., Any]
     calls: int = 0
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (whatever is wrapped)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.calls += 1
         do = self.instead if self.calls == self.nth else self.plain
         return do(*args, **kwargs)
@@ -195,7 +196,7 @@ def train_among_workers(
             named = objective.named_parameters()
             gradients.update({name: p.grad.clone() for name, p in named if p.grad is not None})
 
-    torch.optim.optimizer.register_optimizer_step_pre_hook(keep)
+    register_optimizer_step_pre_hook(keep)
     run = new_run(folder, config, stop=lambda step, _: step == stop_at)
     progress = fit(objective, training_data(objective.method), run, worker)
     torch.save(gradients, folder / f"gradients{rank}.pt")
@@ -210,7 +211,7 @@ def in_processes(target: Callable[..., None], *calls: tuple[Any, ...]) -> list[i
     A server that has imported torch once forks them.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(["kdray.fit.job"])
+    context.set_forkserver_preload(["kdray.fit.job", "torch._dynamo", "torch.distributed.tensor"])
     processes = [context.Process(target=target, args=args, daemon=True) for args in calls]
     for process in processes:
         process.start()

@@ -86,7 +86,7 @@ class Stored:
         write_table(folder / FILE, pa.table(columns))
 
     def _write_distributions(self, folder: Path, ids: dict[int, list[int]]) -> None:
-        """The kept entries at a position are the label and the next id, so they tell their place."""
+        """At each position the label and the id above it are kept, so they tell their place."""
         folder.mkdir()
         flat = np.array([i for p in self.soft_order for i in ids[p]], dtype=np.uint16)
         TopK(

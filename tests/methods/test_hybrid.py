@@ -24,7 +24,7 @@ def test_mean_and_spread_of_the_gate_are_logged(layout, task):
     method, student = hybrid(layout, kind="sentence"), model(1)
     metrics = method.after_update(averages(method, student, task))
     batch = task.batch(method)
-    g = method.gate(student.encode(batch.src_BS, batch.src_mask_BS), batch.src_mask_BS)
+    g = method.gate(student.encode(batch.src_BS, batch.src_mask_BS), batch.src_mask_BS).detach()
     assert math.isclose(metrics["gate/mean"], float(g.mean()), rel_tol=1e-9)
     assert math.isclose(metrics["gate/std"], float(g.std(correction=0)), rel_tol=1e-6)
     assert metrics["gate/std"] > 0.01

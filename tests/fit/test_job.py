@@ -1,0 +1,124 @@
+"""A job on real text: what training leaves and publishes, and how dev is judged."""
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from nano_training import changed
+from torch.nn import functional as F
+
+from kdray.artifacts import Artifact
+from kdray.config import CrossEntropyConfig, ModelConfig
+from kdray.fit.checkpoint import HISTORY, Checkpoints, read_history
+from kdray.fit.job import TrainingJob
+from kdray.fit.validation import Validator
+from kdray.fit.worker import Worker
+from kdray.model.storage import load_model
+from kdray.schema import Column, Split
+from kdray.text.corpus import Corpus
+from kdray.text.encoded import EncodedSplit, build_encoded
+from kdray.text.tokenizer import BOS, PAD, Tokenizer
+
+TRAINING = changed(updates=12, tokens_per_update=512, checkpoint_every=4, validate_every=12)
+
+
+@pytest.fixture(scope="module")
+def job(
+    toy_corpus: Artifact,
+    toy_tokenizers: dict[str, Tokenizer],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> TrainingJob:
+    folder = tmp_path_factory.mktemp("job")
+    encoded, tokenizer = folder / "encoded", folder / "tokenizer"
+    encoded.mkdir()
+    tokenizer.mkdir()
+    build_encoded(toy_corpus, toy_tokenizers["joint"], encoded)
+    toy_tokenizers["joint"].save(tokenizer)
+    return TrainingJob(
+        model=ModelConfig(preset="nano", max_length=64),
+        method=CrossEntropyConfig(kind="cross_entropy"),
+        training=TRAINING,
+        seed=1,
+        corpus=toy_corpus.path,
+        tokenizer=tokenizer,
+        encoded=encoded,
+        folder=folder / "work",
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(job: TrainingJob) -> TrainingJob:
+    assert job.run(Worker(), threads=1).step == 12
+    return job
+
+
+@pytest.fixture(scope="module")
+def validator(job: TrainingJob, toy_corpus: Artifact) -> Validator:
+    return Validator(
+        dev=EncodedSplit.load(job.encoded, Split.DEV),
+        references=Corpus(toy_corpus.path).table(Split.DEV)[Column.REF].to_pylist(),
+        tokenizer=Tokenizer.load(job.tokenizer),
+        bleu_tokenize="13a",
+        threads=1,
+    )
+
+
+def test_a_job_crosses_processes(job: TrainingJob) -> None:
+    assert pickle.loads(pickle.dumps(job)) == job
+
+
+def test_the_history_ends_with_dev_metrics(trained: TrainingJob) -> None:
+    last = read_history(trained.folder / HISTORY)[-1]
+    assert last.keys() == {"step", "time", "dev/loss", "dev/bleu", "dev/chrf"}
+    assert last["step"] == 12
+
+
+def test_it_publishes_the_mean_of_its_checkpoints(trained: TrainingJob, tmp_path: Path) -> None:
+    counts = trained.publish(tmp_path, trained.run(Worker(), threads=1))
+    model = load_model(tmp_path)
+    mean = Checkpoints(trained.folder / "checkpoints", keep=2).average(last=2)
+    for name, value in model.named_parameters():
+        assert torch.equal(value, mean[f"student.{name}"]), name
+    assert counts["num_params"] == model.num_params()
+    assert counts["updates"] == 12
+    assert counts["target_tokens"] > 12 * 400
+    assert counts["last"]["dev/loss"] > 0
+    assert json.loads(json.dumps(counts)) == counts, "it goes into a record"
+    assert read_history(tmp_path / HISTORY) == read_history(trained.folder / HISTORY)
+    assert Tokenizer.load(tmp_path).checksum == Tokenizer.load(trained.tokenizer).checksum
+
+
+def test_only_the_seed_decides_where_training_starts(job: TrainingJob) -> None:
+    tokenizer = Tokenizer.load(job.tokenizer)
+    one, again, other = (
+        replace(job, seed=seed).objective(tokenizer, Worker()).student.output_weight
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_dev_loss_is_the_plain_cross_entropy_per_token(job, validator: Validator) -> None:
+    model = job.objective(validator.tokenizer, Worker()).student.eval()
+    total, tokens = 0.0, 0
+    with torch.no_grad():
+        for row in range(len(validator.dev)):  # one at a time: no padding, no batches
+            src = torch.tensor(validator.dev.src[row].astype(int))[None]
+            ref = torch.tensor(validator.dev.ref[row].astype(int))
+            logits = model(src, src != PAD, torch.tensor([[BOS, *ref[:-1].tolist()]]))
+            total += float(F.cross_entropy(logits[0], ref, reduction="sum"))
+            tokens += len(ref)
+    assert validator.loss(model) == pytest.approx(total / tokens, rel=1e-5)
+
+
+def test_a_validation_changes_nothing(job: TrainingJob, validator: Validator) -> None:
+    model = job.objective(validator.tokenizer, Worker()).student
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first, second = validator(model), validator(model)
+    assert model.training
+    assert first == second, "dropout is off"
+    assert first["dev/loss"] > 0
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

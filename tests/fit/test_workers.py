@@ -1,0 +1,56 @@
+"""Two workers make the updates that one makes, and end together."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from nano_training import changed, in_processes, new_objective, train_among_workers, training_data
+
+from kdray.fit.checkpoint import HISTORY, read_history
+
+pytestmark = pytest.mark.slow
+
+UPDATES = 20
+CONFIG = changed(updates=UPDATES, tokens_per_update=24, checkpoint_every=1, validate_every=4)
+NEVER = 0
+
+
+@pytest.mark.parametrize("method", ["cross_entropy", "prior", "centred"])
+def test_two_workers_equal_one(tmp_path: Path, method: str) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    ended = in_processes(
+        train_among_workers,
+        (method, one, CONFIG, NEVER, 0, 1),
+        *((method, two, CONFIG, NEVER, rank, 2) for rank in (0, 1)),
+    )
+    assert ended == [0, 0, 0]
+    alone, shared, other = (
+        torch.load(path, weights_only=True)
+        for path in (one / "gradients0.pt", two / "gradients0.pt", two / "gradients1.pt")
+    )
+    assert alone.keys() == shared.keys()
+    for name, gradient in alone.items():
+        torch.testing.assert_close(shared[name], gradient, rtol=1e-4, atol=1e-6)
+        assert torch.equal(shared[name], other[name])
+    assert any(gradient.abs().max() > 1e-3 for gradient in alone.values())
+    ours, theirs = (read_history(folder / HISTORY) for folder in (one, two))
+    assert [row["step"] for row in ours] == [row["step"] for row in theirs]
+    for mine, yours in zip(ours, theirs, strict=True):
+        for name in mine.keys() - {"time", "train/tokens_per_second"}:
+            assert yours[name] == pytest.approx(mine[name], rel=2e-3, abs=1e-4), name
+
+
+def test_some_batches_have_fewer_rows_than_workers() -> None:
+    """So that the test above is of them too."""
+    data = training_data(new_objective("prior", dropout=0.0).method)
+    plan = data.plan(tokens_per_update=CONFIG.tokens_per_update, seed=5)
+    batches = [rows for epoch in range(2) for rows in plan.epoch(epoch)]
+    assert min(len(rows) for rows in batches[:UPDATES]) == 1
+
+
+def test_workers_stop_together(tmp_path: Path) -> None:
+    calls = [("cross_entropy", tmp_path, CONFIG, 4, rank, 2) for rank in (0, 1)]
+    assert in_processes(train_among_workers, *calls) == [0, 0]
+    assert [(tmp_path / f"ended{rank}").read_text() for rank in (0, 1)] == ["4", "4"]
