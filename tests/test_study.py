@@ -1,13 +1,8 @@
 """The whole path as a user runs it: in processes of its own, on a real Ray session."""
 
-import os
-import signal
-import subprocess
-import time
-
 import mlflow
 import pytest
-from micro_study import CONFIG, command, run, scores
+from micro_study import CONFIG, run, scores
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -60,26 +55,6 @@ def test_second_run_makes_nothing(config, undisturbed):
     assert done.returncode == 0, done.stdout + done.stderr
     assert made() == before
     assert "Ray" not in done.stdout  # not even started
-
-
-@pytest.mark.parametrize("moment", ["distributions"])
-def test_study_that_was_killed_ends_with_the_same_scores(config, undisturbed, tmp_path, moment):
-    """SIGKILL of the driver's process group, while the stage after `moment` began is at work."""
-    line = command("study", config, tmp_path)
-    process = subprocess.Popen(
-        line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    ahead = tmp_path / ("work" if moment in ("model", "distributions") else "") / moment
-    deadline = time.monotonic() + 200
-    while not any(ahead.glob("[!.]*")) and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "reports").exists()
-    done = run("study", config, tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert scores(tmp_path) == scores(undisturbed)
 
 
 def test_search_ranks_its_trials_on_dev(config, undisturbed):

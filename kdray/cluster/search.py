@@ -220,6 +220,13 @@ class _Watch(tune.Callback):  # type: ignore[misc]
         self.watch = watch
         self.shown = 0.0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks, and a display cannot be."""
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.watch, self.shown = lambda latest: None, 0.0
+
     def on_trial_result(self, iteration: int, trials: list[Any], *rest: Any, **info: Any) -> None:  # noqa: ANN401
         """Called by Tune in the driver."""
         if time.monotonic() - self.shown > 0.5:
