@@ -1,9 +1,10 @@
 """Greedy and beam search with a key-value cache, in plain PyTorch.
 
 This is the reference that the exported model is tested against, and the way to translate on a
-GPU. It follows CTranslate2: hypotheses are ranked by Σ log p / length^penalty with `</s>` counted,
-and a search ends when as many hypotheses as the beam is wide have ended; without a length penalty,
-when the best has. B sentences, K beams.
+GPU. It follows CTranslate2: the first token is never `</s>`, hypotheses are ranked by
+Σ log p / length^penalty with `</s>` counted, and a search ends when as many hypotheses as the beam
+is wide have ended; without a length penalty, when as many as are wanted have, one of them ahead of
+all others at its time. B sentences, K beams.
 """
 
 from collections.abc import Sequence
@@ -70,31 +71,37 @@ class _Sentence:
     """The search of one sentence."""
 
     limit: int
-    beam: int
-    early: bool  # stop at the first hypothesis that ends ahead of all others
+    options: SearchOptions
     ended: list[Hypothesis] = field(default_factory=list)
+    leader_ended: bool = False  # a hypothesis has ended ahead of all others
     done: bool = False
 
     def step(
         self, candidates: list[tuple[float, int, int]], prefixes: list[list[int]]
     ) -> list[tuple[float, int, int]]:
         """Take the 2K best (score, beam, token), best first; -> the K that go on."""
+        beam_size = self.options.beam
         if self.done:  # others of its batch are still searched
-            return candidates[: self.beam]
+            return candidates[:beam_size]
         going = [c for c in candidates if c[2] != EOS]
-        spare = iter([c for c in candidates[self.beam :] if c[2] != EOS])
+        spare = iter([c for c in candidates[beam_size:] if c[2] != EOS])
         alive: list[tuple[float, int, int]] = []
-        for rank, (score, beam, token) in enumerate(candidates[: self.beam]):
+        for rank, (score, beam, token) in enumerate(candidates[:beam_size]):
             ids = [*prefixes[beam], token]
             if token == EOS or len(ids) == self.limit:
                 self.ended.append(Hypothesis(ids, score, finished=token == EOS))
-                self.done |= self.early and rank == 0
+                self.leader_ended |= rank == 0
                 alive.append(next(spare, going[-1]))
             else:
                 alive.append((score, beam, token))
         last = len(prefixes[0]) + 1 == self.limit
-        self.done |= last or len(self.ended) >= self.beam
+        self.done = last or self._enough()
         return alive
+
+    def _enough(self) -> bool:
+        if self.options.length_penalty == 0:
+            return self.leader_ended and len(self.ended) >= self.options.num_hyps
+        return len(self.ended) >= self.options.beam
 
 
 def _search(
@@ -108,10 +115,9 @@ def _search(
     memory = model.encode(src_BS, mask_BS).repeat_interleave(beam, dim=0)
     mask = mask_BS.repeat_interleave(beam, dim=0)
     caches = model.new_caches()
-    early = options.length_penalty == 0
     positions = model.config.max_length
     limits = [options.max_length(len(ids), positions=positions) for ids in src]
-    sentences = [_Sentence(limit, beam, early) for limit in limits]
+    sentences = [_Sentence(limit, options) for limit in limits]
     prefixes: list[list[list[int]]] = [[[] for _ in range(beam)] for _ in src]
     tokens = torch.full((batch * beam, 1), BOS, device=device)
     scores_BK = torch.full((batch, beam), -torch.inf, device=device)
@@ -153,7 +159,7 @@ def _next_log_probs(
 ) -> Tensor:
     hidden = model.decode(tokens, memory, mask, caches=caches, start=step)[:, 0]
     logits = F.linear(hidden, model.output_weight).float()
-    logits[:, [PAD, UNK, BOS]] = -torch.inf
+    logits[:, [PAD, UNK, BOS, *([EOS] if step == 0 else [])]] = -torch.inf
     return logits.log_softmax(-1)
 
 
