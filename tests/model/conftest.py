@@ -1,0 +1,77 @@
+"""Nano models that have learned enough of the toy task for their outputs to be peaked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kdray.config import ModelConfig
+from kdray.fit.data import TrainingData
+from kdray.methods.base import Per
+from kdray.methods.cross_entropy import CrossEntropy
+from kdray.model.ctranslate2 import FastTranslator, export
+from kdray.model.transformer import Transformer
+from kdray.schema import View
+from kdray.text.sequences import Sequences
+from kdray.text.tokenizer import Tokenizer
+
+TRAINING_PAIRS = 380
+EPOCHS = 14
+POSITIONS = 40
+
+
+@dataclass(frozen=True)
+class Translators:
+    """A model in both its forms, and 120 sources that it was not trained on."""
+
+    model: Transformer
+    fast: FastTranslator
+    sources: list[list[int]]
+
+
+@pytest.fixture(scope="session", params=["joint", "separate"])
+def translators(
+    request: pytest.FixtureRequest,
+    toy_pairs: list[tuple[str, str]],
+    toy_tokenizers: dict[str, Tokenizer],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Translators:
+    tokenizer = toy_tokenizers[request.param]
+    src, ref = (list(side) for side in zip(*toy_pairs, strict=True))
+    sources, references = tokenizer.encode_src(src), tokenizer.encode_tgt(ref)
+    model = train(tokenizer, sources[:TRAINING_PAIRS], references[:TRAINING_PAIRS])
+    folder: Path = tmp_path_factory.mktemp("exported")
+    export(model, tokenizer, folder)
+    fast = FastTranslator.load(folder, tokenizer, positions=POSITIONS, threads=1)
+    return Translators(model, fast, sources[TRAINING_PAIRS:])
+
+
+def train(tokenizer: Tokenizer, src: list[list[int]], ref: list[list[int]]) -> Transformer:
+    torch.manual_seed(1)
+    config = ModelConfig(preset="nano", dropout=0, max_length=POSITIONS)
+    model = Transformer(
+        config,
+        src_vocab=tokenizer.src_vocab,
+        tgt_vocab=tokenizer.tgt_vocab,
+        shared=tokenizer.joint,
+    )
+    data = TrainingData(
+        pair_ids=np.arange(len(src)),
+        src=Sequences.from_lists(src),
+        views={View.REFERENCE: Sequences.from_lists(ref)},
+        distributions={},
+        left_out={},
+    )
+    method = CrossEntropy([View.REFERENCE], label_smoothing=0.0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, betas=(0.9, 0.98))
+    plan = data.plan(tokens_per_update=300, seed=1)
+    for epoch in range(EPOCHS):
+        for rows in plan.epoch(epoch):
+            batch = data.batch(rows, soft_view=None, temperature=1.0, device=torch.device("cpu"))
+            optimizer.zero_grad()
+            loss = method(model, batch).terms[Per.REFERENCE] / data.counts(rows)[Per.REFERENCE]
+            loss.backward()
+            optimizer.step()
+    return model.eval()

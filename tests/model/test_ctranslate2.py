@@ -1,0 +1,55 @@
+"""The exported model says what the model says, token for token."""
+
+import pytest
+
+from kdray.model.generate import SearchOptions, generate
+
+OPTIONS = {
+    "greedy": SearchOptions(),
+    "beam": SearchOptions(beam=4),
+    "n_best": SearchOptions(beam=4, num_hyps=3),
+    "without_penalty": SearchOptions(beam=4, length_penalty=0.0),
+    "n_best_without_penalty": SearchOptions(beam=4, num_hyps=4, length_penalty=0.0),
+    "mild_penalty": SearchOptions(beam=4, num_hyps=2, length_penalty=0.6),
+    "short": SearchOptions(beam=4, max_length_ratio=0.3, max_length_slack=1),
+    "greedy_short": SearchOptions(max_length_ratio=0.3, max_length_slack=1),
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_both_forms_give_the_same_translations(translators, options):
+    assert len(translators.sources) >= 100
+    fast = translators.fast.translate(translators.sources, options)
+    slow = generate(translators.model, translators.sources, options, batch_size=64)
+    for ours, theirs in zip(fast, slow, strict=True):
+        assert [hyp.ids for hyp in ours] == [hyp.ids for hyp in theirs]
+        assert [hyp.finished for hyp in ours] == [hyp.finished for hyp in theirs]
+        for hyp, other in zip(ours, theirs, strict=True):
+            assert hyp.score == pytest.approx(other.score, abs=1e-3)
+        assert len(ours) == options.num_hyps
+
+
+def test_outputs_are_peaked_enough_to_compare(translators):
+    """The comparison means something: outputs differ between sources and are mostly sure."""
+    found = translators.fast.translate(translators.sources, SearchOptions(beam=4))
+    assert len({tuple(hyps[0].ids) for hyps in found}) > 90
+    assert sum(hyps[0].score > -5 for hyps in found) > 60
+
+
+def test_a_cut_hypothesis_is_not_finished(translators):
+    options = SearchOptions(max_length_ratio=0.001, max_length_slack=2)
+    for (hyp,) in translators.fast.translate(translators.sources[:10], options):
+        assert len(hyp.ids) == 2
+        assert not hyp.finished
+
+
+def test_results_come_in_the_order_of_the_sources(translators):
+    sources = translators.sources[:20]
+    found = translators.fast.translate(sources, SearchOptions())
+    backwards = translators.fast.translate(sources[::-1], SearchOptions())
+    assert [h[0].ids for h in backwards[::-1]] == [h[0].ids for h in found]
+    assert len({len(source) for source in sources}) > 3
+
+
+def test_no_source_is_no_translation(translators):
+    assert translators.fast.translate([], SearchOptions()) == []
