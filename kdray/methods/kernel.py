@@ -181,10 +181,7 @@ def _at_one_temperature(
     if soft is not None:
         # The floor keeps the bucket of a student that is sure of the kept entries above zero.
         z.clamp_(min=FLOOR)
-    norm = tail = z.exp_().sum(1)  # with soft targets or without: the same bits
-    kept_e = None if soft is None else z.gather(1, soft.ids)
-    if soft is not None:
-        tail = z.scatter_(1, soft.ids, 0.0).sum(1)  # not norm − kept, which would cancel
+    norm = z.exp_().sum(1)  # the same bits with soft targets and without
     log_norm = norm.log()
     # The gradient is exp(z)·scale, and entries of its own where something is kept or labelled.
     scale = torch.zeros_like(norm)
@@ -192,10 +189,12 @@ def _at_one_temperature(
         eps = hard.smoothing
         hard_loss = log_norm - (1 - eps) * label_z - eps * mean_z
         scale = hard.weight / norm
-    if soft is not None and kept_z is not None and kept_e is not None:
+    if soft is not None and kept_z is not None:
+        entries = z.gather(1, soft.ids)
+        tail = z.scatter_(1, soft.ids, 0.0).sum(1)  # norm − kept would cancel
         log_q, log_tail_q = kept_z - log_norm[:, None], tail.log() - log_norm
         soft_loss = _kl(soft, log_q, log_tail_q)
-        entries = kept_e.mul_((scale + soft.weight / norm)[:, None])
+        entries *= (scale + soft.weight / norm)[:, None]
         entries -= soft.weight[:, None] * soft.logp.exp()
         excess = torch.where(soft.log_tail.isinf(), 0.0, (soft.log_tail - log_tail_q).exp())
         scale = scale + soft.weight * (1 - excess) / norm
