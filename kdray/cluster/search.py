@@ -73,7 +73,7 @@ def search(
 ) -> list[TrialResult]:
     """Run all trials. -> their results, best first, failed ones last."""
     config = job.config
-    cpus = worker_cpus(execution)
+    cpus = worker_cpus(execution, runs=execution.parallel_students)
     resources = {"cpu": cpus, "gpu": 1 if execution.use_gpu else 0}
     results = tune.Tuner(
         tune.with_resources(tune.with_parameters(_run_trial, job=job, threads=cpus), resources),

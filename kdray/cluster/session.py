@@ -75,9 +75,10 @@ def check_resources(execution: Execution) -> None:
         )
 
 
-def worker_cpus(execution: Execution) -> int:
-    """CPUs of each training worker: as set, or an even share of the cluster."""
+def worker_cpus(execution: Execution, *, runs: int) -> int:
+    """CPUs of each training worker: as set, or an even share among runs that go side by side."""
     if execution.cpus_per_worker is not None:
         return execution.cpus_per_worker
     cpus = int(ray.cluster_resources().get("CPU", 1))
-    return max(1, cpus // (execution.train_workers * execution.parallel_students))
+    side_by_side = min(runs, execution.parallel_students)
+    return max(1, cpus // (execution.train_workers * side_by_side))

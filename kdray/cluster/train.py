@@ -51,11 +51,12 @@ def train(
     `watch` is called about twice a second while runs are going on.
     """
     waiting = list(jobs)
+    cpus = worker_cpus(execution, runs=len(jobs))
     running: dict[ray.ObjectRef[str | None], str] = {}
     while waiting or running:
         while waiting and len(running) < execution.parallel_students:
             name = waiting.pop(0)
-            running[_launch.remote(jobs[name], execution, worker_cpus(execution))] = name
+            running[_launch.remote(jobs[name], execution, cpus)] = name
         done, _ = ray.wait(list(running), timeout=POLL_SECONDS)
         watch()
         for reference in done:
