@@ -6,6 +6,7 @@ import kdray
 from kdray.command import exit_codes
 from kdray.decode import decode
 from kdray.evaluate import evaluate
+from kdray.gate import gate
 from kdray.report import report
 from kdray.study import study
 from kdray.train import train
@@ -17,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for verb in (study, tune, decode, train, evaluate, report):
+for verb in (study, tune, decode, train, evaluate, report, gate):
     app.command()(verb)
 
 

@@ -55,12 +55,18 @@ def exit_codes() -> Iterator[None]:
 
 @contextmanager
 def studied(
-    config: Path, overrides: list[str], *, dry_run: bool, all_signals: bool = False
+    config: Path,
+    overrides: list[str],
+    *,
+    dry_run: bool,
+    all_signals: bool = False,
+    tracked: bool = True,
 ) -> Iterator[Study]:
     """The study that a configuration describes; a dry run shows it and ends the command."""
     display = Display()
     experiment = load_experiment(config, overrides)
-    with open_study(experiment, display, all_signals=all_signals, dry_run=dry_run) as study:
+    tracked = tracked and not dry_run
+    with open_study(experiment, display, all_signals=all_signals, tracked=tracked) as study:
         if dry_run:
             show_plan(study)
             raise typer.Exit

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from kdray.artifacts import Key
 from kdray.cluster.search import TrialResult
 from kdray.errors import StageFailed
-from kdray.plan import ModelPlan, Plan, scores_key
+from kdray.plan import TEACHER, scores_key
 from kdray.reporting.facts import ReportPaths
 from kdray.scoring.result import Result
 from kdray.stages.models import make_students, make_teacher
@@ -97,23 +97,23 @@ def stages_of(study: Study) -> list[tuple[str, str, Key]]:
     rows.append(("encoded", "ids of train and dev", plan.encoded))
     if plan.teacher_encoded != plan.encoded:
         rows.append(("encoded", "ids for the teacher", plan.teacher_encoded))
-    if plan.teacher is not None:
-        rows.append(("teacher", f"{plan.teacher.training.updates} updates", plan.teacher.key))
-    if plan.hypotheses is not None:
-        rows.append(("signals", "hypotheses", plan.hypotheses))
-    if plan.recoded is not None:
-        rows.append(("signals", "hypotheses in the students' pieces", plan.recoded))
-    rows += [("signals", f"distributions on {on}", key) for on, key in plan.distributions.items()]
-    rows += [("student", model.name, model.key) for model in plan.students]
-    return rows + [("scores", model.name, _scores(study, plan, model)) for model in _models(plan)]
-
-
-def _models(plan: Plan) -> list[ModelPlan]:
-    return [*([plan.teacher] if plan.teacher else []), *plan.students]
-
-
-def _scores(study: Study, plan: Plan, model: ModelPlan) -> Key:
-    return scores_key(study.recipe, plan, model.key.fingerprint)
+    rows += [(TEACHER, f"{m.training.updates} updates", m.key) for m in plan.teachers]
+    signals = plan.signals
+    if signals.hypotheses is not None:
+        rows.append(("signals", "hypotheses", signals.hypotheses))
+    if signals.recoded is not None:
+        rows.append(("signals", "hypotheses in the students' pieces", signals.recoded))
+    rows += [("signals", f"{c.kind} among {c.needs().hypotheses} hypotheses", key)
+             for c, key in signals.selections.items()]  # fmt: skip
+    rows += [("signals", f"{form} on {view}", key)
+             for (view, form), key in signals.distributions.items()]  # fmt: skip
+    rows += [("student", m.name, m.key) for student in plan.students for m in student.chain()]
+    recipe = study.recipe
+    if teachers := plan.teacher_fingerprints():
+        rows.append(("scores", TEACHER, scores_key(recipe, plan, *teachers)))
+    return rows + [
+        ("scores", m.name, scores_key(recipe, plan, m.key.fingerprint)) for m in plan.students
+    ]
 
 
 def _tokenizer(study: Study) -> str:

@@ -84,6 +84,8 @@ class _Lines:
 
     def move(self, name: str, done: int, total: int, note: str = "") -> None:
         now = time.monotonic()
+        if done < self.started.get(name, (now, done))[1]:
+            del self.started[name]  # a run that was resumed stands at an earlier checkpoint
         start, first = self.started.setdefault(name, (now, done))
         last, before = self.shown.get(name, (0.0, -1))
         finished = done == total and before != total

@@ -32,12 +32,14 @@ class View(StrEnum):
     """Which target sequence of a pair is meant."""
 
     REFERENCE = "reference"
-    HYPOTHESIS = "hypothesis"
+    HYPOTHESIS = "hypothesis"  # a translation by the teacher
+    STUDENT = "student"  # a sequence that the student made while it trained; never stored
 
 
-class Signal(StrEnum):
-    """What a teacher can leave behind for its students."""
+class Form(StrEnum):
+    """How a teacher's distributions reach its students."""
 
-    HYPOTHESES = "hypotheses"
-    REFERENCE_DISTRIBUTIONS = "distributions on reference"
-    HYPOTHESIS_DISTRIBUTIONS = "distributions on hypothesis"
+    TOPK = "topk"  # the likeliest entries and the mass of the rest, stored
+    SAMPLED = "sampled"  # counts of draws, stored
+    HIDDEN = "hidden"  # the last decoder states, stored; the output matrix makes them exact
+    ONLINE = "online"  # nothing is stored: the teacher runs in the training step

@@ -23,7 +23,7 @@ recipe:
       schedule: {kind: cosine, peak: 0.01, warmup: 20}
       checkpoint_every: 50
       validate_every: 200
-  signals: {hypotheses: {beam: 2}, distributions: {k: 4}}
+  signals: {hypotheses: {beam: 2}, topk: {k: 4}}
   students:
     sizes: {nano: {preset: nano}}
     training:
@@ -42,7 +42,7 @@ search:
   method: hybrid
   space:
     gate.initial: {kind: uniform, low: 0.2, high: 0.8}
-    gate.strength: {kind: choice, values: [0.01, 0.1]}
+    gate.stabiliser.strength: {kind: choice, values: [0.01, 0.1]}
   trials: 2
   metric: dev/loss
 """

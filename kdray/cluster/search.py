@@ -20,7 +20,7 @@ from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from kdray.artifacts import Store
-from kdray.cluster.session import worker_cpus
+from kdray.cluster.session import run_width
 from kdray.cluster.train import exclusive
 from kdray.config import Execution, SearchConfig
 from kdray.config.search import Choice, Dimension, LogUniform, Uniform
@@ -73,7 +73,9 @@ def search(
 ) -> list[TrialResult]:
     """Run all trials. -> their results, best first, failed ones last."""
     config = job.config
-    cpus = worker_cpus(execution, runs=execution.parallel_students)
+    one_worker = execution.model_copy(update={"train_workers": 1})
+    runs = execution.parallel_students
+    cpus = run_width(one_worker, runs=runs, tokens_per_update=1).cpus
     resources = {"cpu": cpus, "gpu": 1 if execution.use_gpu else 0}
     results = tune.Tuner(
         tune.with_resources(tune.with_parameters(_run_trial, job=job, threads=cpus), resources),

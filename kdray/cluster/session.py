@@ -8,12 +8,15 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import ray
 
 from kdray.config import Execution
 from kdray.errors import InputError
 from kdray.fit.machine import ENVIRONMENT
+
+LEAST_TOKENS_OF_WORKER = 512  # of an update, below which another worker gains nothing
 
 # The controller of a training run looks after its workers this often, and notices their end then.
 _RAY_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
@@ -61,7 +64,7 @@ def check_resources(execution: Execution) -> None:
     """
     resources = ray.cluster_resources()
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-    workers = execution.train_workers
+    workers = execution.train_workers or 1
     wanted = workers * (execution.cpus_per_worker or 1)
     if wanted > cpus:
         raise InputError(
@@ -75,10 +78,26 @@ def check_resources(execution: Execution) -> None:
         )
 
 
-def worker_cpus(execution: Execution, *, runs: int) -> int:
-    """CPUs of each training worker: as set, or an even share among runs that go side by side."""
-    if execution.cpus_per_worker is not None:
-        return execution.cpus_per_worker
-    cpus = int(ray.cluster_resources().get("CPU", 1))
+@dataclass(frozen=True, slots=True)
+class Width:
+    """Workers of one training run, and the CPUs (threads) of each."""
+
+    workers: int
+    cpus: int
+
+
+def run_width(execution: Execution, *, runs: int, tokens_per_update: int) -> Width:
+    """How wide each of `runs` training runs is, of which `parallel_students` go side by side.
+
+    As set; else the cluster is shared out evenly, as workers with one CPU, or GPU, each: on a CPU a
+    second thread gains far less than a second worker. It depends on nothing that a stopped study
+    has finished already, so that it continues with the width it started with.
+    """
+    resources = ray.cluster_resources()
     side_by_side = min(runs, execution.parallel_students)
-    return max(1, cpus // (execution.train_workers * side_by_side))
+    cpus = max(1, int(resources.get("CPU", 1)) // side_by_side)
+    devices = int(resources.get("GPU", 1)) // side_by_side if execution.use_gpu else cpus
+    workers = execution.train_workers
+    if workers is None:
+        workers = max(1, min(devices, tokens_per_update // LEAST_TOKENS_OF_WORKER))
+    return Width(workers, execution.cpus_per_worker or max(1, cpus // workers))

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from kdray.cluster.session import worker_cpus
+from kdray.cluster.session import Width, run_width
 from kdray.config import Execution
 from kdray.errors import InputError, KdrayError, StageFailed
 from kdray.fit.checkpoint import HISTORY, read_history
@@ -44,19 +44,25 @@ class TrackedJob:
 
 
 def train(
-    jobs: Mapping[str, TrackedJob], *, execution: Execution, watch: Callable[[], None]
+    jobs: Mapping[str, TrackedJob],
+    *,
+    execution: Execution,
+    runs: int,
+    watch: Callable[[], None],
 ) -> Iterator[tuple[str, StageFailed | None]]:
     """Train all jobs, `parallel_students` at a time. Yields each as it ends, with its failure.
 
-    `watch` is called about twice a second while runs are going on.
+    `runs` counts the jobs with those that were finished before. `watch` is called about twice a
+    second while runs are going on.
     """
     waiting = list(jobs)
-    cpus = worker_cpus(execution, runs=len(jobs))
     running: dict[ray.ObjectRef[str | None], str] = {}
     while waiting or running:
         while waiting and len(running) < execution.parallel_students:
             name = waiting.pop(0)
-            running[_launch.remote(jobs[name], execution, cpus)] = name
+            tokens = jobs[name].job.training.tokens_per_update
+            width = run_width(execution, runs=runs, tokens_per_update=tokens)
+            running[_launch.remote(jobs[name], execution, width)] = name
         done, _ = ray.wait(list(running), timeout=POLL_SECONDS)
         watch()
         for reference in done:
@@ -66,17 +72,17 @@ def train(
 
 
 @ray.remote(num_cpus=0, max_retries=0)  # type: ignore[untyped-decorator]
-def _launch(tracked: TrackedJob, execution: Execution, cpus: int) -> str | None:
+def _launch(tracked: TrackedJob, execution: Execution, width: Width) -> str | None:
     """Run one TorchTrainer to its end. -> why it failed, or None.
 
     A name of its own for each attempt: Ray Train would take a known name for a run to restore.
     """
-    resources = {"CPU": float(cpus), **({"GPU": 1.0} if execution.use_gpu else {})}
+    resources = {"CPU": float(width.cpus), **({"GPU": 1.0} if execution.use_gpu else {})}
     trainer = TorchTrainer(
         _train_loop,
-        train_loop_config={"tracked": tracked, "threads": cpus},
+        train_loop_config={"tracked": tracked, "threads": width.cpus},
         scaling_config=ScalingConfig(
-            num_workers=execution.train_workers,
+            num_workers=width.workers,
             use_gpu=execution.use_gpu,
             resources_per_worker=resources,
         ),

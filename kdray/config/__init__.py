@@ -3,29 +3,79 @@
 Nothing here imports torch, ray or mlflow.
 """
 
-from kdray.config.execution import Execution, TrackingConfig
-from kdray.config.experiment import Experiment
-from kdray.config.load import load_experiment
-from kdray.config.methods import (
-    CrossEntropyConfig,
+from kdray.config.execution import (
+    Execution,
+    TrackingConfig,
+)
+from kdray.config.experiment import (
+    Experiment,
+)
+from kdray.config.gates import (
+    BilevelConfig,
+    CentredConfig,
+    ConfidenceGateConfig,
+    EntropyGateConfig,
     FixedGateConfig,
     GateConfig,
-    HybridConfig,
-    MethodConfig,
+    LearnedGateConfig,
+    NoStabiliserConfig,
+    PriorConfig,
+    ScalarGateConfig,
+    ScheduleGateConfig,
     SentenceGateConfig,
-    SentenceLevelConfig,
-    TokenLevelConfig,
+    StabiliserConfig,
+    TokenGateConfig,
 )
-from kdray.config.model import ModelConfig
-from kdray.config.recipe import EvaluationConfig, Recipe, StudentsConfig
-from kdray.config.search import SearchConfig
+from kdray.config.load import (
+    load_experiment,
+)
+from kdray.config.methods import (
+    AnnealingConfig,
+    CrossEntropyConfig,
+    DivergenceConfig,
+    FeatureConfig,
+    HardGateConfig,
+    HybridConfig,
+    ImitationConfig,
+    InterpolationConfig,
+    MethodConfig,
+    MultiHypothesisConfig,
+    OnPolicyConfig,
+    SelectiveConfig,
+    SentenceLevelConfig,
+    SingleMethodConfig,
+    StageConfig,
+    StagesConfig,
+    TaidConfig,
+    TieConfig,
+    TokenLevelConfig,
+    single_methods,
+)
+from kdray.config.model import (
+    ModelConfig,
+)
+from kdray.config.recipe import (
+    EvaluationConfig,
+    Recipe,
+    StudentsConfig,
+)
+from kdray.config.search import (
+    SearchConfig,
+)
+from kdray.config.signals import (
+    HiddenConfig,
+    HypothesesConfig,
+    Needs,
+    SampledConfig,
+    SignalsConfig,
+    TopKConfig,
+)
 from kdray.config.teacher import (
     BroughtTeacherConfig,
-    DistributionsConfig,
-    HypothesesConfig,
-    SignalsConfig,
+    EnsembleTeacherConfig,
     TeacherConfig,
     TrainedTeacherConfig,
+    members,
 )
 from kdray.config.text import (
     CleaningConfig,
@@ -49,43 +99,74 @@ from kdray.config.training import (
 )
 
 __all__ = [
+    "AnnealingConfig",
+    "BilevelConfig",
     "BroughtTeacherConfig",
+    "CentredConfig",
     "CleaningConfig",
+    "ConfidenceGateConfig",
     "ConstantCooldownConfig",
     "CorpusConfig",
     "CosineConfig",
     "CrossEntropyConfig",
-    "DistributionsConfig",
+    "DivergenceConfig",
+    "EnsembleTeacherConfig",
+    "EntropyGateConfig",
     "EvaluationConfig",
     "Execution",
     "Experiment",
+    "FeatureConfig",
     "FilesCorpusConfig",
     "FixedGateConfig",
     "GateConfig",
     "GeneratedCorpusConfig",
     "GrammarConfig",
+    "HardGateConfig",
+    "HiddenConfig",
     "HybridConfig",
     "HypothesesConfig",
+    "ImitationConfig",
+    "InterpolationConfig",
     "InverseSqrtConfig",
     "JsonlPairs",
+    "LearnedGateConfig",
     "MethodConfig",
     "ModelConfig",
+    "MultiHypothesisConfig",
+    "Needs",
+    "NoStabiliserConfig",
+    "OnPolicyConfig",
     "PairSource",
     "ParquetPairs",
+    "PriorConfig",
     "Recipe",
+    "SampledConfig",
+    "ScalarGateConfig",
     "ScheduleConfig",
+    "ScheduleGateConfig",
     "SearchConfig",
+    "SelectiveConfig",
     "SentenceGateConfig",
     "SentenceLevelConfig",
     "SignalsConfig",
+    "SingleMethodConfig",
+    "StabiliserConfig",
+    "StageConfig",
+    "StagesConfig",
     "StudentsConfig",
+    "TaidConfig",
     "TeacherConfig",
     "TextPairs",
+    "TieConfig",
+    "TokenGateConfig",
     "TokenLevelConfig",
     "TokenizerConfig",
+    "TopKConfig",
     "TrackingConfig",
     "TrainedTeacherConfig",
     "TrainingConfig",
     "TsvPairs",
     "load_experiment",
+    "members",
+    "single_methods",
 ]

@@ -19,7 +19,9 @@ class Execution(Frozen):
     storage: str = "runs"  # a folder that every node sees
     address: str | None = None  # of a Ray cluster; None: RAY_ADDRESS, or a local session
     cpus: int | None = Field(default=None, ge=1)  # of a local session; None: all cores
-    train_workers: int = Field(default=1, ge=1)  # of each student and of the teacher
+    # of each student and of the teacher; None: as many as the CPUs, or GPUs, of the cluster give
+    # to each of the runs that go side by side, while each has some hundred tokens an update
+    train_workers: int | None = Field(default=None, ge=1)
     cpus_per_worker: int | None = Field(default=None, ge=1)  # None: shared out evenly
     use_gpu: bool = False
     parallel_students: int = Field(default=1, ge=1)  # trained side by side

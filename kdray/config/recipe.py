@@ -5,9 +5,16 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from kdray.config.base import Frozen, Name
-from kdray.config.methods import MethodConfig
+from kdray.config.methods import (
+    FeatureConfig,
+    MethodConfig,
+    StageConfig,
+    StagesConfig,
+    single_methods,
+)
 from kdray.config.model import ModelConfig
-from kdray.config.teacher import BroughtTeacherConfig, SignalsConfig, TeacherConfig
+from kdray.config.signals import Needs, SignalsConfig
+from kdray.config.teacher import EnsembleTeacherConfig, TeacherConfig, TrainedTeacherConfig, members
 from kdray.config.text import CorpusConfig, TokenizerConfig
 from kdray.config.training import TrainingConfig
 
@@ -54,43 +61,53 @@ class Recipe(Frozen):
             raise ValueError(
                 f"baseline {self.baseline!r} is not a method; there are {', '.join(self.methods)}"
             )
-        if self.tokenizer is None and not isinstance(self.teacher, BroughtTeacherConfig):
+        trained = any(isinstance(m, TrainedTeacherConfig) for m in members(self.teacher))
+        if self.tokenizer is None and (self.teacher is None or trained):
             raise ValueError(
-                "tokenizer is missing; it may be left out only with a teacher of kind checkpoint, "
-                "which brings its own"
+                "tokenizer is missing; it may be left out only with teachers of kind checkpoint, "
+                "which bring their own"
+            )
+        weights = self.teacher.weights if isinstance(self.teacher, EnsembleTeacherConfig) else ""
+        if self.signals.online and weights == "perplexity":
+            raise ValueError(
+                "signals.online cannot weigh an ensemble by perplexity, which needs references "
+                "beside every prefix; store `hidden` signals, or weigh uniformly"
             )
         for name, method in self.methods.items():
             self.check_method(name, method)
         return self
 
     def check_method(self, name: str, method: MethodConfig) -> None:
-        """Raise ValueError when a method needs a signal that the teacher does not store."""
-        stored = frozenset() if self.teacher is None else self.signals.stored()
-        missing = method.needs() - stored
-        if missing and self.teacher is None:
+        """Raise ValueError when a method cannot be trained with what the recipe gives it."""
+        for single in single_methods(method):
+            needs = single.needs()
+            if needs != Needs() and self.teacher is None:
+                raise ValueError(
+                    f"methods.{name} ({single.kind}) needs a teacher, but there is no teacher; "
+                    "add `recipe.teacher` or use cross_entropy"
+                )
+            if isinstance(single, FeatureConfig) and len(members(self.teacher)) > 1:
+                raise ValueError(
+                    f"methods.{name} (feature) looks inside one teacher, and the ensemble has "
+                    f"{len(members(self.teacher))}; give it a single teacher"
+                )
+            try:
+                self.signals.check(needs)
+            except ValueError as error:
+                raise ValueError(f"methods.{name} ({single.kind}) {error}") from None
+        if isinstance(method, StagesConfig):
+            for number, stage in enumerate(method.stages, start=1):
+                self._check_stage(f"methods.{name}: stage {number}", stage)
+
+    def _check_stage(self, place: str, stage: StageConfig) -> None:
+        schedule = stage.schedule or self.students.training.schedule
+        if schedule.warmup >= stage.updates:
             raise ValueError(
-                f"methods.{name} ({method.kind}) needs {_names(missing)}, but there is no teacher; "
-                "add `recipe.teacher` or use cross_entropy"
-            )
-        if missing:
-            raise ValueError(
-                f"methods.{name} ({method.kind}) needs {_names(missing)}, but the teacher stores "
-                f"{_names(stored) or 'nothing'}; widen `recipe.signals`"
-            )
-        temperature = getattr(method, "temperature", None)  # None: it reads no distributions
-        distributions = self.signals.distributions
-        if distributions and temperature not in (None, *distributions.temperatures):
-            raise ValueError(
-                f"methods.{name} ({method.kind}) uses temperature {temperature:g}, but the teacher "
-                f"stores {list(distributions.temperatures)}; add it to "
-                "`recipe.signals.distributions.temperatures`"
+                f"{place}: its schedule warms up for {schedule.warmup} of {stage.updates} updates; "
+                "give the stage a schedule of its own with a shorter warm-up"
             )
 
     @property
     def baseline_method(self) -> str:
         """Name of the method that differences are taken to."""
         return self.baseline or next(iter(self.methods))
-
-
-def _names(signals: frozenset[str]) -> str:
-    return ", ".join(sorted(str(signal) for signal in signals))

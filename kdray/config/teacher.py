@@ -1,4 +1,4 @@
-"""The teacher, and what it leaves behind for its students."""
+"""The teacher: trained by the study, brought as a model, or several of those together."""
 
 from typing import Annotated, Literal, Self
 
@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 from kdray.config.base import Frozen
 from kdray.config.model import ModelConfig
 from kdray.config.training import TrainingConfig
-from kdray.schema import Signal, View
 
 
 class TrainedTeacherConfig(Frozen):
@@ -27,50 +26,38 @@ class BroughtTeacherConfig(Frozen):
     path: str
 
 
-TeacherConfig = Annotated[TrainedTeacherConfig | BroughtTeacherConfig, Field(discriminator="kind")]
+MemberConfig = Annotated[TrainedTeacherConfig | BroughtTeacherConfig, Field(discriminator="kind")]
 
 
-class HypothesesConfig(Frozen):
-    """Beam search over the training sources."""
+class EnsembleTeacherConfig(Frozen):
+    """Several teachers with one vocabulary, whose probabilities are averaged at every token.
 
-    beam: int = Field(default=5, ge=1, le=64)
-    num_hyps: int = Field(default=1, ge=1, le=64)
-    length_penalty: float = Field(default=1.0, ge=0)
-    max_length_ratio: float = Field(default=2.0, gt=0)  # hypothesis tokens per source token
-    max_length_slack: int = Field(default=10, ge=1)  # tokens added to that
+    `perplexity` weighs the members anew for each training pair, by the inverse of their perplexity
+    on its reference.
+    """
+
+    kind: Literal["ensemble"]
+    members: tuple[MemberConfig, ...] = Field(min_length=2)
+    weights: Literal["uniform", "perplexity"] = "uniform"
 
     @model_validator(mode="after")
-    def _beam_holds_them(self) -> Self:
-        if self.num_hyps > self.beam:
+    def _one_origin(self) -> Self:
+        if len({member.kind for member in self.members}) > 1:
             raise ValueError(
-                f"num_hyps {self.num_hyps} is more than a beam of {self.beam} holds; widen the beam"
+                "members are partly trained and partly brought, so they have different "
+                "vocabularies; train all of them or bring all of them"
             )
         return self
 
 
-class DistributionsConfig(Frozen):
-    """Teacher-forced top-k distributions with the mass of the rest, for each temperature."""
-
-    form: Literal["topk"] = "topk"
-    k: int = Field(default=32, ge=1)
-    temperatures: tuple[Annotated[float, Field(gt=0)], ...] = (1.0,)
-    on: tuple[View, ...] = Field(default=(View.REFERENCE, View.HYPOTHESIS), min_length=1)
+TeacherConfig = Annotated[
+    TrainedTeacherConfig | BroughtTeacherConfig | EnsembleTeacherConfig,
+    Field(discriminator="kind"),
+]
 
 
-class SignalsConfig(Frozen):
-    """What the teacher stores; null stores nothing of that kind."""
-
-    hypotheses: HypothesesConfig | None = HypothesesConfig()
-    distributions: DistributionsConfig | None = DistributionsConfig()
-
-    def stored(self) -> frozenset[Signal]:
-        """The signals that students can read."""
-        signals: set[Signal] = set()
-        if self.hypotheses is not None:
-            signals.add(Signal.HYPOTHESES)
-        if self.distributions is not None:
-            if View.REFERENCE in self.distributions.on:
-                signals.add(Signal.REFERENCE_DISTRIBUTIONS)
-            if View.HYPOTHESIS in self.distributions.on and self.hypotheses is not None:
-                signals.add(Signal.HYPOTHESIS_DISTRIBUTIONS)
-        return frozenset(signals)
+def members(config: TeacherConfig | None) -> tuple[MemberConfig, ...]:
+    """The models that a teacher consists of."""
+    if isinstance(config, EnsembleTeacherConfig):
+        return config.members
+    return () if config is None else (config,)

@@ -1,38 +1,42 @@
 """What a student learns from: pairs, teacher translations and distributions, joined by pair_id."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from kdray.methods.base import Batch, Per, Target
-from kdray.methods.kernel import SoftTargets
+from kdray.methods.base import Batch, Method, Per
+from kdray.methods.online import OnlineTeacher
+from kdray.methods.sequences import build_target
+from kdray.methods.targets import TeacherTargets
 from kdray.schema import View
 from kdray.text.batching import BatchPlan, Rows
 from kdray.text.sequences import Sequences
-from kdray.text.tokenizer import BOS, PAD
+from kdray.text.tokenizer import PAD
 
 
 class Distributions(Protocol):
-    """Teacher distributions at every target position of some pairs."""
+    """Stored teacher distributions at every target position of some pairs."""
 
-    def targets(self, rows: Rows, *, temperature: float) -> SoftTargets:
-        """Soft targets at all positions of the given rows, one row after another."""
+    def targets(self, rows: Rows, *, temperature: float) -> TeacherTargets:
+        """Distributions at all positions of the given rows, one row after another."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Training pairs. Row i of every member is the same pair.
+    """Training pairs. Row i of every member is the same pair, or a translation of it.
 
     Attributes:
-        pair_ids: names of the rows.
+        pair_ids: names of the rows; a pair with several translations has several rows.
         src: source ids, with `</s>`.
         views: target ids, with `</s>`, for each view that a method reads.
-        distributions: teacher distributions for views; row i there is row i here.
+        distributions: stored teacher distributions for views; row i there is row i here.
         left_out: pairs of the corpus that are not here, counted by reason.
+        teacher: the teacher itself, where nothing stored serves.
     """
 
     pair_ids: NDArray[np.int64]
@@ -40,6 +44,7 @@ class TrainingData:
     views: Mapping[View, Sequences]
     distributions: Mapping[View, Distributions]
     left_out: Mapping[str, int]
+    teacher: OnlineTeacher | None = None
 
     def __len__(self) -> int:
         return len(self.pair_ids)
@@ -61,50 +66,34 @@ class TrainingData:
         }
         return {**tokens, Per.SENTENCE: len(rows)}
 
-    def batch(
-        self, rows: Rows, *, soft_view: View | None, temperature: float, device: torch.device
-    ) -> Batch:
-        """Padded tensors of some rows."""
+    def batch(self, rows: Rows, *, device: torch.device) -> Batch:
+        """Padded tensors of some rows, before the teacher is read."""
         src = torch.from_numpy(self.src.padded(rows, pad=PAD)).to(device, non_blocking=True)
-        targets = {}
-        for view, ids in self.views.items():
-            soft = None
-            if view is soft_view:
-                soft = to_device(
-                    self.distributions[view].targets(rows, temperature=temperature), device
+        targets = {view: build_target(ids, rows, device=device) for view, ids in self.views.items()}
+        return Batch(src_BS=src, src_mask_BS=src != PAD, targets=targets, teacher=self.teacher)
+
+    def with_teacher(self, batch: Batch, rows: Rows, method: Method) -> Batch:
+        """The batch with the distributions that a method reads, from storage or the teacher."""
+        targets = dict(batch.targets)
+        memories: list[Tensor] | None = None
+        for view in method.reads:
+            if view not in targets:
+                continue  # a sequence that the student makes only in some updates
+            stored = self.distributions.get(view)
+            read: TeacherTargets
+            if stored is not None:
+                read = stored.targets(rows, temperature=method.temperature)
+                read = read.to(batch.src_BS.device)
+            else:
+                assert self.teacher is not None, "the config was checked for this"
+                memories = memories or self.teacher.encode(batch.src_BS, batch.src_mask_BS)
+                read = self.teacher.read(
+                    batch.src_BS,
+                    batch.src_mask_BS,
+                    targets[view].inputs_BT,
+                    targets[view].positions_N,
+                    temperature=method.temperature,
+                    memories=memories,
                 )
-            targets[view] = build_target(ids, rows, device=device, soft=soft)
-        return Batch(src_BS=src, src_mask_BS=src != PAD, targets=targets)
-
-
-def build_target(
-    ids: Sequences, rows: Rows, *, device: torch.device, soft: SoftTargets | None = None
-) -> Target:
-    """Decoder inputs and labels for target sequences that end with `</s>`."""
-    lengths = ids.lengths[rows]
-    padded = ids.padded(rows, pad=PAD)
-    longest = padded.shape[1]
-    inputs = np.concatenate((np.full((len(rows), 1), BOS), padded[:, :-1]), axis=1)
-    real = np.arange(longest)[None, :] < lengths[:, None]
-    sentence = np.repeat(np.arange(len(rows)), lengths)
-
-    def tensor(array: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
-
-    return Target(
-        inputs_BT=tensor(inputs),
-        positions_N=tensor(np.flatnonzero(real)),
-        labels_N=tensor(padded[real]),
-        sentence_N=tensor(sentence),
-        soft=soft,
-    )
-
-
-def to_device(soft: SoftTargets, device: torch.device) -> SoftTargets:
-    """The same targets on another device."""
-    return SoftTargets(
-        ids_NK=soft.ids_NK.to(device, non_blocking=True),
-        logp_NK=soft.logp_NK.to(device, non_blocking=True),
-        log_tail_N=soft.log_tail_N.to(device, non_blocking=True),
-        temperature=soft.temperature,
-    )
+            targets[view] = replace(targets[view], teacher=read)
+        return replace(batch, targets=targets)

@@ -1,44 +1,52 @@
 """One training run from plain values: what a worker process is given, and what it leaves behind."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
-from kdray.config import MethodConfig, ModelConfig, TrainingConfig
-from kdray.fit.assemble import assemble
+from kdray.artifacts import write_json
+from kdray.config import ModelConfig, SingleMethodConfig, TrainingConfig
+from kdray.fit.assemble import Signals, assemble
 from kdray.fit.checkpoint import HISTORY, Checkpoints, Progress, read_history
+from kdray.fit.data import TrainingData
 from kdray.fit.loop import Objective, Run, build_objective, fit
 from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker
 from kdray.methods.build import build_method
-from kdray.model.storage import Shape, save_model
+from kdray.methods.online import OnlineTeacher
+from kdray.model.storage import WEIGHTS, Shape, load_model, load_weights, save_model
 from kdray.schema import Column, Split, View
 from kdray.seeds import derive_seed
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
 from kdray.text.tokenizer import Tokenizer
 
-PREFIX = "student."
+STUDENT, METHOD = "student.", "method."
+METHOD_CONFIG, METHOD_WEIGHTS, TOTALS = "method.json", "method.safetensors", "totals.json"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """A student, or the teacher, to be trained. Everything in it can be pickled cheaply."""
+    """A student, or the teacher, to be trained. Everything in it can be pickled cheaply.
+
+    `start` is the model of the stage before, from which this one goes on.
+    """
 
     model: ModelConfig
-    method: MethodConfig
+    method: SingleMethodConfig
     training: TrainingConfig
     seed: int
     corpus: Path
     tokenizer: Path
     encoded: Path
     folder: Path  # checkpoints and history, seen by every worker
-    hypotheses: Path | None = None
-    distributions: Mapping[View, Path] = field(default_factory=dict)
-    temperatures: tuple[float, ...] = ()
+    signals: Signals = field(default_factory=Signals)
+    start: Path | None = None
     bleu_tokenize: str = "13a"
 
     def run(
@@ -51,17 +59,18 @@ class TrainingJob:
     ) -> Progress:
         """Train, or continue to the end. -> where the run stands."""
         tokenizer = Tokenizer.load(self.tokenizer)
-        objective = self.objective(tokenizer, worker)
+        teacher = self._teacher(worker)
+        objective = self.objective(tokenizer, worker, teacher)
         data = assemble(
             objective.method,
             encoded=self.encoded,
-            hypotheses=self.hypotheses,
-            distributions=self.distributions,
-            temperatures=self.temperatures,
+            signals=self.signals,
             max_tokens=min(self.training.max_tokens, self.model.max_length),
+            teacher=teacher,
         )
+        dev = EncodedSplit.load(self.encoded, Split.DEV)
         validator = Validator(
-            dev=EncodedSplit.load(self.encoded, Split.DEV),
+            dev=dev,
             references=Corpus(self.corpus).table(Split.DEV)[Column.REF].to_pylist(),
             tokenizer=tokenizer,
             bleu_tokenize=self.bleu_tokenize,
@@ -72,16 +81,22 @@ class TrainingJob:
             seed=self.seed,
             folder=self.folder,
             validate=validator,
+            dev=TrainingData(dev.pair_ids, dev.src, {View.REFERENCE: dev.ref}, {}, {}),
+            first_step=self.first_step(),
             on_checkpoint=on_checkpoint,
             stop=stop,
         )
         return fit(objective, data, run, worker)
 
-    def objective(self, tokenizer: Tokenizer, worker: Worker) -> Objective:
-        """The student and its method with the weights that the seed gives."""
+    def objective(
+        self, tokenizer: Tokenizer, worker: Worker, teacher: OnlineTeacher | None = None
+    ) -> Objective:
+        """The student and its method with the weights that the seed, or the stage before, gives."""
         torch.manual_seed(derive_seed("initialise", self.seed))
         student = self.shape(tokenizer).build()
-        method = build_method(self.method, width=self.model.width)
+        if self.start is not None:
+            load_weights(student, self.start / WEIGHTS)
+        method = build_method(self.method, student=student, teacher=teacher)
         return build_objective(student, method, worker)
 
     def shape(self, tokenizer: Tokenizer) -> Shape:
@@ -95,23 +110,43 @@ class TrainingJob:
         )
 
     def publish(self, folder: Path, progress: Progress) -> dict[str, Any]:
-        """Write the averaged student, its tokenizer and its history into an artifact folder."""
+        """Write the averaged student, its method, tokenizer and history into an artifact folder."""
         tokenizer = Tokenizer.load(self.tokenizer)
         checkpoints = Checkpoints(self.folder / "checkpoints", keep=self.training.average_last)
         weights = checkpoints.average(last=self.training.average_last)
-        student = {
-            name.removeprefix(PREFIX): value
-            for name, value in weights.items()
-            if name.startswith(PREFIX)
-        }
+        student, method = (
+            {n.removeprefix(part): v for n, v in weights.items() if n.startswith(part)}
+            for part in (STUDENT, METHOD)
+        )
         shape = self.shape(tokenizer)
         save_model(folder, shape, student)
+        save_file(method, folder / METHOD_WEIGHTS)
+        write_json(folder / METHOD_CONFIG, self.method.model_dump(mode="json"))
         tokenizer.save(folder)
-        (folder / HISTORY).write_bytes((self.folder / HISTORY).read_bytes())
-        return {
-            "num_params": shape.build().num_params(),
-            "updates": progress.step,
-            "target_tokens": progress.target_tokens,
-            "train_seconds": round(progress.train_seconds, 1),
-            "last": dict(read_history(self.folder / HISTORY)[-1]),
+        rows = [] if self.start is None else list(read_history(self.start / HISTORY))
+        rows += read_history(self.folder / HISTORY)
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / HISTORY).write_text(lines, encoding="utf-8")
+        before = self._before()
+        totals = {
+            "updates": before["updates"] + progress.step,
+            "target_tokens": before["target_tokens"] + progress.target_tokens,
+            "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
         }
+        write_json(folder / TOTALS, totals)
+        return {"num_params": shape.build().num_params(), **totals, "last": dict(rows[-1])}
+
+    def first_step(self) -> int:
+        """Updates that the stages before this one made."""
+        return int(self._before()["updates"])
+
+    def _before(self) -> dict[str, Any]:
+        """What the stages before this one took."""
+        if self.start is None:
+            return {"updates": 0, "target_tokens": 0, "train_seconds": 0.0}
+        return dict(json.loads((self.start / TOTALS).read_text(encoding="utf-8")))
+
+    def _teacher(self, worker: Worker) -> OnlineTeacher | None:
+        if not self.signals.teachers:
+            return None
+        return OnlineTeacher([load_model(f).to(worker.device) for f in self.signals.teachers])

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdray.fit.data import build_target
 from kdray.methods.base import Batch, packed_states
 from kdray.methods.kernel import token_losses
+from kdray.methods.sequences import build_target
 from kdray.model.ctranslate2 import FastTranslator, export
 from kdray.model.generate import SearchOptions
 from kdray.model.transformer import Transformer

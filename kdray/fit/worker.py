@@ -1,6 +1,6 @@
 """One training process among several: its rank, its device, and sums over all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +28,20 @@ class Worker:
                 stacked = stacked.to(self.device)
             distributed.all_reduce(stacked)
         return [float(value) for value in stacked.tolist()]
+
+    def gather(self, samples: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Join each 1-D tensor over all workers, in the order of their ranks."""
+        if self.world_size == 1 or not samples:
+            return samples
+        own = {name: values.detach().cpu() for name, values in samples.items()}
+        all_samples: list[dict[str, Tensor]] = [{} for _ in range(self.world_size)]
+        distributed.all_gather_object(all_samples, own)
+        return {name: torch.cat([each[name] for each in all_samples]) for name in own}
+
+    def sum_(self, values: Tensor) -> None:
+        """Sum a tensor over all workers, in place."""
+        if self.world_size > 1:
+            distributed.all_reduce(values)
 
     def barrier(self) -> None:
         """Wait for all workers."""

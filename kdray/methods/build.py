@@ -3,31 +3,68 @@
 from typing import assert_never
 
 from kdray.config import (
+    AnnealingConfig,
+    BilevelConfig,
+    CentredConfig,
+    ConfidenceGateConfig,
     CrossEntropyConfig,
+    DivergenceConfig,
+    EntropyGateConfig,
+    FeatureConfig,
     FixedGateConfig,
     GateConfig,
+    HardGateConfig,
     HybridConfig,
-    MethodConfig,
+    ImitationConfig,
+    InterpolationConfig,
+    MultiHypothesisConfig,
+    NoStabiliserConfig,
+    OnPolicyConfig,
+    PriorConfig,
+    ScalarGateConfig,
+    ScheduleGateConfig,
+    SelectiveConfig,
     SentenceGateConfig,
     SentenceLevelConfig,
+    SingleMethodConfig,
+    StabiliserConfig,
+    TaidConfig,
+    TieConfig,
+    TokenGateConfig,
     TokenLevelConfig,
 )
+from kdray.methods import gates, stabilisers
+from kdray.methods.annealing import Annealing
 from kdray.methods.base import Method
 from kdray.methods.cross_entropy import CrossEntropy
-from kdray.methods.gates import CentredGate, FixedGate, Gate, PriorGate, SentenceGate
+from kdray.methods.divergences import Divergence
+from kdray.methods.feature import Feature
+from kdray.methods.hard_gate import HardGate
 from kdray.methods.hybrid import Hybrid
+from kdray.methods.imitation import Imitation
+from kdray.methods.on_policy import OnPolicy
+from kdray.methods.online import OnlineTeacher
+from kdray.methods.selective import Selective
+from kdray.methods.taid import Taid
+from kdray.methods.tie import Tie
 from kdray.methods.token_level import TokenLevel
+from kdray.model.transformer import Transformer
 from kdray.schema import View
 
 
-def build_method(config: MethodConfig, *, width: int) -> Method:
-    """The method that a config describes, for students of the given width."""
+def build_method(
+    config: SingleMethodConfig, *, student: Transformer, teacher: OnlineTeacher | None = None
+) -> Method:
+    """The method that a config describes, for a student, and a teacher if it runs beside it."""
     match config:
         case CrossEntropyConfig():
             return CrossEntropy([View.REFERENCE], label_smoothing=config.label_smoothing)
         case SentenceLevelConfig():
             views = [View.HYPOTHESIS, *([View.REFERENCE] if config.with_reference else [])]
             return CrossEntropy(views, label_smoothing=config.label_smoothing)
+        case InterpolationConfig() | MultiHypothesisConfig():
+            # What they choose among the n best is chosen before training: teacher.selection.
+            return CrossEntropy([View.HYPOTHESIS], label_smoothing=config.label_smoothing)
         case TokenLevelConfig():
             return TokenLevel(
                 alpha=config.alpha,
@@ -36,22 +73,130 @@ def build_method(config: MethodConfig, *, width: int) -> Method:
                 prefix=config.prefix,
             )
         case HybridConfig():
-            gate = build_gate(config.gate, width=width)
-            return Hybrid(gate, layout=config.layout, temperature=config.temperature)
+            return Hybrid(
+                build_gate(config.gate, width=student.config.width),
+                build_stabiliser(config.gate),
+                layout=config.layout,
+                temperature=config.temperature,
+            )
+        case HardGateConfig():
+            return HardGate(
+                temperature=config.temperature,
+                per=config.per,
+                label_smoothing=config.label_smoothing,
+            )
+        case SelectiveConfig():
+            return Selective(
+                scope=config.scope,
+                share=config.share,
+                queue=config.queue,
+                label_smoothing=config.label_smoothing,
+            )
+        case TieConfig():
+            return Tie(
+                alpha=config.alpha,
+                k=config.k,
+                passes=config.passes,
+                label_smoothing=config.label_smoothing,
+            )
+        case AnnealingConfig():
+            return Annealing(max_temperature=config.max_temperature)
+        case DivergenceConfig():
+            return Divergence(
+                divergence=config.divergence,
+                alpha=config.alpha,
+                beta=config.beta,
+                skew=config.skew,
+                head=config.head,
+                label_smoothing=config.label_smoothing,
+                prefix=config.prefix,
+            )
+        case TaidConfig():
+            return Taid(
+                start=config.start,
+                end=config.end,
+                rate=config.rate,
+                momentum=config.momentum,
+                prefix=config.prefix,
+            )
+        case ImitationConfig():
+            return Imitation(
+                target=config.target, base=config.base, refresh=config.refresh, student=student
+            )
+        case OnPolicyConfig():
+            return OnPolicy(
+                student_share=config.student_share,
+                divergence=config.divergence,
+                beta=config.beta,
+                temperature=config.temperature,
+            )
+        case FeatureConfig():
+            return _feature(config, student=student, teacher=teacher)
         case _:
             assert_never(config)
 
 
-def build_gate(config: GateConfig, *, width: int) -> Gate:
-    """The gate that a config describes."""
+def build_gate(config: GateConfig, *, width: int) -> gates.Gate:
+    """The gate that a config describes, for students of the given width."""
     match config:
         case FixedGateConfig():
-            return FixedGate(config.value)
-        case SentenceGateConfig(stabiliser="prior"):
-            return PriorGate(width, initial=config.initial, strength=config.strength)
-        case SentenceGateConfig(stabiliser="centred"):
-            return CentredGate(width, initial=config.initial, momentum=config.momentum)
+            return gates.FixedGate(config.value)
+        case ScheduleGateConfig():
+            cosine = config.shape == "cosine"
+            return gates.ScheduleGate(start=config.start, end=config.end, cosine=cosine)
+        case ScalarGateConfig():
+            return gates.ScalarGate(initial=config.initial)
         case SentenceGateConfig():
-            return SentenceGate(width, initial=config.initial)
+            return gates.SentenceGate(width, initial=config.initial)
+        case TokenGateConfig():
+            return gates.TokenGate(width, initial=config.initial)
+        case EntropyGateConfig():
+            return gates.EntropyGate(
+                threshold=config.threshold,
+                width=config.width,
+                high_is_token=config.high == "token",
+                per_token=config.per == "token",
+            )
+        case ConfidenceGateConfig():
+            return gates.ConfidenceGate(per_token=config.per == "token")
         case _:
             assert_never(config)
+
+
+def build_stabiliser(gate: GateConfig) -> stabilisers.Stabiliser:
+    """What steadies a gate; nothing for gates that do not learn."""
+    if not isinstance(gate, ScalarGateConfig | SentenceGateConfig | TokenGateConfig):
+        return stabilisers.Stabiliser()
+    config: StabiliserConfig = gate.stabiliser
+    match config:
+        case NoStabiliserConfig():
+            return stabilisers.Stabiliser()
+        case PriorConfig():
+            return stabilisers.Prior(initial=gate.initial, strength=config.strength)
+        case CentredConfig():
+            return stabilisers.Centred(momentum=config.momentum)
+        case BilevelConfig():
+            return stabilisers.Bilevel(
+                every=config.every, dev_tokens=config.dev_tokens, epsilon=config.epsilon
+            )
+        case _:
+            assert_never(config)
+
+
+def _feature(
+    config: FeatureConfig, *, student: Transformer, teacher: OnlineTeacher | None
+) -> Feature:
+    assert teacher is not None, "the config was checked for this"
+    theirs, ours = teacher.models[0].config, student.config
+    return Feature(
+        alpha=config.alpha,
+        temperature=config.temperature,
+        hidden_weight=config.hidden_weight,
+        attention_weight=config.attention_weight,
+        decay=config.decay,
+        label_smoothing=config.label_smoothing,
+        student_width=ours.width,
+        teacher_width=theirs.width,
+        student_layers=(ours.encoder_layers, ours.decoder_layers),
+        teacher_layers=(theirs.encoder_layers, theirs.decoder_layers),
+    )

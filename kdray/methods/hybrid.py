@@ -6,31 +6,66 @@ g ≡ 1 is token-level distillation with α = 1, g ≡ 0 is sentence-level disti
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
-from kdray.methods.base import Batch, Loss, Method, Per, Target, packed_states, sentence_sums
-from kdray.methods.gates import LOSS_SENTENCE, LOSS_TOKEN, Gate
+from kdray.methods.base import (
+    Batch,
+    Loss,
+    Method,
+    Per,
+    Target,
+    packed_states,
+    sentence_means,
+    sentence_sums,
+    teacher_of,
+)
+from kdray.methods.gate_statistics import gate_statistics
+from kdray.methods.gates import Gate, Scene
 from kdray.methods.kernel import token_losses
+from kdray.methods.stabilisers import LOSS_SENTENCE, LOSS_TOKEN, Stabiliser
 from kdray.model.transformer import Transformer
 from kdray.schema import View
+
+GATE, SOURCE_LENGTH = "gate", "source_length"
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """A batch's gate and both losses at their positions; G gate values.
+
+    gate_G has its gradient; the losses have none, and T² is no part of them.
+    """
+
+    gate_G: Tensor
+    token_N: Tensor
+    sentence_N: Tensor
+    terms: dict[Per, Tensor]
 
 
 class Hybrid(Method):
     """A gated mixture of token-level and sentence-level distillation.
 
     Args:
-        gate: weight of the token-level loss for each sentence.
+        gate: weight of the token-level loss for each sentence, or token.
+        stabiliser: how the gate learns.
         layout: where the token-level loss is taken.
         temperature: T of the token-level loss, which is scaled by T².
     """
 
     def __init__(
-        self, gate: Gate, *, layout: Literal["two_pass", "one_pass"], temperature: float
+        self,
+        gate: Gate,
+        stabiliser: Stabiliser,
+        *,
+        layout: Literal["two_pass", "one_pass"],
+        temperature: float,
     ) -> None:
         super().__init__()
         self.gate = gate
+        self.stabiliser = stabiliser
         self.layout = layout
         self._temperature = temperature
 
@@ -42,9 +77,9 @@ class Hybrid(Method):
         return (View.HYPOTHESIS,)
 
     @property
-    def soft_view(self) -> View:
+    def reads(self) -> tuple[View, ...]:
         """The view whose teacher distributions `forward` reads."""
-        return self.views[0]
+        return self.views[:1]
 
     @property
     def temperature(self) -> float:
@@ -53,71 +88,95 @@ class Hybrid(Method):
 
     def forward(self, student: Transformer, batch: Batch) -> Loss:
         """Loss sums of a batch."""
-        memory = student.encode(batch.src_BS, batch.src_mask_BS)
-        gate_B = self.gate(memory, batch.src_mask_BS)
-        mix = self._two_passes if self.layout == "two_pass" else self._one_pass
-        terms, token_N, sentence_N = mix(student, batch, memory, self.gate.mixing_weights(gate_B))
-        soft_target, hard_target = batch.targets[self.soft_view], batch.targets[View.HYPOTHESIS]
-        penalty_B = self.gate.penalty(
-            gate_B, _mean(token_N, soft_target, gate_B), _mean(sentence_N, hard_target, gate_B)
-        )
-        if penalty_B is not None:
-            terms[Per.SENTENCE] = penalty_B.sum()
-        fixed_B = gate_B.detach()
+        mixture = self.mix(student, batch)
+        terms = dict(mixture.terms)
+        penalty_G = self.stabiliser.penalty(mixture.gate_G, *self._losses_of_gates(mixture, batch))
+        if penalty_G is not None:
+            per = Per.HYPOTHESIS if self.gate.per_token else Per.SENTENCE
+            terms[per] = terms[per] + penalty_G.sum() if per in terms else penalty_G.sum()
         return Loss(
             terms=terms,
             parts={
-                LOSS_TOKEN: (token_N.sum(), Per.token_of(self.soft_view)),
-                LOSS_SENTENCE: (sentence_N.sum(), Per.HYPOTHESIS),
-                "gate/mean": (fixed_B.sum(), Per.SENTENCE),
-                "gate/square": (fixed_B.square().sum(), Per.SENTENCE),
+                LOSS_TOKEN: (mixture.token_N.sum(), Per.token_of(self.reads[0])),
+                LOSS_SENTENCE: (mixture.sentence_N.sum(), Per.HYPOTHESIS),
+            },
+            samples={
+                GATE: self.gate_of_sentences(mixture.gate_G.detach(), batch),
+                SOURCE_LENGTH: batch.src_mask_BS.sum(1).to(mixture.token_N.dtype),
             },
         )
 
-    def after_update(self, averages: Mapping[str, float]) -> Mapping[str, float]:
-        """Tell the gate its losses; report the gate's standard deviation over sentences."""
-        self.gate.after_update(averages)
-        metrics = dict(averages)
-        variance = metrics.pop("gate/square") - metrics["gate/mean"] ** 2
-        return {**metrics, "gate/std": max(variance, 0.0) ** 0.5}
+    def after_update(
+        self, averages: Mapping[str, float], samples: Mapping[str, Tensor]
+    ) -> Mapping[str, float]:
+        """Tell the stabiliser the losses; report how the gate lies over sentences."""
+        self.stabiliser.after_update(averages)
+        return {**averages, **gate_statistics(samples[GATE], samples[SOURCE_LENGTH])}
 
-    def _two_passes(
-        self, student: Transformer, batch: Batch, memory: Tensor, gate_B: Tensor
-    ) -> tuple[dict[Per, Tensor], Tensor, Tensor]:
-        reference, hypothesis = batch.targets[View.REFERENCE], batch.targets[View.HYPOTHESIS]
+    def mix(self, student: Transformer, batch: Batch) -> Mixture:
+        """The gate, both losses, and their gated sums."""
+        memory = student.encode(batch.src_BS, batch.src_mask_BS)
+        soft_view = self.reads[0]
+        target, teacher = batch.targets[soft_view], teacher_of(batch, soft_view)
+        states = packed_states(student, batch, soft_view, memory_BSD=memory)
+        weight = student.output_weight
+        scene = Scene(memory, batch.src_mask_BS, target, states, teacher, weight, self.clock)
+        gate_G = self.gate(scene)
+        mixing_G = self.stabiliser.mixing_weights(gate_G)
+        scale = self.temperature**2
+        hypothesis = batch.targets[View.HYPOTHESIS]
+        if self.layout == "one_pass":
+            gate_N = mixing_G if self.gate.per_token else mixing_G[target.sentence_N]
+            both = token_losses(
+                states,
+                weight,
+                labels_N=hypothesis.labels_N,
+                hard_weight_N=1 - gate_N,
+                soft=teacher,
+                soft_weight_N=gate_N * scale,
+            )
+            terms = {Per.HYPOTHESIS: both.total}
+            return Mixture(gate_G, both.soft_N, both.hard_N, terms)
         token = token_losses(
-            packed_states(student, batch, View.REFERENCE, memory_BSD=memory),
-            student.output_weight,
-            soft=reference.soft,
-            soft_weight_N=gate_B[reference.sentence_N] * self.temperature**2,
+            states, weight, soft=teacher, soft_weight_N=mixing_G[target.sentence_N] * scale
         )
         sentence = token_losses(
             packed_states(student, batch, View.HYPOTHESIS, memory_BSD=memory),
-            student.output_weight,
+            weight,
             labels_N=hypothesis.labels_N,
-            hard_weight_N=1 - gate_B[hypothesis.sentence_N],
+            hard_weight_N=1 - mixing_G[hypothesis.sentence_N],
         )
         terms = {Per.REFERENCE: token.total, Per.HYPOTHESIS: sentence.total}
-        return terms, token.soft_N, sentence.hard_N
+        return Mixture(gate_G, token.soft_N, sentence.hard_N, terms)
 
-    def _one_pass(
-        self, student: Transformer, batch: Batch, memory: Tensor, gate_B: Tensor
-    ) -> tuple[dict[Per, Tensor], Tensor, Tensor]:
-        target = batch.targets[View.HYPOTHESIS]
-        gate_N = gate_B[target.sentence_N]
-        both = token_losses(
-            packed_states(student, batch, View.HYPOTHESIS, memory_BSD=memory),
-            student.output_weight,
-            labels_N=target.labels_N,
-            hard_weight_N=1 - gate_N,
-            soft=target.soft,
-            soft_weight_N=gate_N * self.temperature**2,
+    def sums_of_gates(self, mixture: Mixture, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Both losses summed over the tokens that each gate value weighs, T² included. -> [G]."""
+        token_N = mixture.token_N * self.temperature**2
+        if self.gate.per_token:
+            return token_N, mixture.sentence_N
+        return (
+            sentence_sums(token_N, self._soft_target(batch), sentences=len(batch.src_BS)),
+            sentence_sums(
+                mixture.sentence_N, batch.targets[View.HYPOTHESIS], sentences=len(batch.src_BS)
+            ),
         )
-        return {Per.HYPOTHESIS: both.total}, both.soft_N, both.hard_N
 
+    def gate_of_sentences(self, gate_G: Tensor, batch: Batch) -> Tensor:
+        """The gate of each sentence; of a gate for tokens, its mean. -> [B]."""
+        if not self.gate.per_token:
+            return gate_G
+        return sentence_means(gate_G, self._soft_target(batch), sentences=len(batch.src_BS))
 
-def _mean(values_N: Tensor, target: Target, gate_B: Tensor) -> Tensor:
-    """Mean of a per-position loss over each sentence. -> [B]."""
-    sentences = gate_B.size(0)
-    counts = sentence_sums(values_N.new_ones(values_N.shape), target, sentences=sentences)
-    return sentence_sums(values_N, target, sentences=sentences) / counts
+    def _losses_of_gates(self, mixture: Mixture, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Both losses per token, where each gate value stands. -> [G]."""
+        if self.gate.per_token:
+            return mixture.token_N, mixture.sentence_N
+        return (
+            sentence_means(mixture.token_N, self._soft_target(batch), sentences=len(batch.src_BS)),
+            sentence_means(
+                mixture.sentence_N, batch.targets[View.HYPOTHESIS], sentences=len(batch.src_BS)
+            ),
+        )
+
+    def _soft_target(self, batch: Batch) -> Target:
+        return batch.targets[self.reads[0]]

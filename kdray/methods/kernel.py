@@ -4,7 +4,8 @@ For N positions with decoder states h, output matrix W and logits z = hW^T it co
 
     hard_n = CE of softmax(z_n) to a label, smoothed by ε:  −(1−ε) log q_y − ε/V Σ_v log q_v
     soft_n = KL(p ‖ q) at temperature T over the teacher's top k and one bucket for all the rest:
-             Σ_K p log(p/q) + (1−Σ_K p) log((1−Σ_K p)/(1−Σ_K q))
+             Σ_K p log(p/q) + (1−Σ_K p) log((1−Σ_K p)/(1−Σ_K q)); or over all V entries, with
+             teacher logits that are projected from its states a block at a time
     total  = Σ_n hard_weight_n·hard_n + soft_weight_n·soft_n
 
 Without its bucket the optimum would scale the teacher's head up by 1/Σ_K p.
@@ -15,33 +16,15 @@ gradients of h and W. No [N, V] tensor is ever stored (the idea of Liger Kernel,
 and of Cut Cross-Entropy, Wijmans et al. 2024, here with sparse soft targets).
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-BLOCK_BYTES = 4 << 20  # of logits at a time: a share of a core's last-level cache
+from kdray.methods.targets import DenseTargets, SoftTargets, TeacherTargets, row_blocks
+
 FLOOR = -80.0  # nats under the largest logit; e^-80 is near the least normal fp32 number
-
-
-@dataclass(frozen=True, slots=True)
-class SoftTargets:
-    """Teacher distributions at N positions, at temperature T.
-
-    ids_NK: kept entries, distinct within a row. logp_NK: their log-probabilities at T.
-    log_tail_N: log-probability of all other entries together; −inf when there are none.
-    """
-
-    ids_NK: Tensor
-    logp_NK: Tensor
-    log_tail_N: Tensor
-    temperature: float = 1.0
-
-    def entropy(self) -> Tensor:
-        """−Σ p log p over the kept entries and the bucket, in nats. -> [N]."""
-        return -_p_log_p(self.logp_NK).sum(1) - _p_log_p(self.log_tail_N)
 
 
 class TokenLosses(NamedTuple):
@@ -59,7 +42,7 @@ def token_losses(
     labels_N: Tensor | None = None,
     hard_weight_N: Tensor | None = None,
     label_smoothing: float = 0.0,
-    soft: SoftTargets | None = None,
+    soft: TeacherTargets | None = None,
     soft_weight_N: Tensor | None = None,
 ) -> TokenLosses:
     """See the module. Gradients flow to the states, the matrix and both weights.
@@ -89,11 +72,9 @@ class _Hard(NamedTuple):
 
 
 class _Soft(NamedTuple):
-    """Soft targets and weights of a block of n positions."""
+    """Teacher distributions and weights of a block of n positions."""
 
-    ids: Tensor  # [n, K]
-    logp: Tensor  # [n, K]
-    log_tail: Tensor  # [n]
+    targets: TeacherTargets
     weight: Tensor  # [n]
 
 
@@ -107,24 +88,23 @@ class _Kernel(torch.autograd.Function):
         soft_weight: Tensor,
         labels: Tensor | None,
         smoothing: float,
-        soft: SoftTargets | None,
+        soft: TeacherTargets | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         positions, vocabulary = hidden.size(0), weight.size(0)
-        rows = max(16, BLOCK_BYTES // (4 * vocabulary))
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight)
         hard_loss = hidden.new_zeros(positions)
         soft_loss = hidden.new_zeros(positions)
-        buffer = hidden.new_empty(min(rows, positions), vocabulary)
-        for start in range(0, positions, rows):
-            part = slice(start, min(start + rows, positions))
+        buffer: Tensor | None = None
+        for part in row_blocks(positions, vocabulary=vocabulary):
             states = hidden[part]
+            if buffer is None:
+                buffer = hidden.new_empty(states.size(0), vocabulary)
             logits = torch.mm(states, weight.T, out=buffer[: states.size(0)])
             gradient, hard_loss[part], soft_loss[part] = _block(
                 logits,
                 None if labels is None else _Hard(labels[part], hard_weight[part], smoothing),
-                None if soft is None else _slice(soft, soft_weight, part),
-                1.0 if soft is None else soft.temperature,
+                None if soft is None else _Soft(soft.part(part), soft_weight[part]),
             )
             torch.mm(gradient, weight, out=grad_hidden[part])
             grad_weight.addmm_(gradient.T, states)
@@ -148,19 +128,14 @@ class _Kernel(torch.autograd.Function):
         )
 
 
-def _slice(soft: SoftTargets, weight: Tensor, part: slice) -> _Soft:
-    return _Soft(soft.ids_NK[part], soft.logp_NK[part], soft.log_tail_N[part], weight[part])
-
-
-def _block(
-    logits: Tensor, hard: _Hard | None, soft: _Soft | None, temperature: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def _block(logits: Tensor, hard: _Hard | None, soft: _Soft | None) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient of the weighted sum with respect to the logits, and both losses at each position.
 
     Overwrites the logits.
     """
-    if soft is None or temperature == 1.0:
+    if soft is None or soft.targets.temperature == 1.0:
         return _at_one_temperature(logits, hard, soft)
+    temperature = soft.targets.temperature
     soft = soft._replace(weight=soft.weight / temperature)  # dz/d(logits) = 1/T
     gradient, _, soft_loss = _at_one_temperature(logits / temperature, None, soft)
     if hard is None:
@@ -177,10 +152,8 @@ def _at_one_temperature(
     z.sub_(z.amax(1, keepdim=True))
     label_z = None if hard is None else z.gather(1, hard.labels[:, None]).squeeze(1)
     mean_z = z.mean(1) if hard is not None and hard.smoothing else hard_loss
-    kept_z = None if soft is None else z.gather(1, soft.ids)
-    if soft is not None:
-        # The floor keeps the bucket of a student that is sure of the kept entries above zero.
-        z.clamp_(min=FLOOR)
+    dense = _Dense.of(soft, z)
+    sparse = _Sparse.of(soft, z)
     norm = z.exp_().sum(1)  # the same bits with soft targets and without
     log_norm = norm.log()
     # The gradient is exp(z)·scale, and entries of its own where something is kept or labelled.
@@ -189,16 +162,10 @@ def _at_one_temperature(
         eps = hard.smoothing
         hard_loss = log_norm - (1 - eps) * label_z - eps * mean_z
         scale = hard.weight / norm
-    if soft is not None and kept_z is not None:
-        entries = z.gather(1, soft.ids)
-        tail = z.scatter_(1, soft.ids, 0.0).sum(1)  # norm − kept would cancel
-        log_q, log_tail_q = kept_z - log_norm[:, None], tail.log() - log_norm
-        soft_loss = _kl(soft, log_q, log_tail_q)
-        entries *= (scale + soft.weight / norm)[:, None]
-        entries -= soft.weight[:, None] * soft.logp.exp()
-        excess = torch.where(soft.log_tail.isinf(), 0.0, (soft.log_tail - log_tail_q).exp())
-        scale = scale + soft.weight * (1 - excess) / norm
-        z.mul_(scale[:, None]).scatter_(1, soft.ids, entries)
+    if sparse is not None:
+        soft_loss = sparse.gradient(z, norm, log_norm, scale)
+    elif dense is not None:
+        soft_loss = dense.gradient(z, norm, log_norm, scale)
     else:
         z.mul_(scale[:, None])
     if hard is not None:
@@ -208,12 +175,65 @@ def _at_one_temperature(
     return z, hard_loss, soft_loss
 
 
-def _kl(soft: _Soft, log_q: Tensor, log_tail_q: Tensor) -> Tensor:
+class _Sparse(NamedTuple):
+    """Kept entries and one bucket."""
+
+    targets: SoftTargets
+    weight: Tensor  # [n]
+    kept_z: Tensor  # [n, K]
+
+    @classmethod
+    def of(cls, soft: _Soft | None, z: Tensor) -> "_Sparse | None":
+        """See the logits [n, V] before they are overwritten; floors them."""
+        if soft is None or not isinstance(soft.targets, SoftTargets):
+            return None
+        kept_z = z.gather(1, soft.targets.ids_NK)
+        # The floor keeps the bucket of a student that is sure of the kept entries above zero.
+        z.clamp_(min=FLOOR)
+        return cls(soft.targets, soft.weight, kept_z)
+
+    def gradient(self, z: Tensor, norm: Tensor, log_norm: Tensor, scale: Tensor) -> Tensor:
+        """Turn exp(z) into the gradient. -> losses [n]."""
+        ids, weight = self.targets.ids_NK, self.weight
+        entries = z.gather(1, ids)
+        tail = z.scatter_(1, ids, 0.0).sum(1)  # norm − kept would cancel
+        log_q, log_tail_q = self.kept_z - log_norm[:, None], tail.log() - log_norm
+        entries *= (scale + weight / norm)[:, None]
+        entries -= weight[:, None] * self.targets.logp_NK.exp()
+        log_tail = self.targets.log_tail_N
+        excess = torch.where(log_tail.isinf(), 0.0, (log_tail - log_tail_q).exp())
+        scale = scale + weight * (1 - excess) / norm
+        z.mul_(scale[:, None]).scatter_(1, ids, entries)
+        return _kl(self.targets, log_q, log_tail_q)
+
+
+class _Dense(NamedTuple):
+    """Whole distributions."""
+
+    p: Tensor  # [n, V]
+    weight: Tensor  # [n]
+    gap: Tensor  # Σ p (log p − z), [n]
+
+    @classmethod
+    def of(cls, soft: _Soft | None, z: Tensor) -> "_Dense | None":
+        """See the logits [n, V] before they are overwritten."""
+        if soft is None or not isinstance(soft.targets, DenseTargets):
+            return None
+        log_p = soft.targets.log_probs()
+        p = log_p.exp()
+        gap = torch.where(p > 0, p * log_p.sub_(z), 0.0).sum(1)
+        return cls(p, soft.weight, gap)
+
+    def gradient(self, z: Tensor, norm: Tensor, log_norm: Tensor, scale: Tensor) -> Tensor:
+        """Turn exp(z) into the gradient. -> losses [n]."""
+        z.mul_((scale + self.weight / norm)[:, None])
+        z.sub_(self.p.mul_(self.weight[:, None]))
+        return self.gap + log_norm  # Σ p is 1
+
+
+def _kl(targets: SoftTargets, log_q: Tensor, log_tail_q: Tensor) -> Tensor:
     """Σ_K p (log p − log q) and the same for the bucket; 0·log 0 is 0. -> [n]."""
-    kept = torch.where(soft.logp.isinf(), 0.0, soft.logp.exp() * (soft.logp - log_q)).sum(1)
-    bucket = soft.log_tail.exp() * (soft.log_tail - log_tail_q)
-    return kept + torch.where(soft.log_tail.isinf(), 0.0, bucket)
-
-
-def _p_log_p(log_p: Tensor) -> Tensor:
-    return torch.where(log_p.isinf(), 0.0, log_p.exp() * log_p)
+    logp, log_tail = targets.logp_NK, targets.log_tail_N
+    kept = torch.where(logp.isinf(), 0.0, logp.exp() * (logp - log_q)).sum(1)
+    bucket = log_tail.exp() * (log_tail - log_tail_q)
+    return kept + torch.where(log_tail.isinf(), 0.0, bucket)

@@ -4,7 +4,7 @@ This is the word-level distillation of Kim & Rush (2016) with the temperature of
 (2015): (1−α)·CE(y) + α·T²·Σ_t KL(p_T(·|y_<t, x) ‖ q_T(·|y_<t, x)).
 """
 
-from kdray.methods.base import Batch, Loss, Method, Per, packed_states
+from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import token_losses
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -35,9 +35,9 @@ class TokenLevel(Method):
         return (self.prefix,)
 
     @property
-    def soft_view(self) -> View:
+    def reads(self) -> tuple[View, ...]:
         """The view whose teacher distributions `forward` reads."""
-        return self.prefix
+        return (self.prefix,)
 
     @property
     def temperature(self) -> float:
@@ -56,7 +56,7 @@ class TokenLevel(Method):
             labels_N=target.labels_N,
             hard_weight_N=(1 - self.alpha) * ones,
             label_smoothing=self.label_smoothing,
-            soft=target.soft,
+            soft=teacher_of(batch, self.prefix),
             soft_weight_N=self.alpha * self.temperature**2 * ones,
         )
         per = Per.token_of(self.prefix)

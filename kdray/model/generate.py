@@ -4,7 +4,8 @@ This is the reference that the exported model is tested against, and the way to 
 GPU. It follows CTranslate2: the first token is never `</s>`, hypotheses are ranked by
 Σ log p / length^penalty with `</s>` counted, and a search ends when as many hypotheses as the beam
 is wide have ended; without a length penalty, when as many as are wanted have, one of them ahead of
-all others at its time. B sentences, K beams.
+all others at its time. Several models search as one: their probabilities are averaged at each step.
+B sentences, K beams, M models, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdray.model.transformer import LayerCache, Transformer
+from kdray.model.transformer import Transformer
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import BOS, EOS, PAD, UNK
 
@@ -49,18 +50,25 @@ class SearchOptions:
 
 @torch.inference_mode()
 def generate(
-    model: Transformer,
+    models: Transformer | Sequence[Transformer],
     src: Sequence[Sequence[int]],
     options: SearchOptions,
     *,
     batch_size: int = 32,
+    log_weights_BM: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
-    """The best `num_hyps` translations of each source, best first."""
+    """The best `num_hyps` translations of each source, best first.
+
+    Several models need one vocabulary. They weigh alike, or as exp(log_weights_BM), a row for each
+    source.
+    """
+    models = [models] if isinstance(models, Transformer) else list(models)
     results: list[list[Hypothesis]] = [[] for _ in src]
     by_length = sorted(range(len(src)), key=lambda i: len(src[i]))
     for start in range(0, len(src), batch_size):
         rows = by_length[start : start + batch_size]
-        found = _search(model, [src[i] for i in rows], options)
+        weights = None if log_weights_BM is None else log_weights_BM[rows]
+        found = _search(models, [src[i] for i in rows], options, weights)
         for row, hyps in zip(rows, found, strict=True):
             results[row] = hyps
     return results
@@ -104,63 +112,100 @@ class _Sentence:
         return len(self.ended) >= self.options.beam
 
 
+class _Members:
+    """The models of a search, with what each has read and said so far."""
+
+    def __init__(
+        self,
+        models: Sequence[Transformer],
+        src: Sequence[Sequence[int]],
+        *,
+        beam: int,
+        log_weights_BM: Tensor | None,
+    ) -> None:
+        self.models = models
+        self.device = models[0].output_weight.device
+        padded = Sequences.from_lists(src).padded(np.arange(len(src)), pad=PAD)
+        src_BS = torch.from_numpy(padded).to(self.device)
+        mask_BS = src_BS != PAD
+        self.mask = mask_BS.repeat_interleave(beam, dim=0)
+        self.memories = [
+            model.encode(src_BS, mask_BS).repeat_interleave(beam, dim=0) for model in models
+        ]
+        self.caches = [model.new_caches() for model in models]
+        self.log_weights: Tensor | None = None  # [M, B·K, 1]
+        if log_weights_BM is not None:
+            repeated = log_weights_BM.to(self.device).repeat_interleave(beam, dim=0)
+            self.log_weights = repeated.T[:, :, None]
+
+    def next_log_probs(self, tokens: Tensor, step: int) -> Tensor:
+        """Of the token after these; what may not be generated has none. -> [B·K, V]."""
+        each = []
+        for model, memory, caches in zip(self.models, self.memories, self.caches, strict=True):
+            hidden = model.decode(tokens, memory, self.mask, caches=caches, start=step)[:, 0]
+            each.append(F.linear(hidden, model.output_weight).float())
+        logits = each[0]
+        if len(each) > 1:
+            logp = torch.stack([one.log_softmax(-1) for one in each])
+            logp = logp if self.log_weights is None else logp + self.log_weights
+            logits = logp.logsumexp(0)  # less log M, which the softmax does not see
+        logits[:, [PAD, UNK, BOS, *([EOS] if step == 0 else [])]] = -torch.inf
+        return logits.log_softmax(-1)
+
+    def select(self, parents: list[int]) -> None:
+        """Go on from these of the hypotheses."""
+        rows = torch.tensor(parents, device=self.device)
+        for caches in self.caches:
+            for cache in caches:
+                cache.select(rows)
+
+
 def _search(
-    model: Transformer, src: Sequence[Sequence[int]], options: SearchOptions
+    models: Sequence[Transformer],
+    src: Sequence[Sequence[int]],
+    options: SearchOptions,
+    log_weights_BM: Tensor | None,
 ) -> list[list[Hypothesis]]:
-    device = model.output_weight.device
-    beam, batch = options.beam, len(src)
-    padded = Sequences.from_lists(src).padded(np.arange(batch), pad=PAD)
-    src_BS = torch.from_numpy(padded).to(device)
-    mask_BS = src_BS != PAD
-    memory = model.encode(src_BS, mask_BS).repeat_interleave(beam, dim=0)
-    mask = mask_BS.repeat_interleave(beam, dim=0)
-    caches = model.new_caches()
-    positions = model.config.max_length
-    limits = [options.max_length(len(ids), positions=positions) for ids in src]
-    sentences = [_Sentence(limit, options) for limit in limits]
+    members = _Members(models, src, beam=options.beam, log_weights_BM=log_weights_BM)
+    device, beam, batch = members.device, options.beam, len(src)
+    positions = min(model.config.max_length for model in models)
+    sentences = [
+        _Sentence(options.max_length(len(ids), positions=positions), options) for ids in src
+    ]
     prefixes: list[list[list[int]]] = [[[] for _ in range(beam)] for _ in src]
     tokens = torch.full((batch * beam, 1), BOS, device=device)
     scores_BK = torch.full((batch, beam), -torch.inf, device=device)
     scores_BK[:, 0] = 0.0
     step = 0
     while not all(sentence.done for sentence in sentences):
-        logp = _next_log_probs(model, tokens, memory, mask, caches, step)
-        totals = scores_BK[:, :, None] + logp.view(batch, beam, -1)
-        top, places = totals.flatten(1).topk(2 * beam)
-        vocabulary = logp.size(-1)
+        logp = members.next_log_probs(tokens, step)
         alive = [
-            sentence.step(
-                [(s, p // vocabulary, p % vocabulary) for s, p in zip(row, place, strict=True)], pre
-            )
-            for sentence, row, place, pre in zip(
-                sentences, top.tolist(), places.tolist(), prefixes, strict=True
+            sentence.step(candidates, prefix)
+            for sentence, candidates, prefix in zip(
+                sentences, _candidates(scores_BK, logp), prefixes, strict=True
             )
         ]
         prefixes = [
-            [[*pre[beam_], token] for _, beam_, token in rows]
-            for pre, rows in zip(prefixes, alive, strict=True)
+            [[*prefix[parent], token] for _, parent, token in rows]
+            for prefix, rows in zip(prefixes, alive, strict=True)
         ]
-        scores_BK = torch.tensor([[s for s, _, _ in rows] for rows in alive], device=device)
-        tokens = torch.tensor([[t] for rows in alive for _, _, t in rows], device=device)
-        parents = [i * beam + b for i, rows in enumerate(alive) for _, b, _ in rows]
-        for cache in caches:
-            cache.select(torch.tensor(parents, device=device))
+        scores_BK = torch.tensor([[score for score, _, _ in rows] for rows in alive], device=device)
+        tokens = torch.tensor([[token] for rows in alive for _, _, token in rows], device=device)
+        members.select([i * beam + parent for i, rows in enumerate(alive) for _, parent, _ in rows])
         step += 1
     return [_best(sentence.ended, options) for sentence in sentences]
 
 
-def _next_log_probs(
-    model: Transformer,
-    tokens: Tensor,
-    memory: Tensor,
-    mask: Tensor,
-    caches: list[LayerCache],
-    step: int,
-) -> Tensor:
-    hidden = model.decode(tokens, memory, mask, caches=caches, start=step)[:, 0]
-    logits = F.linear(hidden, model.output_weight).float()
-    logits[:, [PAD, UNK, BOS, *([EOS] if step == 0 else [])]] = -torch.inf
-    return logits.log_softmax(-1)
+def _candidates(scores_BK: Tensor, logp: Tensor) -> list[list[tuple[float, int, int]]]:
+    """The 2K best (score, beam, token) of each sentence, best first."""
+    batch, beam = scores_BK.shape
+    totals = scores_BK[:, :, None] + logp.view(batch, beam, -1)
+    top, places = totals.flatten(1).topk(2 * beam)
+    vocabulary = logp.size(-1)
+    return [
+        [(score, p // vocabulary, p % vocabulary) for score, p in zip(row, place, strict=True)]
+        for row, place in zip(top.tolist(), places.tolist(), strict=True)
+    ]
 
 
 def _best(ended: list[Hypothesis], options: SearchOptions) -> list[Hypothesis]:

@@ -5,31 +5,36 @@ Masks are True where a position is real.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdray.config import ModelConfig
+from kdray.model.attention import (
+    CrossAttention,
+    LayerCache,
+    SelfAttention,
+    attention_bias,
+    causal_bias,
+)
 from kdray.model.dropout import Dropout
 
 
 @dataclass(slots=True)
-class LayerCache:
-    """Keys and values of one decoder layer, [B, H, positions, D/H]."""
+class Taps:
+    """What layers leave behind for a method that looks inside.
 
-    self_key: Tensor | None = None
-    self_value: Tensor | None = None
-    cross_key: Tensor | None = None
-    cross_value: Tensor | None = None
+    States [B, positions, D] after each layer, and attention maps, the mean over heads:
+    encoder [B, S, S], decoder [B, T, T], cross [B, T, S].
+    """
 
-    def select(self, rows: Tensor) -> None:
-        """Keep or repeat rows, as a beam search reorders its hypotheses."""
-        for name in ("self_key", "self_value", "cross_key", "cross_value"):
-            value = getattr(self, name)
-            if value is not None:
-                setattr(self, name, value.index_select(0, rows))
+    encoder_states: list[Tensor] = field(default_factory=list)
+    decoder_states: list[Tensor] = field(default_factory=list)
+    encoder_maps: list[Tensor] = field(default_factory=list)
+    decoder_maps: list[Tensor] = field(default_factory=list)
+    cross_maps: list[Tensor] = field(default_factory=list)
 
 
 class Transformer(nn.Module):
@@ -84,12 +89,14 @@ class Transformer(nn.Module):
         """Parameters, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def encode(self, src_BS: Tensor, src_mask_BS: Tensor) -> Tensor:
+    def encode(self, src_BS: Tensor, src_mask_BS: Tensor, *, taps: Taps | None = None) -> Tensor:
         """Source ids to encoder states. -> [B, S, D]."""
         x = self._embed(self.src_embedding, src_BS, start=0)
         bias = attention_bias(src_mask_BS, dtype=x.dtype)
         for layer in self.encoder:
-            x = layer(x, bias)
+            x = layer(x, bias, taps)
+            if taps is not None:
+                taps.encoder_states.append(x)
         return torch.as_tensor(self.encoder_norm(x))
 
     def decode(
@@ -100,6 +107,7 @@ class Transformer(nn.Module):
         *,
         caches: list[LayerCache] | None = None,
         start: int = 0,
+        taps: Taps | None = None,
     ) -> Tensor:
         """Decoder states for target input ids, each seeing those before it. -> [B, T, D].
 
@@ -111,7 +119,9 @@ class Transformer(nn.Module):
         causal = causal_bias(length, like=x) if caches is None else None
         for index, layer in enumerate(self.decoder):
             cache = None if caches is None else caches[index]
-            x = layer(x, memory_BSD, causal, cross_bias, cache)
+            x = layer(x, memory_BSD, causal, cross_bias, cache, taps)
+            if taps is not None:
+                taps.decoder_states.append(x)
         return torch.as_tensor(self.decoder_norm(x))
 
     def forward(self, src_BS: Tensor, src_mask_BS: Tensor, tgt_BT: Tensor) -> Tensor:
@@ -157,9 +167,10 @@ class EncoderLayer(nn.Module):
         self.feedforward = FeedForward(config)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None, taps: Taps | None) -> Tensor:
         """[B, S, D] -> [B, S, D]."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), bias, None))
+        maps = None if taps is None else taps.encoder_maps
+        x = x + self.dropout(self.attention(self.attention_norm(x), bias, None, maps))
         return torch.add(x, self.dropout(self.feedforward(self.feedforward_norm(x))))
 
 
@@ -183,55 +194,13 @@ class DecoderLayer(nn.Module):
         causal: Tensor | None,
         cross_bias: Tensor | None,
         cache: LayerCache | None,
+        taps: Taps | None,
     ) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), causal, cache))
-        x = x + self.dropout(self.cross(self.cross_norm(x), memory, cross_bias, cache))
+        maps = (None, None) if taps is None else (taps.decoder_maps, taps.cross_maps)
+        x = x + self.dropout(self.attention(self.attention_norm(x), causal, cache, maps[0]))
+        x = x + self.dropout(self.cross(self.cross_norm(x), memory, cross_bias, cache, maps[1]))
         return torch.add(x, self.dropout(self.feedforward(self.feedforward_norm(x))))
-
-
-class SelfAttention(nn.Module):
-    """Multi-head attention with one fused projection to queries, keys and values."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.heads = config.heads
-        self.qkv = nn.Linear(config.width, 3 * config.width)
-        self.output = nn.Linear(config.width, config.width)
-
-    def forward(self, x: Tensor, bias: Tensor | None, cache: LayerCache | None) -> Tensor:
-        """[B, T, D] -> [B, T, D]; with a cache, T is 1 and the cache grows by one position."""
-        query, key, value = split_heads(self.qkv(x), self.heads, parts=3)
-        if cache is not None:
-            if cache.self_key is not None and cache.self_value is not None:
-                key = torch.cat((cache.self_key, key), dim=2)
-                value = torch.cat((cache.self_value, value), dim=2)
-            cache.self_key, cache.self_value = key, value
-        return torch.as_tensor(self.output(attend(query, key, value, bias)))
-
-
-class CrossAttention(nn.Module):
-    """Multi-head attention from target positions to encoder states."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.heads = config.heads
-        self.query = nn.Linear(config.width, config.width)
-        self.key_value = nn.Linear(config.width, 2 * config.width)
-        self.output = nn.Linear(config.width, config.width)
-
-    def forward(
-        self, x: Tensor, memory: Tensor, bias: Tensor | None, cache: LayerCache | None
-    ) -> Tensor:
-        """[B, T, D] -> [B, T, D]; with a cache, the source is projected once."""
-        (query,) = split_heads(self.query(x), self.heads, parts=1)
-        if cache is not None and cache.cross_key is not None and cache.cross_value is not None:
-            key, value = cache.cross_key, cache.cross_value
-        else:
-            key, value = split_heads(self.key_value(memory), self.heads, parts=2)
-            if cache is not None:
-                cache.cross_key, cache.cross_value = key, value
-        return torch.as_tensor(self.output(attend(query, key, value, bias)))
 
 
 class FeedForward(nn.Module):
@@ -245,45 +214,6 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
         return torch.as_tensor(self.outer(F.relu(self.inner(x))))
-
-
-def split_heads(x: Tensor, heads: int, *, parts: int) -> tuple[Tensor, ...]:
-    """[B, T, parts·D] -> `parts` tensors [B, H, T, D/H]."""
-    batch, length, wide = x.shape
-    split = x.view(batch, length, parts, heads, wide // parts // heads)
-    return split.permute(2, 0, 3, 1, 4).unbind(0)
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-    """Scaled dot-product attention, written out: on short CPU sequences it beats the fused one.
-
-    query [B, H, T, E], key and value [B, H, S, E], bias broadcast to [B, H, T, S]. -> [B, T, H·E].
-    """
-    batch, heads, length, each = query.shape
-    if query.device.type == "cpu":
-        scores = torch.matmul(query * each**-0.5, key.transpose(-2, -1))
-        if bias is not None:
-            scores = scores + bias
-        mixed = torch.matmul(scores.softmax(dim=-1), value)
-    else:
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    return mixed.transpose(1, 2).reshape(batch, length, heads * each)
-
-
-def attention_bias(mask_BS: Tensor, *, dtype: torch.dtype) -> Tensor | None:
-    """0 where a position may be seen, the least finite number elsewhere; None if all may be."""
-    if mask_BS.device.type == "cpu" and bool(mask_BS.all()):
-        return None
-    bias = torch.zeros(mask_BS.shape, dtype=dtype, device=mask_BS.device)
-    return bias.masked_fill_(~mask_BS, torch.finfo(dtype).min)[:, None, None, :]
-
-
-def causal_bias(length: int, *, like: Tensor) -> Tensor:
-    """[T, T]: position t sees positions up to t."""
-    full = torch.full(
-        (length, length), torch.finfo(like.dtype).min, dtype=like.dtype, device=like.device
-    )
-    return full.triu_(1)
 
 
 def sinusoids(length: int, *, width: int) -> Tensor:

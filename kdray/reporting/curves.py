@@ -13,7 +13,7 @@ Rows = Sequence[Mapping[str, float]]
 Curves = Mapping[str, Rows]
 """Run name -> logged rows. A row holds `step` and any of the metrics, whose names hold a slash."""
 
-FIRST_METRICS = ("dev/bleu", "dev/chrf", "dev/loss", "train/loss", "gate/mean")
+FIRST_METRICS = ("dev/bleu", "dev/chrf", "dev/loss", "train/loss", "train/gate/mean")
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,14 @@
-"""Translate dev and the tests with a stored model, score the translations, time the decoding."""
+"""Translate dev and the tests with a stored model, score the translations, time the decoding.
+
+One model is decoded by CTranslate2; an ensemble, whose probabilities must be averaged at every
+token, by the search in PyTorch.
+"""
 
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ from kdray.artifacts import write_json
 from kdray.config import EvaluationConfig
 from kdray.errors import DataError
 from kdray.model.ctranslate2 import FastTranslator, export
-from kdray.model.generate import SearchOptions
+from kdray.model.generate import Hypothesis, SearchOptions, generate
 from kdray.model.storage import load_model
 from kdray.schema import Column, Split
 from kdray.scoring.result import write_hyps
@@ -23,11 +28,14 @@ VERSION = 1
 SCORES = "scores.json"
 
 
+Translate = Callable[[Sequence[Sequence[int]], SearchOptions], list[list[Hypothesis]]]
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluationJob:
-    """One stored model, all splits, all beams. Everything in it can be pickled cheaply."""
+    """One stored model or an ensemble, all splits, all beams. Can be pickled cheaply."""
 
-    model: Path
+    models: tuple[Path, ...]
     corpus: Path
     config: EvaluationConfig
 
@@ -39,27 +47,27 @@ class EvaluationJob:
         progress: Callable[[str], None] = lambda what: None,
     ) -> Mapping[str, Any]:
         """Write `scores.json` and a file of translations for each split and beam. -> counts."""
-        tokenizer = Tokenizer.load(self.model)
-        model = load_model(self.model)
+        tokenizer = Tokenizer.load(self.models[0])
+        models = [load_model(path) for path in self.models]
+        positions = min(model.config.max_length for model in models)
         corpus = Corpus(self.corpus)
         splits = [str(Split.DEV), *(f"test-{name}" for name in corpus.tests)]
         rows: list[dict[str, Any]] = []
         with tempfile.TemporaryDirectory() as exported:
-            export(model, tokenizer, Path(exported) / "model")
-            translator = FastTranslator.load(
-                Path(exported) / "model",
-                tokenizer,
-                positions=model.config.max_length,
-                threads=threads,
-            )
+            translate: Translate = partial(generate, models)
+            if len(models) == 1:
+                export(models[0], tokenizer, Path(exported) / "model")
+                translate = FastTranslator.load(
+                    Path(exported) / "model", tokenizer, positions=positions, threads=threads
+                ).translate
             for split in splits:
                 table = corpus.table(split)
                 src = tokenizer.encode_src(table[Column.SRC].to_pylist())
-                _check_lengths(src, split, positions=model.config.max_length)
+                _check_lengths(src, split, positions=positions)
                 refs = table[Column.REF].to_pylist()
                 for beam in self.config.beams:
                     progress(f"{split}, beam {beam}")
-                    row = self._measure(translator, tokenizer, src, refs, beam)
+                    row = self._measure(translate, tokenizer, src, refs, beam)
                     hyps = row.pop("hyps")
                     name = f"{split}.beam{beam}.txt"
                     write_hyps(folder / name, hyps)
@@ -69,7 +77,7 @@ class EvaluationJob:
 
     def _measure(
         self,
-        translator: FastTranslator,
+        translate: Translate,
         tokenizer: Tokenizer,
         src: Sequence[Sequence[int]],
         refs: Sequence[str],
@@ -77,7 +85,7 @@ class EvaluationJob:
     ) -> dict[str, Any]:
         options = SearchOptions(beam=beam, length_penalty=self.config.length_penalty)
         began = time.perf_counter()
-        found = [best for best, *_ in translator.translate(src, options)]
+        found = [best for best, *_ in translate(src, options)]
         seconds = time.perf_counter() - began
         hyps = tokenizer.decode_tgt([hyp.ids for hyp in found])
         scores = score(hyps, refs, bleu_tokenize=self.config.bleu_tokenize)

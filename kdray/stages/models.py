@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdray.artifacts import Key
+from kdray.artifacts import Key, Store
 from kdray.cluster.train import TrackedJob, train
 from kdray.errors import StageFailed
+from kdray.fit.assemble import Signals
 from kdray.fit.checkpoint import HISTORY, newest_progress, read_history
 from kdray.fit.job import TrainingJob
 from kdray.plan import ModelPlan
@@ -15,15 +16,14 @@ from kdray.stages.text import students_tokenizer
 
 
 def make_teacher(study: Study) -> None:
-    """Train the teacher if the study has one of its own.
+    """Train the teachers that the study does not bring.
 
     Raises:
-        StageFailed: it could not be trained.
+        StageFailed: one could not be trained.
     """
-    if study.plan.teacher is not None:
-        failures = _make_models(study, [study.plan.teacher], "Teacher")
-        if failures:
-            raise failures[0]
+    failures = _make_models(study, study.plan.teachers, "Teacher")
+    if failures:
+        raise next(iter(failures.values()))
 
 
 def make_students(study: Study) -> None:
@@ -33,25 +33,29 @@ def make_students(study: Study) -> None:
         StageFailed: none could be trained.
     """
     students = study.plan.students
-    failures = _make_models(study, students, "Students")
-    study.notes += [str(failure) for failure in failures]
+    chains = [list(student.chain()) for student in students]
+    failures: dict[str, StageFailed] = {}
+    for depth in range(max(map(len, chains))):
+        wave = [
+            chain[depth]
+            for chain in chains
+            if depth < len(chain) and not {model.key.fingerprint for model in chain} & set(failures)
+        ]
+        failures |= _make_models(study, wave, "Students" if depth == 0 else f"Stage {depth + 1}")
+    study.notes += [str(failure) for failure in failures.values()]
     if len(failures) == len(students):
-        raise failures[0]
+        raise next(iter(failures.values()))
 
 
-def teacher_path(study: Study) -> Path:
-    """Folder of the teacher's weights, shape and tokenizer."""
-    if study.plan.brought is not None:
-        return study.plan.brought
-    assert study.plan.teacher is not None, "the recipe was checked for this"
-    return study.path(study.plan.teacher.key)
+def teacher_paths(study: Study) -> tuple[Path, ...]:
+    """Folders of the teachers' weights, shapes and tokenizers."""
+    trained = tuple(study.path(model.key) for model in study.plan.teachers)
+    return trained or study.plan.brought
 
 
 def training_job(study: Study, model: ModelPlan) -> TrainingJob:
     """What a worker is given to train this model."""
-    plan, recipe = study.plan, study.recipe
-    hypotheses = plan.recoded or plan.hypotheses
-    distributions = recipe.signals.distributions
+    plan = study.plan
     return TrainingJob(
         model=model.model,
         method=model.method,
@@ -61,10 +65,22 @@ def training_job(study: Study, model: ModelPlan) -> TrainingJob:
         tokenizer=students_tokenizer(study),
         encoded=study.path(plan.encoded),
         folder=study.store.work_path(model.key),
-        hypotheses=None if hypotheses is None else study.path(hypotheses),
-        distributions={view: study.path(key) for view, key in plan.distributions.items()},
-        temperatures=() if distributions is None else distributions.temperatures,
-        bleu_tokenize=recipe.evaluation.bleu_tokenize,
+        signals=stored_signals(model, study.store, teachers=teacher_paths(study)),
+        start=None if model.start is None else study.path(model.start.key),
+        bleu_tokenize=study.recipe.evaluation.bleu_tokenize,
+    )
+
+
+def stored_signals(model: ModelPlan, store: Store, *, teachers: tuple[Path, ...]) -> Signals:
+    """Where a model finds what its method reads."""
+    reads = model.signals
+    return Signals(
+        hypotheses=None if reads.hypotheses is None else store.path(reads.hypotheses),
+        all_hypotheses=reads.all_hypotheses,
+        distributions={
+            view: (form, store.path(key)) for view, (form, key) in reads.distributions.items()
+        },
+        teachers=teachers if reads.online else (),
     )
 
 
@@ -74,8 +90,8 @@ def model_run(study: Study, model: ModelPlan) -> str:
         model.key.fingerprint,
         name=model.name,
         tags={
-            "kdray.role": "teacher" if model is study.plan.teacher else "student",
-            "kdray.method": model.method.kind,
+            "kdray.role": "teacher" if model in study.plan.teachers else "student",
+            "kdray.method": model.method_kind,
             "kdray.fingerprint": model.key.fingerprint,
         },
         params={
@@ -89,29 +105,36 @@ def model_run(study: Study, model: ModelPlan) -> str:
     )
 
 
-def _make_models(study: Study, models: Sequence[ModelPlan], title: str) -> list[StageFailed]:
-    missing = {model.name: model for model in models if not study.is_made(model.key)}
+def _make_models(study: Study, models: Sequence[ModelPlan], title: str) -> dict[str, StageFailed]:
+    """Train what is missing; one run for models that are the same. -> failures by fingerprint."""
+    missing: dict[str, ModelPlan] = {}
+    for model in models:
+        if not study.is_made(model.key):
+            missing.setdefault(model.key.fingerprint, model)
     if not missing:
-        return []
-    made = len(models) - len(missing)
+        return {}
+    made = len({model.key.fingerprint for model in models}) - len(missing)
     study.display.stage(title, f"{len(missing)} to train" + (f", {made} cached" if made else ""))
     study.start_ray()
     spec = study.runs.tracker.spec()
+    plans = {model.name: model for model in missing.values()}
     jobs = {
         name: TrackedJob(training_job(study, model), model_run(study, model), spec)
-        for name, model in missing.items()
+        for name, model in plans.items()
     }
-    failures: list[StageFailed] = []
+    failures: dict[str, StageFailed] = {}
     with study.display.bars() as bars:
         watch = _Watch(bars, jobs)
-        for name, failure in train(jobs, execution=study.experiment.execution, watch=watch):
+        execution, runs = study.experiment.execution, len(models)
+        for name, failure in train(jobs, execution=execution, runs=runs, watch=watch):
+            key = plans[name].key
             if failure is None:
                 watch()
-                _publish(study, jobs[name].job, missing[name].key)
+                _publish(study, jobs[name].job, key)
             else:
                 study.runs.tracker.finish(jobs[name].run_id, "FAILED")
                 study.display.note(str(failure))
-                failures.append(failure)
+                failures[key.fingerprint] = failure
     return failures
 
 
@@ -138,7 +161,8 @@ class _Watch:
             if rows:
                 note = _latest(rows, "train/tokens_per_second", "{:.0f} tokens/s")
                 note += _latest(rows, "dev/bleu", "  dev BLEU {:.1f}")
-                self.bars.move(name, int(rows[-1]["step"]), job.training.updates, note)
+                done = int(rows[-1]["step"]) - job.first_step()
+                self.bars.move(name, done, job.training.updates, note)
 
 
 def _latest(rows: Sequence[dict[str, float]], metric: str, form: str) -> str:

@@ -37,12 +37,12 @@ def study_facts(study: Study) -> StudyFacts:
     fingerprints = {"corpus": plan.corpus.fingerprint, "encoded": plan.encoded.fingerprint}
     if plan.tokenizer is not None:
         fingerprints["tokenizer"] = plan.tokenizer.fingerprint
-    if (teacher := plan.teacher_fingerprint()) is not None:
-        fingerprints["teacher"] = teacher
-    if plan.hypotheses is not None:
-        fingerprints["hypotheses"] = plan.hypotheses.fingerprint
-    for view, key in plan.distributions.items():
-        fingerprints[f"distributions on {view}"] = key.fingerprint
+    if teachers := plan.teacher_fingerprints():
+        fingerprints["teacher"] = " + ".join(teachers)
+    if plan.signals.hypotheses is not None:
+        fingerprints["hypotheses"] = plan.signals.hypotheses.fingerprint
+    for (view, form), key in plan.signals.distributions.items():
+        fingerprints[f"{form} on {view}"] = key.fingerprint
     fingerprints |= {model.name: model.key.fingerprint for model in plan.students}
     return StudyFacts(
         name=study.experiment.name,

@@ -2,59 +2,79 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdray.artifacts import Key
 from kdray.cluster.evaluate import evaluate, evaluation_threads
 from kdray.fit.checkpoint import HISTORY, read_history
 from kdray.model.storage import load_model
-from kdray.plan import TEACHER, ModelPlan, brought_checksum, scores_key
+from kdray.plan import TEACHER, ModelPlan, scores_key
 from kdray.reporting.curves import Curves
 from kdray.schema import Split
 from kdray.scoring.evaluate import SCORES, EvaluationJob
 from kdray.scoring.result import Result
-from kdray.stages.models import model_run, teacher_path
+from kdray.stages.models import model_run, teacher_paths
 from kdray.stages.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is scored: one model, or the teachers together. `plan` is None if it was brought."""
+
+    name: str
+    fingerprints: tuple[str, ...]
+    folders: tuple[Path, ...]
+    plan: ModelPlan | None
+
+    def key(self, study: Study) -> Key:
+        """Identity of its scores."""
+        return scores_key(study.recipe, study.plan, *self.fingerprints)
 
 
 def make_scores(study: Study) -> list[Result]:
     """Evaluate what is not evaluated yet; tell the tracker; -> all results, the teacher's first."""
-    subjects = _subjects(study)
-    missing = [s for s in subjects if not study.is_made(scores_key(study.recipe, study.plan, s[1]))]
+    missing = {
+        subject.fingerprints: subject
+        for subject in _subjects(study)
+        if not study.is_made(subject.key(study))
+    }
     if missing:
         study.display.stage("Evaluation", f"{len(missing)} models")
         study.start_ray()
         threads = evaluation_threads(study.experiment.execution.evaluation_cpus)
         with study.display.bars() as bars:
             bars.move("models", 0, len(missing))
-            for number, (name, fingerprint, path, _) in enumerate(missing, start=1):
+            for number, subject in enumerate(missing.values(), start=1):
+                corpus, config = study.path(study.plan.corpus), study.recipe.evaluation
                 evaluate(
-                    EvaluationJob(path, study.path(study.plan.corpus), study.recipe.evaluation),
-                    key=scores_key(study.recipe, study.plan, fingerprint),
+                    EvaluationJob(subject.folders, corpus, config),
+                    key=subject.key(study),
                     store=study.store,
                     threads=threads,
                     watch=lambda: None,
                 )
-                bars.move("models", number, len(missing), name)
+                bars.move("models", number, len(missing), subject.name)
     return stored_results(study)
 
 
 def stored_results(study: Study) -> list[Result]:
     """Results of all models that are scored, the teacher's first; the tracker is told."""
     results: list[Result] = []
-    for _, fingerprint, _, model in _subjects(study):
-        if not study.is_made(scores_key(study.recipe, study.plan, fingerprint)):
+    for subject in _subjects(study):
+        if not study.is_made(subject.key(study)):
             continue
-        found = _results(study, _scores(study, fingerprint), fingerprint, model)
+        found = _results(study, subject)
         results += found
-        if model is not None:
-            _track(study, model, found)
+        if subject.plan is not None:
+            _track(study, subject.plan, found)
     return results
 
 
 def curves(study: Study) -> Curves:
     """Histories of all trained models by name."""
-    models = [*study.plan.students, *([study.plan.teacher] if study.plan.teacher else [])]
+    models = [*study.plan.students, *study.plan.teachers]
     return {
         model.name: read_history(study.path(model.key) / HISTORY)
         for model in models
@@ -62,43 +82,39 @@ def curves(study: Study) -> Curves:
     }
 
 
-_Subject = tuple[str, str, Path, ModelPlan | None]  # name, fingerprint, folder, plan if trained
-
-
 def _subjects(study: Study) -> list[_Subject]:
-    models = [*([study.plan.teacher] if study.plan.teacher else []), *study.plan.students]
-    trained: list[_Subject] = [
-        (model.name, model.key.fingerprint, study.path(model.key), model)
-        for model in models
+    """The teacher, as one, and every student that is made."""
+    plan, folders = study.plan, teacher_paths(study)
+    there = all(study.is_made(model.key) for model in plan.teachers)
+    subjects = [
+        _Subject(model.name, (model.key.fingerprint,), (study.path(model.key),), model)
+        for model in plan.students
         if study.is_made(model.key)
     ]
-    if study.plan.brought is None:
-        return trained
-    return [(TEACHER, brought_checksum(study.plan.brought), study.plan.brought, None), *trained]
+    if folders and there:
+        only = plan.teachers[0] if len(plan.teachers) == 1 else None
+        subjects.insert(0, _Subject(TEACHER, plan.teacher_fingerprints(), folders, only))
+    return subjects
 
 
-def _scores(study: Study, fingerprint: str) -> Sequence[Mapping[str, Any]]:
-    path = study.path(scores_key(study.recipe, study.plan, fingerprint)) / SCORES
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return [{**row, "file": str(path.with_name(row["file"]))} for row in rows]
+def _rows(path: Path) -> Sequence[Mapping[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((path / SCORES).read_text(encoding="utf-8"))
+    return [{**row, "file": str(path / row["file"])} for row in rows]
 
 
-def _results(
-    study: Study,
-    rows: Sequence[Mapping[str, Any]],
-    fingerprint: str,
-    model: ModelPlan | None,
-) -> list[Result]:
+def _results(study: Study, subject: _Subject) -> list[Result]:
     """One result for each split and beam."""
-    is_teacher = model is None or model is study.plan.teacher
+    model = subject.plan
+    is_teacher = model is None or model in study.plan.teachers
     artifact = None if model is None else study.store.find(model.key)
     counts = {} if artifact is None else artifact.counts
-    params = counts.get("num_params") or load_model(teacher_path(study)).num_params()
+    params = counts.get("num_params")
+    params = params or sum(load_model(folder).num_params() for folder in subject.folders)
     return [
         Result(
             model="teacher" if is_teacher else "student",
             method=TEACHER if model is None else model.method_name,
-            kind="cross_entropy" if model is None else model.method.kind,
+            kind="cross_entropy" if model is None else model.method_kind,
             size=TEACHER if model is None else model.size,
             seed=0 if model is None else model.seed,
             split=row["split"],
@@ -113,10 +129,10 @@ def _results(
             train_seconds=counts.get("train_seconds"),
             decode_tokens_per_second=row["tokens_per_second"],
             decode_sentences_per_second=row["sentences_per_second"],
-            fingerprint=fingerprint,
+            fingerprint="+".join(subject.fingerprints),
             hyps_path=row["file"],
         )
-        for row in rows
+        for row in _rows(study.path(subject.key(study)))
     ]
 
 

@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
-from kdray.artifacts import write_json
+from kdray.artifacts import Store, write_json
 from kdray.cluster.search import SearchJob, Trial, TrialResult, search
-from kdray.config import MethodConfig, Recipe, SearchConfig
+from kdray.config import MethodConfig, Recipe, SearchConfig, StagesConfig
 from kdray.errors import ConfigError, StageFailed
 from kdray.fit.job import TrainingJob
 from kdray.plan import Plan, student_plan
-from kdray.stages.models import training_job
+from kdray.stages.models import stored_signals, teacher_paths, training_job
 from kdray.stages.study import Study
 
 _METHOD: TypeAdapter[MethodConfig] = TypeAdapter(MethodConfig)
@@ -34,6 +34,11 @@ def check_search(study: Study) -> SearchConfig:
             "tune_configs/search_gate.yaml shows one"
         )
     base = study.recipe.methods[config.method]
+    if isinstance(base, StagesConfig):
+        raise ConfigError(
+            f"search.method {config.method!r} has stages, and a trial is one training; search a "
+            "method of one stage"
+        )
     for values in _corners(config):
         method = varied(base, values)
         try:
@@ -59,7 +64,7 @@ def run_search(study: Study, config: SearchConfig) -> list[TrialResult]:
         config=config,
         trial=functools.partial(
             _trial, study.recipe, study.plan, config.method, training_job(study, first),
-            study.store.root,
+            study.store, teacher_paths(study),
         ),
         store=study.store.root,
         tracker=study.runs.tracker.spec(),
@@ -116,17 +121,25 @@ def _trial(
     plan: Plan,
     name: str,
     job: TrainingJob,
-    root: Path,
+    store: Store,
+    teachers: tuple[Path, ...],
     values: Mapping[str, Any],
 ) -> Trial:
     """The student that these values describe: first size, first seed."""
     method = varied(recipe.methods[name], values)
     size, seed = next(iter(recipe.students.sizes)), recipe.students.seeds[0]
-    student = student_plan(recipe, plan, size=size, method_name=name, method=method, seed=seed)
-    folder = root / "work" / student.key.stage / student.key.fingerprint
-    return Trial(
-        student, replace(job, model=student.model, method=method, seed=seed, folder=folder)
+    student = student_plan(
+        recipe, plan.encoded, plan.signals, size=size, method_name=name, method=method, seed=seed
     )
+    trial_job = replace(
+        job,
+        model=student.model,
+        method=student.method,
+        seed=seed,
+        folder=store.work_path(student.key),
+        signals=stored_signals(student, store, teachers=teachers),
+    )
+    return Trial(student, trial_job)
 
 
 def _corners(config: SearchConfig) -> list[dict[str, Any]]:

@@ -51,11 +51,11 @@ class Study:
 
 @contextmanager
 def open_study(
-    experiment: Experiment, display: Display, *, all_signals: bool = False, dry_run: bool = False
+    experiment: Experiment, display: Display, *, all_signals: bool = False, tracked: bool = True
 ) -> Iterator[Study]:
     """Check everything that can be checked before anything expensive starts, then begin.
 
-    A dry run leaves the tracker alone.
+    What only looks leaves the tracker alone (`tracked` is false).
 
     Raises:
         InputError: a file, a folder, the storage, the tracker or the metric cannot be used.
@@ -64,6 +64,6 @@ def open_study(
     plan = make_plan(experiment, all_signals=all_signals)
     store = Store.open(Path(experiment.execution.storage))
     with ExitStack() as exits:
-        runs = Runs.none(store) if dry_run else Runs.open(experiment, store)
+        runs = Runs.open(experiment, store) if tracked else Runs.none(store)
         exits.push(runs.close)
         yield Study(experiment, plan, store, display, runs, exits)

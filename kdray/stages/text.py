@@ -23,8 +23,7 @@ def make_text(study: Study) -> None:
     if not study.is_made(plan.encoded):
         store.publish(plan.encoded, lambda folder: build_encoded(corpus, tokenizer, folder))
     if not study.is_made(plan.teacher_encoded):
-        assert plan.brought is not None, "only a brought teacher has ids of its own"
-        other = Tokenizer.load(plan.brought)
+        other = Tokenizer.load(plan.brought[0])  # only a brought teacher has ids of its own
         store.publish(plan.teacher_encoded, lambda folder: build_encoded(corpus, other, folder))
 
 
@@ -32,8 +31,7 @@ def students_tokenizer(study: Study) -> Path:
     """Folder of the tokenizer that the students use."""
     if study.plan.tokenizer is not None:
         return study.path(study.plan.tokenizer)
-    assert study.plan.brought is not None, "the recipe was checked for this"
-    return study.plan.brought
+    return study.plan.brought[0]
 
 
 def _make_corpus(study: Study) -> Artifact:

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from kdray.config import HypothesesConfig
 from kdray.errors import StageFailed
+from kdray.methods.online import OnlineTeacher
 from kdray.model.ctranslate2 import FastTranslator, export
-from kdray.model.generate import SearchOptions
+from kdray.model.generate import Hypothesis, SearchOptions, generate
 from kdray.model.storage import load_model
 from kdray.schema import Column, Split
+from kdray.teacher.ensemble import load_members, positions_of, weigh
 from kdray.teacher.shards import ShardPlan
+from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit
 from kdray.text.sequences import Sequences, id_type, read_table, write_table
 from kdray.text.tokenizer import Tokenizer
@@ -27,49 +30,75 @@ FILE = "hypotheses.arrow"
 
 @dataclass(frozen=True, slots=True)
 class Hypotheses:
-    """The best hypothesis of each pair."""
+    """Stored translations: the best of each pair, or all, those of a pair together, best first.
+
+    table, places: where the texts are, which are read only when they are asked for.
+    """
 
     pair_ids: NDArray[np.int64]
     ids: Sequences
     finished: NDArray[np.bool_]
+    ranks: NDArray[np.int32]
+    table: pa.Table
+    places: Rows
 
     @classmethod
-    def load(cls, folder: Path) -> "Hypotheses":
+    def load(cls, folder: Path, *, best_only: bool = True) -> "Hypotheses":
         """Read a published artifact.
 
         Raises:
             DataError: the file is missing or damaged.
         """
         table = read_table(folder / FILE)
-        best = np.flatnonzero(table[Column.HYP_RANK].to_numpy() == 0)
+        ranks = table[Column.HYP_RANK].to_numpy()
+        places = np.flatnonzero(ranks == 0) if best_only else np.arange(len(ranks))
         ids = Sequences.from_column(table[Column.HYP_IDS])
         return cls(
-            pair_ids=table[Column.PAIR_ID].to_numpy()[best],
-            ids=ids if len(best) == len(ids) else ids.take(best),
-            finished=table[Column.FINISHED].to_numpy(zero_copy_only=False)[best],
+            pair_ids=table[Column.PAIR_ID].to_numpy()[places],
+            ids=ids if len(places) == len(ids) else ids.take(places),
+            finished=table[Column.FINISHED].to_numpy(zero_copy_only=False)[places],
+            ranks=ranks[places],
+            table=table,
+            places=places,
         )
+
+    def texts(self, rows: Rows) -> list[str]:
+        """Translations as text."""
+        chosen = self.table[Column.HYP].take(pa.array(self.places[rows]))
+        return [str(text) for text in chosen.to_pylist()]
 
 
 class HypothesisMaker:
     """Translates shards of the training sources.
 
     Args:
-        model: folder of the teacher.
-        exported: folder of its CTranslate2 form (see `export_teacher`).
+        models: folders of the teacher: one, which CTranslate2 runs, or the members of an ensemble,
+            which PyTorch runs.
+        exported: folder of the CTranslate2 form of the one model (see `export_teacher`).
         encoded: folder of the encoded corpus, in the teacher's vocabulary.
-        options: beam search.
-        threads: sentences translated at the same time.
+        config: beam search.
+        threads: sentences that CTranslate2 translates at the same time.
+        device: where an ensemble runs.
+        by_perplexity: whether each member weighs by the inverse of its perplexity on the pair's
+            reference, and not as much as every other.
+
+    Raises:
+        DataError: a folder is not what it should be.
     """
 
     def __init__(
-        self, *, model: Path, exported: Path, encoded: Path, config: HypothesesConfig, threads: int
+        self,
+        *,
+        models: tuple[Path, ...],
+        exported: Path | None,
+        encoded: Path,
+        config: HypothesesConfig,
+        threads: int,
+        device: str = "cpu",
+        by_perplexity: bool = False,
     ) -> None:
-        self.tokenizer = Tokenizer.load(model)
+        self.tokenizer = Tokenizer.load(models[0])
         self.train = EncodedSplit.load(encoded, Split.TRAIN)
-        self.positions = load_model(model).config.max_length
-        self.translator = FastTranslator.load(
-            exported, self.tokenizer, positions=self.positions, threads=threads
-        )
         self.options = SearchOptions(
             beam=config.beam,
             num_hyps=config.num_hyps,
@@ -77,6 +106,16 @@ class HypothesisMaker:
             max_length_ratio=config.max_length_ratio,
             max_length_slack=config.max_length_slack,
         )
+        self.by_perplexity = by_perplexity
+        members = load_members(models, device=device)
+        self.positions = positions_of(members)
+        self.ensemble = OnlineTeacher(members) if len(members) > 1 else None
+        self.translator: FastTranslator | None = None
+        if self.ensemble is None:
+            assert exported is not None, "one model is exported before it is asked"
+            self.translator = FastTranslator.load(
+                exported, self.tokenizer, positions=self.positions, threads=threads
+            )
 
     def __call__(self, start: int, stop: int, folder: Path) -> Mapping[str, Any]:
         """Translate rows start to stop and write their table. -> counts.
@@ -86,19 +125,19 @@ class HypothesisMaker:
         began = time.perf_counter()
         fits = self.train.src.lengths[start:stop] <= self.positions
         rows = np.arange(start, stop)[fits]
-        src = [[int(i) for i in self.train.src[row]] for row in rows]
-        hyps = self.translator.translate(src, self.options)
-        flat = [(row, rank, hyp) for row, best in zip(rows, hyps, strict=True)
+        flat = [(row, rank, hyp) for row, best in zip(rows, self._translate(rows), strict=True)
                 for rank, hyp in enumerate(best)]  # fmt: skip
         ids = [hyp.ids for _, _, hyp in flat]
         table = pa.table(
             {
-                Column.PAIR_ID: pa.array([int(self.train.pair_ids[row]) for row, _, _ in flat]),
+                Column.PAIR_ID: pa.array(
+                    [int(self.train.pair_ids[row]) for row, _, _ in flat], pa.int64()
+                ),
                 Column.HYP_RANK: pa.array([rank for _, rank, _ in flat], pa.int32()),
                 Column.HYP: pa.array(self.tokenizer.decode_tgt(ids), pa.large_string()),
                 Column.HYP_IDS: pa.array(ids, pa.list_(id_type(self.tokenizer.tgt_vocab))),
                 Column.HYP_SCORE: pa.array([hyp.score for _, _, hyp in flat], pa.float32()),
-                Column.FINISHED: pa.array([hyp.finished for _, _, hyp in flat]),
+                Column.FINISHED: pa.array([hyp.finished for _, _, hyp in flat], pa.bool_()),
             }
         )
         write_table(folder / FILE, table)
@@ -109,6 +148,16 @@ class HypothesisMaker:
             "quarantined": int((~fits).sum()),
             "seconds": time.perf_counter() - began,
         }
+
+    def _translate(self, rows: Rows) -> list[list[Hypothesis]]:
+        src = [self.train.src[row].tolist() for row in rows]
+        if self.translator is not None:
+            return self.translator.translate(src, self.options)
+        assert self.ensemble is not None, "there is one of the two"
+        weights = None
+        if self.by_perplexity:
+            weights = weigh(self.ensemble, self.train.src, self.train.ref, rows)
+        return generate(self.ensemble.models, src, self.options, log_weights_BM=weights)
 
 
 def export_teacher(model: Path, folder: Path) -> None:

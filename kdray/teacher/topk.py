@@ -1,118 +1,184 @@
 """Top-k distributions on disk: exact over the kept entries, the rest as one mass.
 
-A folder holds `pair_ids.npy`, `offsets.npy` (row i has positions offsets[i] to offsets[i+1]),
-`ids.npy` [positions, k], `logp.npy` [positions, k] in float16 at temperature 1, rank order, and
-`log_tail.npy` [positions, temperatures] in float32: the log mass outside the top k at each stored
-temperature. Kept entries are rescaled to 1 − tail when read, which removes what float16 rounded.
+Beside what every form has, a folder holds, for P positions, K kept entries, T temperatures:
+`temperatures.npy` [T]; `ids.npy` [P, K] and `logp.npy` [P, K], float16 at temperature 1, in rank
+order; `log_tail.npy` [P, T], float32, the log mass outside the top K at each temperature;
+`label_rank.npy` [P], the target token's place among the kept entries, K if it has none; and
+`log_label.npy` [P, T], float16, the target token's own log-probability, which is read only where it
+has none. Kept entries are rescaled to 1 − tail when read, which removes what float16 rounded.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from kdray.errors import DataError
-from kdray.methods.kernel import SoftTargets
+from kdray.config import TopKConfig
+from kdray.methods.targets import SoftTargets
+from kdray.teacher.stored import (
+    Layout,
+    Read,
+    StoredRows,
+    check_shapes,
+    id_dtype,
+    load_arrays,
+    places_of,
+    save_arrays,
+)
 from kdray.text.batching import Rows
-from kdray.text.sequences import Ints, Sequences
+from kdray.text.sequences import Ints
+
+LEAST = -65504.0  # of float16
 
 
 @dataclass(frozen=True, slots=True)
 class TopK:
-    """Stored distributions of some pairs; arrays are memory maps."""
+    """Stored distributions of some pairs; arrays are memory maps. See the module."""
 
     pair_ids: NDArray[np.int64]
     offsets: NDArray[np.int64]
+    temperatures: NDArray[np.float64]
     ids: Ints
     logp: NDArray[np.float16]
     log_tail: NDArray[np.float32]
-    temperatures: tuple[float, ...]
+    label_rank: Ints
+    log_label: NDArray[np.float16]
 
     @classmethod
-    def load(cls, folder: Path, *, temperatures: Sequence[float]) -> "TopK":
+    def load(cls, folder: Path) -> "TopK":
         """Map the arrays of a folder.
 
         Raises:
             DataError: one is missing or damaged, or their shapes disagree.
         """
-        try:
-            pair_ids, offsets, ids, logp, log_tail = (
-                np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                for name in ("pair_ids", "offsets", "ids", "logp", "log_tail")
-            )
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{folder}: not readable as top-k distributions: {error}") from None
-        positions = int(offsets[-1]) if offsets.size else 0
-        k = ids.shape[-1] if ids.ndim else 0
-        needed = [(pair_ids.size + 1,), (positions, k), (positions, k)]
-        needed.append((positions, len(temperatures)))
-        if [array.shape for array in (offsets, ids, logp, log_tail)] != needed:
-            raise DataError(
-                f"{folder}: offsets, ids, logp and log_tail are {offsets.shape}, {ids.shape}, "
-                f"{logp.shape} and {log_tail.shape}, but {pair_ids.size} pairs with {positions} "
-                f"positions at {len(temperatures)} temperatures need {needed}; remove the folder "
-                "and run again"
-            )
-        return cls(np.asarray(pair_ids), np.asarray(offsets), ids, logp, log_tail,
-                   tuple(temperatures))  # fmt: skip
+        names = [field.name for field in fields(cls)]
+        found = dict(zip(names, load_arrays(folder, names, form="top-k"), strict=True))
+        positions = int(found["offsets"][-1]) if found["offsets"].size else 0
+        k = found["ids"].shape[-1] if found["ids"].ndim else 0
+        temperatures = found["temperatures"].size
+        needed = {
+            "offsets": (found["pair_ids"].size + 1,),
+            "temperatures": (temperatures,),
+            "ids": (positions, k),
+            "logp": (positions, k),
+            "log_tail": (positions, temperatures),
+            "label_rank": (positions,),
+            "log_label": (positions, temperatures),
+        }
+        check_shapes(folder, found, needed)
+        small = {name: np.asarray(found[name]) for name in ("pair_ids", "offsets", "temperatures")}
+        return cls(**found | small)
 
     def save(self, folder: Path) -> None:
         """Write the arrays that `load` maps."""
-        for name in ("pair_ids", "offsets", "ids", "logp", "log_tail"):
-            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        save_arrays(folder, {field.name: getattr(self, field.name) for field in fields(self)})
 
-    def rows(self, rows: Rows) -> "StoredRows":
-        """A view in which row i is row rows[i] here."""
-        return StoredRows(self, rows)
-
-    def positions(self, rows: Rows) -> NDArray[np.int64]:
-        """All positions of the given rows, one row after another."""
-        return Sequences(self.ids, self.offsets).places(rows)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRows:
-    """Some rows of stored distributions, in another order: what a student's rows need."""
-
-    stored: TopK
-    order: Rows
+    def rows(self, order: Rows) -> StoredRows:
+        """A view in which row i is row order[i] here."""
+        return StoredRows(self, order)
 
     def targets(self, rows: Rows, *, temperature: float) -> SoftTargets:
         """Soft targets at all positions of the given rows, one row after another."""
-        places = self.stored.positions(self.order[rows])
-        column = self.stored.temperatures.index(temperature)
-        log_tail = torch.from_numpy(np.ascontiguousarray(self.stored.log_tail[places, column]))
-        logp = torch.from_numpy(self.stored.logp[places].astype(np.float32))
-        return SoftTargets(
-            ids_NK=torch.from_numpy(self.stored.ids[places].astype(np.int64)),
-            logp_NK=at_temperature(logp, log_tail, temperature=temperature),
-            log_tail_N=log_tail,
+        places = places_of(self.offsets, rows)
+        column = self.temperatures.tolist().index(temperature)  # the config was checked for this
+        log_tail = torch.from_numpy(np.ascontiguousarray(self.log_tail[places, column]))
+        logp = at_temperature(
+            torch.from_numpy(self.logp[places].astype(np.float32)),
+            log_tail,
             temperature=temperature,
         )
+        return SoftTargets(
+            ids_NK=torch.from_numpy(self.ids[places].astype(np.int64)),
+            logp_NK=logp,
+            log_tail_N=log_tail,
+            temperature=temperature,
+            log_label_N=self._log_label(places, column, logp, log_tail),
+        )
+
+    def _log_label(self, places: Rows, column: int, logp_NK: Tensor, log_tail_N: Tensor) -> Tensor:
+        """From the kept entry if there is one; else as stored, and never more than the tail."""
+        k = logp_NK.size(1)
+        rank = torch.from_numpy(self.label_rank[places].astype(np.int64))
+        kept = logp_NK.gather(1, rank.clamp(max=k - 1)[:, None]).squeeze(1)
+        stored = torch.from_numpy(self.log_label[places, column].astype(np.float32))
+        return torch.where(rank < k, kept, stored.minimum(log_tail_N))
 
 
-def at_temperature(
-    logp_NK: torch.Tensor, log_tail_N: torch.Tensor, *, temperature: float
-) -> torch.Tensor:
+class TopKWriter:
+    """Keeps the top k of what the teacher says."""
+
+    def __init__(self, layout: Layout, config: TopKConfig, *, vocabulary: int) -> None:
+        self.layout, self.config = layout, config
+        positions, temperatures = layout.positions, len(config.temperatures)
+        self.stored = TopK(
+            pair_ids=layout.pair_ids,
+            offsets=layout.offsets,
+            temperatures=np.array(config.temperatures, dtype=np.float64),
+            ids=np.zeros((positions, config.k), dtype=id_dtype(vocabulary)),
+            logp=np.zeros((positions, config.k), dtype=np.float16),
+            log_tail=np.zeros((positions, temperatures), dtype=np.float32),
+            label_rank=np.zeros(positions, dtype=id_dtype(config.k + 1)),
+            log_label=np.zeros((positions, temperatures), dtype=np.float16),
+        )
+
+    def put(self, read: Read) -> None:
+        """Take in what the teacher says of some pairs."""
+        places = self.layout.places(read.rows)
+        for block, part in read.teacher.blocks():
+            kept = compress(
+                block.logits(),
+                read.labels_N[part],
+                k=self.config.k,
+                temperatures=self.config.temperatures,
+            )
+            for name, values in kept._asdict().items():
+                getattr(self.stored, name)[places[part]] = values.cpu().numpy()
+
+    def finish(self) -> Mapping[str, float]:
+        """Write the arrays. -> mass of the kept entries, summed over positions."""
+        self.stored.save(self.layout.folder)
+        return {"kept_mass": float((1 - np.exp(self.stored.log_tail[:, 0])).sum())}
+
+
+def at_temperature(logp_NK: Tensor, log_tail_N: Tensor, *, temperature: float) -> Tensor:
     """Kept log-probabilities at a temperature, scaled to the mass the tail leaves. -> [N, K]."""
     raised = logp_NK / temperature
     log_head = torch.log1p(-log_tail_N.exp().clamp(max=1 - 1e-7))
     return raised - raised.logsumexp(1, keepdim=True) + log_head[:, None]
 
 
-def compress(
-    logits_NV: torch.Tensor, *, k: int, temperatures: Sequence[float]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Top k of each row. -> ids [N, K], log-probabilities [N, K], log tails [N, temperatures].
+class Kept(NamedTuple):
+    """What is stored at N positions, before it is rounded; named as in `TopK`."""
+
+    ids: Tensor  # [N, K]
+    logp: Tensor  # [N, K]
+    log_tail: Tensor  # [N, temperatures]
+    label_rank: Tensor  # [N], K where the label is not kept
+    log_label: Tensor  # [N, temperatures]
+
+
+def compress(logits_NV: Tensor, labels_N: Tensor, *, k: int, temperatures: Sequence[float]) -> Kept:
+    """Top k of each row, the mass of the rest, and the label's own probability.
 
     The tail is summed over the other entries, not taken as 1 − head, which would cancel.
     """
     logits = logits_NV.float()
     top, ids = logits.topk(k, dim=1)
-    logp = top - logits.logsumexp(1, keepdim=True)
     rest = logits.scatter(1, ids, -torch.inf)
-    tails = [(rest / t).logsumexp(1) - (logits / t).logsumexp(1) for t in temperatures]
-    return ids, logp, torch.stack(tails, dim=1)
+    label = logits.gather(1, labels_N[:, None]).squeeze(1)
+    norms = [(logits / t).logsumexp(1) for t in temperatures]
+    tails = [(rest / t).logsumexp(1) - norm for t, norm in zip(temperatures, norms, strict=True)]
+    labels = [label / t - norm for t, norm in zip(temperatures, norms, strict=True)]
+    is_label = ids == labels_N[:, None]
+    return Kept(
+        ids=ids,
+        logp=top - logits.logsumexp(1, keepdim=True),
+        log_tail=torch.stack(tails, dim=1),
+        label_rank=torch.where(is_label.any(1), is_label.int().argmax(1), k),
+        log_label=torch.stack(labels, dim=1).clamp(min=LEAST),
+    )

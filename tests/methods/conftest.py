@@ -1,16 +1,32 @@
-"""The parameter that a law over all methods takes, and the task that it is tested on."""
+"""The parameter that a law over all methods takes, and blocks so small that there are several."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 
 import pytest
-from toy_distillation import ALL_METHODS, Task
+import torch
+from toy_distillation import ALL_METHODS, Trial
+
+from kdray.methods import targets
 
 
-@pytest.fixture(params=ALL_METHODS.values(), ids=ALL_METHODS.keys())
-def raw_method(request: pytest.FixtureRequest) -> Mapping[str, object]:
-    return request.param
+@pytest.fixture(scope="session", autouse=True)
+def several_blocks() -> Iterator[None]:
+    """16 positions at a time: a batch of the toy task has two blocks or more."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(targets, "BLOCK_BYTES", 1)
+        yield
 
 
-@pytest.fixture(scope="session")
-def task() -> Task:
-    return Task.random()
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors this small are only slowed down by a second one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=ALL_METHODS, scope="module")
+def trial(request: pytest.FixtureRequest) -> Trial:
+    """Each method in turn. Laws leave it as it is."""
+    return Trial.of(ALL_METHODS[request.param])

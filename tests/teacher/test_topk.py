@@ -12,7 +12,10 @@ from kdray.teacher.topk import TopK, at_temperature, compress
 
 VOCAB, TEMPERATURES = 12, (1.0, 2.0, 0.5)
 LENGTHS = (3, 1, 4, 2, 5)
-ARRAYS = ("pair_ids", "offsets", "ids", "logp", "log_tail")
+LABELS = torch.tensor([4, 0, 11, 7, 2, 2, 9, 5, 1, 3, 8, 6, 10, 0, 4])
+ARRAYS = (
+    "pair_ids", "offsets", "temperatures", "ids", "logp", "log_tail", "label_rank", "log_label",
+)  # fmt: skip
 
 
 def logits(*, size=3.0, seed=1, positions=sum(LENGTHS)):
@@ -21,14 +24,16 @@ def logits(*, size=3.0, seed=1, positions=sum(LENGTHS)):
 
 
 def stored(logits_NV, *, k):
-    ids, logp, log_tail = compress(logits_NV, k=k, temperatures=TEMPERATURES)
+    kept = compress(logits_NV, LABELS, k=k, temperatures=TEMPERATURES)
     return TopK(
         pair_ids=np.arange(len(LENGTHS)) * 10 + 7,
         offsets=np.concatenate(([0], np.cumsum(LENGTHS))),
-        ids=ids.numpy().astype(np.uint16),
-        logp=logp.numpy().astype(np.float16),
-        log_tail=log_tail.numpy(),
-        temperatures=TEMPERATURES,
+        temperatures=np.array(TEMPERATURES),
+        ids=kept.ids.numpy().astype(np.uint16),
+        logp=kept.logp.numpy().astype(np.float16),
+        log_tail=kept.log_tail.numpy(),
+        label_rank=kept.label_rank.numpy().astype(np.uint16),
+        log_label=kept.log_label.numpy().astype(np.float16),
     )
 
 
@@ -42,9 +47,7 @@ def everything(logits_NV, folder, *, k, temperature):
     """Soft targets at all positions, through the disk."""
     stored(logits_NV, k=k).save(folder)
     rows = np.arange(len(LENGTHS))
-    return TopK.load(folder, temperatures=TEMPERATURES).rows(rows).targets(
-        rows, temperature=temperature
-    )  # fmt: skip
+    return TopK.load(folder).rows(rows).targets(rows, temperature=temperature)
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
@@ -66,10 +69,33 @@ def test_kept_entries_are_the_largest_and_their_mass_is_right(tmp_path, k, tempe
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
+@pytest.mark.parametrize("k", [1, 3, VOCAB])
+def test_the_label_has_its_own_probability(tmp_path, k, temperature):
+    """That of its entry where it is kept; else as float16 holds it, and within the tail."""
+    teacher = logits()
+    soft = everything(teacher, tmp_path, k=k, temperature=temperature)
+    found = soft.log_labels(LABELS)
+    is_label = soft.ids_NK == LABELS[:, None]
+    kept = is_label.any(1)
+    assert kept.any()
+    assert kept.all() == (k == VOCAB)
+    assert torch.equal(found[kept], soft.logp_NK[is_label])
+    exact = (teacher / temperature).log_softmax(1).gather(1, LABELS[:, None]).squeeze(1).float()
+    torch.testing.assert_close(found[~kept], exact[~kept], rtol=2**-10, atol=1e-6)
+    assert (found[~kept] <= soft.log_tail_N[~kept]).all()
+
+
+def test_a_label_of_hardly_any_probability_stays_finite(tmp_path):
+    teacher = logits(size=1e6)
+    soft = everything(teacher, tmp_path, k=1, temperature=0.5)
+    assert soft.log_labels(LABELS).isfinite().all()
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
 def test_all_entries_kept_is_the_dense_divergence(temperature):
     """Before float16: value and gradient to 1e-5."""
     teacher, student = logits(), logits(seed=2, size=1.0).float().requires_grad_()
-    ids, logp, log_tail = compress(teacher, k=VOCAB, temperatures=[temperature])
+    ids, logp, log_tail, *_ = compress(teacher, LABELS, k=VOCAB, temperatures=[temperature])
     assert (log_tail == -torch.inf).all()
     kept = at_temperature(logp, log_tail[:, 0], temperature=temperature)
     soft = SoftTargets(ids, kept, log_tail[:, 0], temperature)
@@ -103,7 +129,7 @@ def test_the_tail_of_a_sure_teacher_does_not_cancel(peak):
     """1 − head is 0 in float32 from 17 nats on; the sum over the other entries is not."""
     teacher = torch.zeros(1, VOCAB, dtype=torch.float64)
     teacher[0, 5] = peak
-    _, logp, log_tail = compress(teacher, k=1, temperatures=TEMPERATURES)
+    _, logp, log_tail, *_ = compress(teacher, LABELS[:1], k=1, temperatures=TEMPERATURES)
     assert logp.item() == pytest.approx(0, abs=1e-6)
     for column, temperature in enumerate(TEMPERATURES):
         exact = (teacher / temperature).log_softmax(1).scatter(1, torch.tensor([[5]]), -torch.inf)
@@ -114,7 +140,8 @@ def test_the_tail_of_a_sure_teacher_does_not_cancel(peak):
     st.integers(1, VOCAB), st.sampled_from([0.3, 1.0, 4.0]), st.floats(0, 30), st.integers(0, 1000)
 )
 def test_mass_is_one_at_every_temperature(k, temperature, size, seed):
-    ids, logp, log_tail = compress(logits(size=size, seed=seed), k=k, temperatures=[temperature])
+    teacher = logits(size=size, seed=seed)
+    ids, logp, log_tail, *_ = compress(teacher, LABELS, k=k, temperatures=[temperature])
     kept = at_temperature(logp.half().float(), log_tail[:, 0], temperature=temperature)
     mass = kept.exp().sum(1) + log_tail[:, 0].exp()
     torch.testing.assert_close(mass, torch.ones(len(mass)), rtol=0, atol=2e-6)
@@ -138,7 +165,7 @@ def test_rows_are_found_by_their_place_in_the_order(order, chosen):
 
 
 def test_round_trip_is_exact_and_mapped(folder):
-    saved, loaded = stored(logits(), k=4), TopK.load(folder, temperatures=TEMPERATURES)
+    saved, loaded = stored(logits(), k=4), TopK.load(folder)
     for name in ARRAYS:
         before, after = getattr(saved, name), getattr(loaded, name)
         assert before.dtype == after.dtype
@@ -147,12 +174,11 @@ def test_round_trip_is_exact_and_mapped(folder):
 
 
 def test_no_pairs_is_a_valid_folder(tmp_path):
-    empty = stored(logits(), k=4)
-    TopK(
-        empty.pair_ids[:0], empty.offsets[:1], empty.ids[:0], empty.logp[:0], empty.log_tail[:0],
-        TEMPERATURES,
-    ).save(tmp_path)  # fmt: skip
-    loaded = TopK.load(tmp_path, temperatures=TEMPERATURES)
+    whole = stored(logits(), k=4)
+    cut = {name: getattr(whole, name)[:0] for name in ARRAYS}
+    kept = {"offsets": whole.offsets[:1], "temperatures": whole.temperatures}
+    TopK(**cut | kept).save(tmp_path)
+    loaded = TopK.load(tmp_path)
     assert loaded.rows(np.arange(0)).targets(np.arange(0), temperature=1.0).ids_NK.shape == (0, 4)
 
 
@@ -167,7 +193,7 @@ def test_damaged_files_are_named(folder, name, damage):
     else:
         path.write_bytes(damaged[damage])
     with pytest.raises(DataError, match=rf"{folder}: not readable as top-k"):
-        TopK.load(folder, temperatures=TEMPERATURES)
+        TopK.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -181,17 +207,20 @@ def test_damaged_files_are_named(folder, name, damage):
         {"logp": np.zeros((14, 4), dtype=np.float16)},
         {"log_tail": np.zeros((15, 2), dtype=np.float32)},
         {"log_tail": np.zeros(15, dtype=np.float32)},
+        {"temperatures": np.ones(2)},
+        {"label_rank": np.zeros(14, dtype=np.uint16)},
+        {"log_label": np.zeros((15, 1), dtype=np.float16)},
     ],
     ids=lambda changed: "-".join(f"{name}{array.shape}" for name, array in changed.items()),
 )
 def test_arrays_that_do_not_fit_together_are_refused_with_their_shapes(folder, changed):
     for name, array in changed.items():
         np.save(folder / f"{name}.npy", array)
-    with pytest.raises(DataError, match=rf"{folder}: offsets, ids, logp and log_tail are \("):
-        TopK.load(folder, temperatures=TEMPERATURES)
+    with pytest.raises(DataError, match=rf"{folder}: arrays do not fit together: .* is \("):
+        TopK.load(folder)
 
 
 def test_arrays_are_never_unpickled(folder):
     np.save(folder / "ids.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="not readable as top-k"):
-        TopK.load(folder, temperatures=TEMPERATURES)
+        TopK.load(folder)

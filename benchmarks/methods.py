@@ -1,0 +1,320 @@
+"""What an update costs by each method, relative to plain cross-entropy on the same sentences.
+
+    python benchmarks/methods.py --model tiny --teacher mini
+
+Every method learns the same student, in one process, with the update of `kdray.fit.loop` itself:
+reading the signal, forward, backward, clipping, AdamW. In each round every method makes one update
+on the same rows, in a random order, and the baseline one directly before or after it, by the toss
+of a coin; the ratio of the two is what counts. One JSON line a method goes to standard output: the
+median ratio and its quartiles, the median time, the ratio that the FLOPs of the matrix products
+lead to expect, and a limit where there is one. The first line is the baseline against itself: what
+its ratio differs from 1 is noise.
+
+What stands for real data, so that the comparison is fair:
+
+* Lengths are log-normal with mean 14, like those of Multi30k. Within each batch the hypotheses have
+  the lengths of the references in another order, and what a student samples is as long as the
+  reference, since random weights never end a sentence.
+* Distributions are as peaked as a teacher's: random ones would make every draw another token. Their
+  mean entropy is ENTROPY. Stored forms are written and read by kdray's own codecs.
+* The clock stands at half of the training, and the rate of learning changes no student.
+* A gate that learns from dev is stepped in every update (`every: 1`), not in every fifth.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from method_cases import NONE, Case, Flops, cases, forward
+
+from kdray.config import (
+    ModelConfig,
+    SampledConfig,
+    TopKConfig,
+    TrainingConfig,
+)
+from kdray.config.model import PRESETS
+from kdray.fit.checkpoint import Progress
+from kdray.fit.data import Distributions, TrainingData
+from kdray.fit.loop import Run, _Meter, _Step, build_objective
+from kdray.fit.machine import ENVIRONMENT, prepare
+from kdray.fit.worker import Worker
+from kdray.methods import student_sequences
+from kdray.methods.build import build_method
+from kdray.methods.online import OnlineTeacher
+from kdray.methods.targets import DenseTargets, Member
+from kdray.model.transformer import Transformer
+from kdray.schema import Form, View
+from kdray.teacher.ensemble import read_pairs
+from kdray.teacher.hidden import HiddenWriter
+from kdray.teacher.sampled import SampledWriter
+from kdray.teacher.signals import load_distributions
+from kdray.teacher.stored import Layout, Read, offsets_of
+from kdray.teacher.topk import TopKWriter
+from kdray.text.batching import BatchPlan, Rows
+from kdray.text.sequences import Sequences
+from kdray.text.tokenizer import EOS
+
+MEAN_LENGTH, SPREAD = 14, 0.4  # tokens of a sentence, and the deviation of their logarithm
+ENTROPY = 0.72  # nats a token: a small teacher on the references of Multi30k
+BATCHES = 6  # that rounds take turns with
+WARM_UP = 2  # rounds that are not counted
+UPDATES = 100_000  # of the training in whose middle everything is timed
+STORED = (View.REFERENCE, View.HYPOTHESIS)
+
+
+def flops_of(student: ModelConfig, teacher: ModelConfig, world: "World") -> Flops:
+    """Means over the batches, padding included where it is computed."""
+    found = []
+    for rows in world.batches:
+        src, tgt = world.src.lengths[rows], world.views[View.REFERENCE].lengths[rows]
+        sizes = len(rows), int(src.max()), int(tgt.max()), int(tgt.sum()), world.vocabulary
+        each = [part for model in (student, teacher) for part in forward(model, *sizes)]
+        positions = student.encoder_layers * sizes[1] + student.decoder_layers * sizes[2]
+        found.append([*each, 2 * len(rows) * positions * student.width * teacher.width])
+    return Flops(*np.mean(found, axis=0).tolist())
+
+
+@dataclass(frozen=True)
+class World:
+    """The sentences, cut into batches that all methods share."""
+
+    vocabulary: int
+    src: Sequences
+    views: Mapping[View, Sequences]
+    batches: Sequence[Rows]
+
+    @classmethod
+    def make(cls, *, vocabulary: int, tokens: int, seed: int = 1) -> "World":
+        """Random ids; see the module."""
+        rng = np.random.default_rng(seed)
+        count = math.ceil((BATCHES + 1) * tokens / MEAN_LENGTH)
+        mean = math.log(MEAN_LENGTH) - SPREAD**2 / 2
+        ref = np.clip(np.rint(rng.lognormal(mean, SPREAD, count)), 2, 60).astype(np.int64)
+        src = np.clip(np.rint(ref * rng.lognormal(0, 0.15, count)), 2, 60).astype(np.int64)
+        plan = BatchPlan(src_lengths=src, tgt_lengths=ref, tokens_per_update=tokens, seed=seed)
+        batches = [rows for rows in plan.epoch(0) if ref[rows].sum() > tokens / 2][:BATCHES]
+        hyp = ref.copy()
+        for rows in batches:
+            hyp[rows] = ref[rng.permutation(rows)]
+
+        def ids(lengths: Rows) -> Sequences:
+            offsets = offsets_of(lengths)
+            values = rng.integers(EOS + 1, vocabulary, int(offsets[-1]))
+            values[offsets[1:] - 1] = EOS
+            return Sequences(values, offsets)
+
+        views = {View.REFERENCE: ids(ref), View.HYPOTHESIS: ids(hyp)}
+        return cls(vocabulary, ids(src), views, batches)
+
+
+def sharpen(teacher: Transformer, world: World) -> None:
+    """Scale the last layer norm until the mean entropy of the teacher is ENTROPY."""
+    rows = world.batches[0][:32]
+    read, _ = read_pairs(OnlineTeacher([teacher]), world.src, world.views[View.REFERENCE], rows)
+    (member,) = read.members
+    low, high = 0.01, 1000.0
+    for _ in range(20):
+        scale = math.sqrt(low * high)
+        scaled = DenseTargets((Member(member.hidden_ND * scale, member.weight_VD),))
+        low, high = (scale, high) if float(scaled.entropy().mean()) > ENTROPY else (low, scale)
+    with torch.no_grad():
+        teacher.decoder_norm.weight.mul_(low)
+
+
+def store(
+    teacher: OnlineTeacher, world: World, args: argparse.Namespace, folder: Path
+) -> dict[tuple[View, Form], Distributions]:
+    """Every stored form on every view, written and opened by kdray's codecs."""
+    found: dict[tuple[View, Form], Distributions] = {}
+    topk = TopKConfig(k=args.k, temperatures=(1.0, 1.5, 2.0))
+    weights = [model.output_weight for model in teacher.models]
+    for view, form in itertools.product(STORED, (Form.TOPK, Form.SAMPLED, Form.HIDDEN)):
+        place = folder / f"{form}-{view}"
+        place.mkdir()
+        ids = world.views[view]
+        layout = Layout(place, np.arange(len(ids)), ids.offsets)
+        writer: TopKWriter | SampledWriter | HiddenWriter
+        if form is Form.TOPK:
+            writer = TopKWriter(layout, topk, vocabulary=world.vocabulary)
+        elif form is Form.SAMPLED:
+            draws = SampledConfig(draws=args.draws)
+            writer = SampledWriter(layout, draws, vocabulary=world.vocabulary)
+        else:
+            writer = HiddenWriter(layout, weights, first=True, weighted=False)
+        for rows in world.batches:
+            read, target = read_pairs(teacher, world.src, ids, rows)
+            writer.put(Read(rows, target.labels_N, read))
+        writer.finish()
+        found[view, form] = load_distributions(form, place)
+    return found
+
+
+class _SharedRows(_Step):
+    """Updates of the loop, on the batches that all methods share."""
+
+    batches_of_all: Sequence[Rows]
+
+    def _rows(self, step: int) -> Rows:
+        return self.batches_of_all[step % len(self.batches_of_all)]
+
+
+@dataclass
+class Contestant:
+    """A method in the middle of its training, and the times of its updates."""
+
+    case: Case
+    step: _SharedRows
+    meter: _Meter
+    seconds: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+
+    def update(self, number: int) -> float:
+        """Make one update. -> seconds."""
+        cuda = self.step.worker.device.type == "cuda"
+        if cuda:
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        self.step.take(Progress(step=UPDATES // 2 + number), self.meter)
+        if cuda:
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    def race(self, baseline: "Contestant", number: int, *, first: bool) -> None:
+        """Make the update of a round beside the baseline's."""
+        if first:
+            own, base = self.update(number), baseline.update(number)
+        else:
+            base, own = baseline.update(number), self.update(number)
+        if number >= WARM_UP:
+            self.seconds.append(own)
+            self.ratios.append(own / base)
+
+
+def contestants(
+    chosen: Sequence[Case],
+    world: World,
+    models: tuple[Transformer, OnlineTeacher],
+    stored: Mapping[tuple[View, Form], Distributions],
+    args: argparse.Namespace,
+) -> list[Contestant]:
+    """All methods around one student."""
+    student, teacher = models
+    worker = Worker(device=torch.device(args.device))
+    schedule = {"kind": "inverse_sqrt", "peak": 1e-12, "warmup": 1}
+    training = {"updates": UPDATES, "tokens_per_update": args.tokens, "schedule": schedule}
+    reference = {View.REFERENCE: world.views[View.REFERENCE]}
+    ids = np.arange(len(world.src))
+    run = Run(
+        config=TrainingConfig.model_validate(training),
+        seed=1,
+        folder=Path(),
+        validate=lambda _: {},
+        dev=TrainingData(ids, world.src, reference, {}, {}),
+    )
+    found = []
+    for case in chosen:
+        method = build_method(case.config(), student=student, teacher=teacher)
+        objective = build_objective(student, method, worker)
+        form = Form(case.signal) if case.signal != NONE else Form.ONLINE
+        data = TrainingData(
+            pair_ids=ids,
+            src=world.src,
+            views={view: world.views[view] for view in method.views},
+            distributions={v: stored[v, form] for v in method.reads if form is not Form.ONLINE},
+            left_out={},
+            teacher=teacher if case.signal == Form.ONLINE else None,
+        )
+        optimizer = torch.optim.AdamW(
+            [p for p in objective.parameters() if p.requires_grad], fused=True
+        )
+        step = _SharedRows(objective, optimizer, data, run, worker)
+        step.batches_of_all = world.batches
+        found.append(Contestant(case, step, _Meter(worker)))
+    return found
+
+
+def report(each: Contestant, flops: Flops) -> dict[str, Any]:
+    """What is printed of a method."""
+    low, ratio, high = np.percentile(each.ratios, (25, 50, 75))
+    expected = each.case.expected(flops)
+    limit = each.case.limit_at(expected)
+    return {
+        "kind": each.case.kind,
+        "variant": each.case.variant,
+        "signal": each.case.signal,
+        "ratio": round(float(ratio), 3),
+        "quartiles": [round(float(low), 3), round(float(high), 3)],
+        "ms": round(1000 * float(np.median(each.seconds)), 2),
+        "expected": round(expected, 3),
+        "limit": None if limit is None else round(limit, 3),
+        "within": None if limit is None else bool(ratio <= limit),
+    }
+
+
+def main() -> None:
+    """See the module."""
+    args = arguments()
+    prepare(threads=args.threads)
+    torch.manual_seed(1)
+    student_sequences.LENGTH_RATIO, student_sequences.LENGTH_SLACK = 1.0, 0
+    world = World.make(vocabulary=args.vocabulary, tokens=args.tokens)
+    shapes = [ModelConfig(preset=name) for name in (args.model, args.teacher)]
+    vocabulary = args.vocabulary
+    student, model = (
+        Transformer(shape, src_vocab=vocabulary, tgt_vocab=vocabulary, shared=True).to(args.device)
+        for shape in shapes
+    )
+    teacher = OnlineTeacher([model])
+    sharpen(model, world)
+    flops = flops_of(*shapes, world)
+    chosen = [case for case in cases(args.tokens) if not args.only or case.kind in args.only]
+    with tempfile.TemporaryDirectory() as folder:
+        stored = store(teacher, world, args, Path(folder))
+        baseline, *others = contestants(
+            [Case("cross_entropy"), *chosen], world, (student, teacher), stored, args
+        )
+        rng = np.random.default_rng(1)
+        for number in range(WARM_UP + args.rounds):
+            for index in rng.permutation(len(others)):
+                others[index].race(baseline, number, first=bool(rng.integers(2)))
+    for each in others:
+        print(json.dumps(report(each, flops)))
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="tiny", choices=PRESETS, help="the student")
+    parser.add_argument("--teacher", default="mini", choices=PRESETS)
+    parser.add_argument("--vocabulary", type=int, default=8000)
+    parser.add_argument("--tokens", type=int, default=4096, help="target tokens of an update")
+    parser.add_argument("--k", type=int, default=32, help="entries that topk keeps")
+    parser.add_argument("--draws", type=int, default=50, help="draws of sampled")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", nargs="*", default=[], metavar="KIND", help="methods to time")
+    args = parser.parse_args()
+    if args.k > args.vocabulary:
+        parser.error(f"--k {args.k} is more than the --vocabulary of {args.vocabulary} holds")
+    return args
+
+
+if __name__ == "__main__":
+    if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
+        # The allocator reads its settings once, before Python starts.
+        again = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, again, {**os.environ, **ENVIRONMENT})
+    main()

@@ -1,0 +1,143 @@
+"""What a teacher leaves behind for its students, and what a method asks of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from kdray.config.base import Frozen
+from kdray.schema import Form, View
+
+StoredView = Literal[View.REFERENCE, View.HYPOTHESIS]
+Temperature = Annotated[float, Field(gt=0)]
+
+BOTH: tuple[StoredView, ...] = (View.REFERENCE, View.HYPOTHESIS)
+
+
+class HypothesesConfig(Frozen):
+    """Beam search over the training sources."""
+
+    beam: int = Field(default=5, ge=1, le=64)
+    num_hyps: int = Field(default=1, ge=1, le=64)
+    length_penalty: float = Field(default=1.0, ge=0)
+    max_length_ratio: float = Field(default=2.0, gt=0)  # hypothesis tokens per source token
+    max_length_slack: int = Field(default=10, ge=1)  # tokens added to that
+
+    @model_validator(mode="after")
+    def _beam_holds_them(self) -> Self:
+        if self.num_hyps > self.beam:
+            raise ValueError(
+                f"num_hyps {self.num_hyps} is more than a beam of {self.beam} holds; widen the beam"
+            )
+        return self
+
+
+class TopKConfig(Frozen):
+    """Teacher-forced top-k distributions with the mass of the rest, for each temperature."""
+
+    k: int = Field(default=32, ge=1)
+    temperatures: tuple[Temperature, ...] = Field(default=(1.0,), min_length=1)
+    on: tuple[StoredView, ...] = Field(default=BOTH, min_length=1)
+
+
+class SampledConfig(Frozen):
+    """Counts of draws with replacement from the teacher-forced distributions (Anshumann 2025)."""
+
+    draws: int = Field(default=50, ge=1, le=255)
+    seed: int = Field(default=1, ge=0)
+    on: tuple[StoredView, ...] = Field(default=BOTH, min_length=1)
+
+
+class HiddenConfig(Frozen):
+    """The teacher's last decoder states: exact distributions for any temperature."""
+
+    on: tuple[StoredView, ...] = Field(default=BOTH, min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a method asks of a teacher.
+
+    hypotheses: translations of each pair. distributions: for each view whose distributions it
+    reads, the forms it can use, best first. temperature: of those distributions.
+    """
+
+    hypotheses: int = 0
+    distributions: Mapping[View, Sequence[Form]] = field(default_factory=dict)
+    temperature: float = 1.0
+
+    def __or__(self, other: "Needs") -> "Needs":
+        """What both ask for, for counting what a study must store."""
+        return Needs(
+            hypotheses=max(self.hypotheses, other.hypotheses),
+            distributions={**self.distributions, **other.distributions},
+        )
+
+
+class SignalsConfig(Frozen):
+    """What the teacher gives; null gives nothing of that kind."""
+
+    hypotheses: HypothesesConfig | None = HypothesesConfig()
+    topk: TopKConfig | None = TopKConfig()
+    sampled: SampledConfig | None = None
+    hidden: HiddenConfig | None = None
+    online: bool = False  # the teacher may run beside the student in every training step
+
+    def distributions(self, form: Form) -> TopKConfig | SampledConfig | HiddenConfig | None:
+        """The settings of a stored form; None if it is not stored."""
+        stored = {Form.TOPK: self.topk, Form.SAMPLED: self.sampled, Form.HIDDEN: self.hidden}
+        return stored.get(form)
+
+    def forms(self, view: View) -> list[Form]:
+        """The forms in which distributions on a view can be had."""
+        hyps_missing = view is View.HYPOTHESIS and self.hypotheses is None
+        found = [
+            form
+            for form in (Form.TOPK, Form.SAMPLED, Form.HIDDEN)
+            if (config := self.distributions(form)) and view in config.on and not hyps_missing
+        ]
+        return [*found, *([Form.ONLINE] if self.online and not hyps_missing else [])]
+
+    def best(self, needs: Needs, view: View) -> Form:
+        """The best form that is there for what a method reads.
+
+        Raises:
+            ValueError: none of those that the method can use is there, or not at its temperature.
+        """
+        there = self.forms(view)
+        for form in needs.distributions[view]:
+            if form in there and (form is not Form.TOPK or self._has(needs.temperature)):
+                return form
+        usable = [str(form) for form in needs.distributions[view]]
+        if Form.TOPK in there and Form.TOPK in needs.distributions[view] and self.topk:
+            raise ValueError(
+                f"uses temperature {needs.temperature:g}, but the teacher stores "
+                f"{list(self.topk.temperatures)}; add it to `recipe.signals.topk.temperatures`"
+            )
+        raise ValueError(
+            f"needs distributions on {view} as {_either(usable)}, but the teacher gives "
+            f"{', '.join(there) or 'none'} there; add {_either(usable)} to `recipe.signals`"
+        )
+
+    def check(self, needs: Needs) -> None:
+        """Raise ValueError if a method needs what the teacher does not give."""
+        wanted, config = needs.hypotheses, self.hypotheses
+        if wanted and config is None:
+            raise ValueError(
+                "needs hypotheses, but the teacher gives none; set `recipe.signals.hypotheses`"
+            )
+        if config is not None and wanted > config.num_hyps:
+            raise ValueError(
+                f"needs {wanted} hypotheses of each pair, but the teacher gives {config.num_hyps}; "
+                "raise `recipe.signals.hypotheses.num_hyps`, and `beam` with it"
+            )
+        for view in needs.distributions:
+            self.best(needs, view)
+
+    def _has(self, temperature: float) -> bool:
+        return self.topk is not None and temperature in self.topk.temperatures
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(names)

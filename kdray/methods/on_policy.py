@@ -1,0 +1,71 @@
+"""On-policy distillation: a divergence on references and on the student's own samples.
+
+Agarwal et al. (2024, generalised knowledge distillation): (1−λ)·E_data[D(p, q)] +
+λ·E_{y'~q}[D(p, q)], without a gradient through the sampling. Each expectation is a mean over its
+own tokens, λ weighs the two; in the paper λ is the share of batches that are sampled [K].
+"""
+
+import torch
+
+from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
+from kdray.methods.divergences import Measure, measured_losses
+from kdray.methods.student_sequences import with_student_view
+from kdray.model.transformer import Transformer
+from kdray.schema import View
+
+
+class OnPolicy(Method):
+    """A divergence from the teacher on stored and on freshly sampled sequences.
+
+    Args:
+        student_share: λ; 0 samples nothing.
+        divergence: its name.
+        beta: β of `jensen_shannon`, the teacher's weight in the mixture.
+        temperature: of the sampling, not of the distributions.
+    """
+
+    def __init__(
+        self, *, student_share: float, divergence: str, beta: float, temperature: float
+    ) -> None:
+        super().__init__()
+        self.student_share = student_share
+        self.measure = Measure(divergence, beta=beta)
+        self.sampling_temperature = temperature
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Stored target sequences that `forward` reads."""
+        return (View.REFERENCE,)
+
+    @property
+    def reads(self) -> tuple[View, ...]:
+        """The views whose teacher distributions `forward` reads."""
+        return (View.REFERENCE, View.STUDENT) if self.student_share else (View.REFERENCE,)
+
+    @torch.no_grad()
+    def prepare(self, student: Transformer, batch: Batch) -> Batch:
+        """Let the student write a sequence for every sentence."""
+        if not self.student_share:
+            return batch
+        everyone = torch.ones(batch.src_BS.size(0), dtype=torch.bool)
+        return with_student_view(
+            batch, student, chosen_B=everyone, temperature=self.sampling_temperature
+        )
+
+    def forward(self, student: Transformer, batch: Batch) -> Loss:
+        """Loss sums of a batch."""
+        weights = {View.REFERENCE: 1 - self.student_share, View.STUDENT: self.student_share}
+        memory = student.encode(batch.src_BS, batch.src_mask_BS)
+        terms, parts = {}, {}
+        for view in self.reads:
+            losses = measured_losses(
+                packed_states(student, batch, view, memory_BSD=memory),
+                student.output_weight,
+                self.measure,
+                teacher=teacher_of(batch, view),
+                labels_N=batch.targets[view].labels_N,
+            )
+            per = Per.token_of(view)
+            terms[per] = weights[view] * losses.total
+            parts[f"loss/{self.measure.name}_{view}"] = (losses.soft_N.sum(), per)
+        return Loss(terms=terms, parts=parts)

@@ -1,0 +1,103 @@
+"""What keeps a learned gate from sliding to whichever loss is numerically smaller.
+
+Back-propagating g·L_token + (1−g)·L_sentence into g has the gradient L_token − L_sentence, which
+says nothing of what the losses teach. G gate values: of B sentences or of N tokens.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+LOSS_TOKEN = "loss/token"
+LOSS_SENTENCE = "loss/sentence"
+
+
+class Stabiliser(nn.Module):
+    """No stabiliser: the control."""
+
+    def mixing_weights(self, gate_G: Tensor) -> Tensor:
+        """The g that weighs the losses; detached where the gate learns from elsewhere. -> [G]."""
+        return gate_G
+
+    def penalty(self, gate_G: Tensor, token_G: Tensor, sentence_G: Tensor) -> Tensor | None:
+        """A term for each value that only the gate learns from, or None. -> [G].
+
+        token_G and sentence_G are the losses per token there, without gradient.
+        """
+        return None
+
+    def after_update(self, averages: Mapping[str, float]) -> None:
+        """See the update's average losses."""
+
+
+class Prior(Stabiliser):
+    """Holds g near its start: + strength·KL(Bern(g) ‖ Bern(initial))."""
+
+    def __init__(self, *, initial: float, strength: float) -> None:
+        super().__init__()
+        self.initial = initial
+        self.strength = strength
+
+    def penalty(self, gate_G: Tensor, token_G: Tensor, sentence_G: Tensor) -> Tensor:
+        """strength·KL for each value. -> [G]."""
+        return self.strength * bernoulli_kl(gate_G, self.initial)
+
+
+class Centred(Stabiliser):
+    """g learns from losses less their running means.
+
+    Which loss is larger on average then has no pull; what remains is how a sentence's losses
+    differ from the average sentence's.
+    """
+
+    token_mean: Tensor
+    sentence_mean: Tensor
+
+    def __init__(self, *, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("token_mean", torch.tensor(math.nan))
+        self.register_buffer("sentence_mean", torch.tensor(math.nan))
+
+    def mixing_weights(self, gate_G: Tensor) -> Tensor:
+        """The gate without its gradient. -> [G]."""
+        return gate_G.detach()
+
+    def penalty(self, gate_G: Tensor, token_G: Tensor, sentence_G: Tensor) -> Tensor:
+        """Zero in value; its gradient in g is the centred difference of the losses. -> [G]."""
+        centred = (token_G - self.token_mean) - (sentence_G - self.sentence_mean)
+        return (gate_G - gate_G.detach()) * centred.nan_to_num(0.0)
+
+    def after_update(self, averages: Mapping[str, float]) -> None:
+        """Move the running means; the first update sets them."""
+        for mean, name in ((self.token_mean, LOSS_TOKEN), (self.sentence_mean, LOSS_SENTENCE)):
+            new = averages[name]
+            mean.fill_(new if mean.isnan() else self.momentum * mean + (1 - self.momentum) * new)
+
+
+class Bilevel(Stabiliser):
+    """The gate's parameters are left to `fit.bilevel`, which steps them on the dev loss.
+
+    Args:
+        every: updates between two steps.
+        dev_tokens: target tokens of each dev batch.
+        epsilon: length of the finite difference in the student's weights.
+    """
+
+    def __init__(self, *, every: int, dev_tokens: int, epsilon: float) -> None:
+        super().__init__()
+        self.every, self.dev_tokens, self.epsilon = every, dev_tokens, epsilon
+
+    def mixing_weights(self, gate_G: Tensor) -> Tensor:
+        """The gate without its gradient. -> [G]."""
+        return gate_G.detach()
+
+
+def bernoulli_kl(gate_G: Tensor, prior: float) -> Tensor:
+    """KL(Bern(g) ‖ Bern(prior)) in nats; at 0 and 1 the limit, with a finite gradient. -> [G]."""
+    least = torch.finfo(gate_G.dtype).tiny
+    other = 1 - gate_G
+    ours, theirs = (gate_G / prior).clamp_min(least), (other / (1 - prior)).clamp_min(least)
+    return torch.xlogy(gate_G, ours) + torch.xlogy(other, theirs)

@@ -1,0 +1,168 @@
+"""The teacher's distributions at target positions: a few entries and a tail, or whole.
+
+Shapes: N positions, K kept entries, V vocabulary, D a teacher's width, M teachers of an ensemble.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+BLOCK_BYTES = 4 << 20  # of logits at a time: a share of a core's last-level cache
+
+
+@dataclass(frozen=True, slots=True)
+class SoftTargets:
+    """Sparse distributions at N positions, at temperature T.
+
+    ids_NK: kept entries, distinct within a row. logp_NK: their log-probabilities at T.
+    log_tail_N: log-probability of all other entries together; −inf when there are none.
+    log_label_N: log-probability at T of the target token itself, where it is known.
+    """
+
+    ids_NK: Tensor
+    logp_NK: Tensor
+    log_tail_N: Tensor
+    temperature: float = 1.0
+    log_label_N: Tensor | None = None
+
+    def part(self, rows: slice) -> Self:
+        """Some of the positions."""
+        label = None if self.log_label_N is None else self.log_label_N[rows]
+        return replace(
+            self,
+            ids_NK=self.ids_NK[rows],
+            logp_NK=self.logp_NK[rows],
+            log_tail_N=self.log_tail_N[rows],
+            log_label_N=label,
+        )
+
+    def to(self, device: torch.device) -> Self:
+        """The same distributions on another device."""
+        label = self.log_label_N
+        return replace(
+            self,
+            ids_NK=self.ids_NK.to(device, non_blocking=True),
+            logp_NK=self.logp_NK.to(device, non_blocking=True),
+            log_tail_N=self.log_tail_N.to(device, non_blocking=True),
+            log_label_N=None if label is None else label.to(device, non_blocking=True),
+        )
+
+    def entropy(self) -> Tensor:
+        """−Σ p log p over the kept entries and the bucket, in nats. -> [N]."""
+        return -_p_log_p(self.logp_NK).sum(1) - _p_log_p(self.log_tail_N)
+
+    def log_labels(self, labels_N: Tensor) -> Tensor:
+        """Log-probability of each target token. -> [N]."""
+        assert self.log_label_N is not None, "the config was checked for this"
+        return self.log_label_N
+
+    def one_sided(self) -> Self:
+        """The same distributions, for a student at temperature 1."""
+        return replace(self, temperature=1.0)
+
+    def align(self, logits_NV: Tensor) -> tuple[Tensor, Tensor]:
+        """Teacher's and student's log-probabilities at T over entries and bucket. -> [N, K+1]."""
+        log_q = (logits_NV / self.temperature).log_softmax(1)
+        tail = log_q.scatter(1, self.ids_NK, -torch.inf).logsumexp(1, keepdim=True)
+        log_p = torch.cat((self.logp_NK, self.log_tail_N[:, None]), dim=1)
+        return log_p, torch.cat((log_q.gather(1, self.ids_NK), tail), dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """The last decoder states of one teacher at N positions, and its output matrix."""
+
+    hidden_ND: Tensor
+    weight_VD: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class DenseTargets:
+    """Whole distributions at N positions, made from decoder states a block at a time.
+
+    An ensemble's probabilities are averaged: with equal weights, or exp(log_weights_NM).
+    temperature: T of teacher and student. own_temperature: a further one, of the teacher alone.
+    """
+
+    members: tuple[Member, ...]
+    temperature: float = 1.0
+    log_weights_NM: Tensor | None = None
+    own_temperature: float = 1.0
+
+    def part(self, rows: slice) -> Self:
+        """Some of the positions."""
+        weights = None if self.log_weights_NM is None else self.log_weights_NM[rows]
+        chosen = tuple(replace(m, hidden_ND=m.hidden_ND[rows]) for m in self.members)
+        return replace(self, members=chosen, log_weights_NM=weights)
+
+    def to(self, device: torch.device) -> Self:
+        """The same distributions on another device."""
+        weights = self.log_weights_NM
+        members = tuple(
+            Member(
+                m.hidden_ND.to(device, non_blocking=True), m.weight_VD.to(device, non_blocking=True)
+            )
+            for m in self.members
+        )
+        moved = None if weights is None else weights.to(device, non_blocking=True)
+        return replace(self, members=members, log_weights_NM=moved)
+
+    def logits(self) -> Tensor:
+        """Logits of the teacher; for an ensemble, the log of its mean probabilities. -> [N, V]."""
+        each = [m.hidden_ND @ m.weight_VD.T for m in self.members]
+        if len(each) == 1:
+            return each[0]
+        logp_NMV = torch.stack([logits.log_softmax(1) for logits in each], dim=1)
+        if self.log_weights_NM is None:
+            return logp_NMV.logsumexp(1)  # less log M, which no softmax sees
+        return (logp_NMV + self.log_weights_NM[:, :, None]).logsumexp(1)
+
+    def log_probs(self) -> Tensor:
+        """Log-probabilities at T. -> [N, V]."""
+        return (self.logits() / (self.temperature * self.own_temperature)).log_softmax(1)
+
+    def one_sided(self) -> Self:
+        """The same distributions, for a student at temperature 1."""
+        raised = self.temperature * self.own_temperature
+        return replace(self, temperature=1.0, own_temperature=raised)
+
+    def entropy(self) -> Tensor:
+        """−Σ p log p in nats. -> [N]."""
+        return torch.cat([-_p_log_p(block.log_probs()).sum(1) for block, _ in self.blocks()])
+
+    def log_labels(self, labels_N: Tensor) -> Tensor:
+        """Log-probability of each target token. -> [N]."""
+        return torch.cat(
+            [
+                block.log_probs().gather(1, labels_N[rows, None]).squeeze(1)
+                for block, rows in self.blocks()
+            ]
+        )
+
+    def align(self, logits_NV: Tensor) -> tuple[Tensor, Tensor]:
+        """Teacher's and student's log-probabilities at T. -> [N, V] both."""
+        return self.log_probs(), (logits_NV / self.temperature).log_softmax(1)
+
+    def blocks(self) -> Iterator[tuple[Self, slice]]:
+        """Parts whose logits fit the cache, and where they are."""
+        first = self.members[0]
+        positions, vocabulary = first.hidden_ND.size(0), first.weight_VD.size(0)
+        for rows in row_blocks(positions, vocabulary=vocabulary):
+            yield self.part(rows), rows
+
+
+TeacherTargets = SoftTargets | DenseTargets
+
+
+def row_blocks(positions: int, *, vocabulary: int) -> Iterator[slice]:
+    """Slices of positions whose float32 logits fit the cache; at least one, which may be empty."""
+    rows = max(16, BLOCK_BYTES // (4 * vocabulary))
+    for start in range(0, max(positions, 1), rows):
+        yield slice(start, min(start + rows, positions))
+
+
+def _p_log_p(log_p: Tensor) -> Tensor:
+    return torch.where(log_p.isinf(), 0.0, log_p.exp() * log_p)

@@ -1,0 +1,285 @@
+"""The identity of everything that an experiment makes, known before any of it is made.
+
+A fingerprint depends on the stage's slice of the recipe and on the fingerprints of what it reads,
+back to the checksums of the files that were given. So a dry run can tell what is cached, and every
+stage knows where its inputs will be.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdray.artifacts import Key, sha256_file
+from kdray.config import (
+    BroughtTeacherConfig,
+    CrossEntropyConfig,
+    Experiment,
+    MethodConfig,
+    ModelConfig,
+    Recipe,
+    SingleMethodConfig,
+    TrainedTeacherConfig,
+    TrainingConfig,
+    members,
+    single_methods,
+)
+from kdray.config.base import Frozen
+from kdray.config.methods import StagesConfig
+from kdray.errors import ConfigError
+from kdray.model.storage import WEIGHTS, load_shape
+from kdray.plan.signals import SignalPlan, StudentSignals, plan_signals
+from kdray.reporting.curves import RunName
+from kdray.scoring import evaluate
+from kdray.text.corpus import corpus_key
+from kdray.text.encoded import encoded_key
+from kdray.text.tokenizer import Tokenizer, tokenizer_key
+
+MODEL_VERSION = 2
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """A model to be trained: a teacher, a student, or a student at the end of a stage.
+
+    `start` is the model of the stage before; `method` is what this stage learns by, and
+    `method_kind` what the report calls it.
+    """
+
+    name: str
+    method_name: str
+    method_kind: str
+    size: str
+    seed: int
+    model: ModelConfig
+    method: SingleMethodConfig
+    training: TrainingConfig
+    key: Key
+    signals: StudentSignals = field(default_factory=StudentSignals)
+    start: "ModelPlan | None" = None
+
+    def chain(self) -> "Iterator[ModelPlan]":
+        """The models of all stages, this one last."""
+        if self.start is not None:
+            yield from self.start.chain()
+        yield self
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Keys of all artifacts of an experiment.
+
+    `tokenizer` is None when brought teachers bring it. `teachers` are trained here, `brought` are
+    not; at most one of the two has members. `teacher_encoded` differs from `encoded` when teacher
+    and students have vocabularies of their own.
+    """
+
+    corpus: Key
+    tokenizer: Key | None
+    encoded: Key
+    brought: tuple[Path, ...]
+    teachers: tuple[ModelPlan, ...]
+    teacher_encoded: Key
+    signals: SignalPlan
+    students: tuple[ModelPlan, ...]
+
+    def teacher_fingerprints(self) -> tuple[str, ...]:
+        """What stands for the teachers in the keys of their signals."""
+        trained = tuple(model.key.fingerprint for model in self.teachers)
+        return trained or tuple(brought_checksum(path) for path in self.brought)
+
+
+def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
+    """Work out all keys. Reads the given files, to check and to fingerprint them.
+
+    Signals that no method needs are left out, unless all are asked for.
+
+    Raises:
+        DataError: a corpus file or a brought teacher cannot be read.
+        ConfigError: vocabularies that have to be one are not, or more entries are to be kept than
+            the vocabulary has.
+    """
+    recipe = experiment.recipe
+    corpus = corpus_key(recipe.corpus)
+    teachers = members(recipe.teacher)
+    brought = tuple(Path(t.path) for t in teachers if isinstance(t, BroughtTeacherConfig))
+    _check_ensemble(brought)
+    tokenizer = None if recipe.tokenizer is None else tokenizer_key(recipe.tokenizer, corpus)
+    own = Tokenizer.load(brought[0]).checksum if tokenizer is None else tokenizer.fingerprint
+    encoded = encoded_key(corpus, own)
+    teacher_encoded = encoded
+    if brought and tokenizer is not None:
+        _check_one_vocabulary(recipe)
+        teacher_encoded = encoded_key(corpus, Tokenizer.load(brought[0]).checksum)
+    trained = tuple(
+        _teacher_plan(config, encoded, number=number if len(teachers) > 1 else 0)
+        for number, config in enumerate(teachers, start=1)
+        if isinstance(config, TrainedTeacherConfig)
+    )
+    fingerprints = tuple(t.key.fingerprint for t in trained) or tuple(
+        map(brought_checksum, brought)
+    )
+    signals = plan_signals(
+        recipe,
+        fingerprints=fingerprints,
+        encoded=encoded,
+        teacher_encoded=teacher_encoded,
+        vocabulary=_vocabulary(recipe, brought),
+        all_signals=all_signals,
+    )
+    return Plan(
+        corpus=corpus,
+        tokenizer=tokenizer,
+        encoded=encoded,
+        brought=brought,
+        teachers=trained,
+        teacher_encoded=teacher_encoded,
+        signals=signals,
+        students=tuple(
+            student_plan(
+                recipe, encoded, signals, size=size, method_name=name, method=method, seed=seed
+            )
+            for seed in recipe.students.seeds
+            for size in recipe.students.sizes
+            for name, method in recipe.methods.items()
+        ),
+    )
+
+
+def student_plan(
+    recipe: Recipe,
+    encoded: Key,
+    signals: SignalPlan,
+    *,
+    size: str,
+    method_name: str,
+    method: MethodConfig,
+    seed: int,
+) -> ModelPlan:
+    """A student with a method that may not stand in the recipe, as a search makes them."""
+    model, training = recipe.students.sizes[size], recipe.students.training
+    name = str(RunName(size=size, method=method_name, seed=seed))
+    parts = [(single, training) for single in single_methods(method)]
+    if isinstance(method, StagesConfig):
+        parts = [
+            (
+                stage.method,
+                TrainingConfig.model_validate(
+                    training.model_dump()
+                    | {"updates": stage.updates}
+                    | ({} if stage.schedule is None else {"schedule": stage.schedule.model_dump()})
+                ),
+            )
+            for stage in method.stages
+        ]
+    plan: ModelPlan | None = None
+    for number, (single, length) in enumerate(parts, start=1):
+        last = number == len(parts)
+        reads = signals.of(single)
+        inputs = {"encoded": encoded, **reads.inputs()}
+        key = _model_key(model, single, length, seed, inputs, reads, start=plan)
+        plan = ModelPlan(
+            name=name if last else f"{name}/stage-{number}",
+            method_name=method_name,
+            method_kind=method.kind,
+            size=size,
+            seed=seed,
+            model=model,
+            method=single,
+            training=length,
+            key=key,
+            signals=reads,
+            start=plan,
+        )
+    assert plan is not None, "a method has at least one part"
+    return plan
+
+
+def scores_key(recipe: Recipe, plan: Plan, *models: str) -> Key:
+    """Identity of the scores of a model with this fingerprint, or of several together."""
+    slice_ = recipe.evaluation.model_dump(mode="json", exclude={"bootstrap_samples"})
+    inputs = {"model": "+".join(models), "corpus": plan.corpus.fingerprint}
+    return Key("scores", evaluate.VERSION, slice_, inputs)
+
+
+def brought_checksum(folder: Path) -> str:
+    """What stands for a brought model: its weights, shape and tokenizer.
+
+    Raises:
+        DataError: the folder holds no kdray model.
+    """
+    shape = load_shape(folder)
+    return f"{sha256_file(folder / WEIGHTS)[:16]}-{shape.tokenizer}"
+
+
+def _check_ensemble(brought: tuple[Path, ...]) -> None:
+    checksums = {path: Tokenizer.load(path).checksum for path in brought}
+    for path, checksum in checksums.items():
+        if checksum != checksums[brought[0]]:
+            raise ConfigError(
+                f"recipe.teacher.members: {brought[0]} and {path} have different vocabularies "
+                f"(tokenizers {checksums[brought[0]]} and {checksum}), so their distributions "
+                "cannot be averaged; take teachers with one tokenizer"
+            )
+
+
+def _check_one_vocabulary(recipe: Recipe) -> None:
+    for name, method in recipe.methods.items():
+        for single in single_methods(method):
+            if single.needs().distributions:
+                raise ConfigError(
+                    f"recipe.methods.{name} ({single.kind}) learns the teacher's distributions, "
+                    "but recipe.tokenizer gives the students a vocabulary of their own and the "
+                    "brought teacher has another; leave recipe.tokenizer out to share the "
+                    "teacher's"
+                )
+
+
+def _vocabulary(recipe: Recipe, brought: tuple[Path, ...]) -> int:
+    """Entries of the teacher's distributions."""
+    if brought:
+        return load_shape(brought[0]).tgt_vocab
+    assert recipe.tokenizer is not None, "only a brought teacher brings one"
+    return recipe.tokenizer.vocab_size
+
+
+def _teacher_plan(config: TrainedTeacherConfig, encoded: Key, *, number: int) -> ModelPlan:
+    method = CrossEntropyConfig(kind="cross_entropy", label_smoothing=config.label_smoothing)
+    inputs = {"encoded": encoded}
+    key = _model_key(config.model, method, config.training, config.seed, inputs, StudentSignals())
+    name = f"{TEACHER}-{number}" if number else TEACHER
+    return ModelPlan(name, TEACHER, TEACHER, TEACHER, config.seed, config.model, method,
+                     config.training, key)  # fmt: skip
+
+
+def _model_key(
+    model: ModelConfig,
+    method: SingleMethodConfig,
+    training: TrainingConfig,
+    seed: int,
+    inputs: Mapping[str, Key],
+    reads: StudentSignals,
+    *,
+    start: ModelPlan | None = None,
+) -> Key:
+    read = {name: key.fingerprint for name, key in inputs.items()}
+    if reads.online:
+        read["teacher"] = "+".join(reads.teachers)
+    if start is not None:
+        read["start"] = start.key.fingerprint
+    return Key(
+        stage="model",
+        version=MODEL_VERSION,
+        recipe={
+            "model": model.model_dump(mode="json", exclude={"preset"}),
+            "method": _dump(method),
+            "training": _dump(training),
+            "seed": seed,
+        },
+        inputs=read,
+    )
+
+
+def _dump(config: Frozen) -> dict[str, Any]:
+    return config.model_dump(mode="json")

@@ -1,0 +1,176 @@
+"""Draws from the teacher on disk: unbiased where a top k is not (Anshumann et al. 2025).
+
+At each position N tokens are drawn with replacement, and their counts are kept: the mean of
+count/N over draws is the teacher's distribution, so a loss that is linear in it is unbiased, with
+a handful of entries a position. Beside what every form has, a folder holds, for P positions and E
+entries, `distinct.npy` [P], uint8, the number of distinct tokens at each position, and one position
+after another `ids.npy` [E] and `counts.npy` [E], uint8.
+
+Each pair has a random stream of its own, so its draws do not depend on the shard or the batch that
+it is in (beyond the rounding of the teacher's own arithmetic).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kdray.config import SampledConfig
+from kdray.errors import ConfigError
+from kdray.methods.targets import SoftTargets
+from kdray.seeds import derive_seed
+from kdray.teacher.stored import (
+    Layout,
+    Read,
+    StoredRows,
+    check_shapes,
+    id_dtype,
+    load_arrays,
+    offsets_of,
+    places_of,
+    save_arrays,
+)
+from kdray.text.batching import Rows
+from kdray.text.sequences import Ints
+
+ARRAYS = ("pair_ids", "offsets", "distinct", "ids", "counts")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Stored draws of some pairs; arrays are memory maps. See the module.
+
+    starts: where the entries of each position begin, and where the last one's end [P + 1].
+    """
+
+    pair_ids: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    distinct: NDArray[np.uint8]
+    ids: Ints
+    counts: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Sampled":
+        """Map the arrays of a folder.
+
+        Raises:
+            DataError: one is missing or damaged, or their shapes disagree.
+        """
+        found = dict(zip(ARRAYS, load_arrays(folder, ARRAYS, form="sampled"), strict=True))
+        positions = int(found["offsets"][-1]) if found["offsets"].size else 0
+        starts = offsets_of(found["distinct"].reshape(-1))
+        needed = {
+            "offsets": (found["pair_ids"].size + 1,),
+            "distinct": (positions,),
+            "ids": (int(starts[-1]),),
+            "counts": (int(starts[-1]),),
+        }
+        check_shapes(folder, found, needed)
+        small = {name: np.asarray(found[name]) for name in ("pair_ids", "offsets", "distinct")}
+        return cls(**found | small, starts=starts)
+
+    def rows(self, order: Rows) -> StoredRows:
+        """A view in which row i is row order[i] here."""
+        return StoredRows(self, order)
+
+    def targets(self, rows: Rows, *, temperature: float) -> SoftTargets:
+        """Soft targets at all positions of the given rows, padded to the most distinct tokens.
+
+        Raises:
+            ConfigError: the temperature is not 1, at which the draws were made.
+        """
+        if temperature != 1.0:
+            raise ConfigError(
+                f"signal sampled holds draws at temperature 1, not {temperature:g}; use topk or "
+                "hidden for another temperature"
+            )
+        places = places_of(self.offsets, rows)
+        entries = places_of(self.starts, places)
+        distinct = self.distinct[places].astype(np.int64)
+        width = int(distinct.max(initial=1))
+        real = np.arange(width)[None, :] < distinct[:, None]
+        ids = np.zeros(real.shape, dtype=np.int64)
+        counts = np.zeros(real.shape, dtype=np.float32)
+        ids[real], counts[real] = self.ids[entries], self.counts[entries]
+        share = torch.from_numpy(counts / counts.sum(1, keepdims=True).clip(min=1))
+        return SoftTargets(
+            ids_NK=torch.from_numpy(filled(ids, distinct)),
+            logp_NK=share.log(),
+            log_tail_N=torch.full((len(places),), -torch.inf),
+        )
+
+
+class SampledWriter:
+    """Draws from what the teacher says."""
+
+    def __init__(self, layout: Layout, config: SampledConfig, *, vocabulary: int) -> None:
+        self.layout, self.config = layout, config
+        shape = (layout.positions, config.draws)
+        self.drawn: Ints = np.zeros(shape, dtype=id_dtype(vocabulary))
+
+    def put(self, read: Read) -> None:
+        """Take in what the teacher says of some pairs."""
+        places = self.layout.places(read.rows)
+        uniform = torch.from_numpy(self._uniform(read.rows)).to(read.labels_N.device)
+        for block, part in read.teacher.blocks():
+            drawn = draw(block.logits(), uniform[part])
+            self.drawn[places[part]] = drawn.cpu().numpy()
+
+    def finish(self) -> Mapping[str, float]:
+        """Write the arrays. -> nothing to count."""
+        distinct, ids, counts = tally(self.drawn)
+        arrays = (self.layout.pair_ids, self.layout.offsets, distinct, ids, counts)
+        save_arrays(self.layout.folder, dict(zip(ARRAYS, arrays, strict=True)))
+        return {}
+
+    def _uniform(self, rows: Rows) -> NDArray[np.float64]:
+        """Numbers of each pair's own stream. -> [N, draws]."""
+        lengths = np.diff(self.layout.offsets)[rows]
+        streams = [
+            np.random.default_rng(derive_seed(self.config.seed, pair_id)).random(
+                (length, self.config.draws)
+            )
+            for pair_id, length in zip(
+                self.layout.pair_ids[rows].tolist(), lengths.tolist(), strict=True
+            )
+        ]
+        return np.concatenate([np.zeros((0, self.config.draws)), *streams])
+
+
+def draw(logits_NV: Tensor, uniform_ND: Tensor) -> Tensor:
+    """Tokens of each row's distribution, one for each number in [0, 1), sorted. -> [N, D].
+
+    The inverse of the distribution function, in float64: in float32 the small probabilities behind
+    a large one would be lost.
+    """
+    up_to = logits_NV.double().softmax(1).cumsum(1)
+    drawn = torch.searchsorted(up_to, uniform_ND * up_to[:, -1:], right=True)
+    return drawn.clamp_(max=logits_NV.size(1) - 1).sort(1).values
+
+
+def tally(drawn_ND: Ints) -> tuple[NDArray[np.uint8], Ints, NDArray[np.uint8]]:
+    """Count sorted draws. -> distinct tokens of each row [N]; all of them, and their counts [E]."""
+    new = np.ones(drawn_ND.shape, dtype=bool)
+    new[:, 1:] = drawn_ND[:, 1:] != drawn_ND[:, :-1]
+    first = np.flatnonzero(new)
+    counts = np.diff(first, append=drawn_ND.size)
+    return new.sum(1).astype(np.uint8), drawn_ND.reshape(-1)[first], counts.astype(np.uint8)
+
+
+def filled(ids_NK: NDArray[np.int64], distinct_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The ids, and behind the first distinct_N of each row other ids that it does not have."""
+    positions, width = ids_NK.shape
+    column = np.arange(width)[None, :]
+    real = column < distinct_N[:, None]
+    taken = np.zeros((positions, width), dtype=bool)
+    row, at = np.nonzero(real & (ids_NK < width))
+    taken[row, ids_NK[row, at]] = True
+    # Of the first `width` ids a row has as many free as it has places to fill, or more.
+    free = np.argsort(taken, axis=1, kind="stable")
+    filler = np.take_along_axis(free, np.maximum(column - distinct_N[:, None], 0), axis=1)
+    return ids_NK

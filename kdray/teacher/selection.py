@@ -1,0 +1,194 @@
+"""Which of a pair's hypotheses are learned: the closest to its reference, or those of least risk.
+
+The closest is Kim & Rush's sequence-level interpolation (2016, section 3.3). Least risk is minimum
+Bayes risk: each candidate's mean similarity to all candidates of its pair, which stand for the
+teacher's distribution and weigh alike (as for the several hypotheses of Wang et al. 2024).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kdray.config import InterpolationConfig, MultiHypothesisConfig
+from kdray.errors import DataError, StageFailed
+from kdray.schema import Column, Split
+from kdray.teacher.hypotheses import FILE, Hypotheses, sum_counts
+from kdray.teacher.shards import ShardPlan
+from kdray.teacher.similarity import Similarity, SimilarityName, similarity
+from kdray.text.batching import Rows
+from kdray.text.corpus import Corpus
+from kdray.text.sequences import read_table, write_table
+
+VERSION = 1
+DECIMALS = 9  # of a similarity; what differs by less is equal, and the better rank wins
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Hypotheses of one pair, best first; at least one. finished: whether each ended by itself."""
+
+    texts: Sequence[str]
+    finished: Sequence[bool]
+
+    def eligible(self) -> Rows:
+        """Places of the finished ones; if none is finished, of all."""
+        finished = np.flatnonzero(self.finished)
+        return finished if len(finished) else np.arange(len(self.texts))
+
+
+def closest(
+    hyps: Sequence[Candidates], refs: Sequence[str], *, similarity_name: SimilarityName
+) -> list[int]:
+    """For each pair the hypothesis that is most similar to its reference; of equals the best.
+
+    Unfinished ones are looked at only where none is finished.
+    """
+    measure = similarity(similarity_name)
+    return [_closest(candidates, ref, measure) for candidates, ref in zip(hyps, refs, strict=True)]
+
+
+def least_risk(
+    hyps: Sequence[Candidates], n: int, *, similarity_name: SimilarityName
+) -> list[list[int]]:
+    """For each pair the n hypotheses of highest mean similarity to all, best first.
+
+    Of equals the one of better rank comes first. All hypotheses of a pair are what the others are
+    compared with, a text as often as it stands there; unfinished ones are chosen only where none
+    is finished, so a pair may get fewer than n.
+    """
+    measure = similarity(similarity_name)
+    return [_least_risk(candidates, n, measure) for candidates in hyps]
+
+
+def _closest(candidates: Candidates, ref: str, measure: Similarity) -> int:
+    eligible = candidates.eligible()
+    if len(eligible) == 1:
+        return int(eligible[0])
+    found = measure.to(ref, [candidates.texts[place] for place in eligible])
+    return int(eligible[found.round(DECIMALS).argmax()])
+
+
+def _least_risk(candidates: Candidates, n: int, measure: Similarity) -> list[int]:
+    eligible = candidates.eligible()
+    if len(eligible) > 1:
+        utility = _utility(candidates.texts, measure)[eligible].round(DECIMALS)
+        eligible = eligible[np.argsort(-utility, kind="stable")]
+    return [int(place) for place in eligible[:n]]
+
+
+def _utility(texts: Sequence[str], measure: Similarity) -> NDArray[np.float64]:
+    """Mean similarity of each text to all of them, equal ones compared once. -> [texts]."""
+    distinct = list(dict.fromkeys(texts))
+    place = {text: i for i, text in enumerate(distinct)}
+    of_text = np.array([place[text] for text in texts])
+    weight = np.bincount(of_text) / len(texts)
+    return np.asarray((measure.among(distinct) @ weight)[of_text])
+
+
+class SelectionMaker:
+    """Chooses among the hypotheses of shards of the pairs.
+
+    Args:
+        hypotheses: folder of the n-best translations.
+        corpus: folder of the corpus, whose references are compared with.
+        config: how to choose, and among how many.
+
+    Raises:
+        DataError: a folder is damaged, or a pair has no reference in the corpus.
+    """
+
+    def __init__(
+        self,
+        *,
+        hypotheses: Path,
+        corpus: Path,
+        config: InterpolationConfig | MultiHypothesisConfig,
+    ) -> None:
+        self.config = config
+        self.hyps = Hypotheses.load(hypotheses, best_only=False)
+        self.first = np.append(np.flatnonzero(self.hyps.ranks == 0), len(self.hyps.ranks))
+        self.refs: dict[int, str] = {}
+        if isinstance(config, InterpolationConfig):
+            table = Corpus(corpus).table(Split.TRAIN)
+            pair_ids, refs = table[Column.PAIR_ID].to_pylist(), table[Column.REF].to_pylist()
+            self.refs = dict(zip(pair_ids, refs, strict=True))
+            missing = [i for i in self.hyps.pair_ids.tolist() if i not in self.refs]
+            if missing:
+                raise DataError(
+                    f"{hypotheses}: {len(missing)} translations are of pairs that {corpus} does "
+                    f"not have, first {min(missing)}; remove the folder and run again"
+                )
+
+    def __len__(self) -> int:
+        return len(self.first) - 1
+
+    def __call__(self, start: int, stop: int, folder: Path) -> Mapping[str, Any]:
+        """Choose for pairs start to stop and write the table of what was chosen. -> counts."""
+        began = time.perf_counter()
+        chosen = self._choose(start, stop)
+        ranks = [rank for places in chosen for rank in range(len(places))]
+        rows = np.array(
+            [self.first[start + i] + place for i, places in enumerate(chosen) for place in places],
+            dtype=np.int64,
+        )
+        table = self.hyps.table.take(pa.array(rows))
+        column = table.schema.get_field_index(Column.HYP_RANK)
+        table = table.set_column(column, Column.HYP_RANK, pa.array(ranks, pa.int32()))
+        write_table(folder / FILE, table)
+        return {
+            "pairs": len(chosen),
+            "translations": len(rows),
+            "tokens": int(self.hyps.ids.lengths[rows].sum()),
+            "unfinished": int((~self.hyps.finished[rows]).sum()),
+            "not_the_best": sum(places[0] != 0 for places in chosen),
+            "seconds": time.perf_counter() - began,
+        }
+
+    def _choose(self, start: int, stop: int) -> list[list[int]]:
+        """Places of the chosen among the hypotheses of each pair."""
+        name = self.config.similarity
+        match self.config:
+            case InterpolationConfig(n=most):
+                of_pairs = self.first[start:stop]
+                refs = [self.refs[i] for i in self.hyps.pair_ids[of_pairs].tolist()]
+                candidates = self._candidates(start, stop, most=most)
+                return [[place] for place in closest(candidates, refs, similarity_name=name)]
+            case MultiHypothesisConfig(n=n, candidates=most):
+                candidates = self._candidates(start, stop, most=most)
+                return least_risk(candidates, n, similarity_name=name)
+
+    def _candidates(self, start: int, stop: int, *, most: int) -> list[Candidates]:
+        texts = self.hyps.texts(np.arange(self.first[start], self.first[stop]))
+        offset = self.first[start]
+        found = []
+        for pair in range(start, stop):
+            here, end = self.first[pair], min(self.first[pair] + most, self.first[pair + 1])
+            found.append(
+                Candidates(texts[here - offset : end - offset],
+                           self.hyps.finished[here:end].tolist())
+            )  # fmt: skip
+        return found
+
+
+def join_shards(plan: ShardPlan, hypotheses: Path, folder: Path) -> dict[str, Any]:
+    """Put the finished shards together in the order of the hypotheses. -> counts.
+
+    Raises:
+        StageFailed: the pairs are not exactly those of the hypotheses.
+    """
+    table = pa.concat_tables([read_table(plan.path(i) / FILE) for i in range(len(plan.ranges))])
+    best = table[Column.PAIR_ID].to_numpy()[table[Column.HYP_RANK].to_numpy() == 0]
+    wanted = Hypotheses.load(hypotheses).pair_ids
+    if not np.array_equal(best, wanted):
+        raise StageFailed(
+            f"{plan.folder}: a choice was made for {len(best)} pairs, and they are not the "
+            f"{len(wanted)} that have hypotheses; remove the folder and run again"
+        )
+    write_table(folder / FILE, table)
+    return sum_counts(plan.counts())

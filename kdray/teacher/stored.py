@@ -1,0 +1,186 @@
+"""What every form of stored distributions has in common: folders of arrays, row by row.
+
+A folder holds `pair_ids.npy`, `offsets.npy` (row i has positions offsets[i] to offsets[i+1]) and
+the arrays of its form, which are memory-mapped. Shards are joined by putting all arrays end to end;
+`offsets` is made anew, and what is no array of positions or pairs is taken from the first.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
+
+from kdray.errors import DataError
+from kdray.methods.targets import DenseTargets, TeacherTargets
+from kdray.text.batching import Rows
+from kdray.text.sequences import Ints, Sequences
+
+OFFSETS = "offsets"
+OF_THE_FIRST_SHARD = ("temperatures.npy", "output.safetensors")
+
+
+class Stored(Protocol):
+    """Stored distributions of some pairs."""
+
+    @property
+    def pair_ids(self) -> NDArray[np.int64]:
+        """The pair of each row."""
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """Where the positions of each row begin, and where the last one's end."""
+
+    def targets(self, rows: Rows, *, temperature: float) -> TeacherTargets:
+        """Distributions at all positions of the given rows, one row after another."""
+
+    def rows(self, order: Rows) -> "StoredRows":
+        """A view in which row i is row order[i] here."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """Some rows of stored distributions, in another order: what a student's rows need."""
+
+    stored: Stored
+    order: Rows
+
+    def targets(self, rows: Rows, *, temperature: float) -> TeacherTargets:
+        """Distributions at all positions of the given rows, one row after another."""
+        return self.stored.targets(self.order[rows], temperature=temperature)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A folder to be filled: its pairs, and where the positions of each stand."""
+
+    folder: Path
+    pair_ids: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+
+    @property
+    def positions(self) -> int:
+        """Positions of all pairs together."""
+        return int(self.offsets[-1])
+
+    def places(self, rows: Rows) -> Rows:
+        """All positions of the given rows, one row after another."""
+        return places_of(self.offsets, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What the teacher says of some pairs of a layout, at all their positions one after another.
+
+    rows: of the layout [B]. labels_N: the token to predict at each position.
+    log_weights_BM: of an ensemble's members, where they differ from pair to pair.
+    """
+
+    rows: Rows
+    labels_N: Tensor
+    teacher: DenseTargets
+    log_weights_BM: Tensor | None = None
+
+
+class Writer(Protocol):
+    """Fills a layout, pair by pair in any order."""
+
+    def put(self, read: Read) -> None:
+        """Take in what the teacher says of some pairs."""
+
+    def finish(self) -> Mapping[str, Any]:
+        """Write what is not written yet. -> counts of this form alone, to be summed."""
+
+
+def offsets_of(lengths: Rows) -> NDArray[np.int64]:
+    """Where rows of these lengths begin, and where the last one ends."""
+    return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)))
+
+
+def places_of(offsets: NDArray[np.int64], rows: Rows) -> Rows:
+    """All positions of the given rows, one row after another."""
+    return Sequences(offsets, offsets).places(rows)
+
+
+def id_dtype(vocabulary: int) -> DTypeLike:
+    """The narrowest integer that holds a vocabulary's ids."""
+    return np.uint16 if vocabulary <= 2**16 else np.uint32
+
+
+def load_arrays(folder: Path, names: Sequence[str], *, form: str) -> list[Ints]:
+    """Map arrays of a folder.
+
+    Raises:
+        DataError: one is missing or damaged.
+    """
+    try:
+        return [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                for name in names]  # fmt: skip
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{folder}: not readable as {form} distributions: {error}") from None
+
+
+def save_arrays(folder: Path, arrays: Mapping[str, Ints]) -> None:
+    """Write arrays that `load_arrays` maps."""
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+
+def check_shapes(
+    folder: Path,
+    arrays: Mapping[str, Ints],
+    needed: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Raise DataError if arrays are not of the shapes that they need beside each other."""
+    wrong = [
+        f"{name} is {arrays[name].shape} and not {shape}"
+        for name, shape in needed.items()
+        if arrays[name].shape != shape
+    ]
+    if wrong:
+        raise DataError(
+            f"{folder}: arrays do not fit together: {'; '.join(wrong)}; "
+            "remove the folder and run again"
+        )
+
+
+def new_array(path: Path, *, dtype: DTypeLike, shape: tuple[int, ...]) -> Ints:
+    """An array on disk that is filled through memory; one without entries cannot be mapped."""
+    if 0 in shape:
+        empty: Ints = np.zeros(shape, dtype=dtype)
+        np.save(path, empty)
+        return empty
+    return open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
+def join_arrays(shards: Sequence[Path], folder: Path) -> None:
+    """Put finished shards end to end, in the order given; at least one."""
+    for path in sorted(shards[0].iterdir()):
+        name = path.name
+        if name in OF_THE_FIRST_SHARD:
+            shutil.copyfile(path, folder / name)
+        elif path.suffix == ".npy":
+            _join_array([shard / name for shard in shards], folder / name)
+
+
+def _join_array(shards: Sequence[Path], path: Path) -> None:
+    parts = [np.load(shard, mmap_mode="r") for shard in shards]
+    if path.stem == OFFSETS:
+        np.save(path, offsets_of(np.concatenate([np.diff(part) for part in parts])))
+        return
+    shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
+    whole = new_array(path, dtype=parts[0].dtype, shape=shape)
+    for start, part in zip(offsets_of(np.array([len(p) for p in parts])), parts, strict=False):
+        whole[start : start + len(part)] = part
+    if isinstance(whole, np.memmap):
+        whole.flush()
+
+
+def bytes_in(folder: Path) -> int:
+    """Size of a folder's files."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
