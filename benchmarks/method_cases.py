@@ -1,6 +1,6 @@
 """The methods that `methods.py` times, and what the FLOPs of each lead to expect."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,7 +106,6 @@ def cases(tokens: int) -> Iterator[Case]:
 
 def hybrids(tokens: int) -> Iterator[Case]:
     """Layouts and gates. A gate that computes something of its own has no limit."""
-
     one: dict[str, Any] = {"layout": "one_pass"}
     two: dict[str, Any] = {"layout": "two_pass"}
     for form in ("topk", "sampled"):
@@ -161,6 +160,29 @@ def matches_layers(flops: Flops) -> float:
 def looks_first(flops: Flops) -> float:
     """One more output projection, without gradient."""
     return flops.train() + flops.output
+
+
+def flops_of(
+    student: ModelConfig,
+    teacher: ModelConfig,
+    vocabulary: int,
+    batches: Sequence[tuple[int, int, int, int]],
+) -> Flops:
+    """Means over batches of (rows, longest source, longest target, target tokens).
+
+    Padding counts where it is computed.
+    """
+    found = []
+    for rows, src, tgt, tokens in batches:
+        positions = student.encoder_layers * src + student.decoder_layers * tgt
+        found.append(
+            [
+                *forward(student, rows, src, tgt, tokens, vocabulary),
+                *forward(teacher, rows, src, tgt, tokens, vocabulary),
+                2 * rows * positions * student.width * teacher.width,
+            ]
+        )
+    return Flops(*(sum(column) / len(found) for column in zip(*found, strict=True)))
 
 
 def forward(

@@ -36,7 +36,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from method_cases import NONE, Case, Flops, cases, forward
+from method_cases import NONE, Case, Flops, cases, flops_of
 
 from kdray.config import (
     ModelConfig,
@@ -74,18 +74,6 @@ UPDATES = 100_000  # of the training in whose middle everything is timed
 STORED = (View.REFERENCE, View.HYPOTHESIS)
 
 
-def flops_of(student: ModelConfig, teacher: ModelConfig, world: "World") -> Flops:
-    """Means over the batches, padding included where it is computed."""
-    found = []
-    for rows in world.batches:
-        src, tgt = world.src.lengths[rows], world.views[View.REFERENCE].lengths[rows]
-        sizes = len(rows), int(src.max()), int(tgt.max()), int(tgt.sum()), world.vocabulary
-        each = [part for model in (student, teacher) for part in forward(model, *sizes)]
-        positions = student.encoder_layers * sizes[1] + student.decoder_layers * sizes[2]
-        found.append([*each, 2 * len(rows) * positions * student.width * teacher.width])
-    return Flops(*np.mean(found, axis=0).tolist())
-
-
 @dataclass(frozen=True)
 class World:
     """The sentences, cut into batches that all methods share."""
@@ -117,6 +105,14 @@ class World:
 
         views = {View.REFERENCE: ids(ref), View.HYPOTHESIS: ids(hyp)}
         return cls(vocabulary, ids(src), views, batches)
+
+    def sizes(self) -> list[tuple[int, int, int, int]]:
+        """Of each batch: rows, longest source, longest target, target tokens."""
+        src, tgt = self.src.lengths, self.views[View.REFERENCE].lengths
+        return [
+            (len(rows), int(src[rows].max()), int(tgt[rows].max()), int(tgt[rows].sum()))
+            for rows in self.batches
+        ]
 
 
 def sharpen(teacher: Transformer, world: World) -> None:
@@ -247,19 +243,20 @@ def contestants(
 
 def report(each: Contestant, flops: Flops) -> dict[str, Any]:
     """What is printed of a method."""
-    low, ratio, high = np.percentile(each.ratios, (25, 50, 75))
+    low, ratio, high = (round(float(r), 3) for r in np.percentile(each.ratios, (25, 50, 75)))
     expected = each.case.expected(flops)
     limit = each.case.limit_at(expected)
+    limit = None if limit is None else round(limit, 3)
     return {
         "kind": each.case.kind,
         "variant": each.case.variant,
         "signal": each.case.signal,
-        "ratio": round(float(ratio), 3),
-        "quartiles": [round(float(low), 3), round(float(high), 3)],
+        "ratio": ratio,
+        "quartiles": [low, high],
         "ms": round(1000 * float(np.median(each.seconds)), 2),
         "expected": round(expected, 3),
-        "limit": None if limit is None else round(limit, 3),
-        "within": None if limit is None else bool(ratio <= limit),
+        "limit": limit,
+        "within": None if limit is None else ratio <= limit,
     }
 
 
@@ -278,7 +275,7 @@ def main() -> None:
     )
     teacher = OnlineTeacher([model])
     sharpen(model, world)
-    flops = flops_of(*shapes, world)
+    flops = flops_of(*shapes, vocabulary, world.sizes())
     chosen = [case for case in cases(args.tokens) if not args.only or case.kind in args.only]
     with tempfile.TemporaryDirectory() as folder:
         stored = store(teacher, world, args, Path(folder))

@@ -19,11 +19,11 @@ def invoke(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("verb", ["study", "tune", "decode", "train", "evaluate", "report"])
+@pytest.mark.parametrize("verb", ["study", "tune", "decode", "train", "evaluate", "report", "gate"])
 def test_every_verb_has_help(verb):
     found = invoke(verb, "--help")
     assert found.exit_code == 0
-    assert "--dry-run" in found.stdout
+    assert "--set" in found.stdout
 
 
 def test_dry_run_names_every_stage_and_makes_nothing(config, tmp_path):
@@ -40,7 +40,7 @@ def test_dry_run_names_every_stage_and_makes_nothing(config, tmp_path):
     [
         ("recipe.students.seds=[1]", ["recipe.students.seds", "seeds"]),
         ("recipe.tokenizer.vocab_size=3", ["vocab_size", "3"]),
-        ("recipe.signals.distributions=null", ["hybrid", "distributions on reference"]),
+        ("recipe.signals.topk=null", ["hybrid", "distributions on reference"]),
         ("recipe.teacher=null", ["hybrid", "no teacher"]),
         ("execution.storage=/proc/none", ["/proc/none", "cannot be written"]),
         ("recipe.evaluation.bleu_tokenize=13b", ["13b", "13a"]),

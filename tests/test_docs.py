@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from kdray.config import Experiment, ModelConfig, load_experiment
+from kdray.config import Experiment, GateConfig, MethodConfig, ModelConfig, load_experiment
 from kdray.config.load import apply_override, read_yaml
 from kdray.config.model import PRESETS
 
@@ -26,6 +26,8 @@ KEY_PAGES = [
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [*(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING")), *DOCS]
 FRAGMENTS_OF = ROOT / "tune_configs/multi30k.yaml"  # the experiment that fragments are put into
+ALL_SIGNALS = """recipe.signals={hypotheses: {num_hyps: 8, beam: 8}, sampled: {}, hidden: {},
+    topk: {temperatures: [1.0, 1.5, 2.0]}, online: true}"""  # for fragments that are methods
 
 Row = dict[str, str]  # heading -> cell
 
@@ -144,7 +146,27 @@ def test_a_complete_example_loads(page: Path, text: str, tmp_path: Path) -> None
 def test_a_fragment_loads_in_its_place(key: str, text: str) -> None:
     data = read_yaml(FRAGMENTS_OF)
     apply_override(data, f"{key}={text}")
+    if key == "recipe.methods":
+        apply_override(data, ALL_SIGNALS)
+    if key == "recipe.teacher" and "kind: checkpoint" in text:
+        del data["recipe"]["tokenizer"]
     Experiment.model_validate(data)
+
+
+@pytest.mark.parametrize("config", [MethodConfig, GateConfig], ids=["methods", "gates"])
+def test_every_kind_has_an_example(config: Any) -> None:
+    kinds = set(kinds_of(config))
+    examples = "".join(text for key, text in FRAGMENTS if key == "recipe.methods")
+    assert len(kinds) >= 7
+    assert kinds - set(re.findall(r"kind: (\w+)", examples)) == set()
+
+
+def kinds_of(annotation: Any) -> Iterator[str]:
+    """The kinds of a union, without those that its models hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from get_args(annotation.model_fields["kind"].annotation)
+    for inner in get_args(annotation):
+        yield from kinds_of(inner)
 
 
 def test_there_are_examples_to_load() -> None:

@@ -25,7 +25,7 @@ class Execution(Frozen):
     cpus_per_worker: int | None = Field(default=None, ge=1)  # None: shared out evenly
     use_gpu: bool = False
     parallel_students: int = Field(default=1, ge=1)  # trained side by side
-    decode_actors: int | None = Field(default=None, ge=1)  # None: one for each two CPUs, or GPU
+    decode_actors: int | None = Field(default=None, ge=1)  # None: one for each CPU, or GPU
     shard_pairs: int = Field(default=2000, ge=1)  # training pairs in one decoding shard
     max_failures: int = Field(default=3, ge=0)  # of one training run, each resumed
     evaluation_cpus: int | None = Field(default=None, ge=1)  # None: those of one node

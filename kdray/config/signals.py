@@ -107,13 +107,14 @@ class SignalsConfig(Frozen):
         """
         there = self.forms(view)
         for form in needs.distributions[view]:
-            if form in there and (form is not Form.TOPK or self._has(needs.temperature)):
+            if form in there and self._has(form, needs.temperature):
                 return form
         usable = [str(form) for form in needs.distributions[view]]
-        if Form.TOPK in there and Form.TOPK in needs.distributions[view] and self.topk:
+        if set(there) & set(usable):
+            stored = [] if self.topk is None else list(self.topk.temperatures)
             raise ValueError(
-                f"uses temperature {needs.temperature:g}, but the teacher stores "
-                f"{list(self.topk.temperatures)}; add it to `recipe.signals.topk.temperatures`"
+                f"uses temperature {needs.temperature:g}, but the teacher stores {stored or [1.0]}; "
+                "add it to `recipe.signals.topk.temperatures`"
             )
         raise ValueError(
             f"needs distributions on {view} as {_either(usable)}, but the teacher gives "
@@ -135,8 +136,11 @@ class SignalsConfig(Frozen):
         for view in needs.distributions:
             self.best(needs, view)
 
-    def _has(self, temperature: float) -> bool:
-        return self.topk is not None and temperature in self.topk.temperatures
+    def _has(self, form: Form, temperature: float) -> bool:
+        """Whether a form that is there serves a temperature."""
+        if form is Form.TOPK:
+            return self.topk is not None and temperature in self.topk.temperatures
+        return form is not Form.SAMPLED or temperature == 1.0
 
 
 def _either(names: Sequence[str]) -> str:

@@ -173,4 +173,4 @@ def filled(ids_NK: NDArray[np.int64], distinct_N: NDArray[np.int64]) -> NDArray[
     # Of the first `width` ids a row has as many free as it has places to fill, or more.
     free = np.argsort(taken, axis=1, kind="stable")
     filler = np.take_along_axis(free, np.maximum(column - distinct_N[:, None], 0), axis=1)
-    return ids_NK
+    return np.where(real, ids_NK, filler)

@@ -18,7 +18,7 @@ recipe:
     training: {updates: 20, schedule: {kind: inverse_sqrt, peak: 0.001, warmup: 5}}
   signals:
     hypotheses: {beam: 4}
-    distributions: {k: 8, temperatures: [1.0], on: [reference, hypothesis]}
+    topk: {k: 8, temperatures: [1.0], on: [reference, hypothesis]}
   students:
     sizes:
       nano: {preset: nano}
@@ -27,7 +27,7 @@ recipe:
   methods:
     cross_entropy: {kind: cross_entropy}
     token_level: {kind: token_level, alpha: 0.5}
-    gated: {kind: hybrid, gate: {kind: sentence, stabiliser: none}}
+    gated: {kind: hybrid, gate: {kind: sentence, stabiliser: {kind: none}}}
 execution:
   storage: runs
 """

@@ -8,28 +8,41 @@ from kdray.errors import ConfigError
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
-        (["recipe.signals.distributions=null"],
-         ["methods.token_level (token_level)", "distributions on reference", "hypotheses"]),
-        (["recipe.signals.distributions.on=[hypothesis]"],
-         ["methods.token_level (token_level)", "needs distributions on reference",
-          "stores distributions on hypothesis, hypotheses"]),
-        (["recipe.signals.hypotheses=null"],
-         ["methods.gated (hybrid)", "needs hypotheses", "stores distributions on reference;"]),
-        (["recipe.signals.hypotheses=null", "recipe.signals.distributions=null"],
-         ["methods.token_level (token_level)", "stores nothing"]),
+        (["recipe.signals.topk=null"],
+         ["methods.token_level (token_level) needs distributions on reference as hidden or topk",
+          "the teacher gives none there"]),
+        (["recipe.signals.topk.on=[hypothesis]", "recipe.signals.sampled={on: [reference]}",
+          "recipe.methods={a: {kind: hard_gate, temperature: 1}}"],
+         ["methods.a (hard_gate) needs distributions on reference as hidden or topk or online",
+          "the teacher gives sampled there"]),
+        (["recipe.signals.hypotheses=null", "recipe.methods={a: {kind: hybrid}}"],
+         ["methods.a (hybrid) needs hypotheses, but the teacher gives none"]),
         (["recipe.signals.hypotheses=null",
           "recipe.methods={a: {kind: token_level, prefix: hypothesis}}"],
-         ["methods.a (token_level)", "needs distributions on hypothesis, hypotheses"]),
-        (["recipe.signals.hypotheses=null", "recipe.methods={a: {kind: sentence_level}}"],
-         ["methods.a (sentence_level)", "needs hypotheses"]),
+         ["methods.a (token_level) needs hypotheses"]),
+        (["recipe.methods={a: {kind: interpolation, n: 3}}"],
+         ["methods.a (interpolation) needs 3 hypotheses of each pair, but the teacher gives 1",
+          "num_hyps"]),
+        (["recipe.methods={a: {kind: taid}}"],
+         ["methods.a (taid) needs distributions on reference as hidden or online",
+          "the teacher gives topk there"]),
+        (["recipe.signals.topk=null", "recipe.signals.sampled={}",
+          "recipe.methods={a: {kind: token_level, temperature: 2}}"],
+         ["methods.a (token_level) uses temperature 2, but the teacher stores [1.0]"]),
+        (["recipe.methods={a: {kind: imitation}}"],
+         ["methods.a (imitation) needs distributions on student as online",
+          "the teacher gives none there"]),
+        (["recipe.methods={a: {kind: stages, stages: [{method: {kind: annealing}, updates: 9},"
+          " {method: {kind: cross_entropy}, updates: 9}]}}"],
+         ["methods.a (annealing) needs distributions on reference as hidden or online"]),
     ],
 )  # fmt: skip
-def test_a_signal_that_the_teacher_does_not_store_names_both(load, overrides, parts) -> None:
+def test_a_signal_that_the_teacher_does_not_give_names_both(load, overrides, parts) -> None:
     with pytest.raises(ConfigError) as caught:
         load(*overrides)
     message = str(caught.value)
     assert all(part in message for part in parts), message
-    assert "widen `recipe.signals`" in message
+    assert "recipe.signals" in message
 
 
 def test_without_a_teacher_only_cross_entropy_is_left(load) -> None:
@@ -48,15 +61,52 @@ def test_a_temperature_that_is_not_stored_names_both(load) -> None:
         load("recipe.methods.token_level.temperature=2")
     both = load(
         "recipe.methods.token_level.temperature=2",
-        "recipe.signals.distributions.temperatures=[1, 2]",
+        "recipe.signals.topk.temperatures=[1, 2]",
     )
     assert both.recipe.methods["token_level"].temperature == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "parts"),
+    [
+        ("{kind: taid, signal: topk}", ["signal 'topk' does not hold", "best, hidden, online"]),
+        ("{kind: taid, start: 0.9, end: 0.5}", ["start 0.9 is behind end 0.5"]),
+        ("{kind: hybrid, gate: {kind: token}}", ["gate token", "use layout one_pass"]),
+        ("{kind: hybrid, gate: {kind: confidence, per: token}}", ["use layout one_pass"]),
+        ("{kind: hybrid, gate: {kind: entropy}, signal: sampled}", ["'sampled' does not hold"]),
+        ("{kind: multi_hypothesis, n: 9, candidates: 8}", ["n 9 is more than the 8 candidates"]),
+        ("{kind: stages, stages: [{method: {kind: cross_entropy}, updates: 5},"
+         " {method: {kind: cross_entropy}, updates: 20}]}",
+         ["stage 1: its schedule warms up for 5 of 5 updates"]),
+    ],
+)  # fmt: skip
+def test_a_method_that_contradicts_itself_is_refused(load, method, parts) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(f"recipe.methods={{a: {method}}}")
+    assert all(part in str(caught.value) for part in parts), str(caught.value)
+
+
+def test_an_ensemble_is_of_one_origin_and_not_looked_into(load) -> None:
+    trained = (
+        "{kind: trained, model: {preset: nano}, "
+        "training: {updates: 9, schedule: {kind: cosine, peak: 1e-3, warmup: 2}}}"
+    )
+    mixed = f"{{kind: ensemble, members: [{trained}, {{kind: checkpoint, path: a}}]}}"
+    with pytest.raises(ConfigError, match="members are partly trained and partly brought"):
+        load(f"recipe.teacher={mixed}")
+    two = f"recipe.teacher={{kind: ensemble, members: [{trained}, {trained}]}}"
+    assert load(two) is not None
+    with pytest.raises(ConfigError, match=r"\(feature\) looks inside one teacher.* has 2"):
+        load(two, "recipe.signals.online=true", "recipe.methods={a: {kind: feature}}")
+    weighed = two.replace("members", "weights: perplexity, members")
+    with pytest.raises(ConfigError, match="cannot weigh an ensemble by perplexity"):
+        load(weighed, "recipe.signals.online=true")
 
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "sentence_level"])
 def test_a_method_that_reads_no_distributions_asks_for_no_temperature(load, kind: str) -> None:
     loaded = load(
-        "recipe.signals.distributions.temperatures=[2]",
+        "recipe.signals.topk.temperatures=[2]",
         f"recipe.methods={{a: {{kind: {kind}}}, b: {{kind: token_level, temperature: 2}}}}",
     )
     assert list(loaded.recipe.methods) == ["a", "b"]

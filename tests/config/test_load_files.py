@@ -96,7 +96,7 @@ def test_the_words_on_and_no_are_words(load) -> None:
     )
     loaded = load(edits={"{kind: generated, train_pairs: 20}": files})
     assert loaded.recipe.corpus.tgt_lang == "no"
-    assert [str(view) for view in loaded.recipe.signals.distributions.on] == [
+    assert [str(view) for view in loaded.recipe.signals.topk.on] == [
         "reference",
         "hypothesis",
     ]

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from kdray.config import Execution, Experiment, ModelConfig, SignalsConfig
 from kdray.config.model import PRESETS, Preset
-from kdray.schema import Signal
+from kdray.schema import View
 from kdray.text.corpus import corpus_key
 from kdray.text.tokenizer import tokenizer_key
 
@@ -90,14 +90,29 @@ def test_the_recipe_reaches_the_stages_that_read_it(load) -> None:
 
 @given(
     hypotheses=st.booleans(),
-    views=st.none() | st.sets(st.sampled_from(["reference", "hypothesis"]), min_size=1),
+    online=st.booleans(),
+    views=st.dictionaries(
+        st.sampled_from(["topk", "sampled", "hidden"]),
+        st.sets(st.sampled_from(["reference", "hypothesis"]), min_size=1),
+    ),
 )
-def test_stored_signals_are_those_that_were_asked_for(hypotheses: bool, views) -> None:
-    given_values: dict[str, object] = {} if hypotheses else {"hypotheses": None}
-    given_values["distributions"] = None if views is None else {"on": sorted(views)}
-    stored = SignalsConfig.model_validate(given_values).stored()
-    assert (Signal.HYPOTHESES in stored) == hypotheses
-    assert (Signal.REFERENCE_DISTRIBUTIONS in stored) == ("reference" in (views or ()))
-    assert (Signal.HYPOTHESIS_DISTRIBUTIONS in stored) == (
-        hypotheses and "hypothesis" in (views or ())
-    )
+def test_the_forms_that_can_be_had_are_those_that_were_asked_for(hypotheses, online, views) -> None:
+    given_values: dict[str, object] = {"online": online, "topk": None}
+    if not hypotheses:
+        given_values["hypotheses"] = None
+    given_values |= {form: {"on": sorted(on)} for form, on in views.items()}
+    signals = SignalsConfig.model_validate(given_values)
+    for view in (View.REFERENCE, View.HYPOTHESIS):
+        there = view is View.REFERENCE or hypotheses
+        wanted = {form for form, on in views.items() if view in on and there}
+        assert set(signals.forms(view)) == wanted | ({"online"} if online and there else set())
+
+
+def test_the_best_form_that_is_there_is_read(load) -> None:
+    loaded = load("recipe.signals.hidden={}", "recipe.signals.sampled={}").recipe
+    needs = loaded.methods["token_level"].needs()
+    assert loaded.signals.best(needs, View.REFERENCE) == "hidden"
+    assert load().recipe.signals.best(needs, View.REFERENCE) == "topk"
+    warm = load("recipe.methods.token_level.temperature=2", "recipe.signals.hidden={}").recipe
+    needs = warm.methods["token_level"].needs()
+    assert warm.signals.best(needs, View.REFERENCE) == "hidden"  # any temperature

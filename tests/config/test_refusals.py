@@ -32,8 +32,8 @@ def refusal(load, *overrides: str, edits: dict[str, str] | None = None) -> str:
         ("recipe.students.training.schedule.peek=1",
          "recipe.students.training.schedule.peek", "peak"),
         ("recipe.students.sizes.nano.with=1", "recipe.students.sizes.nano.with", "width"),
-        ("recipe.signals.distributions.temperature=[1]",
-         "recipe.signals.distributions.temperature", "temperatures"),
+        ("recipe.signals.topk.temperature=[1]",
+         "recipe.signals.topk.temperature", "temperatures"),
         ("recipe.methods.token_level.alfa=1", "recipe.methods.token_level.alfa", "alpha"),
         ("recipe.methods.gated.gate.stabilizer=prior",
          "recipe.methods.gated.gate.stabilizer", "stabiliser"),
@@ -50,7 +50,7 @@ def test_a_key_that_is_like_no_other_gets_the_list(load) -> None:
     message = refusal(load, "recipe.methods.token_level.zzz=1")
     assert message == (
         "recipe.methods.token_level.zzz: no such key; "
-        "there are alpha, kind, label_smoothing, prefix, temperature"
+        "there are alpha, kind, label_smoothing, prefix, signal, temperature"
     )
 
 
@@ -96,7 +96,7 @@ def test_a_misspelt_key_that_was_required_is_missing_too(load) -> None:
         ("recipe.students.sizes.nano.preset=huge", "recipe.students.sizes.nano.preset", "'huge'"),
         ("recipe.students.sizes.nano.preset=[nano]",
          "recipe.students.sizes.nano.preset", "['nano']"),
-        ("recipe.signals.distributions.on=[both]", "recipe.signals.distributions.on.0", "'both'"),
+        ("recipe.signals.topk.on=[both]", "recipe.signals.topk.on.0", "'both'"),
         ("name=a b", "name", "'a b'"),
         ("name=../up", "name", "'../up'"),
         ("recipe.methods.x=3", "recipe.methods.x", "3"),
@@ -120,7 +120,9 @@ def test_a_missing_or_unknown_kind_lists_those_there_are(load) -> None:
     missing = refusal(load, "recipe.methods.x={alpha: 1}")
     assert missing == (
         "recipe.methods.x: `kind` is missing; "
-        "there are cross_entropy, token_level, sentence_level, hybrid"
+        "there are cross_entropy, token_level, sentence_level, interpolation, multi_hypothesis, "
+        "hybrid, hard_gate, selective, tie, annealing, divergence, taid, imitation, on_policy, "
+        "feature, stages"
     )
     unknown = refusal(load, "recipe.methods.x={kind: word_level}")
     assert "'word_level'" in unknown

@@ -48,9 +48,9 @@ REFERENCE, HYPOTHESIS, STUDENT = View.REFERENCE, View.HYPOTHESIS, View.STUDENT
 MEAN_TOKEN, MEAN_SENTENCE = 0.7, 2.1  # the running means that `midway` sets
 
 
-def kl(a: Tensor, b: Tensor) -> Tensor:
+def kl(a: Tensor, b: Tensor, dim: int = 1) -> Tensor:
     """Σ a log(a/b), 0 log 0 = 0. -> [N]."""
-    return (torch.xlogy(a, a) - a * b.clamp_min(1e-300).log()).sum(1)
+    return (torch.xlogy(a, a) - a * b.clamp_min(1e-300).log()).sum(dim)
 
 
 def divergence(name: str, p: Tensor, q: Tensor, *, beta=0.5, skew=0.1, head=0.5) -> Tensor:
@@ -70,7 +70,7 @@ def divergence(name: str, p: Tensor, q: Tensor, *, beta=0.5, skew=0.1, head=0.5)
         case "skew_reverse":
             return kl(q, (1 - skew) * p + skew * q)
         case "adaptive":
-            weight = torch.tensor([head_share(a, b, head) for a, b in zip(p, q, strict=True)])
+            weight = p.new_tensor([head_share(a, b, head) for a, b in zip(p, q, strict=True)])
             return weight * kl(p, q) + (1 - weight) * kl(q, p)
     raise ValueError(name)
 
@@ -187,7 +187,7 @@ def expected(trial: Trial, batch: Batch) -> Tensor:
             return ((1 - alpha) * dense.ce(view, config.label_smoothing) + alpha * value).mean()
         case TaidConfig(prefix=view):
             t, z_q = float(trial.method.t), dense.student(view)
-            between = ((1 - t) * z_q.detach() + t * teacher_logits(dense, view)).softmax(1)
+            between = ((1 - t) * z_q.detach() + t * dense.teacher(view)).softmax(1)
             return -(between * z_q.log_softmax(1)).sum(1).mean()
         case ImitationConfig(target="distribution"):
             return dense.kl(STUDENT).mean()
@@ -203,10 +203,6 @@ def expected(trial: Trial, batch: Batch) -> Tensor:
         case FeatureConfig():
             return feature(dense)
     raise ValueError(trial.config)
-
-
-def teacher_logits(dense: Dense, view: View) -> Tensor:
-    return dense.teacher(view)  # log-probabilities: a softmax does not see the difference
 
 
 def selected(dense: Dense) -> Tensor:
@@ -333,8 +329,7 @@ def feature(dense: Dense) -> Tensor:
         return (projection(state) - aim.detach()).square().mean(-1)
 
     def maps(ours, theirs):
-        p = theirs.detach()
-        return (torch.xlogy(p, p) - torch.xlogy(p, ours)).sum(-1)
+        return kl(theirs.detach(), ours, dim=-1)
 
     encoder = config.hidden_weight * square(
         ours.encoder_states[-1], method.encoder_projections[0], theirs.encoder_states[-1]

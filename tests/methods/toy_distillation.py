@@ -3,9 +3,10 @@
 Adding a method is one entry in ALL_METHODS here and one case in dense_formulas.py.
 """
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -130,6 +131,22 @@ ALL_METHODS: dict[str, Mapping[str, object]] = {
     },
 }
 
+TYPICAL = [
+    "cross_entropy", "sentence_level_with_reference", "interpolation", "multi_hypothesis",
+    "token_level-topk", "token_level-hidden", "token_level_warm-topk", "token_level_warm-hidden",
+    "hybrid_two_pass_scalar_prior-topk", "hybrid_two_pass_sentence_centred-topk",
+    "hybrid_one_pass_token_none-topk", "hybrid_one_pass_entropy_soft-topk",
+    "hybrid_one_pass_confidence_token-topk", "hybrid_warm-hidden",
+    "hard_gate_token-hidden", "hard_gate_sentence-topk", "selective_batch-topk",
+    "selective_global-hidden", "tie-online", "annealing-hidden", "taid-hidden",
+    *(f"divergence_{name}-topk" for name in (
+        "reverse", "jensen_shannon", "total_variation", "skew", "skew_reverse", "adaptive",
+    )),
+    "imitation_distribution-online", "imitation_argmax-online", "on_policy-online",
+    "feature-online",
+]  # fmt: skip
+"""For laws that take long: each method, and each gate with one of its stabilisers."""
+
 
 def parse(raw: Mapping[str, object]) -> SingleMethodConfig:
     return TypeAdapter(SingleMethodConfig).validate_python(raw)
@@ -138,8 +155,13 @@ def parse(raw: Mapping[str, object]) -> SingleMethodConfig:
 def model(
     seed: int, config: ModelConfig = STUDENT, *, dtype: torch.dtype = torch.float64
 ) -> Transformer:
+    return copy.deepcopy(_initialised(seed, config)).to(dtype)
+
+
+@cache
+def _initialised(seed: int, config: ModelConfig) -> Transformer:
     torch.manual_seed(seed)
-    return Transformer(config, src_vocab=VOCAB, tgt_vocab=VOCAB, shared=True).to(dtype)
+    return Transformer(config, src_vocab=VOCAB, tgt_vocab=VOCAB, shared=True)
 
 
 def random_sequences(rng: np.random.Generator) -> Sequences:
@@ -220,6 +242,7 @@ class Trial:
     with the whole of it.
     """
 
+    raw: Mapping[str, object]
     config: SingleMethodConfig
     method: Method
     student: Transformer
@@ -251,7 +274,16 @@ class Trial:
             with torch.no_grad():
                 made = method.prepare(student, whole).targets.get(View.STUDENT)
             written = made and sequences_of(made)
-        return cls(config, method, student, teacher, form, data, written)
+        return cls(raw, config, method, student, teacher, form, data, written)
+
+    def in_precision(self, dtype: torch.dtype) -> "Trial":
+        """The same weights and sequences, rounded."""
+        other = Trial.of(self.raw, dtype=dtype, written=self.written)
+        for name in ("student", "method"):
+            getattr(other, name).load_state_dict(getattr(self, name).state_dict())
+        if dtype.itemsize < 4 and not list(other.method.parameters()):
+            other.method.float()  # its buffers remember numbers of the training
+        return other
 
     def batch(self, rows: Sequence[int] = range(PAIRS)) -> Batch:
         """What the training loop would make of these pairs."""

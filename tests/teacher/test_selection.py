@@ -88,6 +88,19 @@ def test_of_equals_the_better_rank_is_chosen():
     assert least_risk([hyps], 4, similarity_name="bleu") == [[0, 1, 2, 3]]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_small_difference_decides(name):
+    """Between long texts that differ in a word it is less than one point."""
+    middle = [f"w{i}x{i * i}" for i in range(60)]
+    texts = [" ".join([*middle[:i], "anders", *middle[i + 1 :]]) for i in (30, 0)]
+    hyps = Candidates([*texts, " ".join(middle)], [True] * 3)
+    means = [np.mean([one(name, text, other) for other in hyps.texts]) for text in hyps.texts]
+    assert max(means) - min(means) < 4
+    assert abs(means[0] - means[1]) < 1
+    assert least_risk([hyps], 3, similarity_name=name) == [best_first(means, range(3))]
+    assert least_risk([hyps], 3, similarity_name=name) == [[2, 1, 0]]
+
+
 def test_a_text_that_stands_twice_counts_twice():
     """One outlier against a pair of near-equals; doubled, the outlier wins."""
     texts = ["ein Hund rennt", "die Katze", "ein Hund sieht"]

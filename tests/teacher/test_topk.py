@@ -23,8 +23,8 @@ def logits(*, size=3.0, seed=1, positions=sum(LENGTHS)):
     return size * torch.randn(positions, VOCAB, dtype=torch.float64)
 
 
-def stored(logits_NV, *, k):
-    kept = compress(logits_NV, LABELS, k=k, temperatures=TEMPERATURES)
+def stored(logits_NV, *, k, labels=LABELS):
+    kept = compress(logits_NV, labels, k=k, temperatures=TEMPERATURES)
     return TopK(
         pair_ids=np.arange(len(LENGTHS)) * 10 + 7,
         offsets=np.concatenate(([0], np.cumsum(LENGTHS))),
@@ -83,6 +83,15 @@ def test_the_label_has_its_own_probability(tmp_path, k, temperature):
     exact = (teacher / temperature).log_softmax(1).gather(1, LABELS[:, None]).squeeze(1).float()
     torch.testing.assert_close(found[~kept], exact[~kept], rtol=2**-10, atol=1e-6)
     assert (found[~kept] <= soft.log_tail_N[~kept]).all()
+
+
+def test_a_label_that_is_the_whole_tail_is_no_likelier_than_it():
+    """What float16 rounds up would be more than all that is left."""
+    teacher = logits()
+    whole = stored(teacher, k=VOCAB - 1, labels=teacher.argmin(1))
+    soft = whole.targets(np.arange(len(LENGTHS)), temperature=1.0)
+    assert (whole.log_label[:, 0] > whole.log_tail[:, 0]).any()
+    assert (soft.log_label_N <= soft.log_tail_N).all()
 
 
 def test_a_label_of_hardly_any_probability_stays_finite(tmp_path):
