@@ -93,10 +93,11 @@ def test_feature_without_features_is_token_level():
         assert torch.equal(found.everything()[name], value), name
 
 
-# At q = p these are zero. Of the others: cross-entropies are not zero at their optimum.
+# At q = p these are zero. A cross-entropy is not, and |p − q| has a kink there, so that the last bit
+# of rounding decides its gradient (test_divergences.py has it where the bits are the same).
 NOTHING_TO_LEARN = [
     *(name for name in ALL_METHODS if name.startswith("divergence_")
-      and "jensen" not in name and "forward" not in name),
+      and not any(other in name for other in ("jensen", "forward", "variation"))),
     "token_level_only-topk",
     "imitation_distribution-online",
     "on_policy-online",

@@ -97,8 +97,9 @@ def test_a_small_difference_decides(name):
     means = [np.mean([one(name, text, other) for other in hyps.texts]) for text in hyps.texts]
     assert max(means) - min(means) < 4
     assert abs(means[0] - means[1]) < 1
-    assert least_risk([hyps], 3, similarity_name=name) == [best_first(means, range(3))]
-    assert least_risk([hyps], 3, similarity_name=name) == [[2, 1, 0]]
+    (found,) = least_risk([hyps], 3, similarity_name=name)
+    assert found == best_first(means, range(3))
+    assert found.index(1) < found.index(0)
 
 
 def test_a_text_that_stands_twice_counts_twice():
