@@ -1,55 +1,84 @@
-"""Gates: where they start, what they learn from, and which of them slide."""
+"""Gates: where they start, what they look at; stabilisers: which gates slide, and which do not."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from toy_distillation import GATES
+from toy_distillation import GATES, soft_targets
 
 from kdray.config import GateConfig
-from kdray.methods.build import build_gate
-from kdray.methods.gates import (
+from kdray.methods.base import Clock, Target
+from kdray.methods.build import build_gate, build_stabiliser
+from kdray.methods.gates import ConfidenceGate, EntropyGate, Scene, SentenceGate, TokenGate
+from kdray.methods.stabilisers import (
     LOSS_SENTENCE,
     LOSS_TOKEN,
-    CentredGate,
-    FixedGate,
-    PriorGate,
-    SentenceGate,
+    Bilevel,
+    Centred,
+    Prior,
+    Stabiliser,
     bernoulli_kl,
 )
+from kdray.methods.targets import DenseTargets, Member
 
-WIDTH = 6
+WIDTH, VOCAB = 6, 7
 INNER = st.floats(0.001, 0.999)
+LEARNED = [name for name, gate in GATES.items() if "stabiliser" in gate]
+TOKENS = (1, 2, 3, 4, 4, 3, 2, 1)  # of each sentence
 
 
-def source(sentences=8, *, seed=0):
+def scene(*, seed=0, clock=Clock(), teacher_size=2.0, k=None):  # noqa: B008 (immutable)
+    """Eight sentences with their sources, states and teacher."""
     torch.manual_seed(seed)
+    sentences, tokens = len(TOKENS), sum(TOKENS)
     mask = torch.arange(5)[None, :] < torch.randint(1, 6, (sentences, 1))
-    return torch.randn(sentences, 5, WIDTH), mask
+    sentence = torch.arange(sentences).repeat_interleave(torch.tensor(TOKENS))
+    nowhere = torch.zeros(0, dtype=torch.long)
+    target = Target(nowhere, nowhere, torch.randint(VOCAB, (tokens,)), sentence)
+    logits = teacher_size * torch.randn(tokens, VOCAB)
+    teacher = DenseTargets((Member(logits, torch.eye(VOCAB)),))
+    if k is not None:
+        teacher = soft_targets(logits, k=k, labels_N=target.labels_N)
+    return Scene(
+        torch.randn(sentences, 5, WIDTH),
+        mask,
+        target,
+        torch.randn(tokens, WIDTH),
+        teacher,
+        torch.randn(VOCAB, WIDTH),
+        clock,
+    )
 
 
-def learn(gate, *, token_B, sentence_B, updates=150, rate=0.1, optimizer=torch.optim.Adam):
+def gate_of(raw, **numbers):
+    config = TypeAdapter(GateConfig).validate_python({**raw, **numbers})
+    return build_gate(config, width=WIDTH), build_stabiliser(config)
+
+
+def learn(stabiliser, *, token_B, sentence_B, initial=0.5, updates=150, rate=0.1,
+          optimizer=torch.optim.Adam):  # fmt: skip
     """Train a gate as the hybrid does, on losses that stay what they are. -> g of each sentence."""
-    memory, mask = source(len(token_B))
+    gate, seen = SentenceGate(WIDTH, initial=initial), scene()
     steps = optimizer(gate.parameters(), lr=rate)
     for _ in range(updates):
-        g = gate(memory, mask)
-        mixing = gate.mixing_weights(g)
+        g = gate(seen)
+        mixing = stabiliser.mixing_weights(g)
         loss = (mixing * token_B + (1 - mixing) * sentence_B).mean()
-        penalty = gate.penalty(g, token_B, sentence_B)
+        penalty = stabiliser.penalty(g, token_B, sentence_B)
         if penalty is not None:
             loss = loss + penalty.mean()
         steps.zero_grad()
         if loss.requires_grad:
             loss.backward()
             steps.step()
-        gate.after_update(
+        stabiliser.after_update(
             {LOSS_TOKEN: float(token_B.mean()), LOSS_SENTENCE: float(sentence_B.mean())}
         )
-    return gate(memory, mask).detach()
+    return gate(seen).detach()
 
 
 @given(INNER, INNER)
@@ -74,104 +103,168 @@ def test_kl_at_the_ends_is_the_limit_and_has_a_finite_gradient():
     assert ends.grad.isfinite().all()
 
 
-def test_a_saturated_prior_gate_can_still_be_trained():
-    gate = PriorGate(WIDTH, initial=1 - 1e-9, strength=0.1)  # 1 in single precision
-    g = gate(*source())
-    gate.penalty(g, g, g).sum().backward()
+def test_a_saturated_gate_can_still_be_trained_by_its_prior():
+    gate = SentenceGate(WIDTH, initial=1 - 1e-9)  # 1 in single precision
+    g = gate(scene())
+    assert (g == 1).all()
+    Prior(initial=0.5, strength=0.1).penalty(g, g, g).sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in gate.parameters())
 
 
-@pytest.mark.parametrize("name", [name for name in GATES if name != "fixed"])
-@pytest.mark.parametrize("initial", [0.2, 0.5, 0.9])
-def test_learned_gate_starts_at_initial_for_every_sentence(name, initial):
-    config = TypeAdapter(GateConfig).validate_python({**GATES[name], "initial": initial})
-    found = build_gate(config, width=WIDTH)(*source())
-    torch.testing.assert_close(found, torch.full((8,), initial))
+@pytest.mark.parametrize("name", LEARNED)
+@pytest.mark.parametrize("initial", [0.2, 0.9])
+def test_a_learned_gate_starts_at_initial_everywhere(name, initial):
+    gate, _ = gate_of(GATES[name], initial=initial)
+    values = len(TOKENS) if not gate.per_token else sum(TOKENS)
+    torch.testing.assert_close(gate(scene()), torch.full((values,), initial))
+    assert all(parameter.requires_grad for parameter in gate.parameters())
 
 
-def test_configs_build_the_gates_they_name():
-    built = {
-        name: type(build_gate(TypeAdapter(GateConfig).validate_python(raw), width=WIDTH))
-        for name, raw in GATES.items()
-    }
-    assert built == {
-        "fixed": FixedGate,
-        "prior": PriorGate,
-        "centred": CentredGate,
-        "none": SentenceGate,
-    }
+@pytest.mark.parametrize("name", GATES)
+def test_configs_build_the_stabilisers_they_name(name):
+    gate, stabiliser = gate_of(GATES[name])
+    found = {"prior": Prior, "centred": Centred, "bilevel": Bilevel}
+    kind = GATES[name].get("stabiliser", {}).get("kind")
+    assert type(stabiliser) is found.get(kind, Stabiliser)
+    if kind is None:
+        assert not list(gate.parameters()), "only what learns is steadied"
+    if kind == "prior":
+        assert stabiliser.initial == GATES[name]["initial"]
 
 
-def test_fixed_gate_is_its_value():
-    torch.testing.assert_close(FixedGate(0.3)(*source()), torch.full((8,), 0.3))
-    assert list(FixedGate(0.3).parameters()) == []
+@pytest.mark.parametrize("name", GATES)
+def test_a_gate_lies_between_zero_and_one_and_trains_nothing_but_itself(name):
+    gate, _ = gate_of(GATES[name])
+    for parameter in gate.parameters():
+        torch.nn.init.normal_(parameter)
+    seen = scene()
+    leaves = [t.requires_grad_() for t in (seen.memory_BSD, seen.states_ND, seen.weight_VD)]
+    g = gate(seen)
+    assert ((g >= 0) & (g <= 1)).all()
+    assert len(g) == (sum(TOKENS) if gate.per_token else len(TOKENS))
+    if list(gate.parameters()):
+        g.sum().backward()
+        assert all(parameter.grad.abs().sum() > 0 for parameter in gate.parameters())
+    assert not g.requires_grad or all(leaf.grad is None for leaf in leaves)
 
 
-def test_gate_does_not_train_the_encoder_but_itself():
+def test_a_sentence_gate_reads_the_source_and_not_its_padding():
     gate = SentenceGate(WIDTH, initial=0.5)
     torch.nn.init.normal_(gate.score.weight)
-    memory, mask = source()
-    memory.requires_grad_()
-    gate(memory, mask).sum().backward()
-    assert memory.grad is None
-    assert gate.score.weight.grad.abs().sum() > 0
+    seen = scene()
+    memory = torch.where(seen.src_mask_BS[:, :, None], seen.memory_BSD, 1e3)
+    torch.testing.assert_close(gate(replace(seen, memory_BSD=memory)), gate(seen))
+    assert gate(seen).unique().numel() == len(TOKENS)
 
 
-def test_gate_reads_the_source_and_not_its_padding():
-    gate = SentenceGate(WIDTH, initial=0.5)
+def test_a_token_gate_reads_the_states_of_its_tokens():
+    gate = TokenGate(WIDTH, initial=0.5)
     torch.nn.init.normal_(gate.score.weight)
-    memory, mask = source()
-    other = torch.where(mask[:, :, None], memory, 1e3)
-    torch.testing.assert_close(gate(other, mask), gate(memory, mask))
-    assert gate(memory, mask).unique().numel() == 8
+    seen = scene()
+    moved = seen.states_ND.clone()
+    moved[3] += 1
+    changed = gate(replace(seen, states_ND=moved)) != gate(seen)
+    assert changed.nonzero().flatten().tolist() == [3]
+
+
+@pytest.mark.parametrize(("shape", "middle"), [("linear", [0.9, 0.7, 0.5, 0.3, 0.1]),
+                                               ("cosine", [0.9, None, 0.5, None, 0.1])])  # fmt: skip
+def test_a_schedule_goes_from_its_start_to_its_end(shape, middle):
+    gate, _ = gate_of({"kind": "schedule", "start": 0.9, "end": 0.1, "shape": shape})
+    found = [gate(scene(clock=Clock(step, 5, 0))) for step in range(1, 6)]
+    assert all(g.unique().numel() == 1 for g in found)
+    values = [float(g[0]) for g in found]
+    assert all(math.isclose(v, m, rel_tol=1e-6) for v, m in zip(values, middle, strict=True) if m)
+    assert values == sorted(values, reverse=True)
+    linear = 0.9 - 0.8 / 4
+    assert values[1] == pytest.approx(linear) if shape == "linear" else values[1] > linear + 0.05
+
+
+def test_a_schedule_of_one_update_is_at_its_start():
+    gate, _ = gate_of(GATES["line"])
+    assert float(gate(scene(clock=Clock(1, 1, 0)))[0]) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("k", [None, VOCAB])
+def test_an_unsure_teacher_opens_the_entropy_gate(k):
+    """Uniform is a share of 1, sure is 0; a hard step and a soft one in either direction."""
+    for high in (True, False):
+        for width in (0.0, 0.1):
+            gate = EntropyGate(threshold=0.5, width=width, high_is_token=high, per_token=False)
+            unsure, sure = (gate(scene(teacher_size=size, k=k)) for size in (0.0, 100.0))
+            ends = (1.0, 0.0) if high else (0.0, 1.0)
+            tolerance = 1e-6 if width == 0 else 0.01
+            torch.testing.assert_close(unsure, torch.full((8,), ends[0]), rtol=0, atol=tolerance)
+            torch.testing.assert_close(sure, torch.full((8,), ends[1]), rtol=0, atol=tolerance)
+
+
+def test_the_confidence_gate_compares_the_probabilities_of_the_target():
+    seen = scene()
+    labels = seen.target.labels_N
+    rows = torch.arange(len(labels))
+    student = (seen.states_ND @ seen.weight_VD.T).softmax(1)[rows, labels]
+    teacher = seen.teacher.logits().softmax(1)[rows, labels]
+    found = ConfidenceGate(per_token=True)(seen)
+    assert found.tolist() == (student > teacher).float().tolist()
+    assert 0 < found.mean() < 1
 
 
 def test_without_a_stabiliser_the_gate_slides_to_the_smaller_loss():
     small, large = torch.full((8,), 1.0), torch.full((8,), 3.0)
-    assert (learn(SentenceGate(WIDTH, initial=0.5), token_B=small, sentence_B=large) > 0.95).all()
-    assert (learn(SentenceGate(WIDTH, initial=0.5), token_B=large, sentence_B=small) < 0.05).all()
+    assert (learn(Stabiliser(), token_B=small, sentence_B=large) > 0.95).all()
+    assert (learn(Stabiliser(), token_B=large, sentence_B=small) < 0.05).all()
 
 
 def test_prior_holds_the_gate_where_both_pulls_are_equal():
     """d/dg: L_token − L_sentence + strength·(logit g − logit g0) = 0."""
-    gate = PriorGate(WIDTH, initial=0.3, strength=2.0)
-    found = learn(gate, token_B=torch.full((8,), 1.0), sentence_B=torch.full((8,), 3.0))
+    found = learn(
+        Prior(initial=0.3, strength=2.0),
+        token_B=torch.full((8,), 1.0),
+        sentence_B=torch.full((8,), 3.0),
+        initial=0.3,
+    )
     expected = math.log(0.3 / 0.7) + (3.0 - 1.0) / 2.0
     torch.testing.assert_close(found.logit(), torch.full((8,), expected), rtol=0, atol=0.05)
 
 
-def test_centred_gate_does_not_slide():
+def test_a_centred_gate_does_not_slide():
     """With plain gradient steps: Adam would blow the rounding of a zero gradient up to its rate."""
-    gate = CentredGate(WIDTH, initial=0.5, momentum=0.9)
     small, large = torch.full((8,), 1.0), torch.full((8,), 3.0)
-    found = learn(gate, token_B=small, sentence_B=large, optimizer=torch.optim.SGD)
+    found = learn(
+        Centred(momentum=0.9), token_B=small, sentence_B=large, optimizer=torch.optim.SGD
+    )
     torch.testing.assert_close(found, torch.full((8,), 0.5), rtol=0, atol=1e-3)
 
 
-def test_centred_gate_still_learns_which_sentences_differ():
+def test_a_centred_gate_still_learns_which_sentences_differ():
     """Relative to the others, half of the sentences have a smaller token-level loss."""
     token = torch.tensor([1.0, 2.0] * 4)
-    gate = CentredGate(WIDTH, initial=0.5, momentum=0.9)
-    found = learn(gate, token_B=token, sentence_B=torch.full((8,), 9.0))
+    found = learn(Centred(momentum=0.9), token_B=token, sentence_B=torch.full((8,), 9.0))
     assert found[0::2].mean() > found[1::2].mean() + 0.3
 
 
-def test_centred_penalty_is_zero_in_value_and_waits_for_its_means():
-    gate = CentredGate(WIDTH, initial=0.5, momentum=0.5)
-    g = gate(*source())
+def test_a_bilevel_gate_learns_nothing_from_the_mixture():
+    small, large = torch.full((8,), 1.0), torch.full((8,), 3.0)
+    stabiliser = Bilevel(every=1, dev_tokens=16, epsilon=0.01)
+    assert torch.equal(learn(stabiliser, token_B=small, sentence_B=large), torch.full((8,), 0.5))
+
+
+def test_a_centred_penalty_is_zero_in_value_and_waits_for_its_means():
+    stabiliser, gate = Centred(momentum=0.5), SentenceGate(WIDTH, initial=0.5)
+    g = gate(scene())
     token_B, sentence_B = torch.rand(8), torch.rand(8)
-    first = gate.penalty(g, token_B, sentence_B)
+    first = stabiliser.penalty(g, token_B, sentence_B)
     assert not first.any()
     first.sum().backward()
     assert not gate.score.bias.grad.any()  # no mean yet: nothing to compare with
-    gate.after_update({LOSS_TOKEN: 1.0, LOSS_SENTENCE: 4.0})
-    gate.after_update({LOSS_TOKEN: 2.0, LOSS_SENTENCE: 2.0})
-    assert (float(gate.token_mean), float(gate.sentence_mean)) == (1.5, 3.0)
+    stabiliser.after_update({LOSS_TOKEN: 1.0, LOSS_SENTENCE: 4.0})
+    stabiliser.after_update({LOSS_TOKEN: 2.0, LOSS_SENTENCE: 2.0})
+    assert (float(stabiliser.token_mean), float(stabiliser.sentence_mean)) == (1.5, 3.0)
 
 
-def test_running_means_are_saved_with_the_gate():
-    gate = CentredGate(WIDTH, initial=0.5, momentum=0.5)
-    gate.after_update({LOSS_TOKEN: 1.0, LOSS_SENTENCE: 4.0})
-    other = CentredGate(WIDTH, initial=0.5, momentum=0.5)
-    other.load_state_dict(gate.state_dict())
+def test_running_means_are_saved():
+    stabiliser = Centred(momentum=0.5)
+    stabiliser.after_update({LOSS_TOKEN: 1.0, LOSS_SENTENCE: 4.0})
+    other = Centred(momentum=0.5)
+    other.load_state_dict(stabiliser.state_dict())
     assert (float(other.token_mean), float(other.sentence_mean)) == (1.0, 4.0)

@@ -69,7 +69,7 @@ def train(tokenizer: Tokenizer, src: list[list[int]], ref: list[list[int]]) -> T
     plan = data.plan(tokens_per_update=300, seed=1)
     for epoch in range(EPOCHS):
         for rows in plan.epoch(epoch):
-            batch = data.batch(rows, soft_view=None, temperature=1.0, device=torch.device("cpu"))
+            batch = data.batch(rows, device=torch.device("cpu"))
             optimizer.zero_grad()
             loss = method(model, batch).terms[Per.REFERENCE] / data.counts(rows)[Per.REFERENCE]
             loss.backward()

@@ -6,10 +6,11 @@ import pickle
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from kdray.config import ModelConfig
 from kdray.errors import DataError
-from kdray.methods.gates import CentredGate
+from kdray.methods.stabilisers import Centred
 from kdray.model.storage import (
     SHAPE,
     WEIGHTS,
@@ -59,13 +60,13 @@ def test_a_tied_tensor_is_stored_once(folder):
 
 
 def test_buffers_are_stored_with_the_parameters(tmp_path):
-    gate = CentredGate(4, initial=0.5, momentum=0.9)
-    gate.after_update({"loss/token": 1.0, "loss/sentence": 2.0})
-    assert set(tensors(gate)) == {"score.weight", "score.bias", "token_mean", "sentence_mean"}
+    gate = nn.ModuleList([nn.Linear(4, 1), Centred(momentum=0.9)])
+    gate[1].after_update({"loss/token": 1.0, "loss/sentence": 2.0})
+    assert set(tensors(gate)) == {"0.weight", "0.bias", "1.token_mean", "1.sentence_mean"}
     save_file(tensors(gate), tmp_path / WEIGHTS)
-    other = CentredGate(4, initial=0.5, momentum=0.9)
+    other = nn.ModuleList([nn.Linear(4, 1), Centred(momentum=0.9)])
     load_weights(other, tmp_path / WEIGHTS)
-    assert float(other.sentence_mean) == 2.0
+    assert float(other[1].sentence_mean) == 2.0
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
