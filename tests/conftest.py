@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import settings
 
 from kdray.artifacts import Artifact, Key
@@ -23,6 +24,12 @@ WORDS = {
     "ba": "wox", "de": "vuz", "fi": "yat", "go": "xel", "hu": "zim", "ka": "tov",
     "le": "suy", "mi": "rax", "no": "qev", "pu": "yiw",
 }  # fmt: skip
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tensors this small gain nothing from a second thread, and lose much on a busy machine."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,14 @@ class NoStabiliserConfig(Frozen):
 
 
 class PriorConfig(Frozen):
-    """Adds strength·KL(Bern(g) ‖ Bern(initial)) for each gate value."""
+    """Adds strength·KL(Bern(g) ‖ Bern(initial)) for each gate value.
+
+    The mixture and the prior balance at logit g = logit initial + (L_sentence − L_token)/strength,
+    so a strength far under the losses' difference, in nats a token, holds nothing.
+    """
 
     kind: Literal["prior"]
-    strength: float = Field(default=0.05, ge=0)
+    strength: float = Field(default=1.0, ge=0)
 
 
 class CentredConfig(Frozen):

@@ -170,7 +170,7 @@ class _Step:
                 DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
                     objective, self.gate_step.names
                 )
-            self.parallel = DistributedDataParallel(objective, broadcast_buffers=False)
+            self.parallel = DistributedDataParallel(objective, forward_sync_buffers=False)
 
     def take(self, progress: Progress, meter: "_Meter") -> Progress:
         """Make the update after `progress`."""

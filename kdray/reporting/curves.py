@@ -56,8 +56,13 @@ class Series:
 
 
 def metric_names(curves: Curves) -> list[str]:
-    """All metrics that some run logged: those that a reader looks for first, then by name."""
-    found = {key for rows in curves.values() for row in rows for key in row if "/" in key}
+    """Metrics that some run logged: those that a reader looks for first, then by name.
+
+    A metric of several parts, such as a histogram's bins (`train/gate/histogram/0.3`), is left to
+    the tracker: a curve of each would bury the others.
+    """
+    keys = {key for rows in curves.values() for row in rows for key in row}
+    found = {key for key in keys if 1 <= key.count("/") < 3}
     return [name for name in FIRST_METRICS if name in found] + sorted(found - {*FIRST_METRICS})
 
 

@@ -15,13 +15,14 @@ from pydantic import TypeAdapter
 from torch import distributed
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from kdray.config import MethodConfig, ModelConfig, TrainingConfig
+from kdray.config import ModelConfig, SingleMethodConfig, TrainingConfig
 from kdray.fit import checkpoint, loop
 from kdray.fit.data import TrainingData
 from kdray.fit.loop import Objective, Run, build_objective, fit
 from kdray.fit.worker import Worker
 from kdray.methods.base import Method
 from kdray.methods.build import build_method
+from kdray.methods.online import OnlineTeacher
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 from kdray.teacher.topk import TopK, compress
@@ -32,11 +33,20 @@ VOCAB, PAIRS, KEPT = 40, 60, 6
 MODEL = ModelConfig(preset="nano", width=16, feedforward=32, dropout=0.1, max_length=32)
 METHODS = {
     "cross_entropy": {"kind": "cross_entropy"},
-    "prior": {"kind": "hybrid", "gate": {"kind": "sentence", "stabiliser": "prior"}},
-    "centred": {
-        "kind": "hybrid",
-        "gate": {"kind": "sentence", "stabiliser": "centred", "momentum": 0.9},
+    **{
+        stabiliser["kind"]: {
+            "kind": "hybrid",
+            "gate": {"kind": "sentence", "stabiliser": stabiliser},
+        }
+        for stabiliser in (
+            {"kind": "prior"},
+            {"kind": "centred", "momentum": 0.9},
+            {"kind": "bilevel", "every": 2, "dev_tokens": 64},
+        )
     },
+    "selective": {"kind": "selective", "queue": 200},
+    "on_policy": {"kind": "on_policy"},
+    "imitation": {"kind": "imitation"},
 }
 TRAINING = TrainingConfig.model_validate(
     {
@@ -61,39 +71,53 @@ def random_sequences(rng: np.random.Generator) -> Sequences:
 
 
 def training_data(method: Method) -> TrainingData:
+    """What a method reads: of what the student writes only a teacher can speak, else top k."""
+    teacher = new_teacher() if View.STUDENT in method.reads else None
     rng = np.random.default_rng(7)
     torch.manual_seed(7)
     views = {View.REFERENCE: random_sequences(rng), View.HYPOTHESIS: random_sequences(rng)}
     src, pair_ids = random_sequences(rng), np.arange(PAIRS)
-    soft = {}
-    if method.soft_view is not None:
-        offsets = views[method.soft_view].offsets
+    distributions = {}
+    for view in () if teacher else method.reads:
+        offsets = views[view].offsets
         logits = 3 * torch.randn(int(offsets[-1]), VOCAB)
-        ids, logp, tail = compress(logits, k=KEPT, temperatures=(1.0,))
+        labels = torch.from_numpy(views[view].values)
+        kept = compress(logits, labels, k=KEPT, temperatures=(1.0,))
         stored = TopK(
             pair_ids=pair_ids,
             offsets=offsets,
-            ids=ids.numpy(),
-            logp=logp.numpy().astype(np.float16),
-            log_tail=tail.numpy(),
-            temperatures=(1.0,),
+            temperatures=np.ones(1),
+            **{name: values.numpy() for name, values in kept._asdict().items()},
         )
-        soft[method.soft_view] = stored.rows(np.arange(PAIRS))
+        distributions[view] = stored.rows(np.arange(PAIRS))
     return TrainingData(
         pair_ids=pair_ids,
         src=src,
         views={view: views[view] for view in method.views},
-        distributions=soft,
+        distributions=distributions,
         left_out={},
+        teacher=teacher,
     )
 
 
+def dev_data() -> TrainingData:
+    """Other pairs, for gates that learn from dev."""
+    rng = np.random.default_rng(8)
+    src, refs = random_sequences(rng), random_sequences(rng)
+    return TrainingData(np.arange(PAIRS), src, {View.REFERENCE: refs}, {}, {})
+
+
+def new_teacher() -> OnlineTeacher:
+    torch.manual_seed(4)
+    return OnlineTeacher([Transformer(MODEL, src_vocab=VOCAB, tgt_vocab=VOCAB, shared=True)])
+
+
 def new_objective(method: str, *, dropout: float = 0.1, worker: Worker | None = None) -> Objective:
-    config: MethodConfig = TypeAdapter(MethodConfig).validate_python(METHODS[method])
+    config: SingleMethodConfig = TypeAdapter(SingleMethodConfig).validate_python(METHODS[method])
     torch.manual_seed(3)
     model = MODEL.model_copy(update={"dropout": dropout})
     student = Transformer(model, src_vocab=VOCAB, tgt_vocab=VOCAB, shared=True)
-    return build_objective(student, build_method(config, width=model.width), worker or Worker())
+    return build_objective(student, build_method(config, student=student), worker or Worker())
 
 
 def validate(model: Transformer) -> dict[str, float]:
@@ -103,7 +127,8 @@ def validate(model: Transformer) -> dict[str, float]:
 
 
 def new_run(folder: Path, config: TrainingConfig = TRAINING, **changes: Any) -> Run:
-    return replace(Run(config=config, seed=5, folder=folder, validate=validate), **changes)
+    run = Run(config=config, seed=5, folder=folder, validate=validate, dev=dev_data())
+    return replace(run, **changes)
 
 
 def kill() -> None:
@@ -180,7 +205,7 @@ def train_in_child(method: str, folder: Path, kill_at: tuple[str, int] | None) -
 def train_among_workers(
     method: str, folder: Path, config: TrainingConfig, stop_at: int, rank: int, world_size: int
 ) -> None:
-    """One of several workers. The first leaves the gradient of the first update."""
+    """One of several workers. It leaves the first update's gradient and its method's state."""
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     worker = Worker(rank=rank, world_size=world_size)
@@ -200,6 +225,7 @@ def train_among_workers(
     run = new_run(folder, config, stop=lambda step, _: step == stop_at)
     progress = fit(objective, training_data(objective.method), run, worker)
     torch.save(gradients, folder / f"gradients{rank}.pt")
+    torch.save(objective.method.state_dict(), folder / f"method{rank}.pt")
     (folder / f"ended{rank}").write_text(str(progress.step))
     if world_size > 1:
         distributed.destroy_process_group()

@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from kdray.config import MethodConfig
+from kdray.config import ModelConfig, SingleMethodConfig
 from kdray.errors import DataError
-from kdray.fit.assemble import NO_HYPOTHESIS, TOO_LONG, UNFINISHED, assemble, join
+from kdray.fit.assemble import NO_HYPOTHESIS, TOO_LONG, UNFINISHED, Signals, assemble, join
 from kdray.fit.data import TrainingData
+from kdray.methods.base import Method
 from kdray.methods.build import build_method
-from kdray.schema import Column, Split, View
+from kdray.methods.online import OnlineTeacher
+from kdray.model.transformer import Transformer
+from kdray.schema import Column, Form, Split, View
 from kdray.teacher.hypotheses import FILE
 from kdray.teacher.topk import TopK
 from kdray.text.encoded import EncodedSplit
@@ -27,7 +30,14 @@ ONE_PASS = {"kind": "hybrid", "layout": "one_pass"}
 TWO_PASS = {"kind": "hybrid", "layout": "two_pass"}
 CROSS_ENTROPY = {"kind": "cross_entropy"}
 SENTENCE_LEVEL = {"kind": "sentence_level"}
+BOTH = (View.REFERENCE, View.HYPOTHESIS)
 PAIR_IDS = [100, 7, 55, 3, 8, 21]  # neither sorted nor without gaps, as cleaning leaves them
+
+
+def new_method(raw: dict[str, str]) -> Method:
+    shape = ModelConfig(preset="nano", width=8, heads=1)
+    student = Transformer(shape, src_vocab=99, tgt_vocab=99, shared=True)
+    return build_method(TypeAdapter(SingleMethodConfig).validate_python(raw), student=student)
 
 
 def texts(*, salt: int) -> dict[int, list[int]]:
@@ -49,18 +59,25 @@ class Stored:
     num_hyps: int = 1
 
     def assemble(
-        self, folder: Path, method: dict[str, str], *, max_tokens: int = 50
+        self,
+        folder: Path,
+        method: dict[str, str],
+        *,
+        max_tokens: int = 50,
+        all_hypotheses: bool = False,
     ) -> TrainingData:
         self._write_encoded(folder / "encoded")
         self._write_hypotheses(folder / "hypotheses")
         for view, ids in ((View.REFERENCE, self.refs), (View.HYPOTHESIS, self.hyps)):
             self._write_distributions(folder / view, ids)
         return assemble(
-            build_method(TypeAdapter(MethodConfig).validate_python(method), width=8),
+            new_method(method),
             encoded=folder / "encoded",
-            hypotheses=folder / "hypotheses",
-            distributions={view: folder / view for view in View},
-            temperatures=(1.0,),
+            signals=Signals(
+                hypotheses=folder / "hypotheses",
+                all_hypotheses=all_hypotheses,
+                distributions={view: (Form.TOPK, folder / view) for view in BOTH},
+            ),
             max_tokens=max_tokens,
         )
 
@@ -95,7 +112,9 @@ class Stored:
             ids=np.stack((flat, flat + 1), axis=1),
             logp=np.log(np.full((len(flat), 2), 0.4)).astype(np.float16),
             log_tail=np.full((len(flat), 1), np.log(0.2), dtype=np.float32),
-            temperatures=(1.0,),
+            temperatures=np.ones(1),
+            label_rank=np.zeros(len(flat), dtype=np.uint16),
+            log_label=np.zeros((len(flat), 1), dtype=np.float16),
         ).save(folder)
 
 
@@ -144,6 +163,35 @@ def test_the_best_of_several_hypotheses_is_taken(tmp_path: Path) -> None:
     data = stored.assemble(tmp_path, SENTENCE_LEVEL)
     hyps = data.views[View.HYPOTHESIS]
     assert [hyps[i].tolist() for i in range(len(data))] == [stored.hyps[p] for p in PAIR_IDS]
+
+
+def test_all_hypotheses_of_a_pair_are_rows_of_their_own_best_first(tmp_path: Path) -> None:
+    stored = Stored(num_hyps=3, hyp_order=PAIR_IDS[::-1], unfinished=frozenset({7}))
+    data = stored.assemble(tmp_path, {"kind": "multi_hypothesis"}, all_hypotheses=True)
+    good = [p for p in PAIR_IDS if p != 7]
+    assert data.pair_ids.tolist() == [p for p in good for _ in range(3)]
+    assert data.left_out == {UNFINISHED: 3}
+    hyps = data.views[View.HYPOTHESIS]
+    wanted = [stored.hyps[p] if rank == 0 else [4, EOS] for p in good for rank in range(3)]
+    assert [hyps[i].tolist() for i in range(len(data))] == wanted
+    assert [data.src[i].tolist() for i in range(len(data))] == [
+        stored.srcs[p] for p in good for _ in range(3)
+    ]
+
+
+def test_a_teacher_that_runs_beside_the_student_needs_nothing_stored(tmp_path: Path) -> None:
+    Stored().assemble(tmp_path, CROSS_ENTROPY)
+    teacher = OnlineTeacher([])
+    data = assemble(
+        new_method({"kind": "token_level"}),
+        encoded=tmp_path / "encoded",
+        signals=Signals(),
+        max_tokens=50,
+        teacher=teacher,
+    )
+    assert data.teacher is teacher
+    assert data.distributions == {}
+    assert len(data) == len(PAIR_IDS)
 
 
 def test_a_method_loads_only_what_it_reads(tmp_path: Path) -> None:
@@ -211,14 +259,14 @@ def test_a_pair_that_stands_twice_is_an_error(tmp_path: Path, which: str) -> Non
 def test_distributions_of_another_text_are_an_error(tmp_path: Path) -> None:
     stored = Stored()
     stored.assemble(tmp_path, TWO_PASS)
-    method = build_method(TypeAdapter(MethodConfig).validate_python(TWO_PASS), width=8)
     with pytest.raises(DataError, match="pairs have another number of positions than their target"):
         assemble(
-            method,
+            new_method(TWO_PASS),
             encoded=tmp_path / "encoded",
-            hypotheses=tmp_path / "hypotheses",
-            distributions={View.REFERENCE: tmp_path / View.HYPOTHESIS},
-            temperatures=(1.0,),
+            signals=Signals(
+                hypotheses=tmp_path / "hypotheses",
+                distributions={View.REFERENCE: (Form.TOPK, tmp_path / View.HYPOTHESIS)},
+            ),
             max_tokens=50,
         )
 
@@ -237,12 +285,11 @@ def test_the_split_is_left_in_its_order(tmp_path: Path) -> None:
 @given(st.lists(st.integers(0, 60), unique=True), st.lists(st.integers(0, 60), unique=True))
 def test_join_finds_each_pair_or_says_that_it_is_not_there(wanted, stored) -> None:
     wanted_ids, stored_ids = np.array(wanted, dtype=np.int64), np.array(stored, dtype=np.int64)
-    places = join(wanted_ids, stored_ids, what="here", partial=True)
-    assert places.tolist() == [stored.index(p) if p in stored else -1 for p in wanted]
     missing = sorted(set(wanted) - set(stored))
     if missing:
         expected = f"^here: {len(missing)} of {len(wanted)} pairs are missing, first {missing[0]};"
         with pytest.raises(DataError, match=expected):
             join(wanted_ids, stored_ids, what="here")
     else:
-        assert join(wanted_ids, stored_ids, what="here").tolist() == places.tolist()
+        places = join(wanted_ids, stored_ids, what="here")
+        assert places.tolist() == [stored.index(p) for p in wanted]

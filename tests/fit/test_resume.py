@@ -1,6 +1,8 @@
 """A run that is killed anywhere and started again equals one that was not, bit for bit."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from safetensors.torch import load_file
 from kdray.fit.checkpoint import HISTORY, OPTIMIZER, WEIGHTS, read_history
 
 pytestmark = pytest.mark.slow
+T = TypeVar("T")
 
 # Where the process is killed, the how manieth time there, and the checkpoint that is left.
 KILLS = [
@@ -24,12 +27,24 @@ KILLS = [
 ]
 
 
+# Methods that remember something: losses, moments of the gate, the student of some updates ago.
+STATEFUL = ("selective", "bilevel", "imitation")
+
+
+def batched(items: Iterable[T], size: int) -> list[list[T]]:
+    kept = list(items)
+    return [kept[i : i + size] for i in range(0, len(kept), size)]
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A run of each method from its start to its end in one process."""
-    folders = {name: tmp_path_factory.mktemp(name) for name in ("cross_entropy", "centred")}
-    calls = [(method, folder, None) for method, folder in folders.items()]
-    assert in_processes(train_in_child, *calls) == [0, 0]
+    folders = {
+        name: tmp_path_factory.mktemp(name) for name in ("cross_entropy", "centred", *STATEFUL)
+    }
+    for pair in batched(folders.items(), 2):
+        calls = [(method, folder, None) for method, folder in pair]
+        assert in_processes(train_in_child, *calls) == [0] * len(calls)
     assert all(updates_made(folder) == 30 for folder in folders.values())
     return folders
 
@@ -93,5 +108,13 @@ def test_the_running_means_of_a_gate_survive(undisturbed, tmp_path, place, nth, 
     assert updates_made(tmp_path) == 30 - left
     assert_same_run(tmp_path, undisturbed["centred"])
     weights = load_file(tmp_path / "checkpoints" / "00000030" / WEIGHTS)
-    assert weights["method.gate.token_mean"].isfinite()
+    assert weights["method.stabiliser.token_mean"].isfinite()
     assert weights["method.gate.score.weight"].abs().sum() > 0, "the gate has learned"
+
+
+@pytest.mark.parametrize("method", STATEFUL)
+def test_what_a_method_remembers_survives(undisturbed, tmp_path, method) -> None:
+    assert in_processes(train_in_child, (method, tmp_path, ("update", 13))) == [-9]
+    assert steps(tmp_path)[-1] == 10
+    assert in_processes(train_in_child, (method, tmp_path, None)) == [0]
+    assert_same_run(tmp_path, undisturbed[method])

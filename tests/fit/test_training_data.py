@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nano_training import PAIRS, new_objective, training_data
 
-from kdray.fit.data import TrainingData, build_target
+from kdray.fit.data import TrainingData
 from kdray.methods.base import Per
+from kdray.methods.sequences import build_target
+from kdray.methods.targets import SoftTargets
 from kdray.schema import View
 from kdray.text.tokenizer import BOS, PAD
 
@@ -38,7 +40,7 @@ def test_labels_stand_beside_their_prefixes(data: TrainingData, rows: np.ndarray
 
 @given(rows=some_rows)
 def test_counts_are_the_real_positions(data: TrainingData, rows: np.ndarray) -> None:
-    batch = data.batch(rows, soft_view=None, temperature=1.0, device=CPU)
+    batch = data.batch(rows, device=CPU)
     assert data.counts(rows) == {
         Per.REFERENCE: len(batch.targets[View.REFERENCE].labels_N),
         Per.HYPOTHESIS: len(batch.targets[View.HYPOTHESIS].labels_N),
@@ -48,26 +50,56 @@ def test_counts_are_the_real_positions(data: TrainingData, rows: np.ndarray) -> 
 
 @given(rows=some_rows)
 def test_the_source_is_padded_and_masked(data: TrainingData, rows: np.ndarray) -> None:
-    batch = data.batch(rows, soft_view=None, temperature=1.0, device=CPU)
+    batch = data.batch(rows, device=CPU)
     assert torch.equal(batch.src_mask_BS, batch.src_BS != PAD)
     for i, row in enumerate(rows):
         assert batch.src_BS[i][batch.src_mask_BS[i]].tolist() == data.src[row].tolist()
 
 
 @given(rows=some_rows)
-def test_distributions_are_those_of_their_rows_and_of_one_view(
+def test_distributions_are_those_of_their_rows_and_of_the_views_that_are_read(
     data: TrainingData, rows: np.ndarray
 ) -> None:
-    batch = data.batch(rows, soft_view=View.REFERENCE, temperature=1.0, device=CPU)
-    assert batch.targets[View.HYPOTHESIS].soft is None
+    method = new_objective("prior").method
+    batch = data.with_teacher(data.batch(rows, device=CPU), rows, method)
+    assert batch.targets[View.HYPOTHESIS].teacher is None
     target = batch.targets[View.REFERENCE]
-    assert target.soft is not None
+    assert isinstance(target.teacher, SoftTargets)
     for i, row in enumerate(rows):
         alone = data.distributions[View.REFERENCE].targets(np.array([row]), temperature=1.0)
         here = target.sentence_N == i
-        assert torch.equal(target.soft.ids_NK[here], alone.ids_NK)
-        assert torch.equal(target.soft.logp_NK[here], alone.logp_NK)
-        assert torch.equal(target.soft.log_tail_N[here], alone.log_tail_N)
+        assert torch.equal(target.teacher.ids_NK[here], alone.ids_NK)
+        assert torch.equal(target.teacher.logp_NK[here], alone.logp_NK)
+        assert torch.equal(target.teacher.log_tail_N[here], alone.log_tail_N)
+        assert torch.equal(target.teacher.log_label_N[here], alone.log_label_N)
+
+
+@given(rows=some_rows)
+def test_a_teacher_that_runs_beside_the_student_reads_stored_and_written_sequences(
+    rows: np.ndarray,
+) -> None:
+    objective = new_objective("on_policy", dropout=0.0)
+    data = training_data(objective.method)
+    torch.manual_seed(1)
+    batch = objective.method.prepare(objective.student, data.batch(rows, device=CPU))
+    batch = data.with_teacher(batch, rows, objective.method)
+    (teacher,) = data.teacher.models
+    for view in (View.REFERENCE, View.STUDENT):
+        target = batch.targets[view]
+        logits = teacher(batch.src_BS, batch.src_mask_BS, target.inputs_BT)
+        wanted = logits.flatten(0, 1)[target.positions_N].log_softmax(1)
+        torch.testing.assert_close(target.teacher.log_probs(), wanted, rtol=1e-4, atol=1e-5)
+        assert not target.teacher.logits().requires_grad
+
+
+def test_a_sequence_that_was_not_written_is_not_read() -> None:
+    """As with λ = 0: the view is left out, and nothing stands in for it."""
+    objective = new_objective("on_policy")
+    data = training_data(objective.method)
+    rows = np.arange(3)
+    batch = data.with_teacher(data.batch(rows, device=CPU), rows, objective.method)
+    assert set(batch.targets) == {View.REFERENCE}
+    assert batch.targets[View.REFERENCE].teacher is not None
 
 
 @given(st.integers(16, 100), st.integers(0, 5), st.integers(0, 3))

@@ -15,7 +15,7 @@ CONFIG = changed(updates=UPDATES, tokens_per_update=24, checkpoint_every=1, vali
 NEVER = 0
 
 
-@pytest.mark.parametrize("method", ["cross_entropy", "prior", "centred"])
+@pytest.mark.parametrize("method", ["cross_entropy", "prior", "centred", "bilevel"])
 def test_two_workers_equal_one(tmp_path: Path, method: str) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
@@ -40,6 +40,30 @@ def test_two_workers_equal_one(tmp_path: Path, method: str) -> None:
     for mine, yours in zip(ours, theirs, strict=True):
         for name in mine.keys() - {"time", "train/tokens_per_second"}:
             assert yours[name] == pytest.approx(mine[name], rel=2e-3, abs=1e-4), name
+
+
+def test_workers_remember_what_all_of_them_saw(tmp_path: Path) -> None:
+    """Of an update, the losses of all its tokens, in any order, on each worker.
+
+    The gradient of the first update is that of its scope `batch`: each worker compares its own.
+    """
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    config = changed(updates=9, tokens_per_update=64, checkpoint_every=1, validate_every=1)
+    ended = in_processes(
+        train_among_workers,
+        ("selective", one, config, 1, 0, 1),
+        *(("selective", two, config, 1, rank, 2) for rank in (0, 1)),
+    )
+    assert ended == [0, 0, 0]
+    alone, shared, other = (
+        torch.load(path, weights_only=True)
+        for path in (one / "method0.pt", two / "method0.pt", two / "method1.pt")
+    )
+    assert all(torch.equal(shared[name], other[name]) for name in shared)
+    assert int(alone["filled"]) == int(shared["filled"]) > 30
+    torch.testing.assert_close(*(each["values"].sort().values for each in (alone, shared)))
 
 
 def test_some_batches_have_fewer_rows_than_workers() -> None:

@@ -177,7 +177,9 @@ def expected(trial: Trial, batch: Batch) -> Tensor:
         case TieConfig():
             return tie(dense)
         case AnnealingConfig(max_temperature=most):
-            tau = most - math.floor((trial.method.clock.step - 1) / trial.method.clock.updates * most)
+            tau = most - math.floor(
+                (trial.method.clock.step - 1) / trial.method.clock.updates * most
+            )
             z_q, z_p = dense.student(REFERENCE), dense.teacher(REFERENCE)
             z_q, z_p = (z - z.mean(1, keepdim=True) for z in (z_q, z_p))
             return (z_q - (1 - (tau - 1) / most) * z_p).square().sum(1).mean()

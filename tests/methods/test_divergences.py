@@ -112,7 +112,9 @@ def test_a_bucket_never_adds(seed, k):
 def test_of_two_with_nothing_in_common_it_is_at_its_bound(name):
     log_p = torch.tensor([[0.0, -torch.inf]], dtype=torch.float64)
     found = Measure(name)(log_p, log_p.flip(1))
-    assert float(found) == pytest.approx({"jensen_shannon": math.log(2), "total_variation": 1}[name])
+    assert float(found) == pytest.approx(
+        {"jensen_shannon": math.log(2), "total_variation": 1}[name]
+    )
 
 
 def test_a_name_that_is_none_is_refused():

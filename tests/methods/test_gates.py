@@ -31,7 +31,7 @@ LEARNED = [name for name, gate in GATES.items() if "stabiliser" in gate]
 TOKENS = (1, 2, 3, 4, 4, 3, 2, 1)  # of each sentence
 
 
-def scene(*, seed=0, clock=Clock(), teacher_size=2.0, k=None):  # noqa: B008 (immutable)
+def scene(*, seed=0, clock=Clock(), teacher_size=2.0, k=None):
     """Eight sentences with their sources, states and teacher."""
     torch.manual_seed(seed)
     sentences, tokens = len(TOKENS), sum(TOKENS)
@@ -167,8 +167,10 @@ def test_a_token_gate_reads_the_states_of_its_tokens():
     assert changed.nonzero().flatten().tolist() == [3]
 
 
-@pytest.mark.parametrize(("shape", "middle"), [("linear", [0.9, 0.7, 0.5, 0.3, 0.1]),
-                                               ("cosine", [0.9, None, 0.5, None, 0.1])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shape", "middle"),
+    [("linear", [0.9, 0.7, 0.5, 0.3, 0.1]), ("cosine", [0.9, None, 0.5, None, 0.1])],
+)
 def test_a_schedule_goes_from_its_start_to_its_end(shape, middle):
     gate, _ = gate_of({"kind": "schedule", "start": 0.9, "end": 0.1, "shape": shape})
     found = [gate(scene(clock=Clock(step, 5, 0))) for step in range(1, 6)]
@@ -230,9 +232,7 @@ def test_prior_holds_the_gate_where_both_pulls_are_equal():
 def test_a_centred_gate_does_not_slide():
     """With plain gradient steps: Adam would blow the rounding of a zero gradient up to its rate."""
     small, large = torch.full((8,), 1.0), torch.full((8,), 3.0)
-    found = learn(
-        Centred(momentum=0.9), token_B=small, sentence_B=large, optimizer=torch.optim.SGD
-    )
+    found = learn(Centred(momentum=0.9), token_B=small, sentence_B=large, optimizer=torch.optim.SGD)
     torch.testing.assert_close(found, torch.full((8,), 0.5), rtol=0, atol=1e-3)
 
 

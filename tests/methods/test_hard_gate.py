@@ -46,10 +46,10 @@ def test_the_temperature_is_the_teachers_alone():
     trial = Trial.of({"kind": "hard_gate", "temperature": 1.0, "signal": "topk"})
     warm = Trial.of({"kind": "hard_gate", "temperature": 4.0, "signal": "topk"})
     batches = [with_label_confidence(each, -1e4) for each in (trial, warm)]
-    values = [float(t.objective(b)) for t, b in zip((trial, warm), batches, strict=True)]
+    values = [t.objective(b).item() for t, b in zip((trial, warm), batches, strict=True)]
     q = Dense(warm, batches[1]).student(REFERENCE).softmax(1)
     p = (Dense(warm, batches[1]).teacher(REFERENCE) / 4).softmax(1)
-    upper = float((torch.xlogy(p, p) - torch.xlogy(p, q)).sum(1).mean())
+    upper = (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(1).mean().item()
     assert 0 < values[1] <= upper + 1e-12, "a bucket takes away, and T squared is not there"
     assert not math.isclose(values[0], values[1], rel_tol=0.01)
 

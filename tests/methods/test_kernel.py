@@ -1,7 +1,6 @@
 """The loss kernel against a dense reference in float64 that autograd differentiates."""
 
 from dataclasses import replace
-
 from types import SimpleNamespace
 
 import pytest

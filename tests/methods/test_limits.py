@@ -8,6 +8,7 @@ from kdray.methods.online import OnlineTeacher
 
 FORMS = ("topk", "hidden")
 CASES = [(layout, t) for layout in ("two_pass", "one_pass") for t in (1.0, 2.0)]
+LAYOUTS_AT_ONE = [case for case in CASES if case[1] == 1.0]
 # Gates that are at their ends everywhere: by their number, their clock, or the entropy they see.
 ONE = (
     {"kind": "fixed", "value": 1.0},
@@ -19,6 +20,12 @@ ZERO = (
     {"kind": "schedule", "start": 0.0, "end": 0.0, "shape": "cosine"},
     {"kind": "entropy", "threshold": 1.0},
 )
+
+
+def ends(gates):
+    """Every layout with every gate; temperatures and forms with the first."""
+    rest = [(*LAYOUTS_AT_ONE[i % 2], gate, "topk") for i, gate in enumerate(2 * gates[1:])]
+    return [(*case, gates[0], form) for case in CASES for form in FORMS] + rest
 
 
 def assert_same_bits(raw, other, form):
@@ -35,18 +42,14 @@ def hybrid(layout, gate, temperature):
     return {"kind": "hybrid", "layout": layout, "gate": gate, "temperature": temperature}
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("layout", "temperature"), CASES)
-@pytest.mark.parametrize("gate", ONE, ids=lambda gate: gate["kind"])
+@pytest.mark.parametrize(("layout", "temperature", "gate", "form"), ends(ONE))
 def test_gate_of_one_is_token_level(layout, temperature, gate, form):
     prefix = "reference" if layout == "two_pass" else "hypothesis"
     token = {"kind": "token_level", "alpha": 1, "temperature": temperature, "prefix": prefix}
     assert_same_bits(hybrid(layout, gate, temperature), {**token, "signal": form}, form)
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("layout", "temperature"), CASES)
-@pytest.mark.parametrize("gate", ZERO, ids=lambda gate: gate["kind"])
+@pytest.mark.parametrize(("layout", "temperature", "gate", "form"), ends(ZERO))
 def test_gate_of_zero_is_sentence_level(layout, temperature, gate, form):
     assert_same_bits(hybrid(layout, gate, temperature), {"kind": "sentence_level"}, form)
 
@@ -77,7 +80,9 @@ def test_alpha_of_zero_is_the_baseline_for_all_that_have_one(raw):
 
 def test_forward_divergence_is_token_level():
     numbers = {"alpha": 0.3, "label_smoothing": 0.2, "signal": "topk"}
-    found = Trial.of({"kind": "divergence", "divergence": "forward", **numbers}, dtype=torch.float32)
+    found = Trial.of(
+        {"kind": "divergence", "divergence": "forward", **numbers}, dtype=torch.float32
+    )
     wanted = Trial.of({"kind": "token_level", **numbers}, dtype=torch.float32)
     for name, value in wanted.everything().items():
         assert torch.equal(found.everything()[name], value), name
@@ -93,8 +98,8 @@ def test_feature_without_features_is_token_level():
         assert torch.equal(found.everything()[name], value), name
 
 
-# At q = p these are zero. A cross-entropy is not, and |p − q| has a kink there, so that the last bit
-# of rounding decides its gradient (test_divergences.py has it where the bits are the same).
+# At q = p these are zero. A cross-entropy is not, and |p − q| has a kink there: the last bit of
+# rounding decides its gradient (test_divergences.py has it where the bits are the same).
 NOTHING_TO_LEARN = [
     *(name for name in ALL_METHODS if name.startswith("divergence_")
       and not any(other in name for other in ("jensen", "forward", "variation"))),

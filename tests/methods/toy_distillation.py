@@ -164,6 +164,11 @@ def _initialised(seed: int, config: ModelConfig) -> Transformer:
     return Transformer(config, src_vocab=VOCAB, tgt_vocab=VOCAB, shared=True)
 
 
+@cache
+def _teacher(dtype: torch.dtype) -> OnlineTeacher:
+    return OnlineTeacher([model(2, TEACHER, dtype=dtype)])
+
+
 def random_sequences(rng: np.random.Generator) -> Sequences:
     lengths = rng.integers(1, 8, size=PAIRS)
     return Sequences.from_lists([[*rng.integers(4, VOCAB, size=n), EOS] for n in lengths])
@@ -208,9 +213,7 @@ class Exact:
             return dense
         logits = dense.logits()
         if self.form is TOPK:
-            return soft_targets(
-                logits, k=KEPT, temperature=temperature, labels_N=target.labels_N
-            )
+            return soft_targets(logits, k=KEPT, temperature=temperature, labels_N=target.labels_N)
         assert temperature == 1, "draws are made at temperature 1"
         rows_of = [
             drawn_targets(p, draws=DRAWS, generator=torch.Generator().manual_seed(int(row)))
@@ -264,7 +267,7 @@ class Trial:
         config = parse(raw)
         form = Form(str(raw["signal"])) if "signal" in raw else None
         student = student or model(1, dtype=dtype)
-        teacher = teacher or OnlineTeacher([model(2, TEACHER, dtype=dtype)])
+        teacher = teacher or _teacher(dtype)
         torch.manual_seed(7)
         method = midway(build_method(config, student=student, teacher=teacher).to(dtype))
         data = training_data(method, form, teacher)
