@@ -31,14 +31,17 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## Run the example study on this machine
 	$(BIN)/python -m kdray.study tune_configs/demo.yaml
 
-# -v takes back the -q of pyproject.toml: a whole run ends with the whole summary.
+# One process for each core; tests that start Ray stay together in one of them, since a session of
+# Ray takes all cores. -v takes back the -q of pyproject.toml: a whole run ends with the whole summary.
+PARALLEL := -n auto --dist loadgroup
+
 .PHONY: test
 test: $(STAMP) ## Run every test
-	$(BIN)/python -m pytest -v $(ARGS)
+	$(BIN)/python -m pytest -v $(PARALLEL) $(ARGS)
 
 .PHONY: check
 check: $(STAMP) ## Run the fast tests: no Ray session, nothing slow
-	$(BIN)/python -m pytest -m "not ray and not slow" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not ray and not slow" $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP) ## Check style, types and layers

@@ -111,9 +111,9 @@ class SignalsConfig(Frozen):
                 return form
         usable = [str(form) for form in needs.distributions[view]]
         if set(there) & set(usable):
-            stored = [] if self.topk is None else list(self.topk.temperatures)
+            stored = [1.0] if self.topk is None else list(self.topk.temperatures)
             raise ValueError(
-                f"uses temperature {needs.temperature:g}, but the teacher stores {stored or [1.0]}; "
+                f"uses temperature {needs.temperature:g}, but the teacher stores {stored}; "
                 "add it to `recipe.signals.topk.temperatures`"
             )
         raise ValueError(

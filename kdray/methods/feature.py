@@ -1,7 +1,7 @@
 """Feature distillation: layer states and attention maps of the teacher, added to token level.
 
-Attention maps as in MiniLM (Wang et al. 2020) and A2D (2024), hidden states beside them,
-with [K] these forms: student layer i of L_s learns teacher layer round((i+1)·L_t/L_s) − 1, not below 0;
+Attention maps as in MiniLM (Wang et al. 2020) and A2D (2024), hidden states beside them, with [K]
+these forms: student layer i of L_s learns teacher layer round((i+1)·L_t/L_s) − 1, not below 0;
 
     token_level + decay^epoch·(hidden_weight·MSE(W_i s_i, t_i) + attention_weight·KL(A_t ‖ A_s))
 
