@@ -34,10 +34,17 @@ def one_thread() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start Ray run first, one after another: a session of Ray takes all cores."""
+    """Tests that share something dear run in one process, those that start Ray first.
+
+    A session of Ray takes all cores; trained models and an MLflow store are made once a process.
+    """
     for item in items:
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.xdist_group("ray"))
+        elif "translators" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("translators"))
+        elif item.path.parent.name == "tracking":
+            item.add_marker(pytest.mark.xdist_group("tracking"))
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
