@@ -58,7 +58,8 @@ def test_a_study_runs_as_a_submitted_job(cluster, tmp_path):
     done = subprocess.run(
         [RAY, "job", "submit", "--address", address, "--working-dir", str(work), "--",
          sys.executable, "-m", "kdray.study", "micro.yaml",
-         f"--set=execution.storage={storage}", "--set=recipe.methods={ce: {kind: cross_entropy}}", "--set=search=null"],
+         f"--set=execution.storage={storage}", "--set=search=null",
+         "--set=recipe.methods={ce: {kind: cross_entropy}}"],
         env=env, capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

@@ -27,10 +27,14 @@ class PriorConfig(Frozen):
 
 
 class CentredConfig(Frozen):
-    """g learns from losses less their running means."""
+    """g learns from losses less their running means.
+
+    A mean that lags behind losses that fall pulls g to the loss that falls faster, so the default
+    is the mean of the update before, without momentum.
+    """
 
     kind: Literal["centred"]
-    momentum: float = Field(default=0.99, ge=0, lt=1)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
 
 
 class BilevelConfig(Frozen):

@@ -117,6 +117,13 @@ def test_of_two_with_nothing_in_common_it_is_at_its_bound(name):
     )
 
 
+def test_what_the_teacher_rules_out_counts_as_80_nats():
+    for nothing in (-200.0, -torch.inf):
+        log_p = torch.tensor([[0.0, nothing]], dtype=torch.float64)
+        log_q = torch.tensor([[0.5, 0.5]], dtype=torch.float64).log()
+        assert float(Measure("reverse")(log_p, log_q)) == pytest.approx(math.log(0.5) + 40)
+
+
 def test_a_name_that_is_none_is_refused():
     with pytest.raises(ValueError, match="no divergence is called 'hellinger'"):
         Measure("hellinger")(torch.zeros(1, 1), torch.zeros(1, 1))

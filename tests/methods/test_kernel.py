@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from toy_distillation import soft_targets
 
 from kdray.methods import targets
+from kdray.methods.blockwise import blockwise_losses
 from kdray.methods.kernel import token_losses
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
 
@@ -172,6 +173,33 @@ def test_many_blocks_equal_one(monkeypatch, temperature, whole):
     assert len(list(targets.row_blocks(50, vocabulary=20))) == 4
     torch.testing.assert_close(with_gradients(kernel_losses, p), whole, **TIGHT)
     assert_dense(p)
+
+
+def test_blocks_give_every_gradient_that_the_whole_gives():
+    """To states, matrix and weights; a loss without a weight is measured and not learned."""
+    p = problem(n=40, v=7, d=3, k=0)
+    assert len(list(targets.row_blocks(40, vocabulary=7))) == 3
+
+    def losses(logits, rows):
+        return {
+            "square": logits.square().sum(1) * (1 + torch.arange(40)[rows]),
+            "norm": logits.logsumexp(1),
+            "seen": logits.amax(1),
+        }
+
+    leaves = [x.requires_grad_() for x in (p.hidden, p.weight, p.hard_weight, p.soft_weight)]
+    weights = {"square": p.hard_weight, "norm": p.soft_weight}
+    found = blockwise_losses(p.hidden, p.weight, losses=losses, weights=weights)
+    whole = losses(p.hidden @ p.weight.T, slice(0, 40))
+    wanted = sum((weights[name] * whole[name]).sum() for name in weights)
+    torch.testing.assert_close(found.total, wanted, **TIGHT)
+    torch.testing.assert_close(
+        dict(found.parts), {n: x.detach() for n, x in whole.items()}, **TIGHT
+    )
+    for ours, theirs in zip(
+        *(torch.autograd.grad(2 * each, leaves) for each in (found.total, wanted)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, **TIGHT)
 
 
 def test_no_position_is_no_loss():
