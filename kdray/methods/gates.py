@@ -155,7 +155,7 @@ class ConfidenceGate(Gate):
 
     The rule of Hard-Gate KD (Lee et al. 2022): a student that is surer than its teacher learns the
     teacher's distribution, the others learn the target. For a sentence, mean log-probabilities are
-    compared.
+    compared. The student's is at temperature 1, the teacher's at that of its distributions.
     """
 
     def __init__(self, *, per_token: bool) -> None:
