@@ -56,6 +56,7 @@ def test_bad_input_is_one_message_and_exit_code_2(config, capsys, override, word
         assert word in message.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_search_of_a_value_that_the_method_lacks_is_refused(config, tmp_path, capsys):
     space = "search.space={gate.temper: {kind: choice, values: [1]}}"
     storage = f"execution.storage={tmp_path / 'runs'}"

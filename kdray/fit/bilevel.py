@@ -3,9 +3,9 @@
 After the update θ' = θ − η·Σ_i (g_i·a_i + (1−g_i)·b_i), with a_i and b_i the gradients of the two
 losses that gate value i weighs, the dev loss has the gradient −η·v·(a_i − b_i) in g_i, where v is
 its gradient in θ'. v·a_i is the change of loss i along v, taken as a central difference: two
-forward passes and no second derivative (Liu et al. 2019, DARTS, equations 6 to 8). It is taken around θ',
-where DARTS takes it around θ; they agree up to O(η). The factor η is left out, since Adam does not
-see the size of a gradient.
+forward passes and no second derivative (Liu et al. 2019, DARTS, equations 6 to 8). It is taken
+around θ', where DARTS takes it around θ; they agree up to O(η). The factor η is left out, since
+Adam does not see the size of a gradient.
 """
 
 from collections.abc import Mapping

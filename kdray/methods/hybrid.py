@@ -110,7 +110,8 @@ class Hybrid(Method):
         self, averages: Mapping[str, float], samples: Mapping[str, Tensor]
     ) -> Mapping[str, float]:
         """Tell the stabiliser the losses; report how the gate lies over sentences."""
-        self.stabiliser.after_update(averages)
+        scaled = averages[LOSS_TOKEN] * self.temperature**2
+        self.stabiliser.after_update({**averages, LOSS_TOKEN: scaled})
         return {**averages, **gate_statistics(samples[GATE], samples[SOURCE_LENGTH])}
 
     def mix(self, student: Transformer, batch: Batch) -> Mixture:
@@ -168,14 +169,14 @@ class Hybrid(Method):
         return sentence_means(gate_G, self._soft_target(batch), sentences=len(batch.src_BS))
 
     def _losses_of_gates(self, mixture: Mixture, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Both losses per token, where each gate value stands. -> [G]."""
+        """Both losses per token, where each gate value stands, T² included. -> [G]."""
+        token_N = mixture.token_N * self.temperature**2
         if self.gate.per_token:
-            return mixture.token_N, mixture.sentence_N
+            return token_N, mixture.sentence_N
+        sentences, hypothesis = len(batch.src_BS), batch.targets[View.HYPOTHESIS]
         return (
-            sentence_means(mixture.token_N, self._soft_target(batch), sentences=len(batch.src_BS)),
-            sentence_means(
-                mixture.sentence_N, batch.targets[View.HYPOTHESIS], sentences=len(batch.src_BS)
-            ),
+            sentence_means(token_N, self._soft_target(batch), sentences=sentences),
+            sentence_means(mixture.sentence_N, hypothesis, sentences=sentences),
         )
 
     def _soft_target(self, batch: Batch) -> Target:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from toy_distillation import ALL_METHODS, Trial
+from toy_distillation import ALL_METHODS, TYPICAL, Trial
 
 from kdray.methods import targets
 
@@ -16,7 +16,12 @@ def several_blocks() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=ALL_METHODS, scope="module")
+EACH_METHOD = [
+    pytest.param(name, marks=() if name in TYPICAL else pytest.mark.slow) for name in ALL_METHODS
+]
+
+
+@pytest.fixture(params=EACH_METHOD, scope="module")
 def trial(request: pytest.FixtureRequest) -> Trial:
-    """Each method in turn. Laws leave it as it is."""
+    """Each method in turn; `make check` takes the typical ones. Laws leave it as it is."""
     return Trial.of(ALL_METHODS[request.param])

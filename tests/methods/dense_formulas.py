@@ -243,7 +243,8 @@ def hybrid(dense: Dense) -> Tensor:
         if not per_token:
             token = dense.by_sentence(token, view)
             sentence = dense.by_sentence(sentence, HYPOTHESIS)
-        pull = ((token - MEAN_TOKEN) - (sentence - MEAN_SENTENCE)).detach()
+        scale = config.temperature**2
+        pull = (scale * (token - MEAN_TOKEN) - (sentence - MEAN_SENTENCE)).detach()
         value = value + ((gate - gate.detach()) * pull).mean()
     return value
 

@@ -92,6 +92,10 @@ WITH_DISTRIBUTIONS: dict[str, tuple[Mapping[str, object], Sequence[Form]]] = {
          "gate": GATES["sentence_prior"]},
         (TOPK, HIDDEN),
     ),
+    "hybrid_warm_centred": (
+        {"kind": "hybrid", "temperature": 2.0, "gate": GATES["sentence_centred"]},
+        (HIDDEN,),
+    ),
     "hybrid_entropy": ({"kind": "hybrid", "gate": GATES["entropy_soft"]}, (HIDDEN,)),
     "hybrid_confidence": ({"kind": "hybrid", "gate": GATES["confidence"]}, (HIDDEN,)),
     "hard_gate_token": ({"kind": "hard_gate", "label_smoothing": 0.1}, (TOPK, HIDDEN, ONLINE)),
@@ -137,6 +141,7 @@ TYPICAL = [
     "hybrid_two_pass_scalar_prior-topk", "hybrid_two_pass_sentence_centred-topk",
     "hybrid_one_pass_token_none-topk", "hybrid_one_pass_entropy_soft-topk",
     "hybrid_one_pass_confidence_token-topk", "hybrid_warm-hidden",
+    "hybrid_warm_centred-hidden",
     "hard_gate_token-hidden", "hard_gate_sentence-topk", "selective_batch-topk",
     "selective_global-hidden", "tie-online", "annealing-hidden", "taid-hidden",
     *(f"divergence_{name}-topk" for name in (

@@ -38,6 +38,7 @@ def test_each_metric_is_a_png_and_an_svg(tmp_path):
     assert "seed" not in plots[0].caption
 
 
+@pytest.mark.slow
 def test_every_method_is_labelled_in_its_one_colour(tmp_path):
     (plot,) = draw(tmp_path, curves_of("train/loss", sizes=("tiny", "small", "big")))
     text = plot.svg.read_text(encoding="utf-8").lower()
