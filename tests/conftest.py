@@ -6,6 +6,7 @@ Sentences of short invented words are translated word for word: a nano model lea
 import random
 from pathlib import Path
 
+import micro_study
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -32,19 +33,21 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share something dear run in one process, those that start Ray first.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests that share something dear run in one process.
 
     A session of Ray takes all cores; trained models and an MLflow store are made once a process.
     """
-    for item in items:
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
-        elif "translators" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("translators"))
-        elif item.path.parent.name == "tracking":
-            item.add_marker(pytest.mark.xdist_group("tracking"))
+    if item.get_closest_marker("ray"):
+        item.add_marker(pytest.mark.xdist_group("ray"))
+    elif "translators" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.xdist_group("translators"))
+    elif item.path.parent.name == "tracking":
+        item.add_marker(pytest.mark.xdist_group("tracking"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start Ray come first: they take longest."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
@@ -84,3 +87,14 @@ def toy_tokenizers(
         build_tokenizer(config, toy_corpus, folder)
         found[name] = Tokenizer.load(folder)
     return found
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storage of a micro study that ran from its start to its end."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    config = folder / "micro.yaml"
+    config.write_text(micro_study.CONFIG)
+    done = micro_study.run("study", config, folder / "storage")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "storage"

@@ -14,14 +14,6 @@ def config(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def undisturbed(config, tmp_path_factory):
-    storage = tmp_path_factory.mktemp("undisturbed")
-    done = run("study", config, storage)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return storage
-
-
 def test_study_reports_every_model(undisturbed):
     found = {(row["model"], row["method"], row["split"]) for row in scores(undisturbed)}
     models = [("teacher", "teacher"), ("student", "cross_entropy"), ("student", "hybrid")]
