@@ -33,24 +33,6 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests that share something dear run in one process.
-
-    A session of Ray takes all cores; trained models and an MLflow store are made once a process.
-    """
-    if item.get_closest_marker("ray"):
-        item.add_marker(pytest.mark.xdist_group("ray"))
-    elif "translators" in getattr(item, "fixturenames", ()):
-        item.add_marker(pytest.mark.xdist_group("translators"))
-    elif item.path.parent.name == "tracking":
-        item.add_marker(pytest.mark.xdist_group("tracking"))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start Ray come first: they take longest."""
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
-
-
 @pytest.fixture(scope="session")
 def toy_pairs() -> list[tuple[str, str]]:
     """500 pairs of 3 to 8 words."""
