@@ -1,0 +1,108 @@
+"""The plan of an experiment: what depends on what, and vocabularies that have to be one."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from micro_study import CONFIG
+
+from kdray.config import Experiment, ModelConfig
+from kdray.errors import ConfigError
+from kdray.model.storage import Shape, save_model, tensors
+from kdray.plan import make_plan
+from kdray.text.tokenizer import Tokenizer
+
+
+def experiment(**recipe):
+    raw = yaml.safe_load(CONFIG)
+    del raw["search"]
+    raw["recipe"] |= recipe
+    return Experiment.model_validate(raw)
+
+
+@pytest.fixture
+def bring(tmp_path, toy_tokenizers):
+    """Store a fresh model with a tokenizer. -> its folder."""
+
+    def store(name: str, tokenizer: Tokenizer) -> Path:
+        shape = Shape(
+            config=ModelConfig(preset="nano"),
+            src_vocab=tokenizer.src_vocab,
+            tgt_vocab=tokenizer.tgt_vocab,
+            shared=tokenizer.joint,
+            tokenizer=tokenizer.checksum,
+        )
+        folder = tmp_path / name
+        folder.mkdir()
+        save_model(folder, shape, tensors(shape.build()))
+        tokenizer.save(folder)
+        return folder
+
+    return store
+
+
+def teacher(path):
+    return {"kind": "checkpoint", "path": str(path)}
+
+
+def test_a_brought_teacher_shares_its_vocabulary_with_word_level_students(bring, toy_tokenizers):
+    folder = bring("one", toy_tokenizers["joint"])
+    shared = make_plan(experiment(teacher=teacher(folder), tokenizer=None))
+    assert shared.tokenizer is None
+    assert shared.encoded == shared.teacher_encoded
+    with pytest.raises(ConfigError, match=r"methods\.hybrid \(hybrid\).*vocabulary of their own"):
+        make_plan(experiment(teacher=teacher(folder)))
+
+
+def test_sentence_level_students_may_have_a_vocabulary_of_their_own(bring, toy_tokenizers):
+    folder = bring("one", toy_tokenizers["joint"])
+    methods = {"s": {"kind": "sentence_level"}}
+    plan = make_plan(experiment(teacher=teacher(folder), methods=methods))
+    assert plan.encoded != plan.teacher_encoded
+    assert plan.signals.recoded is not None
+    assert plan.students[0].signals.hypotheses == plan.signals.recoded
+
+
+def test_an_ensemble_of_different_vocabularies_names_both(bring, toy_tokenizers):
+    one, two = (bring(name, toy_tokenizers[name]) for name in ("joint", "separate"))
+    members = {"kind": "ensemble", "members": [teacher(one), teacher(two)]}
+    with pytest.raises(ConfigError) as caught:
+        make_plan(experiment(teacher=members, tokenizer=None))
+    for word in (str(one), str(two), "different vocabularies"):
+        assert word in str(caught.value)
+
+
+def test_more_entries_than_the_vocabulary_has_are_refused():
+    with pytest.raises(ConfigError, match=r"topk\.k 111 is more than the vocabulary of 110"):
+        make_plan(experiment(signals={"topk": {"k": 111}}))
+
+
+def test_a_loss_weight_reaches_only_the_students():
+    soft = {"kind": "token_level", "alpha": 0.5}
+    one = make_plan(experiment(methods={"soft": soft}))
+    other = make_plan(experiment(methods={"soft": {**soft, "alpha": 0.7}}))
+    assert one.students[0].key != other.students[0].key
+    assert one.signals == other.signals
+    assert one.teachers == other.teachers
+
+
+def test_methods_with_the_same_first_stage_share_it():
+    def stages(last):
+        first = {"method": {"kind": "cross_entropy"}, "updates": 20}
+        return {"kind": "stages", "stages": [first, {"method": last, "updates": 10}]}
+
+    methods = {
+        "a": stages({"kind": "sentence_level"}),
+        "b": stages({"kind": "token_level"}),
+    }
+    a, b = make_plan(experiment(methods=methods)).students
+    assert a.start is not None
+    assert a.start.key == b.start.key
+    assert a.key != b.key
+
+
+def test_a_name_of_a_preset_is_no_part_of_a_model():
+    named = make_plan(experiment()).students[0]
+    raw = yaml.safe_load(CONFIG)["recipe"]["students"]
+    raw["sizes"] = {"nano": {**ModelConfig(preset="nano").model_dump(), "preset": "tiny"}}
+    assert make_plan(experiment(students=raw)).students[0].key == named.key
