@@ -139,7 +139,7 @@ def test_the_table_of_presets_is_that_of_the_code() -> None:
 def test_a_complete_example_loads(page: Path, text: str, tmp_path: Path) -> None:
     file = tmp_path / page.with_suffix(".yaml").name
     file.write_text(text, encoding="utf-8")
-    load_experiment(file)
+    assert load_experiment(file).name == read_yaml(file)["name"]
 
 
 @pytest.mark.parametrize(("key", "text"), FRAGMENTS, ids=range(1, len(FRAGMENTS) + 1))
@@ -177,7 +177,7 @@ def test_there_are_examples_to_load() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_a_shipped_configuration_loads(path: Path) -> None:
-    load_experiment(path)
+    assert load_experiment(path).name.replace("-", "_") == path.stem
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
