@@ -3,6 +3,12 @@
 Nothing here imports torch, ray or mlflow.
 """
 
+from kdray.config.distribution_methods import (
+    AnnealingConfig,
+    DivergenceConfig,
+    TaidConfig,
+    TokenLevelConfig,
+)
 from kdray.config.execution import (
     Execution,
     TrackingConfig,
@@ -30,29 +36,25 @@ from kdray.config.load import (
     load_experiment,
 )
 from kdray.config.methods import (
-    AnnealingConfig,
-    CrossEntropyConfig,
-    DivergenceConfig,
-    FeatureConfig,
-    HardGateConfig,
-    HybridConfig,
-    ImitationConfig,
-    InterpolationConfig,
     MethodConfig,
-    MultiHypothesisConfig,
-    OnPolicyConfig,
-    SelectiveConfig,
-    SentenceLevelConfig,
     SingleMethodConfig,
     StageConfig,
     StagesConfig,
-    TaidConfig,
-    TieConfig,
-    TokenLevelConfig,
     single_methods,
+)
+from kdray.config.mixed_methods import (
+    HardGateConfig,
+    HybridConfig,
+    SelectiveConfig,
 )
 from kdray.config.model import (
     ModelConfig,
+)
+from kdray.config.online_methods import (
+    FeatureConfig,
+    ImitationConfig,
+    OnPolicyConfig,
+    TieConfig,
 )
 from kdray.config.recipe import (
     EvaluationConfig,
@@ -61,6 +63,12 @@ from kdray.config.recipe import (
 )
 from kdray.config.search import (
     SearchConfig,
+)
+from kdray.config.sequence_methods import (
+    CrossEntropyConfig,
+    InterpolationConfig,
+    MultiHypothesisConfig,
+    SentenceLevelConfig,
 )
 from kdray.config.signals import (
     HiddenConfig,

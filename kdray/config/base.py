@@ -31,3 +31,6 @@ FileInFolder = Annotated[str, AfterValidator(_inside_folder)]
 """A relative path that cannot leave the folder it is read from."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+LabelSmoothing = Annotated[float, Field(ge=0, lt=1)]
+"""Spread evenly over the vocabulary; of the cross-entropy on references, never of a KL term."""

@@ -114,6 +114,7 @@ class ConfidenceGateConfig(Frozen):
 
 
 LearnedGateConfig = ScalarGateConfig | SentenceGateConfig | TokenGateConfig
+TeacherGateConfig = EntropyGateConfig | ConfidenceGateConfig  # read its distributions
 GateConfig = Annotated[
     FixedGateConfig
     | ScheduleGateConfig

@@ -5,14 +5,9 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from kdray.config.base import Frozen, Name
-from kdray.config.methods import (
-    FeatureConfig,
-    MethodConfig,
-    StageConfig,
-    StagesConfig,
-    single_methods,
-)
+from kdray.config.methods import MethodConfig, StageConfig, StagesConfig, single_methods
 from kdray.config.model import ModelConfig
+from kdray.config.online_methods import FeatureConfig
 from kdray.config.signals import Needs, SignalsConfig
 from kdray.config.teacher import EnsembleTeacherConfig, TeacherConfig, TrainedTeacherConfig, members
 from kdray.config.text import CorpusConfig, TokenizerConfig

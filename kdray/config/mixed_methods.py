@@ -1,0 +1,82 @@
+"""Methods that weigh distributions against sequences, anew for each token or sentence."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from kdray.config.base import LabelSmoothing
+from kdray.config.distilled import WITH_TAIL, Distilled
+from kdray.config.gates import FixedGateConfig, GateConfig, TeacherGateConfig, TokenGateConfig
+from kdray.config.signals import Needs
+from kdray.schema import Form, View
+
+
+class HybridConfig(Distilled):
+    """g·L_token + (1−g)·L_sentence, each per token before mixing (Wei et al. 2024).
+
+    `two_pass` takes L_token on the reference and L_sentence on the hypothesis, with one encoder
+    pass; `one_pass` takes both on the hypothesis.
+    """
+
+    kind: Literal["hybrid"]
+    gate: GateConfig = FixedGateConfig(kind="fixed")
+    layout: Literal["two_pass", "one_pass"] = "two_pass"
+    temperature: float = Field(default=1.0, gt=0)
+
+    def usable(self) -> tuple[Form, ...]:
+        """Draws tell neither the teacher's entropy nor the probability of a target."""
+        forms = super().usable()
+        if isinstance(self.gate, TeacherGateConfig):
+            return tuple(form for form in forms if form is not Form.SAMPLED)
+        return forms
+
+    @model_validator(mode="after")
+    def _one_prefix(self) -> Self:
+        gate = self.gate
+        per_token = isinstance(gate, TokenGateConfig) or (
+            isinstance(gate, TeacherGateConfig) and gate.per == "token"
+        )
+        if self.layout == "two_pass" and per_token:
+            raise ValueError(
+                f"gate {gate.kind} gives each target token a weight of its own, and in the "
+                "layout two_pass the two losses have different target tokens; use layout one_pass, "
+                "or a gate for each sentence"
+            )
+        return self
+
+    def needs(self) -> Needs:
+        """The distributions of L_token and the hypothesis of L_sentence."""
+        prefix = View.REFERENCE if self.layout == "two_pass" else View.HYPOTHESIS
+        return self.reads(prefix, temperature=self.temperature, hypotheses=1)
+
+
+class HardGateConfig(Distilled):
+    """At each token the teacher alone or the reference alone (Hard-Gate KD, Lee 2022).
+
+    The teacher where the student is surer of the reference token than the teacher is, as a guard
+    against over-confidence; the temperature is the teacher's only.
+    """
+
+    forms = WITH_TAIL
+    kind: Literal["hard_gate"]
+    temperature: float = Field(default=1.5, gt=0)
+    per: Literal["token", "sentence"] = "token"
+    label_smoothing: LabelSmoothing = 0.0
+
+    def needs(self) -> Needs:
+        """Distributions at its temperature on the references."""
+        return self.reads(View.REFERENCE, temperature=self.temperature)
+
+
+class SelectiveConfig(Distilled):
+    """CE, plus KL on the tokens that the student finds hardest (Wang et al. 2021).
+
+    `batch` takes the share of each batch; `global` compares with the losses of the last
+    `queue` tokens.
+    """
+
+    kind: Literal["selective"]
+    scope: Literal["batch", "global"] = "global"
+    share: float = Field(default=0.5, gt=0, le=1)
+    queue: int = Field(default=30_000, ge=1)
+    label_smoothing: LabelSmoothing = 0.1
