@@ -65,11 +65,14 @@ class Display:
 
 
 class _LiveBars:
+    """Bars that are drawn in place, on a terminal."""
+
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.tasks: dict[str, TaskID] = {}
 
     def move(self, name: str, done: int, total: int, note: str = "") -> None:
+        """As of `Bars`; the rate counts from where a bar began."""
         if name not in self.tasks:
             # What an earlier run did is no part of the rate.
             self.tasks[name] = self.progress.add_task(name, total=total, completed=done, note=note)
@@ -77,12 +80,15 @@ class _LiveBars:
 
 
 class _Lines:
+    """Plain lines, for a file: one when a bar is new, is full, or has moved for `LINE_SECONDS`."""
+
     def __init__(self, console: Console) -> None:
         self.console = console
         self.started: dict[str, tuple[float, int]] = {}
         self.shown: dict[str, tuple[float, int]] = {}
 
     def move(self, name: str, done: int, total: int, note: str = "") -> None:
+        """As of `Bars`; the rate counts from where a bar began, or was last set back."""
         now = time.monotonic()
         if done < self.started.get(name, (now, done))[1]:
             del self.started[name]  # a run that was resumed stands at an earlier checkpoint

@@ -78,6 +78,7 @@ def build_tables(results: Iterable[Result], *, study: StudyFacts) -> list[Table]
     order = {split: place for place, split in enumerate(study.refs)}
 
     def table_of(result: Result) -> tuple[int, bool, int, str, str]:
+        """What the results of one table have in common, in the order of the tables."""
         if result.split not in order:
             raise DataError(
                 f"{result.where}: {result.split} has no references, only "
