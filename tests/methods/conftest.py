@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from toy_distillation import ALL_METHODS, TYPICAL, Trial
+from method_examples import ALL_METHODS, TYPICAL
+from toy_distillation import Trial
 
 from kdray.methods import targets
 

@@ -5,149 +5,38 @@ and the formulas are those of the papers. p is the teacher, q the student, N tar
 """
 
 import math
-from collections.abc import Callable
 
 import torch
+from dense_batch import Dense
+from dense_divergences import divergence, kl
+from dense_hybrid import hybrid
 from torch import Tensor
 from torch.nn import functional as F
-from toy_distillation import KEPT, Trial
+from toy_distillation import Trial
 
 from kdray.config import (
     AnnealingConfig,
-    CentredConfig,
-    ConfidenceGateConfig,
     CrossEntropyConfig,
     DivergenceConfig,
-    EntropyGateConfig,
     FeatureConfig,
-    FixedGateConfig,
     HardGateConfig,
     HybridConfig,
     ImitationConfig,
     InterpolationConfig,
     MultiHypothesisConfig,
-    NoStabiliserConfig,
     OnPolicyConfig,
-    PriorConfig,
-    ScalarGateConfig,
-    ScheduleGateConfig,
     SelectiveConfig,
-    SentenceGateConfig,
     SentenceLevelConfig,
     TaidConfig,
     TieConfig,
-    TokenGateConfig,
     TokenLevelConfig,
 )
 from kdray.methods.base import Batch
 from kdray.model.transformer import Taps
-from kdray.schema import Form, View
+from kdray.schema import View
 from kdray.text.tokenizer import BOS, PAD
 
 REFERENCE, HYPOTHESIS, STUDENT = View.REFERENCE, View.HYPOTHESIS, View.STUDENT
-MEAN_TOKEN, MEAN_SENTENCE = 0.7, 2.1  # the running means that `midway` sets
-
-
-def kl(a: Tensor, b: Tensor, dim: int = 1) -> Tensor:
-    """Σ a log(a/b), 0 log 0 = 0. -> [N]."""
-    return (torch.xlogy(a, a) - a * b.clamp_min(1e-300).log()).sum(dim)
-
-
-def divergence(name: str, p: Tensor, q: Tensor, *, beta=0.5, skew=0.1, head=0.5) -> Tensor:
-    """Of probabilities. -> [N]."""
-    match name:
-        case "forward":
-            return kl(p, q)
-        case "reverse":
-            return kl(q, p)
-        case "jensen_shannon":
-            m = beta * p + (1 - beta) * q
-            return beta * kl(p, m) + (1 - beta) * kl(q, m)
-        case "total_variation":
-            return 0.5 * (p - q).abs().sum(1)
-        case "skew":
-            return kl(p, skew * p + (1 - skew) * q)
-        case "skew_reverse":
-            return kl(q, (1 - skew) * p + skew * q)
-        case "adaptive":
-            weight = p.new_tensor([head_share(a, b, head) for a, b in zip(p, q, strict=True)])
-            return weight * kl(p, q) + (1 - weight) * kl(q, p)
-    raise ValueError(name)
-
-
-def head_share(p_V: Tensor, q_V: Tensor, head: float) -> float:
-    """Share of Σ |p − q| in the teacher's likeliest entries, which make up `head`."""
-    mass, in_head = 0.0, []
-    for token in sorted(range(len(p_V)), key=lambda v: -p_V[v].item()):
-        if in_head and mass >= head:
-            break
-        in_head.append(token)
-        mass += p_V[token].item()
-    gaps = (p_V - q_V).abs().tolist()
-    return sum(gaps[v] for v in in_head) / sum(gaps)
-
-
-class Dense:
-    """Logits of student and teacher for a batch, and means over the whole batch."""
-
-    def __init__(self, trial: Trial, batch: Batch) -> None:
-        self.trial, self.batch = trial, batch
-
-    def student(self, view: View, inputs: Tensor | None = None) -> Tensor:
-        return self._logits(self.trial.student, view, inputs)
-
-    @torch.no_grad()
-    def teacher(self, view: View, inputs: Tensor | None = None) -> Tensor:
-        """For an ensemble the log of the mean of its probabilities."""
-        each = [self._logits(m, view, inputs).softmax(1) for m in self.trial.teacher.models]
-        return torch.stack(each).mean(0).log()
-
-    def _logits(self, model, view, inputs):
-        target, batch = self.batch.targets[view], self.batch
-        inputs = target.inputs_BT if inputs is None else inputs
-        return model(batch.src_BS, batch.src_mask_BS, inputs).flatten(0, 1)[target.positions_N]
-
-    def labels(self, view: View) -> Tensor:
-        return self.batch.targets[view].labels_N
-
-    def ce(self, view: View, smoothing: float) -> Tensor:
-        return F.cross_entropy(
-            self.student(view), self.labels(view), reduction="none", label_smoothing=smoothing
-        )
-
-    def outcomes(
-        self, view: View, temperature: float = 1.0, *, one_sided: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """p and q over what the form tells apart: tokens, or some tokens and all the others."""
-        p = (self.teacher(view) / temperature).softmax(1)
-        q = (self.student(view) / (1.0 if one_sided else temperature)).softmax(1)
-        if self.trial.form is Form.TOPK:
-            kept = p.argsort(1, descending=True)[:, :KEPT]
-            others = torch.ones_like(p).scatter(1, kept, 0.0)
-            p, q = (
-                torch.cat((each.gather(1, kept), (each * others).sum(1, keepdim=True)), 1)
-                for each in (p, q)
-            )
-        elif self.trial.form is Form.SAMPLED:
-            drawn = self.batch.targets[view].teacher
-            p = torch.zeros_like(p).scatter(1, drawn.ids_NK, drawn.logp_NK.exp())
-        return p, q
-
-    def kl(self, view: View, temperature: float = 1.0, *, one_sided: bool = False) -> Tensor:
-        return kl(*self.outcomes(view, temperature, one_sided=one_sided))
-
-    def log_label(self, model: Callable[..., Tensor], view: View, temperature: float) -> Tensor:
-        logp = (model(view) / temperature).log_softmax(1)
-        return logp[torch.arange(len(logp)), self.labels(view)]
-
-    def by_sentence(self, values_N: Tensor, view: View) -> Tensor:
-        """Mean over the tokens of each sentence. -> [B]."""
-        rows = self.batch.targets[view].sentence_N
-        return torch.stack([values_N[rows == b].mean() for b in range(len(self.batch.src_BS))])
-
-    def spread(self, values_B: Tensor, view: View) -> Tensor:
-        """The value of its sentence for each token. -> [N]."""
-        return values_B[self.batch.targets[view].sentence_N]
 
 
 def expected(trial: Trial, batch: Batch) -> Tensor:
@@ -221,74 +110,6 @@ def selected(dense: Dense) -> Tensor:
     hardest = sorted(range(len(nll)), key=lambda n: -nll[n].item())
     chosen = hardest[: math.ceil(config.share * len(nll))]
     return torch.zeros_like(nll).index_fill(0, torch.tensor(chosen), 1.0)
-
-
-def hybrid(dense: Dense) -> Tensor:
-    config = dense.trial.config
-    view = REFERENCE if config.layout == "two_pass" else HYPOTHESIS
-    token, sentence = dense.kl(view, config.temperature), dense.ce(HYPOTHESIS, 0.0)
-    gate, per_token = dense_gate(dense, view)
-    stabiliser = getattr(config.gate, "stabiliser", None)
-    learns = stabiliser is None or isinstance(stabiliser, NoStabiliserConfig | PriorConfig)
-    mixing = gate if learns else gate.detach()
-    g_token, g_sentence = (
-        mixing if per_token else dense.spread(mixing, each) for each in (view, HYPOTHESIS)
-    )
-    value = (g_token * config.temperature**2 * token).mean() + ((1 - g_sentence) * sentence).mean()
-    if isinstance(stabiliser, PriorConfig):
-        g0 = config.gate.initial
-        coins = gate * (gate / g0).log() + (1 - gate) * ((1 - gate) / (1 - g0)).log()
-        value = value + stabiliser.strength * coins.mean()
-    if isinstance(stabiliser, CentredConfig):
-        if not per_token:
-            token = dense.by_sentence(token, view)
-            sentence = dense.by_sentence(sentence, HYPOTHESIS)
-        scale = config.temperature**2
-        pull = (scale * (token - MEAN_TOKEN) - (sentence - MEAN_SENTENCE)).detach()
-        value = value + ((gate - gate.detach()) * pull).mean()
-    return value
-
-
-def dense_gate(dense: Dense, view: View) -> tuple[Tensor, bool]:
-    """Its values, and whether there is one for each token."""
-    config, gate = dense.trial.config.gate, dense.trial.method.gate
-    batch, student = dense.batch, dense.trial.student
-    memory = student.encode(batch.src_BS, batch.src_mask_BS).detach()
-    sentences, clock = len(memory), dense.trial.method.clock
-    match config:
-        case FixedGateConfig(value=value):
-            return memory.new_full((sentences,), value), False
-        case ScheduleGateConfig(start=start, end=end, shape=shape):
-            done = (clock.step - 1) / (clock.updates - 1)
-            done = 0.5 - 0.5 * math.cos(math.pi * done) if shape == "cosine" else done
-            return memory.new_full((sentences,), (1 - done) * start + done * end), False
-        case ScalarGateConfig():
-            return (1 / (1 + (-gate.logit).exp())).expand(sentences), False
-        case SentenceGateConfig():
-            means = [m[real].mean(0) for m, real in zip(memory, batch.src_mask_BS, strict=True)]
-            score = torch.stack(means) @ gate.score.weight[0] + gate.score.bias
-            return 1 / (1 + (-score).exp()), False
-        case TokenGateConfig():
-            target = batch.targets[view]
-            states = student.decode(target.inputs_BT, memory, batch.src_mask_BS).detach()
-            states = states.flatten(0, 1)[target.positions_N]
-            return 1 / (1 + (-(states @ gate.score.weight[0] + gate.score.bias)).exp()), True
-        case EntropyGateConfig(threshold=threshold, width=width, high=high, per=per):
-            p = dense.outcomes(view, dense.trial.config.temperature)[0]
-            share = -torch.xlogy(p, p).sum(1) / math.log(student.tgt_vocab)
-            share = share if per == "token" else dense.by_sentence(share, view)
-            if width:
-                g = 1 / (1 + (-(share - threshold) / width).exp())
-            else:
-                g = (share > threshold).double()
-            return (g if high == "token" else 1 - g), per == "token"
-        case ConfidenceGateConfig(per=per):
-            surer = dense.log_label(dense.student, view, 1.0).detach()
-            temperature = dense.trial.config.temperature
-            surer = surer - dense.log_label(dense.teacher, view, temperature)
-            surer = surer if per == "token" else dense.by_sentence(surer, view)
-            return (surer > 0).double(), per == "token"
-    raise ValueError(config)
 
 
 def tie(dense: Dense) -> Tensor:

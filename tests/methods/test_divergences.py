@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from dense_formulas import divergence
+from dense_divergences import divergence
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_distillation import soft_targets
+from toy_teacher import soft_targets
 
 from kdray.methods.divergences import Measure, measured_losses
 from kdray.methods.kernel import token_losses

@@ -4,8 +4,8 @@ from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
+from method_examples import ALL_METHODS, GATES, HYBRIDS, STABILISERS, TYPICAL, parse
 from pydantic import ValidationError
-from toy_distillation import ALL_METHODS, GATES, HYBRIDS, STABILISERS, TYPICAL, parse
 
 from kdray.config import (
     DivergenceConfig,

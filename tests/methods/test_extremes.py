@@ -9,7 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy_distillation import CPU, Trial, drawn_targets, soft_targets
+from toy_distillation import Trial
+from toy_teacher import CPU, drawn_targets, soft_targets
 
 from kdray.methods.base import Target, sentence_means
 from kdray.methods.blockwise import label_log_probs

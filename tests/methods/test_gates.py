@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from method_examples import GATES
 from pydantic import TypeAdapter
-from toy_distillation import GATES, soft_targets
+from toy_teacher import soft_targets
 
 from kdray.config import GateConfig
 from kdray.methods.base import Clock, Target

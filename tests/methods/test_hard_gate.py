@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from dense_formulas import Dense
+from dense_batch import Dense
 from toy_distillation import Trial
 
 from kdray.methods.hard_gate import HardGate

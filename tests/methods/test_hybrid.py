@@ -6,7 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_distillation import GATES, Trial
+from method_examples import GATES
+from toy_distillation import Trial
 
 from kdray.methods.base import Per
 from kdray.methods.gate_statistics import gate_statistics

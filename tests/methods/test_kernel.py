@@ -8,7 +8,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
-from toy_distillation import soft_targets
+from toy_teacher import soft_targets
 
 from kdray.methods import targets
 from kdray.methods.blockwise import blockwise_losses

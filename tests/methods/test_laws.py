@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from dense_formulas import Dense, expected
-from toy_distillation import ALL_METHODS, TYPICAL, Trial, padded_further
+from dense_batch import Dense
+from dense_formulas import expected
+from method_examples import ALL_METHODS, TYPICAL
+from toy_distillation import Trial, padded_further
 
 from kdray.config import SelectiveConfig
 from kdray.methods.targets import DenseTargets, Member, SoftTargets

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from toy_distillation import ALL_METHODS, Trial, model
+from method_examples import ALL_METHODS
+from toy_distillation import Trial
+from toy_teacher import model
 
 from kdray.methods.online import OnlineTeacher
 

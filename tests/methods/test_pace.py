@@ -5,7 +5,8 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_distillation import Trial, parse
+from method_examples import parse
+from toy_distillation import Trial
 
 from kdray.methods.annealing import Annealing
 from kdray.methods.base import Clock

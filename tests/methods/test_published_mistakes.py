@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from dense_formulas import Dense, head_share, kl
-from toy_distillation import Trial, soft_targets
+from dense_batch import Dense
+from dense_divergences import head_share, kl
+from toy_distillation import Trial
+from toy_teacher import soft_targets
 
 from kdray.methods.divergences import Measure, measured_losses
 from kdray.methods.kernel import token_losses

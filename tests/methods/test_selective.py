@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from dense_formulas import Dense
+from dense_batch import Dense
 from hypothesis import given
 from hypothesis import strategies as st
 from toy_distillation import Trial

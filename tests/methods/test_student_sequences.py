@@ -6,7 +6,8 @@ Their losses are in test_laws.py, over sequences that were made once.
 import numpy as np
 import pytest
 import torch
-from toy_distillation import CPU, MIDDLE, PAIRS, Trial, model, sequences_of
+from toy_distillation import MIDDLE, PAIRS, Trial, sequences_of
+from toy_teacher import CPU, model
 
 from kdray.methods import imitation
 from kdray.methods.base import Clock

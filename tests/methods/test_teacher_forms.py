@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy_distillation import ALL_METHODS, TEACHER, VOCAB, Trial, drawn_targets, model, parse
+from method_examples import ALL_METHODS, parse
+from toy_distillation import Trial
+from toy_teacher import TEACHER, VOCAB, drawn_targets, model
 
 from kdray.methods import targets
 from kdray.methods.kernel import token_losses
