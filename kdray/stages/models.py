@@ -132,7 +132,7 @@ def _make_models(study: Study, models: Sequence[ModelPlan], title: str) -> dict[
                 watch()
                 _publish(study, jobs[name].job, key)
             else:
-                study.runs.tracker.finish(jobs[name].run_id, "FAILED")
+                study.runs.fail_model(jobs[name].run_id)
                 study.display.note(str(failure))
                 failures[key.fingerprint] = failure
     return failures

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from kdray.artifacts import Key, Store, write_json
 from kdray.config import Experiment
-from kdray.tracking import NullTracker, Tracker, open_tracker
+from kdray.tracking import NullTracker, RunStatus, Tracker, open_tracker
 
 STUDY = "study"
 
@@ -26,6 +26,7 @@ class Runs:
     file: Path
     ids: dict[str, str] = field(default_factory=dict)
     parent: str = ""
+    going_on: set[str] = field(default_factory=set)  # runs of models that have not ended
 
     @classmethod
     def open(cls, experiment: Experiment, store: Store) -> "Runs":
@@ -72,6 +73,8 @@ class Runs:
         if run_id != known:
             self.ids[key] = run_id
             write_json(self.file, self.ids)
+        if key != STUDY:
+            self.going_on.add(run_id)
         return run_id
 
     def finish_model(
@@ -80,7 +83,15 @@ class Runs:
         """Send what is missing of a model's curves, and its final scores; end its run."""
         self.tracker.log_history(run_id, history)
         self.tracker.log_metrics(run_id, final)
-        self.tracker.finish(run_id, "FINISHED")
+        self._end(run_id, "FINISHED")
+
+    def fail_model(self, run_id: str) -> None:
+        """End the run of a model that could not be made."""
+        self._end(run_id, "FAILED")
+
+    def _end(self, run_id: str, status: RunStatus) -> None:
+        self.going_on.discard(run_id)
+        self.tracker.finish(run_id, status)
 
     def close(
         self,
@@ -88,10 +99,11 @@ class Runs:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> Literal[False]:
-        """End the study's own run as it went; an exit callback."""
-        stopped = kind is not None and not issubclass(kind, Exception)
-        status: Literal["FINISHED", "FAILED", "KILLED"] = "FINISHED"
+        """End the study's own run as it went, and those that it leaves unfinished; a callback."""
+        status: RunStatus = "FINISHED"
         if kind is not None:
-            status = "KILLED" if stopped else "FAILED"
+            status = "FAILED" if issubclass(kind, Exception) else "KILLED"
+            for run_id in sorted(self.going_on):
+                self.tracker.finish(run_id, "KILLED")
         self.tracker.finish(self.parent, status)
         return False

@@ -1,0 +1,39 @@
+"""The runs of a study end as the study ended, whatever ends it."""
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from tracking_probe import NOTHING
+
+from kdray.errors import StageFailed
+from kdray.stages.runs import STUDY, Runs
+from kdray.tracking import Tracker
+
+
+@pytest.mark.parametrize(
+    ("error", "study", "unfinished"),
+    [
+        (None, "FINISHED", "RUNNING"),
+        (KeyboardInterrupt(), "KILLED", "KILLED"),
+        (StageFailed("no room"), "FAILED", "KILLED"),
+    ],
+)
+def test_no_run_is_left_running_by_a_study_that_was_stopped(
+    tracker: Tracker,
+    client: MlflowClient,
+    tmp_path: Path,
+    error: BaseException | None,
+    study: str,
+    unfinished: str,
+) -> None:
+    runs = Runs(tracker, tmp_path / "ids.json")
+    runs.parent = runs.ensure(STUDY, name="study", tags=NOTHING, params={})
+    made, failed, begun = (
+        runs.ensure(name, name=name, tags=NOTHING, params={}) for name in ("a", "b", "c")
+    )
+    runs.finish_model(made, [], {"test/bleu": 1.0})
+    runs.fail_model(failed)
+    runs.close(None if error is None else type(error), error, None)
+    ended = [client.get_run(run).info.status for run in (runs.parent, made, failed, begun)]
+    assert ended == [study, "FINISHED", "FAILED", unfinished]
