@@ -76,7 +76,7 @@ class _LiveBars:
         if name not in self.tasks:
             # What an earlier run did is no part of the rate.
             self.tasks[name] = self.progress.add_task(name, total=total, completed=done, note=note)
-        self.progress.update(self.tasks[name], completed=done, note=note)
+        self.progress.update(self.tasks[name], completed=done, total=total, note=note)
 
 
 class _Lines:

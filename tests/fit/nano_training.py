@@ -18,8 +18,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from kdray.config import ModelConfig, SingleMethodConfig, TrainingConfig
 from kdray.fit import checkpoint, update
 from kdray.fit.data import TrainingData
-from kdray.fit.loop import Run, fit
+from kdray.fit.loop import fit
 from kdray.fit.objective import Objective, build_objective
+from kdray.fit.record import Run
 from kdray.fit.worker import Worker
 from kdray.methods.base import Method
 from kdray.methods.build import build_method
@@ -56,7 +57,7 @@ TRAINING = TrainingConfig.model_validate(
         "schedule": {"kind": "cosine", "peak": 0.01, "warmup": 5},
         "checkpoint_every": 5,
         "validate_every": 10,
-        "average_last": 2,
+        "averaging": {"kind": "last", "checkpoints": 2},
     }
 )
 

@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 
 from kdray.errors import DataError, TrainingDiverged
 from kdray.fit.checkpoint import HISTORY, WEIGHTS, Progress, read_history
-from kdray.fit.loop import Run, fit
+from kdray.fit.loop import fit
+from kdray.fit.record import Run
 from kdray.fit.schedule import learning_rate
 from kdray.fit.worker import Worker
 from kdray.model.transformer import Transformer
