@@ -132,10 +132,17 @@ class TrainingConfig(Frozen):
         return self
 
     def of_stage(self, updates: int, schedule: ScheduleConfig | None) -> Self:
-        """The same training over another length, with another schedule if one is given."""
+        """The same training over another length, with another schedule if one is given.
+
+        Where it writes fewer checkpoints than are averaged, all are.
+        """
         changes: dict[str, Any] = {"updates": updates}
         if schedule is not None:
             changes["schedule"] = schedule.model_dump()
+        if isinstance(self.averaging, LastAveragingConfig):
+            written = -(-updates // self.checkpoint_every)
+            fewer = min(self.averaging.checkpoints, written)
+            changes["averaging"] = {"kind": "last", "checkpoints": fewer}
         return type(self).model_validate(self.model_dump() | changes)
 
     @property

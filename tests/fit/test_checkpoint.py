@@ -277,11 +277,13 @@ class TestWriting:
             checkpoints.save(module, optimizer, Progress(4))
             while not checkpoints._writing.done():
                 time.sleep(0.01)
+        ask = {
+            "save": lambda: checkpoints.save(module, optimizer, Progress(5)),
+            "wait": checkpoints.wait,
+            "written": checkpoints.written,
+        }
         with pytest.raises(StageFailed) as caught:
-            if told_by == "save":
-                checkpoints.save(module, optimizer, Progress(5))
-            else:
-                getattr(checkpoints, told_by)()
+            ask[told_by]()
         message = str(caught.value)
         assert message.startswith(f"{checkpoints.folder / '00000004'}: the checkpoint of update 4")
         assert "File too large" in message
