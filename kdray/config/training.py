@@ -150,7 +150,7 @@ class TrainingConfig(Frozen):
         """How many checkpoints a run writes that goes on to its last update."""
         return -(-self.updates // self.checkpoint_every)
 
-    def weights(self) -> AveragingConfig:
+    def effective_averaging(self) -> AveragingConfig:
         """The averaging with its default worked out."""
         if self.averaging is not None:
             return self.averaging

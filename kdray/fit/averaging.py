@@ -61,7 +61,7 @@ class RunningMean:
 
 def running_mean(config: TrainingConfig, module: nn.Module) -> RunningMean | None:
     """The mean that a run takes while it goes on, if it takes one."""
-    averaging = config.weights()
+    averaging = config.effective_averaging()
     match averaging:
         case EmaConfig():
             return RunningMean(module, lambda step: ema_weight(step, decay=averaging.decay))
@@ -92,7 +92,7 @@ def averaged(
     Raises:
         ArtifactDamaged: a checkpoint is missing, or not what was written.
     """
-    averaging = config.weights()
+    averaging = config.effective_averaging()
     match averaging:
         case NoAveragingConfig():
             return None
@@ -116,7 +116,7 @@ def facts(config: TrainingConfig, progress: Progress) -> dict[str, Any]:
     """How the model was chosen, for its totals."""
     best = progress.selection
     return {
-        "averaging": config.weights().kind,
+        "averaging": config.effective_averaging().kind,
         "chosen_update": chosen_step(config, progress),
         "stopped_early": best.stopped and progress.step < config.updates,
         "best": None if best.value is None else {best.metric: best.value, "update": best.step},

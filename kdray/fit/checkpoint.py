@@ -324,9 +324,20 @@ class History:
         aside.replace(path)
 
     def append(self, row: Mapping[str, float]) -> None:
-        """Add a row."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(row)) + "\n")
+        """Add a row.
+
+        Raises:
+            StageFailed: it cannot be written.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(row)) + "\n")
+        except OSError as error:
+            raise StageFailed(
+                f"{self.path}: the row of update {row['step']:.0f} could not be added "
+                f"({error.strerror}); make room, or make the file writable, and run the same "
+                "command again"
+            ) from error
 
 
 def read_history(path: Path) -> Sequence[dict[str, float]]:

@@ -71,7 +71,7 @@ def fit(objective: Objective, data: TrainingData, run: Run, worker: Worker) -> P
 
 def run_checkpoints(run: Run) -> Checkpoints:
     """The checkpoints of a run: of the newest those that are averaged, and never fewer than two."""
-    averaging = run.config.weights()
+    averaging = run.config.effective_averaging()
     last = averaging.checkpoints if isinstance(averaging, LastAveragingConfig) else 1
     return Checkpoints(
         run.folder / "checkpoints",

@@ -238,7 +238,7 @@ def test_a_number_out_of_range_is_named(load, key, message) -> None:
 )
 def test_the_default_of_averaging_fits_the_run(load, overrides, expected) -> None:
     found = load(*(f"{TRAINING}.{each}" for each in overrides)).recipe.students.training
-    assert found.weights().model_dump() == expected
+    assert found.effective_averaging().model_dump() == expected
 
 
 def stages_of(first: int) -> str:
@@ -252,7 +252,9 @@ def test_a_stage_that_writes_fewer_checkpoints_averages_all(load) -> None:
     config = load(stages_of(9), f"{TRAINING}.averaging={{kind: last, checkpoints: 4}}",
                   f"{TRAINING}.checkpoint_every=5")  # fmt: skip
     training = config.recipe.students.training
-    found = [training.of_stage(updates, None).weights().checkpoints for updates in (9, 20)]
+    found = [
+        training.of_stage(updates, None).effective_averaging().checkpoints for updates in (9, 20)
+    ]
     assert found == [2, 4]
 
 

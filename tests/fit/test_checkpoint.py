@@ -229,6 +229,14 @@ class TestHistory:
         assert self.rows(path) == [(5, 5), (10, 10), (10, 10), (15, 0)]
         assert list(tmp_path.iterdir()) == [path]
 
+    def test_a_row_that_finds_no_room_is_an_error_and_the_others_stay(self, tmp_path) -> None:
+        history = History(tmp_path / "history.jsonl", step=0)
+        history.append({"step": 1, "loss": 3})
+        with largest_file(30), pytest.raises(StageFailed) as caught:
+            history.append({"step": 2, "loss": 4})
+        assert "the row of update 2 could not be added (File too large)" in str(caught.value)
+        assert self.rows(history.path) == [(1, 3)]
+
     @pytest.mark.parametrize("cut", range(1, 9))
     def test_a_line_that_was_cut_is_no_row(self, tmp_path: Path, cut: int) -> None:
         path = tmp_path / "history.jsonl"
