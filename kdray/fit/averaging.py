@@ -112,12 +112,14 @@ def chosen_step(config: TrainingConfig, progress: Progress) -> int:
     return progress.step if config.early_stopping is None else progress.selection.step
 
 
-def facts(config: TrainingConfig, progress: Progress) -> dict[str, Any]:
-    """How the model was chosen, for its totals."""
+def facts(config: TrainingConfig, progress: Progress, *, first_step: int) -> dict[str, Any]:
+    """How the model was chosen, for its totals; updates counted as in the history."""
     best = progress.selection
     return {
         "averaging": config.effective_averaging().kind,
-        "chosen_update": chosen_step(config, progress),
+        "chosen_update": first_step + chosen_step(config, progress),
         "stopped_early": best.stopped and progress.step < config.updates,
-        "best": None if best.value is None else {best.metric: best.value, "update": best.step},
+        "best": None
+        if best.value is None
+        else {best.metric: best.value, "update": first_step + best.step},
     }

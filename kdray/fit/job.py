@@ -171,16 +171,16 @@ class TrainingJob:
 
     def _totals(self, progress: Progress) -> dict[str, Any]:
         """What the model took, over all stages, how it was chosen, and what dev says of it."""
-        before, history = self._before(), self.folder / HISTORY
-        chosen = self.first_step() + chosen_step(self.training, progress)
+        before, history, first_step = self._before(), self.folder / HISTORY, self.first_step()
+        found = facts(self.training, progress, first_step=first_step)
         return {
             "updates": before["updates"] + progress.step,
             "target_tokens": before["target_tokens"] + progress.target_tokens,
             "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
-            **facts(self.training, progress),
+            **found,
             "dev": {
-                "plain": plain_scores(history, chosen),
-                "averaged": averaged_scores(history, self.first_step() + progress.step) or None,
+                "plain": plain_scores(history, found["chosen_update"]),
+                "averaged": averaged_scores(history, first_step + progress.step) or None,
             },
         }
 
