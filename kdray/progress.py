@@ -76,7 +76,7 @@ class _LiveBars:
         if name not in self.tasks:
             # What an earlier run did is no part of the rate.
             self.tasks[name] = self.progress.add_task(name, total=total, completed=done, note=note)
-        self.progress.update(self.tasks[name], completed=done, note=note)
+        self.progress.update(self.tasks[name], completed=done, total=total, note=note)
 
 
 class _Lines:
@@ -85,7 +85,7 @@ class _Lines:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.started: dict[str, tuple[float, int]] = {}
-        self.shown: dict[str, tuple[float, int]] = {}
+        self.shown: dict[str, tuple[float, int, int]] = {}
 
     def move(self, name: str, done: int, total: int, note: str = "") -> None:
         """As of `Bars`; the rate counts from where a bar began, or was last set back."""
@@ -93,11 +93,11 @@ class _Lines:
         if done < self.started.get(name, (now, done))[1]:
             del self.started[name]  # a run that was resumed stands at an earlier checkpoint
         start, first = self.started.setdefault(name, (now, done))
-        last, before = self.shown.get(name, (0.0, -1))
-        finished = done == total and before != total
+        last, before, of = self.shown.get(name, (0.0, -1, total))
+        finished = done == total and (before, of) != (done, total)  # one that ended early, too
         if not finished and (now - last < LINE_SECONDS or done == before):
             return
-        self.shown[name] = (now, done)
+        self.shown[name] = (now, done, total)
         rate = (done - first) / (now - start) if now > start else 0.0
         left = f", {_clock((total - done) / rate)} left" if rate and not finished else ""
         speed = f", {rate:.1f}/s" if rate else ""

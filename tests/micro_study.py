@@ -32,7 +32,7 @@ recipe:
       schedule: {kind: cosine, peak: 0.01, warmup: 5}
       checkpoint_every: 10
       validate_every: 10
-      average_last: 2
+      averaging: {kind: last, checkpoints: 2}
   methods:
     cross_entropy: {kind: cross_entropy}
     hybrid: {kind: hybrid, gate: {kind: sentence}}

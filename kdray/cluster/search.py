@@ -24,7 +24,7 @@ from kdray.cluster.session import run_width
 from kdray.cluster.train import exclusive
 from kdray.config import Execution, SearchConfig
 from kdray.config.search import Choice, Dimension, LogUniform, Uniform
-from kdray.fit.checkpoint import HISTORY, read_history
+from kdray.fit.checkpoint import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.worker import Worker
@@ -125,11 +125,16 @@ def _run_trial(values: dict[str, Any], job: SearchJob, threads: int) -> None:
     history = trial.job.folder / HISTORY
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def send() -> None:
-        rows = read_history(history)
+    reported = 0.0
+
+    def send(step: int) -> None:
+        nonlocal reported
+        rows = certain_rows(history, step)
         tracker.log_history(run_id, rows)
-        if rows and job.config.metric in rows[-1]:
-            _report(rows[-1], job, trial)
+        for row in rows:
+            if row["step"] > reported and job.config.metric in row:
+                reported = row["step"]
+                _report(row, job, trial)
 
     try:
         with exclusive(trial.job.folder):

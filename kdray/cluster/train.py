@@ -22,7 +22,7 @@ from ray.train.torch import TorchTrainer
 from kdray.cluster.session import Width, run_width
 from kdray.config import Execution
 from kdray.errors import InputError, KdrayError, StageFailed
-from kdray.fit.checkpoint import HISTORY, read_history
+from kdray.fit.checkpoint import HISTORY, certain_rows
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.worker import Worker
@@ -124,12 +124,12 @@ def _train_loop(config: dict[str, Any]) -> None:
 
 
 def _tracked_run(tracked: TrackedJob, worker: Worker, how: Mapping[str, Any]) -> None:
-    """Train, and send the history to the tracker at every checkpoint."""
+    """Train, and send the tracker what is certain of the history at every checkpoint."""
     tracker = tracker_from_spec(tracked.tracker)
     history = tracked.job.folder / HISTORY
 
-    def send() -> None:
-        tracker.log_history(tracked.run_id, read_history(history))
+    def send(step: int) -> None:
+        tracker.log_history(tracked.run_id, certain_rows(history, step))
 
     with tracker.system_metrics(tracked.run_id):
         tracked.job.run(worker, on_checkpoint=send, **how)

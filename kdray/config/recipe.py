@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from kdray.config.base import Frozen, Name
 from kdray.config.methods import MethodConfig, StageConfig, StagesConfig, single_methods
@@ -101,6 +101,10 @@ class Recipe(Frozen):
                 f"{place}: its schedule warms up for {schedule.warmup} of {stage.updates} updates; "
                 "give the stage a schedule of its own with a shorter warm-up"
             )
+        try:
+            self.students.training.of_stage(stage.updates, stage.schedule)
+        except ValidationError as error:
+            raise ValueError(f"{place}: {error.errors()[0]['ctx']['error']}") from None
 
     @property
     def baseline_method(self) -> str:

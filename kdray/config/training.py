@@ -1,6 +1,6 @@
-"""How a model is trained: length, batches, optimiser, learning rate, averaging."""
+"""How a model is trained: length, batches, optimiser, learning rate, which weights it leaves."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -45,6 +45,58 @@ ScheduleConfig = Annotated[
 ]
 
 
+class NoAveragingConfig(Frozen):
+    """The model is the weights after the last update."""
+
+    kind: Literal["none"]
+
+
+class LastAveragingConfig(Frozen):
+    """The mean of the last checkpoints (Vaswani et al. 2017)."""
+
+    kind: Literal["last"]
+    checkpoints: int = Field(default=5, ge=1)
+
+
+class EmaConfig(Frozen):
+    """Exponential moving average over updates, divided by the sum of its weights (Adam's way).
+
+    So it holds nothing of the initial weights.
+    """
+
+    kind: Literal["ema"]
+    decay: float = Field(default=0.999, gt=0, lt=1)
+
+
+class SwaConfig(Frozen):
+    """Mean of every n-th update of the last ones, the very last too (Izmailov et al. 2018)."""
+
+    kind: Literal["swa"]
+    window: float = Field(default=0.2, gt=0, le=1)
+    every: int = Field(default=1, ge=1)
+
+    def snapshots(self, updates: int) -> range:
+        """The updates of a run whose mean is taken."""
+        first = updates - round(self.window * updates) + 1
+        return range(first + (updates - first) % self.every, updates + 1, self.every)
+
+
+AveragingConfig = Annotated[
+    NoAveragingConfig | LastAveragingConfig | EmaConfig | SwaConfig, Field(discriminator="kind")
+]
+
+
+class EarlyStoppingConfig(Frozen):
+    """A run ends when a dev metric has not become better in `patience` validations.
+
+    The model is then that of the best one.
+    """
+
+    metric: Literal["loss", "bleu", "chrf"] = "loss"
+    patience: int = Field(ge=1)
+    min_delta: float = Field(default=0.0, ge=0)  # what is less than this is no improvement
+
+
 class TrainingConfig(Frozen):
     """One training run. `tokens_per_update` counts reference tokens over all workers."""
 
@@ -59,7 +111,10 @@ class TrainingConfig(Frozen):
     max_tokens: int = Field(default=256, ge=8)  # longer training pairs go to quarantine
     checkpoint_every: int = Field(default=250, ge=1)
     validate_every: int = Field(default=250, ge=1)  # dev loss and dev BLEU
-    average_last: int = Field(default=5, ge=1)  # checkpoints whose mean is the model
+    # None: the mean of the last 5 checkpoints, or of all if there are fewer; with early_stopping
+    # none
+    averaging: AveragingConfig | None = None
+    early_stopping: EarlyStoppingConfig | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -73,4 +128,58 @@ class TrainingConfig(Frozen):
                 f"validate_every {self.validate_every} must be a multiple of checkpoint_every "
                 f"{self.checkpoint_every}: a resumed run repeats no validation"
             )
+        self._check_averaging()
         return self
+
+    def of_stage(self, updates: int, schedule: ScheduleConfig | None) -> Self:
+        """The same training over another length, with another schedule if one is given.
+
+        Where it writes fewer checkpoints than are averaged, all are.
+        """
+        changes: dict[str, Any] = {"updates": updates}
+        if schedule is not None:
+            changes["schedule"] = schedule.model_dump()
+        if isinstance(self.averaging, LastAveragingConfig):
+            written = -(-updates // self.checkpoint_every)
+            fewer = min(self.averaging.checkpoints, written)
+            changes["averaging"] = {"kind": "last", "checkpoints": fewer}
+        return type(self).model_validate(self.model_dump() | changes)
+
+    @property
+    def num_checkpoints(self) -> int:
+        """How many checkpoints a run writes that goes on to its last update."""
+        return -(-self.updates // self.checkpoint_every)
+
+    def effective_averaging(self) -> AveragingConfig:
+        """The averaging with its default worked out."""
+        if self.averaging is not None:
+            return self.averaging
+        if self.early_stopping is not None:
+            return NoAveragingConfig(kind="none")
+        default = LastAveragingConfig(kind="last").checkpoints
+        return LastAveragingConfig(kind="last", checkpoints=min(default, self.num_checkpoints))
+
+    def _check_averaging(self) -> None:
+        averaging = self.averaging
+        match averaging:
+            case LastAveragingConfig() if averaging.checkpoints > self.num_checkpoints:
+                raise ValueError(
+                    f"averaging.checkpoints {averaging.checkpoints} is more than the run writes: "
+                    f"{self.updates} updates with a checkpoint_every of {self.checkpoint_every} "
+                    f"leave {self.num_checkpoints}; average fewer, or write them more often"
+                )
+            case SwaConfig() if (n := len(averaging.snapshots(self.updates))) < 2:
+                window = round(averaging.window * self.updates)
+                raise ValueError(
+                    f"averaging.window {averaging.window:g} is the last {window} of {self.updates} "
+                    f"updates, and every {averaging.every} of them makes {n} to take the mean of; "
+                    "widen the window, or lower `every`"
+                )
+            case LastAveragingConfig() | SwaConfig() if self.early_stopping is not None:
+                raise ValueError(
+                    f"averaging.kind {averaging.kind} is a mean at the end of a run, and with "
+                    "early_stopping the model is that of the best checkpoint before it; use ema "
+                    "or none"
+                )
+            case _:
+                pass

@@ -1,29 +1,34 @@
 """Checkpoints: folders that are whole or do not exist, and the history that belongs to them.
 
-A checkpoint is written aside, its `state.json` with the checksums of the other files last, and
-then renamed. A damaged one is passed over for the one before it.
+A checkpoint is copied while updates wait, and written while they go on: aside, its `state.json`
+with the checksums of the other files last, and then renamed. A damaged one is passed over for the
+one before it.
 """
 
 import json
 import logging
+import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Self
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from kdray.artifacts import sha256_file, write_json
-from kdray.errors import ArtifactDamaged
+from kdray.artifacts import differences, sha256_file, write_json
+from kdray.errors import ArtifactDamaged, DataError, StageFailed
+from kdray.fit.selection import Selection
 from kdray.model.storage import load_weights, tensors
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS, OPTIMIZER, STATE, HISTORY = (
+WEIGHTS, MEANS, OPTIMIZER, STATE, HISTORY = (
     "weights.safetensors",
+    "means.safetensors",
     "optimizer.pt",
     "state.json",
     "history.jsonl",
@@ -37,47 +42,146 @@ class Progress:
     step: int = 0
     target_tokens: int = 0  # of all views, over all workers
     train_seconds: float = 0.0
+    selection: Selection = field(default_factory=Selection)  # the first worker's
+
+    @classmethod
+    def load(cls, state: Mapping[str, Any]) -> Self:
+        """From what a checkpoint's state holds."""
+        return cls(**{**state, "selection": Selection(**state["selection"])})
+
+    def is_over(self, updates: int) -> bool:
+        """Whether a run of so many updates ends here."""
+        return self.step >= updates or self.selection.stopped
 
 
 @dataclass(frozen=True, slots=True)
+class _Copy:
+    """All that one checkpoint holds, in memory of its own."""
+
+    progress: Progress
+    weights: Mapping[str, Tensor]
+    means: Mapping[str, Tensor]
+    optimizer: Any
+
+
 class Checkpoints:
-    """The checkpoints of one training run."""
+    """The checkpoints of one training run. At most one is being written.
 
-    folder: Path
-    keep: int
+    Args:
+        folder: where they are.
+        keep: how many of the newest are kept; the best that they know of are kept beside them.
+        keep_steps: updates whose checkpoints are kept for ever.
+        identity: JSON values that a checkpoint must have been written with to be gone on from.
+    """
 
-    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-        """Write a checkpoint, then remove those that are no longer needed."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        aside = self.folder / f".{progress.step:08d}"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        values = {name: value.detach().cpu() for name, value in tensors(module).items()}
-        save_file(values, aside / WEIGHTS)
-        torch.save(optimizer.state_dict(), aside / OPTIMIZER)
-        checksums = {name: sha256_file(aside / name) for name in (WEIGHTS, OPTIMIZER)}
-        write_json(aside / STATE, {"progress": asdict(progress), "sha256": checksums})
-        final = self.folder / f"{progress.step:08d}"
-        shutil.rmtree(final, ignore_errors=True)  # only a damaged one can be there
-        aside.rename(final)
-        for old in self.paths()[: -self.keep]:
-            shutil.rmtree(old)
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep: int,
+        keep_steps: Iterable[int] = (),
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder, self.keep = folder, keep
+        self.keep_steps = frozenset(keep_steps)
+        self.identity: Mapping[str, Any] = identity or {}
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[int] | None = None
+
+    def save(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        progress: Progress,
+        means: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Copy the state, and begin to write it; one that is being written is waited for.
+
+        Raises:
+            StageFailed: the one before could not be written.
+        """
+        self.wait()
+        copy = _Copy(
+            progress,
+            _copied(tensors(module)),
+            _copied(means or {}),
+            _copied(optimizer.state_dict()),
+        )
+        self._writing = self._writer.submit(self._write, copy)
+
+    def written(self) -> int | None:
+        """The update whose checkpoint has become whole since this was asked last, if one has.
+
+        Raises:
+            StageFailed: it could not be written.
+        """
+        return self.wait() if self._writing is not None and self._writing.done() else None
+
+    def wait(self) -> int | None:
+        """As `written`, once nothing is being written any more."""
+        writing, self._writing = self._writing, None
+        return None if writing is None else writing.result()
 
     def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
         """Load the newest whole checkpoint in place; without one, nothing changes."""
+        path = self.newest()
+        return Progress() if path is None else self.load(path, module, optimizer)
+
+    def newest(self) -> Path | None:
+        """The newest whole checkpoint."""
         for path in reversed(self.paths()):
-            state = whole_state(path)
-            if state is None:
-                logger.warning("%s: damaged checkpoint, using the one before it", path)
-                continue
+            if whole_state(path) is not None:
+                return path
+            logger.warning("%s: damaged checkpoint, using the one before it", path)
+        return None
+
+    def load(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+        """Load a whole checkpoint in place.
+
+        Raises:
+            DataError: it is of another model, or of another vocabulary.
+        """
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        repair = f"remove {self.folder} to train from the start, or name another storage"
+        changed = differences(state["identity"], self.identity)
+        if changed:
+            raise DataError(f"{path}: of another run, {'; '.join(changed)}; {repair}")
+        try:
             load_weights(module, path / WEIGHTS)
-            optimizer.load_state_dict(torch.load(path / OPTIMIZER, weights_only=True))
-            return Progress(**state["progress"])
-        return Progress()
+            optimizer.load_state_dict(
+                torch.load(path / OPTIMIZER, weights_only=True, map_location="cpu")
+            )
+        except ValueError as error:
+            raise DataError(f"{path / OPTIMIZER}: of another model: {error}; {repair}") from None
+        except DataError as error:
+            raise DataError(f"{error}; {repair}") from None
+        return Progress.load(state["progress"])
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of an update is, or will be."""
+        return self.folder / f"{step:08d}"
 
     def paths(self) -> list[Path]:
         """Folders of all checkpoints, oldest first."""
         return sorted(path for path in self.folder.glob("[0-9]*") if path.is_dir())
+
+    def weights(self, path: Path) -> dict[str, Tensor]:
+        """Weights and remembered values of a checkpoint.
+
+        Raises:
+            ArtifactDamaged: it is missing, or not what was written.
+        """
+        if whole_state(path) is None:
+            raise ArtifactDamaged(
+                f"{path}: missing or damaged checkpoint, so the model cannot be made; remove "
+                f"{self.folder} and run again"
+            )
+        weights: dict[str, Tensor] = load_file(path / WEIGHTS)
+        return weights
+
+    def means(self, path: Path) -> dict[str, Tensor]:
+        """The running means of a checkpoint; empty where none has begun."""
+        return load_file(path / MEANS) if (path / MEANS).exists() else {}
 
     def average(self, *, last: int) -> dict[str, Tensor]:
         """Mean of each tensor over the last checkpoints, summed in float64.
@@ -85,26 +189,81 @@ class Checkpoints:
         Raises:
             ArtifactDamaged: one of them is not what was written.
         """
-        paths = self.paths()[-last:]
-        for path in paths:
-            if whole_state(path) is None:
-                raise ArtifactDamaged(
-                    f"{path}: damaged checkpoint, so the mean of the last {len(paths)} cannot be "
-                    f"taken; remove {self.folder} and run again"
-                )
-        stored = [load_file(path / WEIGHTS) for path in paths]
+        stored = [self.weights(path) for path in self.paths()[-last:]]
         return {
-            name: (sum(each[name].double() for each in stored) / len(stored)).to(value.dtype)
+            name: torch.stack([each[name].double() for each in stored]).mean(0).to(value.dtype)
             for name, value in stored[-1].items()
         }
+
+    def _write(self, copy: _Copy) -> int:
+        """The writer's whole work. -> the update."""
+        step = copy.progress.step
+        aside = self.folder / f".{step:08d}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for left in self.folder.glob(".[0-9]*"):
+                shutil.rmtree(left, ignore_errors=True)
+            aside.mkdir()
+            self._fill(aside, copy)
+            final = self.path(step)
+            shutil.rmtree(final, ignore_errors=True)  # only a damaged one can be there
+            aside.rename(final)
+            _sync(self.folder)
+        except Exception as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            self._fail(step, error)
+        for old in self._not_kept():
+            shutil.rmtree(old)
+        return step
+
+    def _fill(self, aside: Path, copy: _Copy) -> None:
+        save_file(dict(copy.weights), aside / WEIGHTS)
+        if copy.means:
+            save_file(dict(copy.means), aside / MEANS)
+        torch.save(copy.optimizer, aside / OPTIMIZER)
+        names = [path.name for path in aside.iterdir()]
+        for name in names:
+            _sync(aside / name)
+        state = {
+            "progress": asdict(copy.progress),
+            "identity": self.identity,
+            "sha256": {name: sha256_file(aside / name) for name in names},
+        }
+        write_json(aside / STATE, state)
+        _sync(aside)
+
+    def _not_kept(self) -> list[Path]:
+        """Checkpoints that nobody needs. What a kept one calls the best is needed."""
+        newest = self.paths()[-self.keep :]
+        kept = {path.name for path in newest} | {self.path(step).name for step in self.keep_steps}
+        for path in newest:
+            state = _state(path)
+            if state is not None:
+                kept.add(self.path(state["progress"]["selection"]["step"]).name)
+        return [path for path in self.paths() if path.name not in kept]
+
+    def _fail(self, step: int, error: Exception) -> NoReturn:
+        kept = [int(path.name) for path in self.paths()]
+        newest = f"that of update {kept[-1]} is untouched" if kept else "there is none before it"
+        try:
+            room = f", {shutil.disk_usage(self.folder).free / 2**20:.0f} MiB are free there"
+        except OSError:
+            room = ""
+        raise StageFailed(
+            f"{self.path(step)}: the checkpoint of update {step} could not be written ({error})"
+            f"{room}; {newest}; make room, or make the folder writable, and run the same command "
+            "again"
+        ) from error
 
 
 def whole_state(path: Path) -> dict[str, Any] | None:
     """A checkpoint's state, or None if any of its files is not what was written."""
     try:
-        state: dict[str, Any] = json.loads((path / STATE).read_text(encoding="utf-8"))
-        whole = all(sha256_file(path / name) == sha for name, sha in state["sha256"].items())
-    except (OSError, ValueError, KeyError):
+        state = _state(path)
+        whole = state is not None and all(
+            sha256_file(path / name) == sha for name, sha in state["sha256"].items()
+        )
+    except OSError:
         return None
     return state if whole else None
 
@@ -114,8 +273,40 @@ def newest_progress(folder: Path) -> Progress:
     for path in reversed(Checkpoints(folder, keep=1).paths()):
         state = whole_state(path)
         if state is not None:
-            return Progress(**state["progress"])
+            return Progress.load(state["progress"])
     return Progress()
+
+
+def _state(path: Path) -> dict[str, Any] | None:
+    try:
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return (
+        state
+        if isinstance(state, dict) and {"progress", "identity", "sha256"} <= state.keys()
+        else None
+    )
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401 (nested as an optimiser's state is)
+    """Everything in it in memory of its own, tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True).contiguous()
+    if isinstance(value, Mapping):
+        return {name: _copied(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_copied(inner) for inner in value)
+    return value
+
+
+def _sync(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class History:
@@ -133,9 +324,20 @@ class History:
         aside.replace(path)
 
     def append(self, row: Mapping[str, float]) -> None:
-        """Add a row."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(row)) + "\n")
+        """Add a row.
+
+        Raises:
+            StageFailed: it cannot be written.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(row)) + "\n")
+        except OSError as error:
+            raise StageFailed(
+                f"{self.path}: the row of update {row['step']:.0f} could not be added "
+                f"({error.strerror}); make room, or make the file writable, and run the same "
+                "command again"
+            ) from error
 
 
 def read_history(path: Path) -> Sequence[dict[str, float]]:
@@ -149,3 +351,8 @@ def read_history(path: Path) -> Sequence[dict[str, float]]:
         except ValueError:
             continue
     return rows
+
+
+def certain_rows(path: Path, step: int) -> Sequence[dict[str, float]]:
+    """The rows up to a step: those that a resumed run does not make again."""
+    return [row for row in read_history(path) if row["step"] <= step]

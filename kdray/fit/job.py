@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from safetensors.torch import save_file
 from kdray.artifacts import write_json
 from kdray.config import ModelConfig, SingleMethodConfig, TrainingConfig
 from kdray.fit.assemble import Signals, assemble
-from kdray.fit.checkpoint import HISTORY, Checkpoints, Progress, read_history
+from kdray.fit.averaging import averaged, chosen_step, facts
+from kdray.fit.checkpoint import HISTORY, Progress, read_history
 from kdray.fit.data import TrainingData
-from kdray.fit.loop import Run, fit
+from kdray.fit.loop import fit, run_checkpoints
 from kdray.fit.machine import choose_precision, probe
-from kdray.fit.objective import Objective, build_objective
+from kdray.fit.objective import Objective, build_objective, method_of, student_of
+from kdray.fit.record import Run, averaged_scores, plain_scores
 from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker
 from kdray.methods.build import build_method
@@ -30,7 +32,6 @@ from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
 from kdray.text.tokenizer import Tokenizer
 
-STUDENT, METHOD = "student.", "method."
 logger = logging.getLogger(__name__)
 
 MACHINE = "machine.json"
@@ -55,6 +56,7 @@ class TrainingJob:
     signals: Signals = field(default_factory=Signals)
     start: Path | None = None
     bleu_tokenize: str = "13a"
+    keep_steps: frozenset[int] = frozenset()
 
     def run(
         self,
@@ -62,7 +64,7 @@ class TrainingJob:
         *,
         threads: int,
         tokens_per_pass: int | None = None,
-        on_checkpoint: Callable[[], None] = lambda: None,
+        on_checkpoint: Callable[[int], None] = lambda step: None,
         stop: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False,
     ) -> Progress:
         """Train, or continue to the end. -> where the run stands."""
@@ -77,26 +79,41 @@ class TrainingJob:
             teacher=teacher,
         )
         dev = EncodedSplit.load(self.encoded, Split.DEV)
-        validator = Validator(
-            dev=dev,
-            references=Corpus(self.corpus).table(Split.DEV)[Column.REF].to_pylist(),
-            tokenizer=tokenizer,
-            bleu_tokenize=self.bleu_tokenize,
-            threads=threads,
-        )
-        run = Run(
-            config=self.training,
-            seed=self.seed,
-            folder=self.folder,
-            validate=validator,
+        run = replace(
+            self._run(tokenizer),
+            validate=self._validator(dev, tokenizer, threads=threads),
             dev=TrainingData(dev.pair_ids, dev.src, {View.REFERENCE: dev.ref}, {}, {}),
-            first_step=self.first_step(),
             tokens_per_pass=tokens_per_pass,
             on_checkpoint=on_checkpoint,
             stop=stop,
         )
         self._note_machine(worker, objective)
         return fit(objective, data, run, worker)
+
+    def _validator(self, dev: EncodedSplit, tokenizer: Tokenizer, *, threads: int) -> Validator:
+        return Validator(
+            dev=dev,
+            references=Corpus(self.corpus).table(Split.DEV)[Column.REF].to_pylist(),
+            tokenizer=tokenizer,
+            bleu_tokenize=self.bleu_tokenize,
+            threads=threads,
+        )
+
+    def _run(self, tokenizer: Tokenizer) -> Run:
+        """What training and publishing must agree on."""
+        return Run(
+            config=self.training,
+            seed=self.seed,
+            folder=self.folder,
+            validate=lambda student: {},
+            first_step=self.first_step(),
+            keep_steps=self.keep_steps,
+            identity={
+                "model": self.shape(tokenizer).model_dump(mode="json"),
+                "method": self.method.model_dump(mode="json"),
+                "seed": self.seed,
+            },
+        )
 
     def _note_machine(self, worker: Worker, objective: Objective) -> None:
         """Leave in the folder what the model is trained in, and on what."""
@@ -131,32 +148,41 @@ class TrainingJob:
         )
 
     def publish(self, folder: Path, progress: Progress) -> dict[str, Any]:
-        """Write the averaged student, its method, tokenizer and history into an artifact folder."""
+        """Write the chosen student, its method, tokenizer and history into an artifact folder."""
         tokenizer = Tokenizer.load(self.tokenizer)
-        checkpoints = Checkpoints(self.folder / "checkpoints", keep=self.training.average_last)
-        weights = checkpoints.average(last=self.training.average_last)
-        student, method = (
-            {n.removeprefix(part): v for n, v in weights.items() if n.startswith(part)}
-            for part in (STUDENT, METHOD)
-        )
+        checkpoints = run_checkpoints(self._run(tokenizer))
+        weights = averaged(self.training, checkpoints, progress)
+        if weights is None:
+            step = chosen_step(self.training, progress)
+            weights = checkpoints.weights(checkpoints.path(step))
         shape = self.shape(tokenizer)
-        save_model(folder, shape, student)
-        save_file(method, folder / METHOD_WEIGHTS)
+        save_model(folder, shape, student_of(weights))
+        save_file(method_of(weights), folder / METHOD_WEIGHTS)
         write_json(folder / METHOD_CONFIG, self.method.model_dump(mode="json"))
         tokenizer.save(folder)
         rows = [] if self.start is None else list(read_history(self.start / HISTORY))
         rows += read_history(self.folder / HISTORY)
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / HISTORY).write_text(lines, encoding="utf-8")
-        before = self._before()
-        totals = {
+        totals = self._totals(progress)
+        write_json(folder / TOTALS, totals)
+        shutil.copyfile(self.folder / MACHINE, folder / MACHINE)
+        return {"num_params": shape.build().num_params(), **totals}
+
+    def _totals(self, progress: Progress) -> dict[str, Any]:
+        """What the model took, over all stages, how it was chosen, and what dev says of it."""
+        before, history, first_step = self._before(), self.folder / HISTORY, self.first_step()
+        found = facts(self.training, progress, first_step=first_step)
+        return {
             "updates": before["updates"] + progress.step,
             "target_tokens": before["target_tokens"] + progress.target_tokens,
             "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
+            **found,
+            "dev": {
+                "plain": plain_scores(history, found["chosen_update"]),
+                "averaged": averaged_scores(history, first_step + progress.step) or None,
+            },
         }
-        write_json(folder / TOTALS, totals)
-        shutil.copyfile(self.folder / MACHINE, folder / MACHINE)
-        return {"num_params": shape.build().num_params(), **totals, "last": dict(rows[-1])}
 
     def first_step(self) -> int:
         """Updates that the stages before this one made."""

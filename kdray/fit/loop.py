@@ -5,63 +5,34 @@ workers.
 """
 
 import logging
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import nullcontext
 
 import torch
 
-from kdray.config import TrainingConfig
+from kdray.config import LastAveragingConfig, TrainingConfig
 from kdray.errors import DataError
-from kdray.fit.checkpoint import HISTORY, Checkpoints, History, Progress
+from kdray.fit.averaging import RunningMean, running_mean
+from kdray.fit.checkpoint import Checkpoints, Progress
 from kdray.fit.data import TrainingData
 from kdray.fit.meter import Meter
 from kdray.fit.objective import Objective
+from kdray.fit.record import Recorder, Run
+from kdray.fit.selection import Selection
 from kdray.fit.update import Updater
 from kdray.fit.worker import Worker
-from kdray.model.transformer import Transformer
 
 logger = logging.getLogger(__name__)
 
 LOG_EVERY = 25  # updates, or the largest divisor of checkpoint_every below
 
-Validate = Callable[[Transformer], Mapping[str, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What one training run is made of.
-
-    Attributes:
-        config: length, batches, optimiser.
-        seed: of initialisation, order and dropout.
-        folder: checkpoints and history; a run that finds some continues them.
-        validate: dev metrics of the student; called by the first worker only.
-        dev: dev pairs, for a gate that learns from them.
-        first_step: updates that stages before this one made; the history counts on from there.
-        tokens_per_pass: target tokens that a worker learns at once; None: its whole share.
-        on_checkpoint: called by the first worker after each checkpoint.
-        stop: asked after each validation with its metrics; True ends the run there.
-    """
-
-    config: TrainingConfig
-    seed: int
-    folder: Path
-    validate: Validate
-    dev: TrainingData | None = None
-    first_step: int = 0
-    tokens_per_pass: int | None = None
-    on_checkpoint: Callable[[], None] = lambda: None
-    stop: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False
-
 
 def fit(objective: Objective, data: TrainingData, run: Run, worker: Worker) -> Progress:
-    """Train to the last update, or continue to it. -> where the run stands.
+    """Train to the end, or continue to it. -> where the run stands, as the first worker knows it.
 
     Raises:
         TrainingDiverged: the loss or its gradient is not finite; the last checkpoint is kept.
-        DataError: there is nothing to train on.
+        StageFailed: a checkpoint could not be written; those before it are kept.
+        DataError: there is nothing to train on, or the folder is another model's.
     """
     if len(data) == 0:
         raise DataError(f"no pair is left to train on; left out: {dict(data.left_out)}")
@@ -73,13 +44,14 @@ def fit(objective: Objective, data: TrainingData, run: Run, worker: Worker) -> P
         weight_decay=config.weight_decay,
         fused=True,
     )
-    checkpoints = Checkpoints(run.folder / "checkpoints", keep=config.average_last)
-    progress = checkpoints.restore(objective, optimizer)
-    if progress.step:
-        logger.info("continuing at update %d of %d", progress.step, config.updates)
-    history = None
+    checkpoints = run_checkpoints(run)
+    mean = running_mean(config, objective) if worker.is_first else None
+    progress = _resume(checkpoints, objective, optimizer, mean, run, worker)
+    recorder = None
     if worker.is_first:
-        history = History(run.folder / HISTORY, step=run.first_step + progress.step)
+        recorder = Recorder(
+            run, objective, optimizer, checkpoints=checkpoints, mean=mean, progress=progress
+        )
     updater = Updater(
         objective,
         optimizer,
@@ -90,32 +62,67 @@ def fit(objective: Objective, data: TrainingData, run: Run, worker: Worker) -> P
         dev=run.dev,
         tokens_per_pass=run.tokens_per_pass,
     )
-    meter = Meter()
-    every = _log_every(config.checkpoint_every)
-    while progress.step < config.updates:
-        progress = updater.take(progress, meter)
-        last = progress.step == config.updates
-        if history and (progress.step % every == 0 or last):
-            history.append(
-                {"step": run.first_step + progress.step, "time": time.time(), **meter.flush()}
-            )
-        if progress.step % config.checkpoint_every == 0 or last:
-            stopped = False
-            if worker.is_first and history:
-                if progress.step % config.validate_every == 0 or last:
-                    metrics = run.validate(objective.student)
-                    history.append(
-                        {"step": run.first_step + progress.step, "time": time.time(), **metrics}
-                    )
-                    stopped = run.stop(progress.step, metrics)
-                checkpoints.save(objective, optimizer, progress)
-                run.on_checkpoint()
-            worker.barrier()
-            meter.restart_clock()
-            if worker.total([torch.tensor(float(stopped))])[0]:  # only the first worker knows
-                return progress
+    with recorder or nullcontext():
+        progress = _train(updater, run, recorder, progress)
+        if recorder is not None:
+            recorder.finish(progress)
     return progress
 
 
-def _log_every(checkpoint_every: int) -> int:
-    return max(n for n in range(1, LOG_EVERY + 1) if checkpoint_every % n == 0)
+def run_checkpoints(run: Run) -> Checkpoints:
+    """The checkpoints of a run: of the newest those that are averaged, and never fewer than two."""
+    averaging = run.config.effective_averaging()
+    last = averaging.checkpoints if isinstance(averaging, LastAveragingConfig) else 1
+    return Checkpoints(
+        run.folder / "checkpoints",
+        keep=max(last, 2),
+        keep_steps=run.keep_steps,
+        identity=run.identity,
+    )
+
+
+def _train(updater: Updater, run: Run, recorder: Recorder | None, progress: Progress) -> Progress:
+    meter = Meter()
+    every = _log_every(run.config)
+    while not progress.is_over(run.config.updates):
+        progress = updater.take(progress, meter)
+        due = run.has_checkpoint(progress.step)
+        if recorder is not None:
+            recorder.after_update(progress.step)
+            if due or progress.step % every == 0:
+                recorder.log(progress.step, meter.flush())
+        if due:
+            stopped = False
+            if recorder is not None:
+                progress, stopped = recorder.checkpoint(progress)
+            meter.restart_clock()
+            # Only the first worker knows.
+            if updater.worker.total([torch.tensor(float(stopped))])[0]:
+                break
+    return progress
+
+
+def _resume(
+    checkpoints: Checkpoints,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    mean: RunningMean | None,
+    run: Run,
+    worker: Worker,
+) -> Progress:
+    """Load the checkpoint that the first worker names, on every worker; without one, nothing."""
+    newest = checkpoints.newest() if worker.is_first else None
+    mine = Progress().step if newest is None else int(newest.name)
+    step = int(worker.total([torch.tensor(mine)])[0])
+    if step == 0:
+        return Progress(selection=Selection.start(run.config.early_stopping))
+    path = checkpoints.path(step)
+    progress = checkpoints.load(path, objective, optimizer)
+    if mean is not None:
+        mean.restore(checkpoints.means(path), step=step, what=path)
+    logger.info("continuing at update %d of %d", step, run.config.updates)
+    return progress
+
+
+def _log_every(config: TrainingConfig) -> int:
+    return max(n for n in range(1, LOG_EVERY + 1) if config.checkpoint_every % n == 0)

@@ -12,6 +12,9 @@ from kdray.fit.worker import Worker
 from kdray.methods.base import Batch, Loss, Method, Per
 from kdray.model.transformer import Transformer
 
+STUDENT, METHOD = "student.", "method."
+"""What the names of an objective's tensors begin with."""
+
 
 class Objective(nn.Module):
     """What DistributedDataParallel wraps. Parameters are float32 in every precision.
@@ -57,3 +60,17 @@ def build_objective(
 ) -> Objective:
     """Move to the worker's device, ready to train."""
     return Objective(student, method, precision).to(worker.device).train()
+
+
+def student_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The student's tensors among those of an objective, by its own names."""
+    return _part(weights, STUDENT)
+
+
+def method_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The method's tensors among those of an objective, by its own names."""
+    return _part(weights, METHOD)
+
+
+def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): value for n, value in weights.items() if n.startswith(prefix)}

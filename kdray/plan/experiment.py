@@ -35,7 +35,7 @@ from kdray.text.corpus import corpus_key
 from kdray.text.encoded import encoded_key
 from kdray.text.tokenizer import Tokenizer, tokenizer_key
 
-MODEL_VERSION = 3
+MODEL_VERSION = 4
 TEACHER = "teacher"
 
 
@@ -163,14 +163,7 @@ def student_plan(
     parts = [(single, training) for single in single_methods(method)]
     if isinstance(method, StagesConfig):
         parts = [
-            (
-                stage.method,
-                TrainingConfig.model_validate(
-                    training.model_dump()
-                    | {"updates": stage.updates}
-                    | ({} if stage.schedule is None else {"schedule": stage.schedule.model_dump()})
-                ),
-            )
+            (stage.method, training.of_stage(stage.updates, stage.schedule))
             for stage in method.stages
         ]
     plan: ModelPlan | None = None

@@ -59,10 +59,11 @@ def metric_names(curves: Curves) -> list[str]:
     """Metrics that some run logged: those that a reader looks for first, then by name.
 
     A metric of several parts, such as a histogram's bins (`train/gate/histogram/0.3`), is left to
-    the tracker: a curve of each would bury the others.
+    the tracker: a curve of each would bury the others. So are metrics of the averaged weights:
+    they have one point.
     """
     keys = {key for rows in curves.values() for row in rows for key in row}
-    found = {key for key in keys if 1 <= key.count("/") < 3}
+    found = {k for k in keys if 1 <= k.count("/") < 3 and not k.startswith("dev/averaged/")}
     return [name for name in FIRST_METRICS if name in found] + sorted(found - {*FIRST_METRICS})
 
 

@@ -7,7 +7,7 @@ from kdray.artifacts import Key, Store
 from kdray.cluster.train import TrackedJob, train
 from kdray.errors import StageFailed
 from kdray.fit.assemble import Signals
-from kdray.fit.checkpoint import HISTORY, newest_progress, read_history
+from kdray.fit.checkpoint import HISTORY, Progress, newest_progress, read_history
 from kdray.fit.job import TrainingJob
 from kdray.plan import ModelPlan
 from kdray.progress import Bars
@@ -129,8 +129,9 @@ def _make_models(study: Study, models: Sequence[ModelPlan], title: str) -> dict[
         for name, failure in train(jobs, execution=execution, runs=runs, watch=watch):
             key = plans[name].key
             if failure is None:
-                watch()
-                _publish(study, jobs[name].job, key)
+                progress = _finished(jobs[name].job)
+                watch.ended(name, progress)
+                _publish(study, jobs[name].job, key, progress)
             else:
                 study.runs.fail_model(jobs[name].run_id)
                 study.display.note(str(failure))
@@ -138,13 +139,18 @@ def _make_models(study: Study, models: Sequence[ModelPlan], title: str) -> dict[
     return failures
 
 
-def _publish(study: Study, job: TrainingJob, key: Key) -> None:
+def _finished(job: TrainingJob) -> Progress:
+    """Where a run stands that says it is over."""
     progress = newest_progress(job.folder / "checkpoints")
-    if progress.step != job.training.updates:
+    if not progress.is_over(job.training.updates):
         raise StageFailed(
             f"{job.folder}: training ended at update {progress.step} of {job.training.updates} "
             "without an error; run the same command again to continue it"
         )
+    return progress
+
+
+def _publish(study: Study, job: TrainingJob, key: Key, progress: Progress) -> None:
     study.store.publish(key, lambda folder: job.publish(folder, progress))
 
 
@@ -159,10 +165,22 @@ class _Watch:
         for name, job in self.jobs.items():
             rows = read_history(job.folder / HISTORY)
             if rows:
-                note = _latest(rows, "train/tokens_per_second", "{:.0f} tokens/s")
-                note += _latest(rows, "dev/bleu", "  dev BLEU {:.1f}")
                 done = int(rows[-1]["step"]) - job.first_step()
-                self.bars.move(name, done, job.training.updates, note)
+                self.bars.move(name, done, job.training.updates, _note(rows))
+
+    def ended(self, name: str, progress: Progress) -> None:
+        """Show that a run is over: it may have stopped early."""
+        job = self.jobs[name]
+        rows, best = read_history(job.folder / HISTORY), progress.selection
+        early = progress.step < job.training.updates
+        note = f"  stopped early, best at {best.step}" if early else ""
+        self.bars.move(name, progress.step, progress.step, _note(rows) + note)
+
+
+def _note(rows: Sequence[dict[str, float]]) -> str:
+    note = _latest(rows, "train/tokens_per_second", "{:.0f} tokens/s")
+    note += _latest(rows, "dev/bleu", "  dev BLEU {:.1f}")
+    return note + _latest(rows, "dev/averaged/bleu", ", averaged {:.1f}")
 
 
 def _latest(rows: Sequence[dict[str, float]], metric: str, form: str) -> str:

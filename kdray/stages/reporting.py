@@ -58,8 +58,32 @@ def study_facts(study: Study) -> StudyFacts:
         bootstrap_samples=recipe.evaluation.bootstrap_samples,
         bleu_tokenize=recipe.evaluation.bleu_tokenize,
         refs={split: text.table(split)[Column.REF].to_pylist() for split in splits},
-        notes=tuple(study.notes),
+        notes=(*study.notes, *_training_notes(study)),
     )
+
+
+def _training_notes(study: Study) -> list[str]:
+    """Which runs ended early, and what averaging did to each model's dev BLEU."""
+    notes = []
+    for model in (*study.plan.teachers, *study.plan.students):
+        made = study.store.find(model.key)
+        if made is None:
+            continue
+        if made.counts["stopped_early"]:
+            early = model.training.early_stopping
+            assert early is not None, "only such a run stops early"
+            notes.append(
+                f"{model.name}: stopped early after {made.counts['updates']} updates; the model is "
+                f"that of update {made.counts['chosen_update']}, the best by dev {early.metric}"
+            )
+        dev = made.counts["dev"]
+        if dev["averaged"]:
+            notes.append(
+                f"{model.name}: averaging ({made.counts['averaging']}) changed dev BLEU from "
+                f"{dev['plain']['bleu']:.2f} to {dev['averaged']['bleu']:.2f}, "
+                f"dev loss from {dev['plain']['loss']:.4f} to {dev['averaged']['loss']:.4f}"
+            )
+    return notes
 
 
 def show_results(study: Study, results: Sequence[Result], paths: ReportPaths | None = None) -> None:

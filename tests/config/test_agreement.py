@@ -172,6 +172,99 @@ def test_a_validation_falls_on_a_checkpoint(load) -> None:
              "recipe.students.training.validate_every=15")  # fmt: skip
 
 
+TRAINING = "recipe.students.training"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["averaging={kind: last, checkpoints: 5}", "checkpoint_every=5"],
+            "averaging.checkpoints 5 is more than the run writes: 20 updates with a "
+            "checkpoint_every of 5 leave 4; average fewer",
+        ),
+        (
+            ["averaging={kind: swa, window: 0.01}"],
+            "averaging.window 0.01 is the last 0 of 20 updates, and every 1 of them makes 0",
+        ),
+        (
+            ["averaging={kind: swa, window: 0.5, every: 10}"],
+            "averaging.window 0.5 is the last 10 of 20 updates, and every 10 of them makes 1",
+        ),
+        (
+            ["early_stopping={patience: 1}", "averaging={kind: swa}"],
+            "averaging.kind swa is a mean at the end of a run, and with early_stopping",
+        ),
+        (
+            ["early_stopping={patience: 1}", "averaging={kind: last, checkpoints: 1}"],
+            "averaging.kind last is a mean at the end of a run",
+        ),
+    ],
+)
+def test_a_mean_has_something_to_be_of(load, overrides, message) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(*(f"{TRAINING}.{each}" for each in overrides))
+    assert f"{TRAINING}: {message}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("updates=0", "updates"),
+        ("averaging={kind: ema, decay: 1.0}", "averaging.decay: input should be less than 1"),
+        ("averaging={kind: swa, window: 0}", "averaging.window: input should be greater than 0"),
+        ("early_stopping={patience: 0}", "early_stopping.patience"),
+        ("early_stopping={metric: bleu}", "early_stopping.patience"),
+    ],
+)
+def test_a_number_out_of_range_is_named(load, key, message) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(f"{TRAINING}.{key}")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], {"kind": "last", "checkpoints": 1}),  # 20 updates are one checkpoint
+        (["checkpoint_every=5", "validate_every=5"], {"kind": "last", "checkpoints": 4}),
+        (["checkpoint_every=1"], {"kind": "last", "checkpoints": 5}),
+        (["early_stopping={patience: 3}"], {"kind": "none"}),
+        (
+            ["early_stopping={patience: 3}", "averaging={kind: ema}"],
+            {"kind": "ema", "decay": 0.999},
+        ),
+    ],
+)
+def test_the_default_of_averaging_fits_the_run(load, overrides, expected) -> None:
+    found = load(*(f"{TRAINING}.{each}" for each in overrides)).recipe.students.training
+    assert found.effective_averaging().model_dump() == expected
+
+
+def stages_of(first: int) -> str:
+    """Overrides of a method of two stages, the first of so many updates."""
+    stages = f"{{kind: stages, stages: [{{method: {{kind: cross_entropy}}, updates: {first}}}, "
+    stages += "{method: {kind: token_level}, updates: 20}]}"
+    return f"recipe.methods={{cross_entropy: {{kind: cross_entropy}}, two: {stages}}}"
+
+
+def test_a_stage_that_writes_fewer_checkpoints_averages_all(load) -> None:
+    config = load(stages_of(9), f"{TRAINING}.averaging={{kind: last, checkpoints: 4}}",
+                  f"{TRAINING}.checkpoint_every=5")  # fmt: skip
+    training = config.recipe.students.training
+    found = [
+        training.of_stage(updates, None).effective_averaging().checkpoints for updates in (9, 20)
+    ]
+    assert found == [2, 4]
+
+
+def test_a_stage_is_long_enough_for_its_window(load) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(stages_of(6), f"{TRAINING}.averaging={{kind: swa, window: 0.2}}")
+    message = "methods.two: stage 1: averaging.window 0.2 is the last 1 of 6 updates"
+    assert message in str(caught.value)
+
+
 def test_a_seed_is_given_once(load) -> None:
     with pytest.raises(ConfigError, match=r"recipe\.students: seeds \[1, 2, 1\] repeat a seed"):
         load("recipe.students.seeds=[1, 2, 1]")

@@ -1,7 +1,9 @@
 """A training run that takes a second, and ways to kill it. Child processes import this file."""
 
+import json
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,10 +18,11 @@ from torch import distributed
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from kdray.config import ModelConfig, SingleMethodConfig, TrainingConfig
-from kdray.fit import checkpoint, update
+from kdray.fit import checkpoint, record, update
 from kdray.fit.data import TrainingData
-from kdray.fit.loop import Run, fit
+from kdray.fit.loop import fit
 from kdray.fit.objective import Objective, build_objective
+from kdray.fit.record import Run
 from kdray.fit.worker import Worker
 from kdray.methods.base import Method
 from kdray.methods.build import build_method
@@ -56,9 +59,12 @@ TRAINING = TrainingConfig.model_validate(
         "schedule": {"kind": "cosine", "peak": 0.01, "warmup": 5},
         "checkpoint_every": 5,
         "validate_every": 10,
-        "average_last": 2,
+        "averaging": {"kind": "last", "checkpoints": 2},
     }
 )
+
+EARLY = {"metric": "loss", "patience": 2}
+TURN = 1.0  # distance from the initial weights that `judge` likes best; passed about update 10
 
 
 def changed(**values: Any) -> TrainingConfig:
@@ -127,8 +133,17 @@ def validate(model: Transformer) -> dict[str, float]:
     return {"dev/sum": float(model.output_weight.detach().double().sum())}
 
 
+def judge(model: Transformer) -> dict[str, float]:
+    """Metrics that become better and then worse, whatever a process has seen before."""
+    start = new_objective("cross_entropy").student
+    way = float((model.output_weight.detach() - start.output_weight.detach()).norm())
+    loss = abs(way - TURN)
+    return {"dev/loss": loss, "dev/bleu": -loss, "dev/chrf": way}
+
+
 def new_run(folder: Path, config: TrainingConfig = TRAINING, **changes: Any) -> Run:
-    run = Run(config=config, seed=5, folder=folder, validate=validate, dev=dev_data())
+    looks = judge if config.early_stopping else validate
+    run = Run(config=config, seed=5, folder=folder, validate=looks, dev=dev_data())
     return replace(run, **changes)
 
 
@@ -154,6 +169,29 @@ class At:
 def half_a_file(content: object, path: Path, *_: object) -> None:
     path.write_bytes(b"half of what should be here")
     kill()
+
+
+def half_a_file_for_ever(content: object, path: Path) -> None:
+    path.write_bytes(b"half of what should be here")
+    time.sleep(600)
+
+
+def begin_and_die(recorder: record.Recorder, progress: checkpoint.Progress) -> None:
+    recorder.checkpoints.wait()
+    recorder.checkpoints.save(recorder.objective, recorder.optimizer, progress)
+    kill()
+
+
+class AtMethod:
+    """A method that does something else when it is called for the `nth` time, as `At` does."""
+
+    def __init__(
+        self, plain: Callable[..., Any], nth: int, instead: Callable[..., Any] = lambda *_: kill()
+    ) -> None:
+        self.at = At(plain, nth, instead)
+
+    def __get__(self, owner: object, kind: type) -> Callable[..., Any]:
+        return partial(self.at, owner)
 
 
 def half_a_line(history: checkpoint.History, row: Mapping[str, float]) -> None:
@@ -182,24 +220,55 @@ def arm(place: str, nth: int) -> None:
     elif place == "state":
         checkpoint.write_json = At(checkpoint.write_json, nth, lambda *_: kill())
     elif place == "history":
-        plain = checkpoint.History.append
-        at = At(plain, nth, half_a_line)
-        checkpoint.History.append = lambda self, row: at(self, row)
+        checkpoint.History.append = AtMethod(checkpoint.History.append, nth, half_a_line)
     elif place == "removal":
         checkpoint.shutil.rmtree = partial(half_a_removal, plain=checkpoint.shutil.rmtree)
+    elif place == "means":
+        plain_save = checkpoint.save_file
+        checkpoint.save_file = lambda values, path: (
+            half_a_file(values, path)
+            if path.name == checkpoint.MEANS and path.parent.name == f".{nth:08d}"
+            else plain_save(values, path)
+        )
+    elif place == "rename":
+        Path.rename = AtMethod(Path.rename, nth)
+    elif place == "meanwhile":  # a write that takes long, and a kill while updates go on
+        checkpoint.save_file = At(checkpoint.save_file, nth, half_a_file_for_ever)
+        update.learning_rate = At(update.learning_rate, 5 * nth + 3, lambda *_, **__: kill())
+    elif place == "begun":  # a checkpoint is being written, nobody knows how far
+        record.Recorder.checkpoint = AtMethod(record.Recorder.checkpoint, nth, begin_and_die)
+    elif place == "averaged":
+        record.averaged = lambda *_: kill()
+    elif place == "told":
+        record.Recorder._announce = AtMethod(record.Recorder._announce, nth)
     else:
         raise ValueError(place)
 
 
-def train_in_child(method: str, folder: Path, kill_at: tuple[str, int] | None) -> None:
-    """One process of a run. It leaves the number of updates that it made, if it lives."""
+def train_in_child(
+    method: str,
+    folder: Path,
+    kill_at: tuple[str, int] | None,
+    config: TrainingConfig = TRAINING,
+) -> None:
+    """One process of a run. It leaves the number of updates that it made, if it lives.
+
+    The curve that a tracker would have been sent is added to the file `told`.
+    """
     torch.set_num_threads(1)
     if kill_at is not None:
         arm(*kill_at)
     counted = At(update.learning_rate, 0, kill)
     update.learning_rate = counted
     objective = new_objective(method)
-    fit(objective, training_data(objective.method), new_run(folder), Worker())
+
+    def tell(step: int) -> None:
+        rows = checkpoint.certain_rows(folder / checkpoint.HISTORY, step)
+        with (folder / "told").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(rows) + "\n")
+
+    run = new_run(folder, config, on_checkpoint=tell)
+    fit(objective, training_data(objective.method), run, Worker())
     (folder / "updates_made").write_text(str(counted.calls))
 
 

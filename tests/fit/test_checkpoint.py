@@ -3,14 +3,20 @@
 import json
 import logging
 import os
+import resource
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from kdray.errors import ArtifactDamaged
+from kdray.errors import ArtifactDamaged, DataError, StageFailed
+from kdray.fit import checkpoint
 from kdray.fit.checkpoint import (
     OPTIMIZER,
     STATE,
@@ -21,6 +27,7 @@ from kdray.fit.checkpoint import (
     newest_progress,
     read_history,
 )
+from kdray.fit.selection import Selection
 from kdray.model.storage import tensors
 
 
@@ -66,6 +73,7 @@ def saved(tmp_path: Path) -> tuple[Checkpoints, dict[int, dict[str, Tensor]]]:
         update(module, optimizer, number)
         checkpoints.save(module, optimizer, Progress(number, 10 * number, 0.5 * number))
         held[number] = values(module)
+    checkpoints.wait()
     return checkpoints, held
 
 
@@ -96,6 +104,7 @@ def test_a_buffer_that_is_nan_comes_back(tmp_path: Path) -> None:
     module, optimizer = new_pair(1)
     checkpoints = Checkpoints(tmp_path, keep=1)
     checkpoints.save(module, optimizer, Progress(1))
+    checkpoints.wait()
     other, its_optimizer = new_pair(2)
     other.mean.fill_(3)
     checkpoints.restore(other, its_optimizer)
@@ -108,6 +117,7 @@ def test_only_the_last_are_kept(tmp_path: Path, keep: int) -> None:
     module, optimizer = new_pair(1)
     for number in range(8, 13):  # past a power of ten
         checkpoints.save(module, optimizer, Progress(number))
+    assert checkpoints.wait() == 12
     assert [int(path.name) for path in checkpoints.paths()] == list(range(13 - keep, 13))
     assert len(list(tmp_path.iterdir())) == keep
 
@@ -153,6 +163,7 @@ def test_a_torn_checkpoint_is_written_again(saved) -> None:
     progress = checkpoints.restore(module, optimizer)
     update(module, optimizer, 3)
     checkpoints.save(module, optimizer, Progress(3, progress.target_tokens))
+    checkpoints.wait()
     assert newest_progress(checkpoints.folder) == Progress(3, 20)
     assert_equal(checkpoints.average(last=1), values(module))
 
@@ -163,6 +174,7 @@ def test_what_a_kill_left_aside_is_no_checkpoint(saved) -> None:
     module, optimizer = new_pair(2)
     assert checkpoints.restore(module, optimizer).step == 3
     checkpoints.save(module, optimizer, Progress(4))
+    checkpoints.wait()
     assert not (checkpoints.folder / ".00000004").exists()
 
 
@@ -186,7 +198,7 @@ def test_a_torn_checkpoint_is_not_averaged(saved) -> None:
     (damaged / WEIGHTS).write_bytes(content)
     with pytest.raises(ArtifactDamaged) as caught:
         checkpoints.average(last=3)
-    assert str(caught.value).startswith(f"{damaged}: damaged checkpoint")
+    assert str(caught.value).startswith(f"{damaged}: missing or damaged checkpoint")
     assert "run again" in str(caught.value)
     checkpoints.average(last=1)
 
@@ -217,6 +229,14 @@ class TestHistory:
         assert self.rows(path) == [(5, 5), (10, 10), (10, 10), (15, 0)]
         assert list(tmp_path.iterdir()) == [path]
 
+    def test_a_row_that_finds_no_room_is_an_error_and_the_others_stay(self, tmp_path) -> None:
+        history = History(tmp_path / "history.jsonl", step=0)
+        history.append({"step": 1, "loss": 3})
+        with largest_file(30), pytest.raises(StageFailed) as caught:
+            history.append({"step": 2, "loss": 4})
+        assert "the row of update 2 could not be added (File too large)" in str(caught.value)
+        assert self.rows(history.path) == [(1, 3)]
+
     @pytest.mark.parametrize("cut", range(1, 9))
     def test_a_line_that_was_cut_is_no_row(self, tmp_path: Path, cut: int) -> None:
         path = tmp_path / "history.jsonl"
@@ -226,3 +246,120 @@ class TestHistory:
         History(path, step=9).append({"step": 2, "loss": 4})
         assert self.rows(path) == [(1, 3), (2, 4)]
         assert path.read_text().count("\n") == 2
+
+
+class TestWriting:
+    def test_a_copy_is_written_whatever_the_weights_do_meanwhile(self, tmp_path) -> None:
+        checkpoints = Checkpoints(tmp_path, keep=1)
+        module, optimizer = new_pair(1)
+        update(module, optimizer, 1)
+        held, moments = values(module), optimizer.state_dict()["state"][0]["exp_avg"].clone()
+        with slow_writes(0.3):
+            checkpoints.save(module, optimizer, Progress(1), {"m": module.layer.weight})
+            assert checkpoints.written() is None, "it is still being written"
+            update(module, optimizer, 2)
+        assert checkpoints.wait() == 1
+        assert checkpoints.wait() is None, "told once"
+        assert_equal(load_file(tmp_path / "00000001" / WEIGHTS), held)
+        stored = torch.load(tmp_path / "00000001" / OPTIMIZER, weights_only=True)
+        assert torch.equal(stored["state"][0]["exp_avg"], moments)
+        means = checkpoints.means(tmp_path / "00000001")
+        assert torch.equal(means["m"], held["layer.weight"])
+
+    def test_one_is_written_at_a_time(self, tmp_path) -> None:
+        checkpoints = Checkpoints(tmp_path, keep=3)
+        module, optimizer = new_pair(1)
+        with slow_writes(0.2):
+            checkpoints.save(module, optimizer, Progress(1))
+            checkpoints.save(module, optimizer, Progress(2))
+            assert [path.name for path in checkpoints.paths()] == ["00000001"]
+        checkpoints.wait()
+
+    @pytest.mark.parametrize("told_by", ["save", "wait", "written"])
+    def test_a_full_disk_is_one_error_and_nothing_is_lost(self, saved, told_by) -> None:
+        """A limit on the size of files: writing fails as it does on a full disk."""
+        checkpoints, held = saved
+        module, optimizer = new_pair(2)
+        checkpoints.restore(module, optimizer)
+        with largest_file(100):
+            checkpoints.save(module, optimizer, Progress(4))
+            while not checkpoints._writing.done():
+                time.sleep(0.01)
+        ask = {
+            "save": lambda: checkpoints.save(module, optimizer, Progress(5)),
+            "wait": checkpoints.wait,
+            "written": checkpoints.written,
+        }
+        with pytest.raises(StageFailed) as caught:
+            ask[told_by]()
+        message = str(caught.value)
+        assert message.startswith(f"{checkpoints.folder / '00000004'}: the checkpoint of update 4")
+        assert "File too large" in message
+        assert "MiB are free" in message
+        assert "that of update 3 is untouched; make room" in message
+        assert sorted(path.name for path in checkpoints.folder.iterdir()) == [
+            f"0000000{step}" for step in (1, 2, 3)
+        ]
+        assert checkpoints.restore(module, optimizer).step == 3
+        assert_equal(values(module), held[3])
+        checkpoints.save(module, optimizer, Progress(4))
+        assert checkpoints.wait() == 4, "once there is room"
+
+    def test_what_a_kept_one_calls_the_best_is_kept(self, tmp_path) -> None:
+        checkpoints = Checkpoints(tmp_path, keep=2, keep_steps={3})
+        module, optimizer = new_pair(1)
+        best = {1: 1, 2: 2, 3: 2, 4: 2, 5: 2, 6: 6, 7: 6, 8: 6}
+        kept = {}
+        for step, selected in best.items():
+            checkpoints.save(module, optimizer, Progress(step, selection=Selection(step=selected)))
+            checkpoints.wait()
+            kept[step] = [int(path.name) for path in checkpoints.paths()]
+        assert kept[5] == [2, 3, 4, 5]
+        assert kept[6] == [2, 3, 5, 6], "a torn 6 would make 5 the newest, whose best is 2"
+        assert kept[8] == [3, 6, 7, 8]
+
+    def test_another_runs_checkpoint_is_refused(self, tmp_path) -> None:
+        module, optimizer = new_pair(1)
+        ours = {"model": {"width": 16, "tokenizer": "aa"}}
+        checkpoints = Checkpoints(tmp_path, keep=1, identity=ours)
+        checkpoints.save(module, optimizer, Progress(1))
+        checkpoints.wait()
+        assert Checkpoints(tmp_path, keep=1, identity=ours).restore(module, optimizer).step == 1
+        theirs = {"model": {"width": 32, "tokenizer": "bb"}}
+        with pytest.raises(DataError) as caught:
+            Checkpoints(tmp_path, keep=1, identity=theirs).restore(module, optimizer)
+        assert str(caught.value).startswith(
+            f'{tmp_path / "00000001"}: of another run, model.tokenizer: "aa" -> "bb"; '
+            f"model.width: 16 -> 32; remove {tmp_path}"
+        )
+
+    def test_another_models_weights_are_refused(self, saved) -> None:
+        checkpoints, _ = saved
+        other = Small()
+        other.layer = nn.Linear(5, 2)
+        with pytest.raises(DataError) as caught:
+            checkpoints.restore(other, torch.optim.AdamW(other.parameters()))
+        assert "layer.weight is (2, 3) there, the model needs (2, 5); remove" in str(caught.value)
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def slow_writes(seconds: float) -> Iterator[None]:
+    plain = checkpoint.save_file
+
+    def slowly(*args: object) -> None:
+        time.sleep(seconds)
+        plain(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", slowly)
+        yield

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from kdray.artifacts import Artifact
 from kdray.config import CrossEntropyConfig, ModelConfig
 from kdray.fit.checkpoint import HISTORY, Checkpoints, read_history
-from kdray.fit.job import TrainingJob
+from kdray.fit.job import TOTALS, TrainingJob
 from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker
 from kdray.model.storage import load_model
@@ -71,9 +71,12 @@ def test_a_job_crosses_processes(job: TrainingJob) -> None:
 
 
 def test_the_history_ends_with_dev_metrics(trained: TrainingJob) -> None:
-    last = read_history(trained.folder / HISTORY)[-1]
-    assert last.keys() == {"step", "time", "dev/loss", "dev/bleu", "dev/chrf"}
-    assert last["step"] == 12
+    *_, plain, averaged = read_history(trained.folder / HISTORY)
+    assert plain.keys() == {"step", "time", "dev/loss", "dev/bleu", "dev/chrf"}
+    assert averaged.keys() == {
+        "step", "time", "dev/averaged/loss", "dev/averaged/bleu", "dev/averaged/chrf"
+    }  # fmt: skip
+    assert plain["step"] == averaged["step"] == 12
 
 
 def test_it_publishes_the_mean_of_its_checkpoints(trained: TrainingJob, tmp_path: Path) -> None:
@@ -85,7 +88,15 @@ def test_it_publishes_the_mean_of_its_checkpoints(trained: TrainingJob, tmp_path
     assert counts["num_params"] == model.num_params()
     assert counts["updates"] == 12
     assert counts["target_tokens"] > 12 * 400
-    assert counts["last"]["dev/loss"] > 0
+    *_, plain, averaged = read_history(trained.folder / HISTORY)
+    for name in ("loss", "bleu", "chrf"):
+        assert counts["dev"]["plain"][name] == plain[f"dev/{name}"]
+        assert counts["dev"]["averaged"][name] == averaged[f"dev/averaged/{name}"]
+    assert counts["dev"]["plain"]["loss"] != counts["dev"]["averaged"]["loss"]
+    assert (counts["averaging"], counts["chosen_update"]) == ("last", 12)
+    assert counts["best"] == {"dev/loss": plain["dev/loss"], "update": 12}
+    assert not counts["stopped_early"]
+    assert json.loads((tmp_path / TOTALS).read_text()).items() <= counts.items()
     assert json.loads(json.dumps(counts)) == counts, "it goes into a record"
     assert read_history(tmp_path / HISTORY) == read_history(trained.folder / HISTORY)
     assert Tokenizer.load(tmp_path).checksum == Tokenizer.load(trained.tokenizer).checksum

@@ -18,9 +18,12 @@ from nano_training import (
 )
 from safetensors.torch import load_file
 
+from kdray.config import ScheduleConfig
 from kdray.errors import DataError, TrainingDiverged
+from kdray.fit import update
 from kdray.fit.checkpoint import HISTORY, WEIGHTS, Progress, read_history
-from kdray.fit.loop import Run, fit
+from kdray.fit.loop import fit
+from kdray.fit.record import Run
 from kdray.fit.schedule import learning_rate
 from kdray.fit.worker import Worker
 from kdray.model.transformer import Transformer
@@ -130,11 +133,11 @@ def test_stop_is_asked_at_validations_and_ends_the_run_there(tmp_path: Path) -> 
 
 
 def test_checkpoints_are_announced_when_they_are_there(tmp_path: Path) -> None:
-    seen: list[list[int]] = []
+    seen: list[tuple[int, list[int]]] = []
     run = new_run(tmp_path, changed(updates=12))
-    run = replace(run, on_checkpoint=lambda: seen.append(checkpoint_steps(run)))
+    run = replace(run, on_checkpoint=lambda step: seen.append((step, checkpoint_steps(run))))
     train(run)
-    assert seen == [[5], [5, 10], [10, 12]]
+    assert seen == [(5, [5]), (10, [5, 10]), (12, [10, 12])]
 
 
 def test_an_absurd_learning_rate_stops_the_run(tmp_path: Path) -> None:
@@ -154,15 +157,19 @@ def test_an_absurd_learning_rate_stops_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("method", "part"), [("cross_entropy", "loss/cross_entropy_reference"),
                                               ("centred", "loss/token")])  # fmt: skip
 @pytest.mark.parametrize("poison", [torch.inf, torch.nan])
-def test_a_weight_that_is_not_finite_stops_the_run(tmp_path, method, part, poison) -> None:
+def test_a_weight_that_is_not_finite_stops_the_run(
+    tmp_path, monkeypatch, method, part, poison
+) -> None:
     objective = new_objective(method)
     data = training_data(objective.method)
 
-    def spoil() -> None:
-        if checkpoint_steps(run)[-1] == 10:
+    def spoil(schedule: ScheduleConfig, *, step: int, updates: int) -> float:
+        if step == 11:  # while the checkpoint of update 10 is being written
             objective.student.encoder_norm.weight.data[0] = poison
+        return learning_rate(schedule, step=step, updates=updates)
 
-    run = new_run(tmp_path, on_checkpoint=spoil)
+    monkeypatch.setattr(update, "learning_rate", spoil)
+    run = new_run(tmp_path)
     with pytest.raises(TrainingDiverged) as caught:
         fit(objective, data, run, Worker())
     kind = type(objective.method).__name__
@@ -172,7 +179,8 @@ def test_a_weight_that_is_not_finite_stops_the_run(tmp_path, method, part, poiso
     assert all(
         value.isfinite().all() for name, value in newest_weights(run).items() if "mean" not in name
     )
-    made = train(replace(run, on_checkpoint=lambda: None), method=method)
+    monkeypatch.undo()
+    made = train(run, method=method)
     assert made.step == 30, "the kept checkpoint is good to go on from"
 
 
@@ -194,7 +202,7 @@ def test_nothing_to_train_on_is_an_error_with_the_reasons(tmp_path: Path) -> Non
 def test_a_history_is_one_json_object_a_line(tmp_path: Path) -> None:
     train(new_run(tmp_path))
     lines = (tmp_path / HISTORY).read_text().splitlines()
-    assert len(lines) == 6 + 3
+    assert len(lines) == 6 + 3 + 1
     assert all({"step", "time"} < json.loads(line).keys() for line in lines)
 
 
@@ -206,4 +214,4 @@ def test_validation_sees_the_student(tmp_path: Path) -> None:
         return validate(model)
 
     train(new_run(tmp_path, changed(updates=10), validate=look))
-    assert seen == [Transformer]
+    assert seen == [Transformer, Transformer], "the second time with the mean of its checkpoints"

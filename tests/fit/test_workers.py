@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from nano_training import changed, in_processes, new_objective, train_among_workers, training_data
+from nano_training import (
+    EARLY,
+    changed,
+    in_processes,
+    new_objective,
+    train_among_workers,
+    training_data,
+)
 
 from kdray.fit.checkpoint import HISTORY, read_history
 
@@ -78,3 +85,20 @@ def test_workers_stop_together(tmp_path: Path) -> None:
     calls = [("cross_entropy", tmp_path, CONFIG, 4, rank, 2) for rank in (0, 1)]
     assert in_processes(train_among_workers, *calls) == [0, 0]
     assert [(tmp_path / f"ended{rank}").read_text() for rank in (0, 1)] == ["4", "4"]
+
+
+def test_workers_end_early_together_and_know_it_again(tmp_path: Path) -> None:
+    """The first worker alone sees dev; the second run finds the end in the checkpoint."""
+    ema = {"kind": "ema", "decay": 0.8}
+    config = changed(updates=60, early_stopping=EARLY, validate_every=5, averaging=ema)
+    calls = [("cross_entropy", tmp_path, config, NEVER, rank, 2) for rank in (0, 1)]
+    ended = []
+    for _ in range(2):
+        assert in_processes(train_among_workers, *calls) == [0, 0]
+        ended.append([int((tmp_path / f"ended{rank}").read_text()) for rank in (0, 1)])
+        (tmp_path / "meeting").unlink(missing_ok=True)
+    (first, other), again = ended
+    assert first == other < 60
+    assert again == [first, other]
+    rows = read_history(tmp_path / HISTORY)
+    assert [row["step"] for row in rows if "dev/averaged/loss" in row] == [first]

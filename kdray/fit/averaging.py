@@ -1,0 +1,125 @@
+"""Means of a model's weights over a run: while it goes on, or of the checkpoints that it left.
+
+Both moving means are m += w·(θ − m) with a weight w that follows from the number of the update, so
+what a checkpoint has to hold of them is the mean itself.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, assert_never
+
+import torch
+from torch import Tensor, nn
+
+from kdray.config import EmaConfig, SwaConfig, TrainingConfig
+from kdray.config.training import LastAveragingConfig, NoAveragingConfig
+from kdray.errors import DataError
+from kdray.fit.checkpoint import Checkpoints, Progress
+
+
+class RunningMean:
+    """A mean of a module's parameters over updates, in float32 beside them.
+
+    Args:
+        module: whose parameters.
+        weight: of the weights after an update in the mean that then is; 0: they do not enter.
+    """
+
+    def __init__(self, module: nn.Module, weight: Callable[[int], float]) -> None:
+        self.named = dict(module.named_parameters())
+        self.weight = weight
+        self.means: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def take(self, step: int) -> None:
+        """See the weights after update `step`."""
+        weight = self.weight(step)
+        if weight == 0:
+            return
+        if weight == 1 or not self.means:
+            self.means = {name: value.detach().clone() for name, value in self.named.items()}
+            return
+        torch._foreach_lerp_(list(self.means.values()), list(self.named.values()), weight)
+
+    def restore(self, means: Mapping[str, Tensor], *, step: int, what: object) -> None:
+        """Go on with the mean that a checkpoint of update `step` holds.
+
+        Raises:
+            DataError: it holds another.
+        """
+        begun = any(self.weight(number) > 0 for number in range(1, step + 1))
+        wanted = {name: tuple(value.shape) for name, value in self.named.items()} if begun else {}
+        found = {name: tuple(value.shape) for name, value in means.items()}
+        if wanted != found:
+            raise DataError(
+                f"{what}: its mean is of {len(found)} tensors, this run's of {len(wanted)}, or of "
+                "other shapes; it was left by a run with other averaging: remove the folder that "
+                "it lies in, and run again"
+            )
+        device = next(iter(self.named.values())).device
+        self.means = {name: means[name].to(device, copy=True) for name in wanted}
+
+
+def running_mean(config: TrainingConfig, module: nn.Module) -> RunningMean | None:
+    """The mean that a run takes while it goes on, if it takes one."""
+    averaging = config.effective_averaging()
+    match averaging:
+        case EmaConfig():
+            return RunningMean(module, lambda step: ema_weight(step, decay=averaging.decay))
+        case SwaConfig():
+            snapshots = averaging.snapshots(config.updates)
+            return RunningMean(module, lambda step: swa_weight(step, snapshots))
+        case LastAveragingConfig() | NoAveragingConfig():
+            return None
+        case _:
+            assert_never(averaging)
+
+
+def ema_weight(step: int, *, decay: float) -> float:
+    """(1 − d)/(1 − d^t): the mean is Σ d^(t−i)·θ_i / Σ d^(t−i) (Kingma and Ba 2015, section 3)."""
+    return (1 - decay) / (1 - decay**step)
+
+
+def swa_weight(step: int, snapshots: range) -> float:
+    """1/n for the n-th snapshot, 0 for an update that is none."""
+    return 1 / (snapshots.index(step) + 1) if step in snapshots else 0.0
+
+
+def averaged(
+    config: TrainingConfig, checkpoints: Checkpoints, progress: Progress
+) -> dict[str, Tensor] | None:
+    """The mean that a finished run leaves, with all that is no parameter; None without averaging.
+
+    Raises:
+        ArtifactDamaged: a checkpoint is missing, or not what was written.
+    """
+    averaging = config.effective_averaging()
+    match averaging:
+        case NoAveragingConfig():
+            return None
+        case LastAveragingConfig():
+            last = averaging.checkpoints
+            return checkpoints.average(last=last) if last > 1 else None
+        case EmaConfig() | SwaConfig():
+            path = checkpoints.path(chosen_step(config, progress))
+            weights, means = checkpoints.weights(path), checkpoints.means(path)
+            return {**weights, **means}
+        case _:
+            assert_never(averaging)
+
+
+def chosen_step(config: TrainingConfig, progress: Progress) -> int:
+    """The update whose weights become the model: the last, or with early stopping the best."""
+    return progress.step if config.early_stopping is None else progress.selection.step
+
+
+def facts(config: TrainingConfig, progress: Progress, *, first_step: int) -> dict[str, Any]:
+    """How the model was chosen, for its totals; updates counted as in the history."""
+    best = progress.selection
+    return {
+        "averaging": config.effective_averaging().kind,
+        "chosen_update": first_step + chosen_step(config, progress),
+        "stopped_early": best.stopped and progress.step < config.updates,
+        "best": None
+        if best.value is None
+        else {best.metric: best.value, "update": first_step + best.step},
+    }

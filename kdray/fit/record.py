@@ -1,0 +1,178 @@
+"""What the first worker keeps of a run beside its updates: history, validations, checkpoints.
+
+A row of the history is certain once a checkpoint of its update, or of a later one, is whole: only
+then `on_checkpoint` tells of it. So what a tracker has been sent is never made a second time.
+"""
+
+import copy
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from kdray.config import TrainingConfig
+from kdray.errors import StageFailed
+from kdray.fit.averaging import RunningMean, averaged
+from kdray.fit.checkpoint import HISTORY, Checkpoints, History, Progress, read_history
+from kdray.fit.data import TrainingData
+from kdray.fit.objective import Objective, student_of
+from kdray.model.storage import tensors
+from kdray.model.transformer import Transformer
+
+logger = logging.getLogger(__name__)
+
+DEV, AVERAGED = "dev/", "dev/averaged/"
+
+Validate = Callable[[Transformer], Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one training run is made of.
+
+    Attributes:
+        config: length, batches, optimiser.
+        seed: of initialisation, order and dropout.
+        folder: checkpoints and history; a run that finds some continues them.
+        validate: dev metrics of the student; called by the first worker only.
+        dev: dev pairs, for a gate that learns from them.
+        first_step: updates that stages before this one made; the history counts on from there.
+        tokens_per_pass: target tokens that a worker learns at once; None: its whole share.
+        keep_steps: updates that end with a checkpoint which is kept, besides the usual ones.
+        identity: JSON values that tell this run's checkpoints from those of another model.
+        on_checkpoint: called by the first worker after each checkpoint and at the end, with the
+            step up to which the rows of the history are certain.
+        stop: asked after each validation with its metrics; True ends the run there.
+    """
+
+    config: TrainingConfig
+    seed: int
+    folder: Path
+    validate: Validate
+    dev: TrainingData | None = None
+    first_step: int = 0
+    tokens_per_pass: int | None = None
+    keep_steps: frozenset[int] = frozenset()
+    identity: Mapping[str, Any] | None = None
+    on_checkpoint: Callable[[int], None] = lambda step: None
+    stop: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False
+
+    def ends_at(self, step: int) -> bool:
+        """Whether an update is the last one."""
+        return step == self.config.updates
+
+    def has_checkpoint(self, step: int) -> bool:
+        """Whether a checkpoint is written after an update."""
+        regular = step % self.config.checkpoint_every == 0
+        return regular or self.ends_at(step) or step in self.keep_steps
+
+    def has_validation(self, step: int) -> bool:
+        """Whether dev is looked at after an update."""
+        return step % self.config.validate_every == 0 or self.ends_at(step)
+
+
+class Recorder:
+    """Writes a run down, from where it stands. To be entered before the first update.
+
+    Leaving it waits for the checkpoint that is being written, also after an error.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        *,
+        checkpoints: Checkpoints,
+        mean: RunningMean | None,
+        progress: Progress,
+    ) -> None:
+        self.run, self.objective, self.optimizer = run, objective, optimizer
+        self.checkpoints, self.mean = checkpoints, mean
+        self.history = History(run.folder / HISTORY, step=run.first_step + progress.step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            return  # `finish` has waited
+        try:
+            self._announce(self.checkpoints.wait())
+        except StageFailed as error:
+            logger.error("%s", error)  # what ended the run comes first
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Add a row to the history."""
+        self.history.append({"step": self.run.first_step + step, "time": time.time(), **metrics})
+
+    def after_update(self, step: int) -> None:
+        """See the weights of an update, and whether a checkpoint has become whole."""
+        if self.mean is not None:
+            self.mean.take(step)
+        self._announce(self.checkpoints.written())
+
+    def checkpoint(self, progress: Progress) -> tuple[Progress, bool]:
+        """Validate, if it is time to, and begin to write a checkpoint. -> whether to stop."""
+        stopped = False
+        step, early = progress.step, self.run.config.early_stopping
+        if self.run.has_validation(step):
+            metrics = self.run.validate(self.objective.student)
+            self.log(step, metrics)
+            selection = progress.selection.after(step, metrics, early)
+            progress = replace(progress, selection=selection)
+            stopped = self.run.stop(step, metrics) or selection.stopped
+        self._announce(self.checkpoints.wait())
+        means = {} if self.mean is None else self.mean.means
+        self.checkpoints.save(self.objective, self.optimizer, progress, means)
+        return progress, stopped
+
+    def finish(self, progress: Progress) -> None:
+        """Wait for the last checkpoint, and score the averaged weights beside the plain ones."""
+        self.checkpoints.wait()
+        if progress.is_over(self.run.config.updates):
+            self._score_average(progress)
+        self.run.on_checkpoint(self.run.first_step + progress.step)
+
+    def _announce(self, written: int | None) -> None:
+        if written is not None:
+            self.run.on_checkpoint(self.run.first_step + written)
+
+    def _score_average(self, progress: Progress) -> None:
+        """Once: a run that was cut off after it does not do it again."""
+        if averaged_scores(self.history.path, self.run.first_step + progress.step):
+            return
+        weights = averaged(self.run.config, self.checkpoints, progress)
+        if weights is None:
+            return
+        student = copy.deepcopy(self.objective.student)
+        own = tensors(student)
+        for name, value in student_of(weights).items():
+            own[name].data.copy_(value)
+        metrics = self.run.validate(student)
+        self.log(progress.step, {name.replace(DEV, AVERAGED, 1): v for name, v in metrics.items()})
+
+
+def averaged_scores(history: Path, step: int) -> dict[str, float]:
+    """Dev metrics of the averaged weights, as the history has them at a step, if it does."""
+    return _scores(history, step, AVERAGED)
+
+
+def plain_scores(history: Path, step: int) -> dict[str, float]:
+    """Dev metrics of the weights after an update, as the history has them."""
+    found = _scores(history, step, DEV)
+    return {name: value for name, value in found.items() if "/" not in name}
+
+
+def _scores(history: Path, step: int, prefix: str) -> dict[str, float]:
+    return {
+        name.removeprefix(prefix): value
+        for row in read_history(history)
+        if row["step"] == step
+        for name, value in row.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,58 @@
+"""Which checkpoint is the best on dev, and whether to wait for a better one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from kdray.config import EarlyStoppingConfig
+
+BEST_BY: Literal["loss"] = "loss"  # where no early stopping names another metric
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What validations have shown so far. It lies in every checkpoint.
+
+    Attributes:
+        metric: as the history calls it.
+        step: the update of the best validation; 0 before the first.
+        value: its metric.
+        mark: the value that the next validations are compared to; it moves by `min_delta` or more.
+        waited: validations since it moved.
+        stopped: patience is over.
+    """
+
+    metric: str = f"dev/{BEST_BY}"
+    step: int = 0
+    value: float | None = None
+    mark: float | None = None
+    waited: int = 0
+    stopped: bool = False
+
+    @classmethod
+    def start(cls, early: EarlyStoppingConfig | None) -> "Selection":
+        """Before the first validation."""
+        return cls(metric=f"dev/{BEST_BY if early is None else early.metric}")
+
+    def after(
+        self, step: int, metrics: Mapping[str, float], early: EarlyStoppingConfig | None
+    ) -> "Selection":
+        """Take a validation. One that is not a number is never the best, and patience wears."""
+        if early is None and self.metric not in metrics:
+            return self
+        value = metrics[self.metric]
+        best = replace(self, step=step, value=value) if self._better(value, self.value) else self
+        if early is None:
+            return best
+        if self._better(value, self.mark, by=early.min_delta):
+            return replace(best, mark=value, waited=0)
+        waited = self.waited + 1
+        return replace(best, waited=waited, stopped=waited >= early.patience)
+
+    def _better(self, value: float, than: float | None, *, by: float = 0.0) -> bool:
+        if value != value:
+            return False
+        if than is None:
+            return True
+        gain = than - value if self.metric == "dev/loss" else value - than
+        return gain > 0 and gain >= by
