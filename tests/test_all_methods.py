@@ -8,7 +8,7 @@ from micro_study import CONFIG, run
 
 from kdray.config import Experiment
 from kdray.config.methods import SingleMethodConfig
-from kdray.fit.checkpoint import HISTORY, read_history
+from kdray.fit.history import HISTORY, read_history
 from kdray.fit.worker import Worker
 from kdray.pipeline import run_stages
 from kdray.progress import Display

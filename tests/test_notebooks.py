@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from kdray.artifacts import Key, Store
-from kdray.fit.checkpoint import HISTORY, History
+from kdray.fit.history import HISTORY, History
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.write import write_report
 from kdray.schema import Column

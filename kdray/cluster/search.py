@@ -24,7 +24,7 @@ from kdray.cluster.session import run_width
 from kdray.cluster.train import exclusive
 from kdray.config import Execution, SearchConfig
 from kdray.config.search import Choice, Dimension, LogUniform, Uniform
-from kdray.fit.checkpoint import HISTORY, certain_rows, read_history
+from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.worker import Worker

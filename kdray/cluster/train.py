@@ -22,7 +22,7 @@ from ray.train.torch import TorchTrainer
 from kdray.cluster.session import Width, run_width
 from kdray.config import Execution
 from kdray.errors import InputError, KdrayError, StageFailed
-from kdray.fit.checkpoint import HISTORY, certain_rows
+from kdray.fit.history import HISTORY, certain_rows
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.worker import Worker

@@ -15,8 +15,9 @@ from kdray.artifacts import write_json
 from kdray.config import ModelConfig, SingleMethodConfig, TrainingConfig
 from kdray.fit.assemble import Signals, assemble
 from kdray.fit.averaging import averaged, chosen_step, facts
-from kdray.fit.checkpoint import HISTORY, Progress, read_history
+from kdray.fit.checkpoint import Progress
 from kdray.fit.data import TrainingData
+from kdray.fit.history import HISTORY, read_history
 from kdray.fit.loop import fit, run_checkpoints
 from kdray.fit.machine import choose_precision, probe
 from kdray.fit.objective import Objective, build_objective, method_of, student_of

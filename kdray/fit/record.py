@@ -17,8 +17,9 @@ import torch
 from kdray.config import TrainingConfig
 from kdray.errors import StageFailed
 from kdray.fit.averaging import RunningMean, averaged
-from kdray.fit.checkpoint import HISTORY, Checkpoints, History, Progress, read_history
+from kdray.fit.checkpoint import Checkpoints, Progress
 from kdray.fit.data import TrainingData
+from kdray.fit.history import HISTORY, History, read_history
 from kdray.fit.objective import Objective, student_of
 from kdray.model.storage import tensors
 from kdray.model.transformer import Transformer

@@ -7,7 +7,8 @@ from kdray.artifacts import Key, Store
 from kdray.cluster.train import TrackedJob, train
 from kdray.errors import StageFailed
 from kdray.fit.assemble import Signals
-from kdray.fit.checkpoint import HISTORY, Progress, newest_progress, read_history
+from kdray.fit.checkpoint import Progress, newest_progress
+from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import TrainingJob
 from kdray.plan import ModelPlan
 from kdray.progress import Bars

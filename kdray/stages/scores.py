@@ -8,7 +8,7 @@ from typing import Any
 
 from kdray.artifacts import Key
 from kdray.cluster.evaluate import evaluate, evaluation_threads
-from kdray.fit.checkpoint import HISTORY, read_history
+from kdray.fit.history import HISTORY, read_history
 from kdray.model.storage import load_model
 from kdray.plan import TEACHER, ModelPlan, scores_key
 from kdray.reporting.curves import Curves

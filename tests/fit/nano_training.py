@@ -18,7 +18,7 @@ from torch import distributed
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from kdray.config import ModelConfig, SingleMethodConfig, TrainingConfig
-from kdray.fit import checkpoint, record, update
+from kdray.fit import checkpoint, history, record, update
 from kdray.fit.data import TrainingData
 from kdray.fit.loop import fit
 from kdray.fit.objective import Objective, build_objective
@@ -194,8 +194,8 @@ class AtMethod:
         return partial(self.at, owner)
 
 
-def half_a_line(history: checkpoint.History, row: Mapping[str, float]) -> None:
-    with history.path.open("a", encoding="utf-8") as file:
+def half_a_line(rows: history.History, row: Mapping[str, float]) -> None:
+    with rows.path.open("a", encoding="utf-8") as file:
         file.write('{"step": 1')
     kill()
 
@@ -220,7 +220,7 @@ def arm(place: str, nth: int) -> None:
     elif place == "state":
         checkpoint.write_json = At(checkpoint.write_json, nth, lambda *_: kill())
     elif place == "history":
-        checkpoint.History.append = AtMethod(checkpoint.History.append, nth, half_a_line)
+        history.History.append = AtMethod(history.History.append, nth, half_a_line)
     elif place == "removal":
         checkpoint.shutil.rmtree = partial(half_a_removal, plain=checkpoint.shutil.rmtree)
     elif place == "means":
@@ -263,7 +263,7 @@ def train_in_child(
     objective = new_objective(method)
 
     def tell(step: int) -> None:
-        rows = checkpoint.certain_rows(folder / checkpoint.HISTORY, step)
+        rows = history.certain_rows(folder / history.HISTORY, step)
         with (folder / "told").open("a", encoding="utf-8") as file:
             file.write(json.dumps(rows) + "\n")
 

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from kdray.config import EarlyStoppingConfig, EmaConfig, SwaConfig, TrainingConfig
 from kdray.errors import ArtifactDamaged, DataError
 from kdray.fit.averaging import RunningMean, averaged, ema_weight, running_mean, swa_weight
-from kdray.fit.checkpoint import HISTORY, MEANS, WEIGHTS, Progress, newest_progress, read_history
+from kdray.fit.checkpoint import MEANS, WEIGHTS, Progress, newest_progress
+from kdray.fit.history import HISTORY, read_history
 from kdray.fit.loop import fit, run_checkpoints
 from kdray.fit.record import Run
 from kdray.fit.selection import Selection

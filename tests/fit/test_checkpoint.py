@@ -17,16 +17,8 @@ from torch import Tensor, nn
 
 from kdray.errors import ArtifactDamaged, DataError, StageFailed
 from kdray.fit import checkpoint
-from kdray.fit.checkpoint import (
-    OPTIMIZER,
-    STATE,
-    WEIGHTS,
-    Checkpoints,
-    History,
-    Progress,
-    newest_progress,
-    read_history,
-)
+from kdray.fit.checkpoint import OPTIMIZER, STATE, WEIGHTS, Checkpoints, Progress, newest_progress
+from kdray.fit.history import History, read_history
 from kdray.fit.selection import Selection
 from kdray.model.storage import tensors
 

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from kdray.artifacts import Artifact
 from kdray.config import CrossEntropyConfig, ModelConfig
-from kdray.fit.checkpoint import HISTORY, Checkpoints, read_history
+from kdray.fit.checkpoint import Checkpoints
+from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import TOTALS, TrainingJob
 from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker

@@ -21,7 +21,8 @@ from safetensors.torch import load_file
 from kdray.config import ScheduleConfig
 from kdray.errors import DataError, TrainingDiverged
 from kdray.fit import update
-from kdray.fit.checkpoint import HISTORY, WEIGHTS, Progress, read_history
+from kdray.fit.checkpoint import WEIGHTS, Progress
+from kdray.fit.history import HISTORY, read_history
 from kdray.fit.loop import fit
 from kdray.fit.record import Run
 from kdray.fit.schedule import learning_rate

@@ -10,7 +10,8 @@ import torch
 from nano_training import EARLY, changed, in_processes, train_in_child
 from safetensors.torch import load_file
 
-from kdray.fit.checkpoint import HISTORY, MEANS, OPTIMIZER, STATE, WEIGHTS, read_history
+from kdray.fit.checkpoint import MEANS, OPTIMIZER, STATE, WEIGHTS
+from kdray.fit.history import HISTORY, read_history
 
 pytestmark = pytest.mark.slow
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from nano_training import (
     training_data,
 )
 
-from kdray.fit.checkpoint import HISTORY, read_history
+from kdray.fit.history import HISTORY, read_history
 
 pytestmark = pytest.mark.slow
 

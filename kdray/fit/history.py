@@ -1,0 +1,58 @@
+"""The history of a training run: metrics over steps, one JSON object a line."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kdray.errors import StageFailed
+
+HISTORY = "history.jsonl"
+
+
+class History:
+    """Metrics over steps: one JSON object a line, each with `step` and `time`.
+
+    Opening it drops rows of updates that a resumed run will make again.
+    """
+
+    def __init__(self, path: Path, *, step: int) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [row for row in read_history(path) if row["step"] <= step]
+        aside = path.with_suffix(".aside")
+        aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        aside.replace(path)
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add a row.
+
+        Raises:
+            StageFailed: it cannot be written.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(row)) + "\n")
+        except OSError as error:
+            raise StageFailed(
+                f"{self.path}: the row of update {row['step']:.0f} could not be added "
+                f"({error.strerror}); make room, or make the file writable, and run the same "
+                "command again"
+            ) from error
+
+
+def read_history(path: Path) -> Sequence[dict[str, float]]:
+    """All whole rows; a line that a kill cut short is not one."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").split("\n"):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def certain_rows(path: Path, step: int) -> Sequence[dict[str, float]]:
+    """The rows up to a step: those that a resumed run does not make again."""
+    return [row for row in read_history(path) if row["step"] <= step]
