@@ -142,10 +142,11 @@ def _trial(
         job,
         model=student.model,
         method=student.method,
+        training=student.training,
         seed=seed,
         folder=store.work_path(student.key),
         signals=stored_signals(student, store, teachers=teachers),
-        start=None,  # that of the first method, if it has stages
+        start=None,  # the job's own is that of the first method, which may have stages
         origin=origin_of(student, teachers=teachers),
     )
     return Trial(student, trial_job)
