@@ -4,9 +4,9 @@ Whole layers are what Shleifer & Rush (2020, arXiv 2010.13002) take, "shrink and
 are pruned along the axes of Minitron (Muralidharan et al. 2024, arXiv 2407.14679), in structures
 whose parts go together: a unit of a feed-forward; in every head as many channels of queries with
 keys, and of values with columns of the output; a channel of the residual stream, in all layers.
-Minitron ranks by activations on a few batches. Here importance is read off the weights, so it needs
-no data and is the same everywhere: what goes into a structure times what comes out of it, and of a
-residual channel what is written into it.
+Minitron ranks by activations on a few batches, as Samragh et al. (2023, arXiv 2312.09299) do. Here
+importance is read off the weights, so it needs no data and is the same everywhere: what goes into a
+structure times what comes out of it, and of a residual channel what is written into it.
 
     unit              |row of the inner map| · |column of the outer map|
     query and key     |row of queries| · |row of keys|
@@ -19,7 +19,7 @@ Rescaling. The model multiplies embeddings by √D and attention by 1/√E. Both
 √(D/d) on embeddings, which the last norm takes back for the output that is tied to them, and by
 √(e/E) on queries. The gain of all norms grows by √(D/d). If the channels that went were empty, a
 norm then gives the others what it gave them in the teacher; if they were like the others, sums over
-fewer channels keep their size, as in Samragh et al. (2023, arXiv 2312.09299).
+fewer channels keep their size.
 
 Positions are fixed sinusoids, of other frequencies at every width, that no weight can take in or
 out: channel j of the student gets what belongs there. So channels stay in pairs, sine and cosine of
