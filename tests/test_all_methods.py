@@ -1,4 +1,4 @@
-"""Every method trains on generated text, and an ensemble of teachers teaches."""
+"""Every method trains on generated text, students start from the teacher, an ensemble teaches."""
 
 import json
 
@@ -95,6 +95,36 @@ def test_every_method_trains_and_lowers_its_dev_loss(tmp_path, without_ray):
         assert steps[-1] == 40, "the second stage counts on from the first"
         first = made["nano/stages/seed-1/stage-1"]
         assert first.key == made["nano/annealing/seed-1"].key, "one model serves both"
+
+
+@pytest.mark.slow
+def test_students_that_start_from_the_teacher_are_ahead(tmp_path, without_ray):
+    raw = yaml.safe_load(CONFIG)
+    recipe = raw["recipe"]
+    recipe["teacher"]["model"] = {"preset": "nano", "encoder_layers": 2}
+    narrow = {"preset": "nano", "width": 24, "feedforward": 48}
+    recipe["students"]["sizes"] = {
+        "shallow": {"preset": "nano"},
+        "layers": {"preset": "nano", "initial": {"kind": "layers"}},
+        "narrow": narrow,
+        "pruned": {**narrow, "initial": {"kind": "prune"}},
+    }
+    plain = {"kind": "cross_entropy"}
+    stages = [{"method": plain, "updates": 20}, {"method": plain, "updates": 10}]
+    recipe["methods"] = {"twice": {"kind": "stages", "stages": stages}}
+    raw["execution"] = {"storage": str(tmp_path), "tracking": {"enabled": False}}
+    del raw["search"]
+    with open_study(Experiment.model_validate(raw), Display()) as study:
+        run_stages(study, "train")
+        losses = {
+            model.size: [row["dev/loss"] for row in read_history(study.path(model.key) / HISTORY)
+                         if "dev/loss" in row]
+            for model in study.plan.students
+        }  # fmt: skip
+    assert all(len(found) == 3 for found in losses.values()), losses
+    for ahead, behind in (("layers", "shallow"), ("pruned", "narrow")):
+        for one, other in zip(losses[ahead], losses[behind], strict=True):
+            assert one < other, losses
 
 
 @pytest.mark.ray

@@ -42,10 +42,12 @@ def test_dry_run_names_every_stage_and_makes_nothing(config, tmp_path):
         ("recipe.tokenizer.vocab_size=3", ["vocab_size", "3"]),
         ("recipe.signals.topk=null", ["hybrid", "distributions on reference"]),
         ("recipe.teacher=null", ["hybrid", "no teacher"]),
+        ("recipe.students.sizes={a: {preset: tiny, initial: {kind: prune}}}",
+         ["students.sizes.a", "width is 64 and the teacher's 32"]),
         ("execution.storage=/proc/none", ["/proc/none", "cannot be written"]),
         ("recipe.evaluation.bleu_tokenize=13b", ["13b", "13a"]),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_one_message_and_exit_code_2(config, capsys, override, words):
     with pytest.raises(SystemExit) as ended, exit_codes():
         app(["study", str(config), "--set", override], standalone_mode=False)

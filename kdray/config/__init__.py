@@ -32,6 +32,14 @@ from kdray.config.gates import (
     StabiliserConfig,
     TokenGateConfig,
 )
+from kdray.config.initial import (
+    InitialConfig,
+    LayersInitialConfig,
+    PruneInitialConfig,
+    RandomInitialConfig,
+    SizeConfig,
+    TeacherLayers,
+)
 from kdray.config.load import (
     load_experiment,
 )
@@ -144,10 +152,12 @@ __all__ = [
     "HybridConfig",
     "HypothesesConfig",
     "ImitationConfig",
+    "InitialConfig",
     "InterpolationConfig",
     "InverseSqrtConfig",
     "JsonlPairs",
     "LastAveragingConfig",
+    "LayersInitialConfig",
     "LearnedGateConfig",
     "MethodConfig",
     "ModelConfig",
@@ -160,6 +170,8 @@ __all__ = [
     "ParquetPairs",
     "Precision",
     "PriorConfig",
+    "PruneInitialConfig",
+    "RandomInitialConfig",
     "Recipe",
     "SampledConfig",
     "ScalarGateConfig",
@@ -171,6 +183,7 @@ __all__ = [
     "SentenceLevelConfig",
     "SignalsConfig",
     "SingleMethodConfig",
+    "SizeConfig",
     "StabiliserConfig",
     "StageConfig",
     "StagesConfig",
@@ -178,6 +191,7 @@ __all__ = [
     "SwaConfig",
     "TaidConfig",
     "TeacherConfig",
+    "TeacherLayers",
     "TextPairs",
     "TieConfig",
     "TokenGateConfig",

@@ -5,11 +5,17 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError, model_validator
 
 from kdray.config.base import Frozen, Name
+from kdray.config.initial import RandomInitialConfig, SizeConfig, chosen_layers
 from kdray.config.methods import MethodConfig, StageConfig, StagesConfig, single_methods
-from kdray.config.model import ModelConfig
 from kdray.config.online_methods import FeatureConfig
 from kdray.config.signals import Needs, SignalsConfig
-from kdray.config.teacher import EnsembleTeacherConfig, TeacherConfig, TrainedTeacherConfig, members
+from kdray.config.teacher import (
+    BroughtTeacherConfig,
+    EnsembleTeacherConfig,
+    TeacherConfig,
+    TrainedTeacherConfig,
+    members,
+)
 from kdray.config.text import CorpusConfig, TokenizerConfig
 from kdray.config.training import TrainingConfig
 
@@ -17,7 +23,7 @@ from kdray.config.training import TrainingConfig
 class StudentsConfig(Frozen):
     """The students: one for each size, method and seed."""
 
-    sizes: dict[Name, ModelConfig] = Field(min_length=1)
+    sizes: dict[Name, SizeConfig] = Field(min_length=1)
     training: TrainingConfig
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1,), min_length=1)
 
@@ -70,6 +76,8 @@ class Recipe(Frozen):
             )
         for name, method in self.methods.items():
             self.check_method(name, method)
+        for name, size in self.students.sizes.items():
+            self._check_initial(f"students.sizes.{name}", size)
         return self
 
     def check_method(self, name: str, method: MethodConfig) -> None:
@@ -105,6 +113,33 @@ class Recipe(Frozen):
             self.students.training.of_stage(stage.updates, stage.schedule)
         except ValidationError as error:
             raise ValueError(f"{place}: {error.errors()[0]['ctx']['error']}") from None
+
+    def _check_initial(self, place: str, size: SizeConfig) -> None:
+        kind = size.initial.kind
+        if isinstance(size.initial, RandomInitialConfig):
+            return
+        if self.teacher is None:
+            raise ValueError(
+                f"{place}: initial {kind} takes weights from a teacher, but there is no teacher; "
+                "add `recipe.teacher` or use initial random"
+            )
+        if isinstance(self.teacher, EnsembleTeacherConfig):
+            raise ValueError(
+                f"{place}: initial {kind} takes weights from one teacher, and the ensemble has "
+                f"{len(self.teacher.members)}; give it a single teacher or use initial random"
+            )
+        if isinstance(self.teacher, BroughtTeacherConfig):
+            if self.tokenizer is not None:
+                raise ValueError(
+                    f"{place}: initial {kind} takes the embeddings of the brought teacher, but "
+                    "recipe.tokenizer gives the students a vocabulary of their own; leave "
+                    "recipe.tokenizer out to share the teacher's, or use initial random"
+                )
+            return  # its shape is known when its files are read
+        try:
+            chosen_layers(size, self.teacher.model)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
 
     @property
     def baseline_method(self) -> str:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from kdray.artifacts import write_json
-from kdray.config import ModelConfig, SingleMethodConfig, TrainingConfig
+from kdray.config import ModelConfig, SingleMethodConfig, TeacherLayers, TrainingConfig
 from kdray.fit.assemble import Signals, assemble
 from kdray.fit.averaging import averaged, chosen_step, facts
 from kdray.fit.checkpoint import Progress
@@ -26,6 +26,7 @@ from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker
 from kdray.methods.build import build_method
 from kdray.methods.online import OnlineTeacher
+from kdray.model.inherit import Weights, inherit
 from kdray.model.storage import WEIGHTS, Shape, load_model, load_weights, save_model
 from kdray.schema import Column, Split, View
 from kdray.seeds import derive_seed
@@ -40,10 +41,19 @@ METHOD_CONFIG, METHOD_WEIGHTS, TOTALS = "method.json", "method.safetensors", "to
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The folder of a teacher, and the layers of it that a student starts from."""
+
+    teacher: Path
+    layers: TeacherLayers
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingJob:
     """A student, or the teacher, to be trained. Everything in it can be pickled cheaply.
 
-    `start` is the model of the stage before, from which this one goes on.
+    `start` is the model of the stage before, from which this one goes on; `origin` is what a first
+    stage starts from. Without both, weights are random.
     """
 
     model: ModelConfig
@@ -56,6 +66,7 @@ class TrainingJob:
     folder: Path  # checkpoints and history, seen by every worker
     signals: Signals = field(default_factory=Signals)
     start: Path | None = None
+    origin: Origin | None = None
     bleu_tokenize: str = "13a"
     keep_steps: frozenset[int] = frozenset()
 
@@ -129,11 +140,17 @@ class TrainingJob:
     def objective(
         self, tokenizer: Tokenizer, worker: Worker, teacher: OnlineTeacher | None = None
     ) -> Objective:
-        """The student and its method with the weights that the seed, or the stage before, gives."""
+        """The student and its method, with the weights that training starts from.
+
+        They are those of the stage before, of the teacher, or what the seed gives.
+        """
+        inherited = self._inherited()
         torch.manual_seed(derive_seed("initialise", self.seed))
         student = self.shape(tokenizer).build()
         if self.start is not None:
             load_weights(student, self.start / WEIGHTS)
+        elif inherited is not None:
+            student.load_state_dict(inherited)
         method = build_method(self.method, student=student, teacher=teacher)
         precision = choose_precision(self.training.precision, worker)
         return build_objective(student, method, worker, precision=precision)
@@ -194,6 +211,11 @@ class TrainingJob:
         if self.start is None:
             return {"updates": 0, "target_tokens": 0, "train_seconds": 0.0}
         return dict(json.loads((self.start / TOTALS).read_text(encoding="utf-8")))
+
+    def _inherited(self) -> Weights | None:
+        if self.origin is None:
+            return None
+        return inherit(load_model(self.origin.teacher), self.model, self.origin.layers)
 
     def _teacher(self, worker: Worker) -> OnlineTeacher | None:
         if not self.signals.teachers:

@@ -26,9 +26,10 @@ from kdray.config import (
 )
 from kdray.config.base import Frozen
 from kdray.config.methods import StagesConfig
-from kdray.errors import ConfigError
 from kdray.model.storage import WEIGHTS, load_shape
+from kdray.plan.initial import Inheritance, plan_inheritance
 from kdray.plan.signals import SignalPlan, StudentSignals, plan_signals
+from kdray.plan.vocabulary import check_ensemble, check_one_vocabulary, teacher_entries
 from kdray.reporting.curves import RunName
 from kdray.scoring import evaluate
 from kdray.text.corpus import corpus_key
@@ -43,8 +44,9 @@ TEACHER = "teacher"
 class ModelPlan:
     """A model to be trained: a teacher, a student, or a student at the end of a stage.
 
-    `start` is the model of the stage before; `method` is what this stage learns by, and
-    `method_kind` what the report calls it.
+    `start` is the model of the stage before, `inherits` what a first one starts from instead
+    of random weights; `method` is what this stage learns by, and `method_kind` what the report
+    calls it.
     """
 
     name: str
@@ -58,6 +60,7 @@ class ModelPlan:
     key: Key
     signals: StudentSignals = field(default_factory=StudentSignals)
     start: "ModelPlan | None" = None
+    inherits: Inheritance | None = None
 
     def chain(self) -> "Iterator[ModelPlan]":
         """The models of all stages, this one last."""
@@ -72,7 +75,8 @@ class Plan:
 
     `tokenizer` is None when brought teachers bring it. `teachers` are trained here, `brought` are
     not; at most one of the two has members. `teacher_encoded` differs from `encoded` when teacher
-    and students have vocabularies of their own.
+    and students have vocabularies of their own. `inheritance` is what students start from, by
+    their size, if that is not random.
     """
 
     corpus: Key
@@ -82,6 +86,7 @@ class Plan:
     teachers: tuple[ModelPlan, ...]
     teacher_encoded: Key
     signals: SignalPlan
+    inheritance: Mapping[str, Inheritance]
     students: tuple[ModelPlan, ...]
 
     def teacher_fingerprints(self) -> tuple[str, ...]:
@@ -97,20 +102,20 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
 
     Raises:
         DataError: a corpus file or a brought teacher cannot be read.
-        ConfigError: vocabularies that have to be one are not, or more entries are to be kept than
-            the vocabulary has.
+        ConfigError: vocabularies that have to be one are not, more entries are to be kept than
+            the vocabulary has, or students cannot start from the teacher.
     """
     recipe = experiment.recipe
     corpus = corpus_key(recipe.corpus)
     teachers = members(recipe.teacher)
     brought = tuple(Path(t.path) for t in teachers if isinstance(t, BroughtTeacherConfig))
-    _check_ensemble(brought)
+    check_ensemble(brought)
     tokenizer = None if recipe.tokenizer is None else tokenizer_key(recipe.tokenizer, corpus)
     own = Tokenizer.load(brought[0]).checksum if tokenizer is None else tokenizer.fingerprint
     encoded = encoded_key(corpus, own)
     teacher_encoded = encoded
     if brought and tokenizer is not None:
-        _check_one_vocabulary(recipe)
+        check_one_vocabulary(recipe)
         teacher_encoded = encoded_key(corpus, Tokenizer.load(brought[0]).checksum)
     trained = tuple(
         _teacher_plan(config, encoded, number=number if len(teachers) > 1 else 0)
@@ -125,9 +130,10 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
         fingerprints=fingerprints,
         encoded=encoded,
         teacher_encoded=teacher_encoded,
-        vocabulary=_vocabulary(recipe, brought),
+        vocabulary=teacher_entries(recipe, brought),
         all_signals=all_signals,
     )
+    inheritance = plan_inheritance(recipe, brought=brought, fingerprints=fingerprints)
     return Plan(
         corpus=corpus,
         tokenizer=tokenizer,
@@ -136,9 +142,17 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
         teachers=trained,
         teacher_encoded=teacher_encoded,
         signals=signals,
+        inheritance=inheritance,
         students=tuple(
             student_plan(
-                recipe, encoded, signals, size=size, method_name=name, method=method, seed=seed
+                recipe,
+                encoded,
+                signals,
+                size=size,
+                method_name=name,
+                method=method,
+                seed=seed,
+                inherits=inheritance.get(size),
             )
             for seed in recipe.students.seeds
             for size in recipe.students.sizes
@@ -156,9 +170,10 @@ def student_plan(
     method_name: str,
     method: MethodConfig,
     seed: int,
+    inherits: Inheritance | None,
 ) -> ModelPlan:
     """A student with a method that may not stand in the recipe, as a search makes them."""
-    model, training = recipe.students.sizes[size], recipe.students.training
+    model, training = recipe.students.sizes[size].shape, recipe.students.training
     name = str(RunName(size=size, method=method_name, seed=seed))
     parts = [(single, training) for single in single_methods(method)]
     if isinstance(method, StagesConfig):
@@ -171,7 +186,8 @@ def student_plan(
         last = number == len(parts)
         reads = signals.of(single)
         inputs = {"encoded": encoded, **reads.inputs()}
-        key = _model_key(model, single, length, seed, inputs, reads, start=plan)
+        first = inherits if plan is None else None
+        key = _model_key(model, single, length, seed, inputs, reads, start=plan, inherits=first)
         plan = ModelPlan(
             name=name if last else f"{name}/stage-{number}",
             method_name=method_name,
@@ -184,6 +200,7 @@ def student_plan(
             key=key,
             signals=reads,
             start=plan,
+            inherits=first,
         )
     assert plan is not None, "a method has at least one part"
     return plan
@@ -206,37 +223,6 @@ def brought_checksum(folder: Path) -> str:
     return f"{sha256_file(folder / WEIGHTS)[:16]}-{shape.tokenizer}"
 
 
-def _check_ensemble(brought: tuple[Path, ...]) -> None:
-    checksums = {path: Tokenizer.load(path).checksum for path in brought}
-    for path, checksum in checksums.items():
-        if checksum != checksums[brought[0]]:
-            raise ConfigError(
-                f"recipe.teacher.members: {brought[0]} and {path} have different vocabularies "
-                f"(tokenizers {checksums[brought[0]]} and {checksum}), so their distributions "
-                "cannot be averaged; take teachers with one tokenizer"
-            )
-
-
-def _check_one_vocabulary(recipe: Recipe) -> None:
-    for name, method in recipe.methods.items():
-        for single in single_methods(method):
-            if single.needs().distributions:
-                raise ConfigError(
-                    f"recipe.methods.{name} ({single.kind}) learns the teacher's distributions, "
-                    "but recipe.tokenizer gives the students a vocabulary of their own and the "
-                    "brought teacher has another; leave recipe.tokenizer out to share the "
-                    "teacher's"
-                )
-
-
-def _vocabulary(recipe: Recipe, brought: tuple[Path, ...]) -> int:
-    """Entries of the teacher's distributions."""
-    if brought:
-        return load_shape(brought[0]).tgt_vocab
-    assert recipe.tokenizer is not None, "only a brought teacher brings one"
-    return recipe.tokenizer.vocab_size
-
-
 def _teacher_plan(config: TrainedTeacherConfig, encoded: Key, *, number: int) -> ModelPlan:
     method = CrossEntropyConfig(kind="cross_entropy", label_smoothing=config.label_smoothing)
     inputs = {"encoded": encoded}
@@ -255,12 +241,15 @@ def _model_key(
     reads: StudentSignals,
     *,
     start: ModelPlan | None = None,
+    inherits: Inheritance | None = None,
 ) -> Key:
     read = {name: key.fingerprint for name, key in inputs.items()}
     if reads.online:
         read["teacher"] = "+".join(reads.teachers)
     if start is not None:
         read["start"] = start.key.fingerprint
+    if inherits is not None:
+        read["initial"] = inherits.teacher
     return Key(
         stage="model",
         version=MODEL_VERSION,
@@ -269,6 +258,7 @@ def _model_key(
             "method": _dump(method),
             "training": _dump(training),
             "seed": seed,
+            **({} if inherits is None else {"initial": inherits.recipe()}),
         },
         inputs=read,
     )

@@ -9,7 +9,7 @@ from kdray.errors import StageFailed
 from kdray.fit.assemble import Signals
 from kdray.fit.checkpoint import Progress, newest_progress
 from kdray.fit.history import HISTORY, read_history
-from kdray.fit.job import TrainingJob
+from kdray.fit.job import Origin, TrainingJob
 from kdray.plan import ModelPlan
 from kdray.progress import Bars
 from kdray.stages.study import Study
@@ -68,6 +68,7 @@ def training_job(study: Study, model: ModelPlan) -> TrainingJob:
         folder=study.store.work_path(model.key),
         signals=stored_signals(model, study.store, teachers=teacher_paths(study)),
         start=None if model.start is None else study.path(model.start.key),
+        origin=origin_of(model, teachers=teacher_paths(study)),
         bleu_tokenize=study.recipe.evaluation.bleu_tokenize,
     )
 
@@ -83,6 +84,11 @@ def stored_signals(model: ModelPlan, store: Store, *, teachers: tuple[Path, ...]
         },
         teachers=teachers if reads.online else (),
     )
+
+
+def origin_of(model: ModelPlan, *, teachers: tuple[Path, ...]) -> Origin | None:
+    """What a model starts from, if it starts from the teacher."""
+    return None if model.inherits is None else Origin(teachers[0], model.inherits.layers)
 
 
 def model_run(study: Study, model: ModelPlan) -> str:
@@ -102,6 +108,7 @@ def model_run(study: Study, model: ModelPlan) -> str:
             "model": model.model.model_dump(mode="json"),
             "method": model.method.model_dump(mode="json"),
             "training": model.training.model_dump(mode="json"),
+            **({} if model.inherits is None else {"initial": model.inherits.recipe()}),
         },
     )
 

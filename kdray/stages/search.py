@@ -15,7 +15,7 @@ from kdray.config import MethodConfig, Recipe, SearchConfig, StagesConfig
 from kdray.errors import ConfigError, StageFailed
 from kdray.fit.job import TrainingJob
 from kdray.plan import Plan, student_plan
-from kdray.stages.models import stored_signals, teacher_paths, training_job
+from kdray.stages.models import origin_of, stored_signals, teacher_paths, training_job
 from kdray.stages.study import Study
 
 _METHOD: TypeAdapter[MethodConfig] = TypeAdapter(MethodConfig)
@@ -129,15 +129,25 @@ def _trial(
     method = varied(recipe.methods[name], values)
     size, seed = next(iter(recipe.students.sizes)), recipe.students.seeds[0]
     student = student_plan(
-        recipe, plan.encoded, plan.signals, size=size, method_name=name, method=method, seed=seed
+        recipe,
+        plan.encoded,
+        plan.signals,
+        size=size,
+        method_name=name,
+        method=method,
+        seed=seed,
+        inherits=plan.inheritance.get(size),
     )
     trial_job = replace(
         job,
         model=student.model,
         method=student.method,
+        training=student.training,
         seed=seed,
         folder=store.work_path(student.key),
         signals=stored_signals(student, store, teachers=teachers),
+        start=None,  # the job's own is that of the first method, which may have stages
+        origin=origin_of(student, teachers=teachers),
     )
     return Trial(student, trial_job)
 

@@ -11,13 +11,14 @@ from nano_training import changed
 from torch.nn import functional as F
 
 from kdray.artifacts import Artifact
-from kdray.config import CrossEntropyConfig, ModelConfig
+from kdray.config import CrossEntropyConfig, HybridConfig, ModelConfig, TeacherLayers
 from kdray.fit.checkpoint import Checkpoints
 from kdray.fit.history import HISTORY, read_history
-from kdray.fit.job import TOTALS, TrainingJob
+from kdray.fit.job import TOTALS, Origin, TrainingJob
 from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker
-from kdray.model.storage import load_model
+from kdray.model.inherit import inherit
+from kdray.model.storage import load_model, save_model, tensors
 from kdray.schema import Column, Split
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit, build_encoded
@@ -111,6 +112,39 @@ def test_only_the_seed_decides_where_training_starts(job: TrainingJob) -> None:
     )
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def pruned(job: TrainingJob, tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
+    """The job of a narrower student that starts from a stored teacher."""
+    folder = tmp_path_factory.mktemp("teacher")
+    shape = job.shape(Tokenizer.load(job.tokenizer))
+    torch.manual_seed(9)
+    save_model(folder, shape, tensors(shape.build()))
+    narrow = ModelConfig(preset="nano", width=24, max_length=64)
+    return replace(job, model=narrow, origin=Origin(folder, TeacherLayers((0,), (0,))))
+
+
+def test_a_student_starts_from_the_teacher_whatever_its_seed(pruned: TrainingJob) -> None:
+    tokenizer = Tokenizer.load(pruned.tokenizer)
+    expected = inherit(load_model(pruned.origin.teacher), pruned.model, pruned.origin.layers)
+    for seed in (1, 2):
+        student = replace(pruned, seed=seed).objective(tokenizer, Worker()).student
+        for name, value in student.state_dict().items():
+            assert torch.equal(value, expected[name]), name
+    assert pickle.loads(pickle.dumps(pruned)) == pruned
+
+
+def test_what_a_method_starts_with_is_the_same_beside_inherited_weights(pruned) -> None:
+    tokenizer = Tokenizer.load(pruned.tokenizer)
+    hybrid = HybridConfig.model_validate({"kind": "hybrid", "gate": {"kind": "sentence"}})
+    inheriting = replace(pruned, method=hybrid)
+    one, other = (
+        job.objective(tokenizer, Worker()).method.state_dict()
+        for job in (inheriting, replace(inheriting, origin=None))
+    )
+    assert one
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_dev_loss_is_the_plain_cross_entropy_per_token(job, validator: Validator) -> None:
