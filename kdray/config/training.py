@@ -6,21 +6,25 @@ from pydantic import Field, model_validator
 
 from kdray.config.base import Fraction, Frozen
 
+WARMUP = 200  # updates
+Peak = Annotated[float | None, Field(gt=0)]
+"""The highest rate; None: by the model's width, see `kdray.fit.schedule.default_peak`."""
+
 
 class InverseSqrtConfig(Frozen):
     """Linear warm-up to `peak`, then peak·sqrt(warmup/step) (Vaswani et al. 2017)."""
 
     kind: Literal["inverse_sqrt"]
-    peak: float = Field(gt=0)
-    warmup: int = Field(ge=1)
+    peak: Peak = None
+    warmup: int = Field(default=WARMUP, ge=1)
 
 
 class CosineConfig(Frozen):
     """Linear warm-up to `peak`, then half a cosine down to `floor`·peak at the last update."""
 
     kind: Literal["cosine"]
-    peak: float = Field(gt=0)
-    warmup: int = Field(ge=1)
+    peak: Peak = None
+    warmup: int = Field(default=WARMUP, ge=1)
     floor: Fraction = 0.0
 
 
@@ -31,8 +35,8 @@ class ConstantCooldownConfig(Frozen):
     """
 
     kind: Literal["constant_cooldown"]
-    peak: float = Field(gt=0)
-    warmup: int = Field(ge=1)
+    peak: Peak = None
+    warmup: int = Field(default=WARMUP, ge=1)
     cooldown: float = Field(default=0.2, gt=0, le=1)
     shape: Literal["linear", "one_minus_sqrt"] = "one_minus_sqrt"
 
@@ -102,7 +106,7 @@ class TrainingConfig(Frozen):
 
     updates: int = Field(ge=1)
     tokens_per_update: int = Field(default=4096, ge=16)
-    schedule: ScheduleConfig
+    schedule: ScheduleConfig = ConstantCooldownConfig(kind="constant_cooldown")
     clip_norm: float = Field(default=1.0, gt=0)
     # auto: bf16_autocast where the hardware multiplies in bfloat16, else fp32
     precision: Precision | Literal["auto"] = "auto"

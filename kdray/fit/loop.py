@@ -18,7 +18,7 @@ from kdray.fit.meter import Meter
 from kdray.fit.objective import Objective
 from kdray.fit.record import Recorder, Run
 from kdray.fit.selection import Selection
-from kdray.fit.update import Updater
+from kdray.fit.update import Updater, new_optimizer
 from kdray.fit.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -37,13 +37,7 @@ def fit(objective: Objective, data: TrainingData, run: Run, worker: Worker) -> P
     if len(data) == 0:
         raise DataError(f"no pair is left to train on; left out: {dict(data.left_out)}")
     config = run.config
-    optimizer = torch.optim.AdamW(
-        [parameter for parameter in objective.parameters() if parameter.requires_grad],
-        betas=(0.9, config.adam_beta2),
-        eps=1e-9,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+    optimizer = new_optimizer(objective, config)
     checkpoints = run_checkpoints(run)
     mean = running_mean(config, objective) if worker.is_first else None
     progress = _resume(checkpoints, objective, optimizer, mean, run, worker)

@@ -46,6 +46,17 @@ class Share:
     learns: bool
 
 
+def new_optimizer(objective: Objective, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW over all that an objective learns, before its first update."""
+    return torch.optim.AdamW(
+        [parameter for parameter in objective.parameters() if parameter.requires_grad],
+        betas=(0.9, config.adam_beta2),
+        eps=1e-9,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
 class Updater:
     """Makes updates. Knows which rows belong to which.
 
@@ -131,7 +142,12 @@ class Updater:
         """Set what update `number` depends on: randomness, method, rate. -> the rate."""
         torch.manual_seed(derive_seed("update", self.seed, number, self.worker.rank))
         self.objective.method.begin(Clock(number, self.config.updates, epoch))
-        rate = learning_rate(self.config.schedule, step=number, updates=self.config.updates)
+        rate = learning_rate(
+            self.config.schedule,
+            step=number,
+            updates=self.config.updates,
+            width=self.objective.student.config.width,
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate

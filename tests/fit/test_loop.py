@@ -66,7 +66,7 @@ def test_a_run_learns_and_logs_every_part(tmp_path: Path, method: str) -> None:
         parts = {name.split("/")[2] for name in row if name.startswith("train/loss/")}
         assert parts == PARTS.get(method, {"token", "sentence"})
         assert row["train/learning_rate"] == learning_rate(
-            TRAINING.schedule, step=int(row["step"]), updates=30
+            TRAINING.schedule, step=int(row["step"]), updates=30, width=16
         )
         assert all(np.isfinite(value) for value in row.values())
 
@@ -164,10 +164,10 @@ def test_a_weight_that_is_not_finite_stops_the_run(
     objective = new_objective(method)
     data = training_data(objective.method)
 
-    def spoil(schedule: ScheduleConfig, *, step: int, updates: int) -> float:
+    def spoil(schedule: ScheduleConfig, *, step: int, updates: int, width: int) -> float:
         if step == 11:  # while the checkpoint of update 10 is being written
             objective.student.encoder_norm.weight.data[0] = poison
-        return learning_rate(schedule, step=step, updates=updates)
+        return learning_rate(schedule, step=step, updates=updates, width=width)
 
     monkeypatch.setattr(update, "learning_rate", spoil)
     run = new_run(tmp_path)

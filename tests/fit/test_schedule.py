@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdray.config import ConstantCooldownConfig, CosineConfig, InverseSqrtConfig, ScheduleConfig
-from kdray.fit.schedule import learning_rate
+from kdray.fit.schedule import default_peak, learning_rate
 
 peaks = st.floats(1e-6, 1.0)
 shares = st.floats(0.0, 1.0)
@@ -34,7 +34,10 @@ def runs(draw: st.DrawFn) -> tuple[ScheduleConfig, int]:
 
 
 def rates(config: ScheduleConfig, updates: int) -> list[float]:
-    return [learning_rate(config, step=step, updates=updates) for step in range(1, updates + 1)]
+    return [
+        learning_rate(config, step=step, updates=updates, width=64)
+        for step in range(1, updates + 1)
+    ]
 
 
 @given(runs())
@@ -62,7 +65,7 @@ def test_after_the_warm_up_it_never_rises(run) -> None:
 @given(runs())
 def test_it_goes_on_from_the_peak_without_a_jump(run) -> None:
     config, updates = run
-    after = learning_rate(config, step=config.warmup + 1, updates=updates)
+    after = learning_rate(config, step=config.warmup + 1, updates=updates, width=64)
     match config:
         case InverseSqrtConfig():
             fall = 1 / (2 * config.warmup)
@@ -78,7 +81,7 @@ def test_it_goes_on_from_the_peak_without_a_jump(run) -> None:
 def test_inverse_sqrt_falls_as_its_name_says(run) -> None:
     config, updates = run
     inverse = InverseSqrtConfig(kind="inverse_sqrt", peak=config.peak, warmup=config.warmup)
-    rate = learning_rate(inverse, step=updates, updates=updates)
+    rate = learning_rate(inverse, step=updates, updates=updates, width=64)
     assert rate**2 * updates == pytest.approx(config.peak**2 * config.warmup)
 
 
@@ -86,8 +89,8 @@ def test_inverse_sqrt_falls_as_its_name_says(run) -> None:
 def test_a_cosine_passes_the_middle_and_ends_at_its_floor(peak, floor, warmup, half) -> None:
     config = CosineConfig(kind="cosine", peak=peak, warmup=warmup, floor=floor)
     updates = warmup + 2 * half
-    middle = learning_rate(config, step=warmup + half, updates=updates)
-    end = learning_rate(config, step=updates, updates=updates)
+    middle = learning_rate(config, step=warmup + half, updates=updates, width=64)
+    end = learning_rate(config, step=updates, updates=updates, width=64)
     assert middle == pytest.approx(peak * (1 + floor) / 2)
     assert end == pytest.approx(peak * floor, abs=1e-12)
 
@@ -105,3 +108,16 @@ def test_a_cooldown_holds_the_peak_and_then_reaches_zero(shape, peak, warmup, up
     assert found[-1] == 0
     middle = found[start + (updates - start) // 2]
     assert (middle > 0.4 * peak) == (shape == "linear")
+
+
+@pytest.mark.parametrize("width", [32, 64, 128, 512])
+def test_a_peak_that_is_not_given_follows_the_width(width: int) -> None:
+    config = ConstantCooldownConfig(kind="constant_cooldown", warmup=2)
+    found = [learning_rate(config, step=step, updates=100, width=width) for step in (1, 2, 50)]
+    assert found == [default_peak(width) / 2, default_peak(width), default_peak(width)]
+    assert default_peak(2 * width) <= default_peak(width) <= 0.005
+
+
+def test_a_peak_that_is_given_is_taken_at_every_width() -> None:
+    config = ConstantCooldownConfig(kind="constant_cooldown", peak=0.1, warmup=2)
+    assert {learning_rate(config, step=9, updates=100, width=w) for w in (16, 512)} == {0.1}
