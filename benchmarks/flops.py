@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from kdray.config import ModelConfig
 
+Size = tuple[int, int, int, int]
+"""Of a batch: rows, longest source, longest target, target tokens."""
+
 
 @dataclass(frozen=True)
 class Flops:
@@ -31,12 +34,9 @@ def flops_of(
     student: ModelConfig,
     teacher: ModelConfig,
     vocabulary: int,
-    batches: Sequence[tuple[int, int, int, int]],
+    batches: Sequence[Size],
 ) -> Flops:
-    """Means over batches of (rows, longest source, longest target, target tokens).
-
-    Padding counts where it is computed.
-    """
+    """Means over batches. Padding counts where it is computed."""
     found = []
     for rows, src, tgt, tokens in batches:
         positions = student.encoder_layers * src + student.decoder_layers * tgt

@@ -26,7 +26,6 @@ import itertools
 import json
 import math
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -36,6 +35,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from environment import restart_with_environment
 from flops import Flops, flops_of
 from method_cases import NONE, Case, cases
 from world import World
@@ -50,7 +50,7 @@ from kdray.config.model import PRESETS
 from kdray.fit.checkpoint import Progress
 from kdray.fit.data import Distributions, TrainingData
 from kdray.fit.loop import Run, _Meter, _Step, build_objective
-from kdray.fit.machine import ENVIRONMENT, prepare
+from kdray.fit.machine import prepare
 from kdray.fit.worker import Worker
 from kdray.methods import student_sequences
 from kdray.methods.build import build_method
@@ -268,8 +268,5 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
-        # The allocator reads its settings once, before Python starts.
-        again = [sys.executable, *sys.orig_argv[1:]]
-        os.execve(sys.executable, again, {**os.environ, **ENVIRONMENT})
+    restart_with_environment()
     main()

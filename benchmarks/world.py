@@ -7,13 +7,16 @@ reference. Within each batch the hypotheses have the lengths of the references i
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+from flops import Size
 
-from kdray.schema import View
+from kdray.schema import Column, Split, View
 from kdray.teacher.stored import offsets_of
 from kdray.text.batching import BatchPlan, Rows
-from kdray.text.sequences import Sequences
+from kdray.text.sequences import Sequences, id_type, write_table
 from kdray.text.tokenizer import EOS
 
 MEAN_LENGTH, SPREAD = 14, 0.4  # tokens of a sentence, and the deviation of their logarithm
@@ -51,10 +54,32 @@ class World:
         views = {View.REFERENCE: ids(ref), View.HYPOTHESIS: ids(hyp)}
         return cls(vocabulary, ids(src), views, full)
 
-    def sizes(self) -> list[tuple[int, int, int, int]]:
-        """Of each batch: rows, longest source, longest target, target tokens."""
-        src, tgt = self.src.lengths, self.views[View.REFERENCE].lengths
-        return [
-            (len(rows), int(src[rows].max()), int(tgt[rows].max()), int(tgt[rows].sum()))
-            for rows in self.batches
-        ]
+    def sizes(self) -> list[Size]:
+        """Of each batch."""
+        return [size_of(self.src, self.views[View.REFERENCE], rows) for rows in self.batches]
+
+    def write(self, folder: Path) -> None:
+        """The pairs of the batches as the training split of an encoded corpus.
+
+        Training cuts them into the same batches again, but for pairs of equal lengths.
+        """
+        rows = np.concatenate(self.batches)
+
+        def column(ids: Sequences) -> pa.ListArray:
+            taken = ids.take(rows)
+            values = pa.array(taken.values, id_type(self.vocabulary))
+            return pa.ListArray.from_arrays(pa.array(taken.offsets, pa.int32()), values)
+
+        columns = {
+            Column.PAIR_ID: pa.array(rows),
+            Column.SRC_IDS: column(self.src),
+            Column.REF_IDS: column(self.views[View.REFERENCE]),
+        }
+        write_table(folder / f"{Split.TRAIN}.arrow", pa.table(columns))
+
+
+def size_of(src: Sequences, tgt: Sequences, rows: Rows) -> Size:
+    """Of a batch of these rows."""
+    src_lengths, tgt_lengths = src.lengths[rows], tgt.lengths[rows]
+    longest = int(src_lengths.max()), int(tgt_lengths.max())
+    return len(rows), *longest, int(tgt_lengths.sum())
