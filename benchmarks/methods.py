@@ -49,8 +49,10 @@ from kdray.config import (
 from kdray.config.model import PRESETS
 from kdray.fit.checkpoint import Progress
 from kdray.fit.data import Distributions, TrainingData
-from kdray.fit.loop import Run, _Meter, _Step, build_objective
-from kdray.fit.machine import prepare
+from kdray.fit.machine import choose_precision, prepare
+from kdray.fit.meter import Meter
+from kdray.fit.objective import build_objective
+from kdray.fit.update import Updater
 from kdray.fit.worker import Worker
 from kdray.methods import student_sequences
 from kdray.methods.build import build_method
@@ -115,7 +117,7 @@ def store(
     return found
 
 
-class _SharedRows(_Step):
+class _SharedRows(Updater):
     """Updates of the loop, on the batches that all methods share."""
 
     batches_of_all: Sequence[Rows]
@@ -130,7 +132,7 @@ class Contestant:
 
     case: Case
     step: _SharedRows
-    meter: _Meter
+    meter: Meter
     seconds: list[float] = field(default_factory=list)
     ratios: list[float] = field(default_factory=list)
 
@@ -170,17 +172,13 @@ def contestants(
     training = {"updates": UPDATES, "tokens_per_update": args.tokens, "schedule": schedule}
     reference = {View.REFERENCE: world.views[View.REFERENCE]}
     ids = np.arange(len(world.src))
-    run = Run(
-        config=TrainingConfig.model_validate(training),
-        seed=1,
-        folder=Path(),
-        validate=lambda _: {},
-        dev=TrainingData(ids, world.src, reference, {}, {}),
-    )
+    config = TrainingConfig.model_validate(training)
+    dev = TrainingData(ids, world.src, reference, {}, {})
+    precision = choose_precision(args.precision, worker)
     found = []
     for case in chosen:
         method = build_method(case.config(), student=student, teacher=teacher)
-        objective = build_objective(student, method, worker)
+        objective = build_objective(student, method, worker, precision=precision)
         form = Form(case.signal) if case.signal != NONE else Form.ONLINE
         data = TrainingData(
             pair_ids=ids,
@@ -193,9 +191,9 @@ def contestants(
         optimizer = torch.optim.AdamW(
             [p for p in objective.parameters() if p.requires_grad], fused=True
         )
-        step = _SharedRows(objective, optimizer, data, run, worker)
+        step = _SharedRows(objective, optimizer, data, config, seed=1, worker=worker, dev=dev)
         step.batches_of_all = world.batches
-        found.append(Contestant(case, step, _Meter(worker)))
+        found.append(Contestant(case, step, Meter()))
     return found
 
 
@@ -253,6 +251,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="tiny", choices=PRESETS, help="the student")
     parser.add_argument("--teacher", default="mini", choices=PRESETS)
+    parser.add_argument("--precision", default="auto", help="as in recipe.students.training")
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--tokens", type=int, default=4096, help="target tokens of an update")
     parser.add_argument("--k", type=int, default=32, help="entries that topk keeps")

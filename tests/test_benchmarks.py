@@ -1,4 +1,5 @@
-"""The benchmark of methods runs, and times every kind of method in relation to the baseline."""
+"""The benchmarks run: every kind of method is timed in relation to the baseline, and every form of
+signal is compared with the dense loss."""
 
 import json
 import subprocess
@@ -7,18 +8,25 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 
-from kdray.config import SingleMethodConfig
+from kdray.config import ModelConfig, SingleMethodConfig
+from kdray.model.storage import Shape, save_model, tensors
+from kdray.text.encoded import build_encoded
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks/methods.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TINY = {"model": "nano", "teacher": "nano", "vocabulary": 64, "tokens": 96, "k": 4, "draws": 8,
         "rounds": 1, "threads": 1}  # fmt: skip
 
 
 def run(*arguments, **changes):
-    """The lines that the benchmark prints."""
+    """The lines that the benchmark of methods prints."""
     options = [f"--{name}={value}" for name, value in {**TINY, **changes}.items()]
-    line = [sys.executable, str(SCRIPT), *options, *arguments]
+    return printed("methods.py", *options, *arguments)
+
+
+def printed(script, *arguments):
+    line = [sys.executable, str(BENCHMARKS / script), *arguments]
     done = subprocess.run(line, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(row) for row in done.stdout.splitlines()]
@@ -66,3 +74,88 @@ def test_what_is_expected_follows_from_the_models(rows):
 @pytest.mark.slow
 def test_kinds_can_be_chosen():
     assert {row["kind"] for row in run("--only", "taid")} == {"taid"}
+
+
+@pytest.fixture(scope="module")
+def signals(toy_corpus, toy_tokenizers, tmp_path_factory):
+    """The lines of the benchmark of signals, of two models that were never trained."""
+    tokenizer, folder = toy_tokenizers["joint"], tmp_path_factory.mktemp("signals")
+    for seed, name in enumerate(("encoded", "teacher", "student")):
+        (folder / name).mkdir()
+        if name == "encoded":
+            build_encoded(toy_corpus, tokenizer, folder / name)
+            continue
+        size = tokenizer.tgt_vocab
+        shape = Shape(config=ModelConfig(preset="nano"), src_vocab=size, tgt_vocab=size,
+                      shared=True, tokenizer="t")  # fmt: skip
+        torch.manual_seed(seed)
+        save_model(folder / name, shape, tensors(shape.build()))
+    places = [f"--{name}={folder / name}" for name in ("encoded", "teacher", "student")]
+    sizes = ["--k", "2", str(tokenizer.tgt_vocab), "--draws", "4", "200", "--tokens", "128"]
+    return printed("signals.py", *places, *sizes, "--repeats", "8", "--passes", "1")
+
+
+def of(signals, form, size=None, temperature=1):
+    wanted = (form, size, temperature)
+    (row,) = (r for r in signals if (r["form"], r["size"], r["temperature"]) == wanted)
+    return row
+
+
+@pytest.mark.slow
+def test_every_form_is_compared_with_the_dense_loss(signals, toy_tokenizers):
+    size = toy_tokenizers["joint"].tgt_vocab
+    both = [("topk", 2), ("topk", size), ("hidden", None), ("online", None), ("dense", None)]
+    expected = [(form, k, t) for t in (1, 2) for form, k in both]
+    expected += [("sampled", draws, 1) for draws in (4, 200)]
+    assert sorted(map(str, expected)) == sorted(
+        str((r["form"], r["size"], int(r["temperature"]))) for r in signals
+    )
+    dense = of(signals, "dense")
+    assert dense["pairs"] == 50
+    assert dense["updates"] > 1
+    assert min(dense["loss"], dense["entropy"], dense["gradient_noise"]) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [1, 2])
+def test_what_is_exact_differs_by_rounding_alone(signals, toy_tokenizers, temperature):
+    size = toy_tokenizers["joint"].tgt_vocab
+    exact = {
+        form: of(signals, form, k, temperature)
+        for form, k in (("topk", size), ("hidden", None), ("online", None))
+    }
+    for row in exact.values():
+        assert abs(row["bias_relative"]) < 1e-3
+        assert row["gradient_error"] == row["gradient_bias"] < 1e-2
+    assert exact["online"]["gradient_error"] < 1e-5
+    assert exact["topk"]["kept_mass"] == pytest.approx(1, abs=1e-5)
+    short = of(signals, "topk", 2, temperature)
+    assert short["bias"] < 0  # a lower bound of the KL
+    assert short["gradient_error"] > 10 * exact["topk"]["gradient_error"]
+    assert 0 < short["kept_mass"] < 1
+
+
+@pytest.mark.slow
+def test_what_is_drawn_is_noisy_and_has_no_bias(signals):
+    few, many = of(signals, "sampled", 4), of(signals, "sampled", 200)
+    for row in (few, many):
+        assert row["gradient_bias"] == pytest.approx(row["gradient_floor"], rel=0.2)
+        assert abs(row["cross_entropy_bias"]) < 2 * row["cross_entropy_noise"]
+    noise = few["gradient_noise"] / many["gradient_noise"]
+    assert noise == pytest.approx((200 / 4) ** 0.5, rel=0.2)
+
+
+@pytest.mark.slow
+def test_bytes_are_those_of_the_forms(signals):
+    tokens = of(signals, "dense")["tokens"]
+    assert of(signals, "online")["bytes"] == 0
+    hidden, width = of(signals, "hidden"), ModelConfig(preset="nano").width
+    overhead = hidden["bytes"] - 2 * width  # 16 bytes a pair, and what the files begin with
+    assert 0 < overhead < (16 * 51 + 4 * 256) / tokens
+    assert hidden["bytes_once"] > 0
+    assert of(signals, "topk", 2)["bytes"] > 4 * 2 + 6 * 2 + 2
+    drawn = of(signals, "sampled", 200)
+    assert drawn["bytes"] > 3 * drawn["entries"] + 1
+    for row in signals:
+        if row["form"] not in ("dense", "online"):
+            assert min(row["written"], row["read"]) > 0

@@ -80,7 +80,11 @@ def _launch(tracked: TrackedJob, execution: Execution, width: Width) -> str | No
     resources = {"CPU": float(width.cpus), **({"GPU": 1.0} if execution.use_gpu else {})}
     trainer = TorchTrainer(
         _train_loop,
-        train_loop_config={"tracked": tracked, "threads": width.cpus},
+        train_loop_config={
+            "tracked": tracked,
+            "threads": width.cpus,
+            "tokens_per_pass": execution.tokens_per_pass,
+        },
         scaling_config=ScalingConfig(
             num_workers=width.workers,
             use_gpu=execution.use_gpu,
@@ -103,6 +107,7 @@ def _train_loop(config: dict[str, Any]) -> None:
     """The body of one worker."""
     tracked: TrackedJob = config["tracked"]
     threads: int = config["threads"]
+    how = {"threads": threads, "tokens_per_pass": config["tokens_per_pass"]}
     prepare(threads=threads)
     context = ray.train.get_context()
     worker = Worker(
@@ -112,13 +117,13 @@ def _train_loop(config: dict[str, Any]) -> None:
     )
     if worker.is_first:
         with exclusive(tracked.job.folder):
-            _tracked_run(tracked, worker, threads)
+            _tracked_run(tracked, worker, how)
     else:
-        tracked.job.run(worker, threads=threads)
+        tracked.job.run(worker, **how)
     ray.train.report({"finished": True})
 
 
-def _tracked_run(tracked: TrackedJob, worker: Worker, threads: int) -> None:
+def _tracked_run(tracked: TrackedJob, worker: Worker, how: Mapping[str, Any]) -> None:
     """Train, and send the history to the tracker at every checkpoint."""
     tracker = tracker_from_spec(tracked.tracker)
     history = tracked.job.folder / HISTORY
@@ -127,7 +132,7 @@ def _tracked_run(tracked: TrackedJob, worker: Worker, threads: int) -> None:
         tracker.log_history(tracked.run_id, read_history(history))
 
     with tracker.system_metrics(tracked.run_id):
-        tracked.job.run(worker, threads=threads, on_checkpoint=send)
+        tracked.job.run(worker, on_checkpoint=send, **how)
 
 
 def exclusive(folder: Path) -> FileLock:

@@ -102,6 +102,7 @@ from kdray.config.training import (
     ConstantCooldownConfig,
     CosineConfig,
     InverseSqrtConfig,
+    Precision,
     ScheduleConfig,
     TrainingConfig,
 )
@@ -146,6 +147,7 @@ __all__ = [
     "OnPolicyConfig",
     "PairSource",
     "ParquetPairs",
+    "Precision",
     "PriorConfig",
     "Recipe",
     "SampledConfig",

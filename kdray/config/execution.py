@@ -24,6 +24,8 @@ class Execution(Frozen):
     train_workers: int | None = Field(default=None, ge=1)
     cpus_per_worker: int | None = Field(default=None, ge=1)  # None: shared out evenly
     use_gpu: bool = False
+    # target tokens that a worker learns at once, for devices whose memory is short; None: its share
+    tokens_per_pass: int | None = Field(default=None, ge=16)
     parallel_students: int = Field(default=1, ge=1)  # trained side by side
     decode_actors: int | None = Field(default=None, ge=1)  # None: one for each CPU, or GPU
     shard_pairs: int = Field(default=2000, ge=1)  # training pairs in one decoding shard

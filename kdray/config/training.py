@@ -37,6 +37,9 @@ class ConstantCooldownConfig(Frozen):
     shape: Literal["linear", "one_minus_sqrt"] = "one_minus_sqrt"
 
 
+Precision = Literal["fp32", "bf16_autocast", "bf16_master"]
+"""In what a model is trained; see `kdray.fit.objective`."""
+
 ScheduleConfig = Annotated[
     InverseSqrtConfig | CosineConfig | ConstantCooldownConfig, Field(discriminator="kind")
 ]
@@ -49,6 +52,8 @@ class TrainingConfig(Frozen):
     tokens_per_update: int = Field(default=4096, ge=16)
     schedule: ScheduleConfig
     clip_norm: float = Field(default=1.0, gt=0)
+    # auto: bf16_autocast where the hardware multiplies in bfloat16, else fp32
+    precision: Precision | Literal["auto"] = "auto"
     adam_beta2: float = Field(default=0.98, gt=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     max_tokens: int = Field(default=256, ge=8)  # longer training pairs go to quarantine

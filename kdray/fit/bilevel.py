@@ -8,7 +8,7 @@ around θ', where DARTS takes it around θ; they agree up to O(η). The factor �
 Adam does not see the size of a gradient.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
 import torch
@@ -65,18 +65,21 @@ class GateStep:
         """Updates between two steps."""
         return self.bilevel.every
 
-    def take(self, number: int, batch: Batch, counts: Mapping[Per, int], *, learns: bool) -> None:
-        """Step the gate after update `number`, which learned this worker's `batch`.
+    def take(
+        self, number: int, batches: Sequence[Batch], counts: Mapping[Per, int], *, learns: bool
+    ) -> None:
+        """Step the gate after update `number`, which learned this worker's `batches`.
 
-        A worker whose batch is no part of the update (`learns` is false) adds nothing.
+        A worker whose batches are no part of the update (`learns` is false) adds nothing.
         """
         gradients = self._dev_gradient(number)
         length = float(torch.stack([g.square().sum() for g in gradients]).sum().sqrt())
         if length == 0:
             return
-        pull_G = self._change_along(gradients, self.bilevel.epsilon / length, batch, counts)
-        gate_G = self.method.mix(self.student, batch).gate_G
-        torch.autograd.backward((-gate_G * pull_G).sum() * float(learns))
+        for batch in batches:
+            pull_G = self._change_along(gradients, self.bilevel.epsilon / length, batch, counts)
+            gate_G = self.method.mix(self.student, batch).gate_G
+            torch.autograd.backward((-gate_G * pull_G).sum() * float(learns))
         for parameter in self.student.parameters():
             parameter.grad = None
         for parameter in self.method.gate.parameters():

@@ -1,8 +1,10 @@
 """One training run from plain values: what a worker process is given, and what it leaves behind."""
 
 import json
+import logging
+import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from kdray.config import ModelConfig, SingleMethodConfig, TrainingConfig
 from kdray.fit.assemble import Signals, assemble
 from kdray.fit.checkpoint import HISTORY, Checkpoints, Progress, read_history
 from kdray.fit.data import TrainingData
-from kdray.fit.loop import Objective, Run, build_objective, fit
+from kdray.fit.loop import Run, fit
+from kdray.fit.machine import choose_precision, probe
+from kdray.fit.objective import Objective, build_objective
 from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker
 from kdray.methods.build import build_method
@@ -27,6 +31,9 @@ from kdray.text.encoded import EncodedSplit
 from kdray.text.tokenizer import Tokenizer
 
 STUDENT, METHOD = "student.", "method."
+logger = logging.getLogger(__name__)
+
+MACHINE = "machine.json"
 METHOD_CONFIG, METHOD_WEIGHTS, TOTALS = "method.json", "method.safetensors", "totals.json"
 
 
@@ -54,6 +61,7 @@ class TrainingJob:
         worker: Worker,
         *,
         threads: int,
+        tokens_per_pass: int | None = None,
         on_checkpoint: Callable[[], None] = lambda: None,
         stop: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False,
     ) -> Progress:
@@ -83,10 +91,22 @@ class TrainingJob:
             validate=validator,
             dev=TrainingData(dev.pair_ids, dev.src, {View.REFERENCE: dev.ref}, {}, {}),
             first_step=self.first_step(),
+            tokens_per_pass=tokens_per_pass,
             on_checkpoint=on_checkpoint,
             stop=stop,
         )
+        self._note_machine(worker, objective)
         return fit(objective, data, run, worker)
+
+    def _note_machine(self, worker: Worker, objective: Objective) -> None:
+        """Leave in the folder what the model is trained in, and on what."""
+        if not worker.is_first:
+            return
+        products = probe(worker.device)
+        logger.info("%s: %s, %s", self.folder.name, objective.precision, products)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        facts = {"precision": objective.precision, "workers": worker.world_size}
+        write_json(self.folder / MACHINE, {**facts, **asdict(products)})
 
     def objective(
         self, tokenizer: Tokenizer, worker: Worker, teacher: OnlineTeacher | None = None
@@ -97,7 +117,8 @@ class TrainingJob:
         if self.start is not None:
             load_weights(student, self.start / WEIGHTS)
         method = build_method(self.method, student=student, teacher=teacher)
-        return build_objective(student, method, worker)
+        precision = choose_precision(self.training.precision, worker)
+        return build_objective(student, method, worker, precision=precision)
 
     def shape(self, tokenizer: Tokenizer) -> Shape:
         """The shape of the student."""
@@ -134,6 +155,7 @@ class TrainingJob:
             "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
         }
         write_json(folder / TOTALS, totals)
+        shutil.copyfile(self.folder / MACHINE, folder / MACHINE)
         return {"num_params": shape.build().num_params(), **totals, "last": dict(rows[-1])}
 
     def first_step(self) -> int:

@@ -1,6 +1,14 @@
-"""Settings of the machine that training wants, and those that must precede the interpreter."""
+"""The machine that trains: its settings, and what its matrix products are worth."""
+
+import time
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from torch import Tensor
+
+from kdray.config import Precision
+from kdray.fit.worker import Worker
 
 ENVIRONMENT = {
     # Large tensors are allocated and freed every update. Given back to the kernel each time, they
@@ -13,9 +21,74 @@ ENVIRONMENT = {
 }
 """Environment of a training process, read once when it starts."""
 
+PROBE_SIZE = 512  # of square matrices: a few milliseconds on one core
+ROUNDS = 5
+BF16_ERROR = 1e-4  # relative; products in float32 err by 1e-6, in bfloat16 by 3e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """What matrix products do on a device with the settings of this process.
+
+    fp32_error is relative to float64; fp32_gflops and bf16_gflops are 10^9 operations a second.
+    """
+
+    fp32_error: float
+    fp32_gflops: float
+    bf16_gflops: float
+
 
 def prepare(*, threads: int) -> None:
     """Set what can be set from inside the process."""
     torch.set_num_threads(threads)
-    # Lets fp32 products use oneDNN, which is faster than MKL on many CPUs.
+    # Lets fp32 products use oneDNN, which is faster than MKL on many CPUs. It also permits bfloat16
+    # inside, which CPUs with such tiles may then take: so it is looked at, not trusted.
     torch.set_float32_matmul_precision("medium")
+    if _error(*_factors(torch.device("cpu"))) > BF16_ERROR:
+        torch.set_float32_matmul_precision("highest")
+
+
+def choose_precision(wanted: Precision | Literal["auto"], worker: Worker) -> Precision:
+    """What to train in: as wanted, or bfloat16 if all workers multiply in it natively."""
+    if wanted != "auto":
+        return wanted
+    native = worker.total([torch.tensor(float(has_bf16(worker.device)))])[0]
+    return "bf16_autocast" if native == worker.world_size else "fp32"
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies matrices in bfloat16, faster than in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        found = torch.cpu.get_capabilities()
+        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    return False
+
+
+def probe(device: torch.device) -> Products:
+    """Multiply matrices and see: about 30 ms on one core."""
+    a, b = _factors(device)
+    return Products(_error(a, b), _gflops(a, b), _gflops(a.bfloat16(), b.bfloat16()))
+
+
+def _factors(device: torch.device) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(0)  # leaves the global one alone
+    a, b = torch.randn(2, PROBE_SIZE, PROBE_SIZE, generator=random).to(device)
+    return a, b
+
+
+def _error(a: Tensor, b: Tensor) -> float:
+    exact = a.double() @ b.double()
+    return float(((a @ b).double() - exact).norm() / exact.norm())
+
+
+def _gflops(a: Tensor, b: Tensor) -> float:
+    best = float("inf")
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        product = a @ b
+        if product.device.type == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - started)
+    return 2 * a.size(0) ** 3 / best / 1e9

@@ -6,14 +6,16 @@ nothing. Shapes: B sentences, T target positions, N real target positions of a b
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import torch
 from torch import Tensor, nn
 
 from kdray.methods.online import OnlineTeacher
 from kdray.methods.targets import TeacherTargets
+from kdray.model.precision import widened
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 
@@ -88,6 +90,34 @@ class Loss:
     parts: Mapping[str, tuple[Tensor, Per]]
     samples: Mapping[str, Tensor] = field(default_factory=dict)
 
+    @classmethod
+    def sum(cls, losses: "Sequence[Loss]") -> "Loss":
+        """Of several batches that the same method learned in one update."""
+        first, *others = losses
+        if not others:
+            return first
+        return cls(
+            terms={
+                per: torch.stack([loss.terms[per].detach() for loss in losses]).sum()
+                for per in first.terms
+            },
+            parts={
+                name: (torch.stack([loss.parts[name][0] for loss in losses]).sum(), per)
+                for name, (_, per) in first.parts.items()
+            },
+            samples={
+                name: torch.cat([loss.samples[name] for loss in losses]) for name in first.samples
+            },
+        )
+
+    def nothing(self) -> "Loss":
+        """The same sums over no batch."""
+        return Loss(
+            terms={per: 0 * total for per, total in self.terms.items()},
+            parts={name: (0 * total, per) for name, (total, per) in self.parts.items()},
+            samples={name: values[:0] for name, values in self.samples.items()},
+        )
+
 
 class Method(nn.Module, ABC):
     """A distillation method; its own parameters, if any, are trained beside the student's."""
@@ -132,10 +162,10 @@ class Method(nn.Module, ABC):
 
 
 def packed_states(student: Transformer, batch: Batch, view: View, *, memory_BSD: Tensor) -> Tensor:
-    """Decoder states at the real positions of a view. -> [N, D]."""
+    """Decoder states at the real positions of a view, float32 at least. -> [N, D]."""
     target = batch.targets[view]
     hidden_BTD = student.decode(target.inputs_BT, memory_BSD, batch.src_mask_BS)
-    return hidden_BTD.flatten(0, 1).index_select(0, target.positions_N)
+    return widened(hidden_BTD.flatten(0, 1).index_select(0, target.positions_N))
 
 
 def teacher_of(batch: Batch, view: View) -> TeacherTargets:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kdray.methods.targets import row_blocks
+from kdray.model.precision import exact, product_dtype, widened
 
 BlockLosses = Callable[[Tensor, slice], Mapping[str, Tensor]]
 """Logits of a block [n, V] and its place among the N positions -> losses [n] by name."""
@@ -45,9 +46,10 @@ def blockwise_losses(
 @torch.no_grad()
 def label_log_probs(hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tensor:
     """Log-probability of each label, without gradient. -> [N]."""
-    found = hidden_ND.new_empty(hidden_ND.size(0))
+    dtype = exact(hidden_ND.dtype)
+    found = torch.empty(hidden_ND.size(0), dtype=dtype, device=hidden_ND.device)
     for rows in row_blocks(hidden_ND.size(0), vocabulary=weight_VD.size(0)):
-        logits = hidden_ND[rows] @ weight_VD.T
+        logits = widened(hidden_ND[rows] @ weight_VD.T)
         label = logits.gather(1, labels_N[rows, None]).squeeze(1)
         found[rows] = label - logits.logsumexp(1)
     return found
@@ -64,23 +66,29 @@ class _Blockwise(torch.autograd.Function):
         found: dict[str, Tensor],
         *weights: Tensor,
     ) -> Tensor:
-        grad_hidden, grad_weight = torch.zeros_like(hidden), torch.zeros_like(weight)
+        dtype = product_dtype(weight)
+        grad_hidden = torch.zeros_like(hidden, dtype=exact(dtype))
+        grad_weight = torch.zeros_like(weight, dtype=exact(dtype))
         blocks: list[Mapping[str, Tensor]] = []
+        states_ND, matrix_VD = hidden.to(dtype), weight.to(dtype)
         for rows in row_blocks(hidden.size(0), vocabulary=weight.size(0)):
-            states = hidden[rows]
-            logits = (states @ weight.T).requires_grad_()
+            states = states_ND[rows]
+            logits = widened(states @ matrix_VD.T).requires_grad_()
             with torch.enable_grad():
                 block = losses(logits, rows)
                 weighted = [
                     (w[rows] * block[name]).sum() for name, w in zip(names, weights, strict=True)
                 ]
                 (gradient,) = torch.autograd.grad(torch.stack(weighted).sum(), logits)
-            torch.mm(gradient, weight, out=grad_hidden[rows])
-            grad_weight.addmm_(gradient.T, states)
+            gradient = gradient.to(dtype)
+            grad_hidden[rows] = gradient @ matrix_VD
+            grad_weight.add_(gradient.T @ states)
             blocks.append({name: loss.detach() for name, loss in block.items()})
         found.update({name: torch.cat([block[name] for block in blocks]) for name in blocks[0]})
         of_weights = [found[name] for name in names]
-        ctx.save_for_backward(grad_hidden, grad_weight, *of_weights)
+        ctx.save_for_backward(
+            grad_hidden.to(hidden.dtype), grad_weight.to(weight.dtype), *of_weights
+        )
         total = [(w * loss).sum() for w, loss in zip(weights, of_weights, strict=True)]
         return torch.stack(total).sum()
 

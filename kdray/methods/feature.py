@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from kdray.methods.base import Batch, Loss, Method, Per, teacher_of
 from kdray.methods.kernel import token_losses
 from kdray.methods.layers import attention_losses, layer_map, state_losses
+from kdray.model.precision import widened
 from kdray.model.transformer import Taps, Transformer
 from kdray.schema import View
 
@@ -88,7 +89,7 @@ class Feature(Method):
         taps = Taps() if self.hidden_weight or self.attention_weight else None
         memory = student.encode(batch.src_BS, batch.src_mask_BS, taps=taps)
         hidden = student.decode(target.inputs_BT, memory, batch.src_mask_BS, taps=taps)
-        states = hidden.flatten(0, 1).index_select(0, target.positions_N)
+        states = widened(hidden.flatten(0, 1).index_select(0, target.positions_N))
         ones = states.new_ones(states.size(0))
         losses = token_losses(
             states,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kdray.methods.base import Clock, Target, sentence_means
 from kdray.methods.blockwise import label_log_probs
 from kdray.methods.targets import TeacherTargets
+from kdray.model.precision import no_rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,9 @@ class SentenceGate(Gate):
         """The gate of each sentence. -> [B]."""
         memory_BSD = scene.memory_BSD.detach()
         mask = scene.src_mask_BS.to(memory_BSD.dtype)
-        mean = torch.einsum("bsd,bs->bd", memory_BSD, mask) / mask.sum(1, keepdim=True)
-        return torch.sigmoid(self.score(mean).squeeze(1))
+        with no_rounding(memory_BSD.device):
+            mean = torch.einsum("bsd,bs->bd", memory_BSD, mask) / mask.sum(1, keepdim=True)
+            return torch.sigmoid(self.score(mean).squeeze(1))
 
 
 class TokenGate(Gate):
@@ -117,7 +119,8 @@ class TokenGate(Gate):
 
     def forward(self, scene: Scene) -> Tensor:
         """The gate of each token. -> [N]."""
-        return torch.sigmoid(self.score(scene.states_ND.detach()).squeeze(1))
+        with no_rounding(scene.states_ND.device):
+            return torch.sigmoid(self.score(scene.states_ND.detach()).squeeze(1))
 
 
 class EntropyGate(Gate):

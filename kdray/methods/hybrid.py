@@ -26,6 +26,7 @@ from kdray.methods.gate_statistics import gate_statistics
 from kdray.methods.gates import Gate, Scene
 from kdray.methods.kernel import token_losses
 from kdray.methods.stabilisers import LOSS_SENTENCE, LOSS_TOKEN, Stabiliser
+from kdray.model.precision import widened
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 
@@ -121,7 +122,9 @@ class Hybrid(Method):
         target, teacher = batch.targets[soft_view], teacher_of(batch, soft_view)
         states = packed_states(student, batch, soft_view, memory_BSD=memory)
         weight = student.output_weight
-        scene = Scene(memory, batch.src_mask_BS, target, states, teacher, weight, self.clock)
+        scene = Scene(
+            widened(memory), batch.src_mask_BS, target, states, teacher, weight, self.clock
+        )
         gate_G = self.gate(scene)
         mixing_G = self.stabiliser.mixing_weights(gate_G)
         scale = self.temperature**2

@@ -11,9 +11,13 @@ For N positions with decoder states h, output matrix W and logits z = hW^T it co
 Without its bucket the optimum would scale the teacher's head up by 1/Σ_K p.
 
 The loss is linear in the weights, so its gradient is known in the forward pass: blocks of rows
-that fit the cache are projected, turned into their own gradient in place, and folded into the
-gradients of h and W. No [N, V] tensor is ever stored (the idea of Liger Kernel, Hsu et al. 2024,
-and of Cut Cross-Entropy, Wijmans et al. 2024, here with sparse soft targets).
+that fit the cache are projected, turned into their own gradient, and folded into the gradients of
+h and W. No [N, V] tensor is ever stored (the idea of Liger Kernel, Hsu et al. 2024, and of Cut
+Cross-Entropy, Wijmans et al. 2024, here with sparse soft targets). What smoothing adds is the same
+in every column, so it needs no pass over the logits: Σ_v z_v is h·Σ_v W_v.
+
+Products are taken in the precision of `product_dtype`; in bfloat16 so are logits and their
+gradient, while losses and the sums over blocks stay in float32.
 """
 
 from typing import Any, NamedTuple
@@ -23,8 +27,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kdray.methods.targets import DenseTargets, SoftTargets, TeacherTargets, row_blocks
+from kdray.model.precision import exact, no_rounding, product_dtype, widened
 
-FLOOR = -80.0  # nats under the largest logit; e^-80 is near the least normal fp32 number
+FLOOR = -80.0  # log of the least probability; e^-80 is near the least normal fp32 number
+_LEAST = 1e-30  # probabilities below it have lost digits, or all of them
 
 
 class TokenLosses(NamedTuple):
@@ -49,7 +55,7 @@ def token_losses(
 
     Weights default to one. A part without labels or soft targets is zero.
     """
-    ones = hidden_ND.new_ones(hidden_ND.size(0))
+    ones = torch.ones(hidden_ND.size(0), dtype=exact(hidden_ND.dtype), device=hidden_ND.device)
     return TokenLosses(
         *_Kernel.apply(  # type: ignore[no-untyped-call]
             hidden_ND,
@@ -69,6 +75,7 @@ class _Hard(NamedTuple):
     labels: Tensor  # [n]
     weight: Tensor  # [n]
     smoothing: float
+    mean_z: Tensor  # of all V logits, [n]
 
 
 class _Soft(NamedTuple):
@@ -90,28 +97,27 @@ class _Kernel(torch.autograd.Function):
         smoothing: float,
         soft: TeacherTargets | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        positions, vocabulary = hidden.size(0), weight.size(0)
-        grad_hidden = torch.empty_like(hidden)
-        grad_weight = torch.zeros_like(weight)
-        hard_loss = hidden.new_zeros(positions)
-        soft_loss = hidden.new_zeros(positions)
-        buffer: Tensor | None = None
-        for part in row_blocks(positions, vocabulary=vocabulary):
-            states = hidden[part]
-            if buffer is None:
-                buffer = hidden.new_empty(states.size(0), vocabulary)
-            logits = torch.mm(states, weight.T, out=buffer[: states.size(0)])
-            gradient, hard_loss[part], soft_loss[part] = _block(
-                logits,
-                None if labels is None else _Hard(labels[part], hard_weight[part], smoothing),
+        dtype = product_dtype(weight)
+        states, matrix = hidden.to(dtype), weight.to(dtype)
+        sums = _Sums.zeros(states, matrix)
+        mean_z = torch.zeros_like(sums.hard_loss)
+        if labels is not None and smoothing:
+            mean_z = sums.smooth(states, matrix, hard_weight * smoothing)
+        for part in row_blocks(len(states), vocabulary=len(matrix), itemsize=dtype.itemsize):
+            hard = None
+            if labels is not None:
+                hard = _Hard(labels[part], hard_weight[part], smoothing, mean_z[part])
+            gradient, sums.hard_loss[part], sums.soft_loss[part] = _block(
+                states[part] @ matrix.T,
+                hard,
                 None if soft is None else _Soft(soft.part(part), soft_weight[part]),
             )
-            torch.mm(gradient, weight, out=grad_hidden[part])
-            grad_weight.addmm_(gradient.T, states)
-        ctx.save_for_backward(grad_hidden, grad_weight, hard_loss, soft_loss)
-        ctx.mark_non_differentiable(hard_loss, soft_loss)
-        total = (hard_weight * hard_loss).sum() + (soft_weight * soft_loss).sum()
-        return total, hard_loss, soft_loss
+            sums.add(gradient, states, matrix, part)
+        grad_hidden, grad_weight = sums.hidden.to(hidden.dtype), sums.weight.to(weight.dtype)
+        ctx.save_for_backward(grad_hidden, grad_weight, sums.hard_loss, sums.soft_loss)
+        ctx.mark_non_differentiable(sums.hard_loss, sums.soft_loss)
+        total = (hard_weight * sums.hard_loss).sum() + (soft_weight * sums.soft_loss).sum()
+        return total, sums.hard_loss, sums.soft_loss
 
     @staticmethod
     @once_differentiable
@@ -128,107 +134,121 @@ class _Kernel(torch.autograd.Function):
         )
 
 
-def _block(logits: Tensor, hard: _Hard | None, soft: _Soft | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradient of the weighted sum with respect to the logits, and both losses at each position.
+class _Sums(NamedTuple):
+    """What the blocks leave behind, in float32 at least."""
 
-    Overwrites the logits.
-    """
+    hidden: Tensor  # gradient of the states, [N, D]
+    weight: Tensor  # gradient of the matrix, [V, D]
+    hard_loss: Tensor  # [N]
+    soft_loss: Tensor  # [N]
+
+    @classmethod
+    def zeros(cls, states: Tensor, matrix: Tensor) -> "_Sums":
+        """Before the first block."""
+        dtype = exact(states.dtype)
+        return cls(
+            torch.zeros_like(states, dtype=dtype),
+            torch.zeros_like(matrix, dtype=dtype),
+            torch.zeros(len(states), dtype=dtype, device=states.device),
+            torch.zeros(len(states), dtype=dtype, device=states.device),
+        )
+
+    def add(self, gradient: Tensor, states: Tensor, matrix: Tensor, part: slice) -> None:
+        """Fold in the gradient of a block's logits [n, V]."""
+        if gradient.dtype == self.weight.dtype:
+            self.hidden[part].addmm_(gradient, matrix)
+            self.weight.addmm_(gradient.T, states[part])
+        else:
+            self.hidden[part].add_(gradient @ matrix)
+            self.weight.add_(gradient.T @ states[part])
+
+    def smooth(self, states: Tensor, matrix: Tensor, weight: Tensor) -> Tensor:
+        """Subtract weight_n/V from every column of the logits' gradient. -> mean logits [N]."""
+        wide, mean_D = widened(states), matrix.mean(0, dtype=self.weight.dtype)
+        self.hidden.addcmul_(weight[:, None], mean_D, value=-1)
+        with no_rounding(states.device):
+            self.weight.sub_(weight @ wide / len(matrix))
+            return wide @ mean_D
+
+
+def _block(z: Tensor, hard: _Hard | None, soft: _Soft | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient of the weighted sum with respect to logits z, but for smoothing; both losses [n]."""
     if soft is None or soft.targets.temperature == 1.0:
-        return _at_one_temperature(logits, hard, soft)
+        return _at_one_temperature(z, hard, soft)
     temperature = soft.targets.temperature
     soft = soft._replace(weight=soft.weight / temperature)  # dz/d(logits) = 1/T
-    gradient, _, soft_loss = _at_one_temperature(logits / temperature, None, soft)
+    gradient, _, soft_loss = _at_one_temperature(z / temperature, None, soft)
     if hard is None:
         return gradient, torch.zeros_like(soft_loss), soft_loss
-    hard_gradient, hard_loss, _ = _at_one_temperature(logits, hard, None)
+    hard_gradient, hard_loss, _ = _at_one_temperature(z, hard, None)
     return gradient.add_(hard_gradient), hard_loss, soft_loss
 
 
 def _at_one_temperature(
     z: Tensor, hard: _Hard | None, soft: _Soft | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `_block`, both parts from one softmax. z [n, V] becomes the gradient."""
-    hard_loss = soft_loss = z.new_zeros(z.size(0))
-    z.sub_(z.amax(1, keepdim=True))
-    label_z = None if hard is None else z.gather(1, hard.labels[:, None]).squeeze(1)
-    mean_z = z.mean(1) if hard is not None and hard.smoothing else hard_loss
-    dense = _Dense.of(soft, z)
-    sparse = _Sparse.of(soft, z)
-    norm = z.exp_().sum(1)  # the same bits with soft targets and without
-    log_norm = norm.log()
-    # The gradient is exp(z)·scale, and entries of its own where something is kept or labelled.
-    scale = torch.zeros_like(norm)
-    if hard is not None and label_z is not None:
-        eps = hard.smoothing
-        hard_loss = log_norm - (1 - eps) * label_z - eps * mean_z
-        scale = hard.weight / norm
-    if sparse is not None:
-        soft_loss = sparse.gradient(z, norm, log_norm, scale)
-    elif dense is not None:
-        soft_loss = dense.gradient(z, norm, log_norm, scale)
-    else:
-        z.mul_(scale[:, None])
+    """As `_block`, both parts from one softmax."""
+    q = z.softmax(1)
+    log_norm = _log_norm(z, q, hard, soft)
+    hard_loss = soft_loss = torch.zeros_like(log_norm)
+    scale = torch.zeros_like(log_norm)  # of q in the gradient
     if hard is not None:
-        if hard.smoothing:
-            z.sub_((hard.weight * hard.smoothing / z.size(1))[:, None])
-        z.scatter_add_(1, hard.labels[:, None], (hard.weight * (hard.smoothing - 1))[:, None])
-    return z, hard_loss, soft_loss
+        eps = hard.smoothing
+        hard_loss = log_norm - (1 - eps) * _at(z, hard.labels) - eps * hard.mean_z
+        scale = hard.weight
+    if soft is None:
+        q.mul_(scale[:, None])
+    elif isinstance(soft.targets, SoftTargets):
+        soft_loss = _sparse(z, q, log_norm, scale, soft.targets, soft.weight)
+    else:
+        soft_loss = _dense(z, q, log_norm, scale, soft.targets, soft.weight)
+    if hard is not None:
+        at_label = hard.weight * (hard.smoothing - 1)
+        q.scatter_add_(1, hard.labels[:, None], at_label[:, None].to(q.dtype))
+    return q, hard_loss, soft_loss
 
 
-class _Sparse(NamedTuple):
-    """Kept entries and one bucket."""
-
-    targets: SoftTargets
-    weight: Tensor  # [n]
-    kept_z: Tensor  # [n, K]
-
-    @classmethod
-    def of(cls, soft: _Soft | None, z: Tensor) -> "_Sparse | None":
-        """See the logits [n, V] before they are overwritten; floors them."""
-        if soft is None or not isinstance(soft.targets, SoftTargets):
-            return None
-        kept_z = z.gather(1, soft.targets.ids_NK)
-        # The floor keeps the bucket of a student that is sure of the kept entries above zero.
-        z.clamp_(min=FLOOR)
-        return cls(soft.targets, soft.weight, kept_z)
-
-    def gradient(self, z: Tensor, norm: Tensor, log_norm: Tensor, scale: Tensor) -> Tensor:
-        """Turn exp(z) into the gradient. -> losses [n]."""
-        ids, weight = self.targets.ids_NK, self.weight
-        entries = z.gather(1, ids)
-        tail = z.scatter_(1, ids, 0.0).sum(1)  # norm − kept would cancel
-        log_q, log_tail_q = self.kept_z - log_norm[:, None], tail.log() - log_norm
-        entries *= (scale + weight / norm)[:, None]
-        entries -= weight[:, None] * self.targets.logp_NK.exp()
-        log_tail = self.targets.log_tail_N
-        excess = torch.where(log_tail.isinf(), 0.0, (log_tail - log_tail_q).exp())
-        scale = scale + weight * (1 - excess) / norm
-        z.mul_(scale[:, None]).scatter_(1, ids, entries)
-        return _kl(self.targets, log_q, log_tail_q)
+def _log_norm(z: Tensor, q: Tensor, hard: _Hard | None, soft: _Soft | None) -> Tensor:
+    """Log Σ exp(z), from one entry of z and its probability where that has all its digits. [n]."""
+    if hard is not None:
+        entry = hard.labels
+    elif soft is not None and isinstance(soft.targets, SoftTargets):
+        entry = soft.targets.ids_NK[:, 0]
+    else:
+        entry = z.argmax(1)
+    probability = _at(q, entry)
+    log_norm = _at(z, entry) - probability.log()
+    lost = torch.nonzero(probability < _LEAST).squeeze(1)
+    log_norm[lost] = widened(z[lost]).logsumexp(1)
+    return log_norm
 
 
-class _Dense(NamedTuple):
-    """Whole distributions."""
+def _sparse(
+    z: Tensor, q: Tensor, log_norm: Tensor, scale: Tensor, targets: SoftTargets, weight: Tensor
+) -> Tensor:
+    """Turn probabilities q into the gradient of kept entries and one bucket. -> losses [n]."""
+    ids, log_tail = targets.ids_NK, targets.log_tail_N
+    log_q = widened(z.gather(1, ids)) - log_norm[:, None]
+    # The floor keeps the bucket of a student that is sure of the kept entries above zero.
+    q.clamp_(min=torch.tensor(FLOOR).exp().item())
+    kept = widened(q.gather(1, ids)) * (scale + weight)[:, None]
+    kept -= weight[:, None] * targets.logp_NK.exp()
+    tail = q.scatter_(1, ids, 0.0).sum(1, dtype=exact(q.dtype))  # 1 − kept would cancel
+    log_tail_q = tail.log()
+    excess = torch.where(log_tail.isinf(), 0.0, (log_tail - log_tail_q).exp())
+    q.mul_((scale + weight * (1 - excess))[:, None]).scatter_(1, ids, kept.to(q.dtype))
+    return _kl(targets, log_q, log_tail_q)
 
-    p: Tensor  # [n, V]
-    weight: Tensor  # [n]
-    gap: Tensor  # Σ p (log p − z), [n]
 
-    @classmethod
-    def of(cls, soft: _Soft | None, z: Tensor) -> "_Dense | None":
-        """See the logits [n, V] before they are overwritten."""
-        if soft is None or not isinstance(soft.targets, DenseTargets):
-            return None
-        log_p = soft.targets.log_probs()
-        p = log_p.exp()
-        gap = torch.where(p > 0, p * log_p.sub_(z), 0.0).sum(1)
-        return cls(p, soft.weight, gap)
-
-    def gradient(self, z: Tensor, norm: Tensor, log_norm: Tensor, scale: Tensor) -> Tensor:
-        """Turn exp(z) into the gradient. -> losses [n]."""
-        z.mul_((scale + self.weight / norm)[:, None])
-        z.sub_(self.p.mul_(self.weight[:, None]))
-        return self.gap + log_norm  # Σ p is 1
+def _dense(
+    z: Tensor, q: Tensor, log_norm: Tensor, scale: Tensor, targets: DenseTargets, weight: Tensor
+) -> Tensor:
+    """Turn probabilities q into the gradient over whole distributions. -> losses [n]."""
+    log_p = targets.log_probs()
+    p = log_p.exp()
+    gap = torch.where(p > 0, p * log_p.sub_(z), 0.0).sum(1)  # Σ p (log p − z)
+    q.mul_((scale + weight)[:, None]).sub_(p.mul_(weight[:, None]))
+    return gap + log_norm  # Σ p is 1
 
 
 def _kl(targets: SoftTargets, log_q: Tensor, log_tail_q: Tensor) -> Tensor:
@@ -237,3 +257,8 @@ def _kl(targets: SoftTargets, log_q: Tensor, log_tail_q: Tensor) -> Tensor:
     kept = torch.where(logp.isinf(), 0.0, logp.exp() * (logp - log_q)).sum(1)
     bucket = log_tail.exp() * (log_tail - log_tail_q)
     return kept + torch.where(log_tail.isinf(), 0.0, bucket)
+
+
+def _at(values: Tensor, entries: Tensor) -> Tensor:
+    """One entry of each row. [n, V], [n] -> [n]."""
+    return widened(values.gather(1, entries[:, None]).squeeze(1))

@@ -10,6 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from kdray.model.precision import widened
+
 BLOCK_BYTES = 4 << 20  # of logits at a time: a share of a core's last-level cache
 
 
@@ -112,7 +114,7 @@ class DenseTargets:
 
     def logits(self) -> Tensor:
         """Logits of the teacher; for an ensemble, the log of its mean probabilities. -> [N, V]."""
-        each = [m.hidden_ND @ m.weight_VD.T for m in self.members]
+        each = [widened(m.hidden_ND @ m.weight_VD.T) for m in self.members]
         if len(each) == 1:
             return each[0]
         logp_NMV = torch.stack([logits.log_softmax(1) for logits in each], dim=1)
@@ -157,9 +159,12 @@ class DenseTargets:
 TeacherTargets = SoftTargets | DenseTargets
 
 
-def row_blocks(positions: int, *, vocabulary: int) -> Iterator[slice]:
-    """Slices of positions whose float32 logits fit the cache; at least one, which may be empty."""
-    rows = max(16, BLOCK_BYTES // (4 * vocabulary))
+def row_blocks(positions: int, *, vocabulary: int, itemsize: int = 4) -> Iterator[slice]:
+    """Slices of positions whose logits fit the cache; at least one, which may be empty.
+
+    `itemsize` is the bytes of a logit.
+    """
+    rows = max(16, BLOCK_BYTES // (itemsize * vocabulary))
     for start in range(0, max(positions, 1), rows):
         yield slice(start, min(start + rows, positions))
 

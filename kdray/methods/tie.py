@@ -20,6 +20,7 @@ from kdray.methods.base import Batch, Loss, Method, Per, Target, teacher_of
 from kdray.methods.blockwise import blockwise_losses
 from kdray.methods.divergences import smoothed_cross_entropy
 from kdray.methods.targets import DenseTargets
+from kdray.model.precision import widened
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 from kdray.text.tokenizer import BOS, PAD
@@ -61,7 +62,7 @@ class Tie(Method):
         assert batch.teacher is not None, "the config was checked for this"
         src, src_mask, inputs = batch.src_BS, batch.src_mask_BS, target.inputs_BT
         memory, memories = student.encode(src, src_mask), batch.teacher.encode(src, src_mask)
-        ones = memory.new_ones(target.labels_N.size(0))
+        ones = widened(memory.new_ones(target.labels_N.size(0)))
         share = self.alpha / self.passes
         totals: list[Tensor] = []
         parts: list[Mapping[str, Tensor]] = []

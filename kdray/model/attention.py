@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdray.config import ModelConfig
+from kdray.model.precision import widened
 
 
 @dataclass(slots=True)
@@ -112,7 +113,7 @@ def attend(
             scores = scores + bias
         weights = scores.softmax(dim=-1)
         if maps is not None:
-            maps.append(weights.mean(1))
+            maps.append(widened(weights).mean(1))
         mixed = torch.matmul(weights, value)
     else:
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
@@ -127,9 +128,7 @@ def attention_bias(mask_BS: Tensor, *, dtype: torch.dtype) -> Tensor | None:
     return bias.masked_fill_(~mask_BS, torch.finfo(dtype).min)[:, None, None, :]
 
 
-def causal_bias(length: int, *, like: Tensor) -> Tensor:
+def causal_bias(length: int, *, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[T, T]: position t sees positions up to t."""
-    full = torch.full(
-        (length, length), torch.finfo(like.dtype).min, dtype=like.dtype, device=like.device
-    )
+    full = torch.full((length, length), torch.finfo(dtype).min, dtype=dtype, device=device)
     return full.triu_(1)

@@ -20,6 +20,7 @@ from kdray.model.attention import (
     causal_bias,
 )
 from kdray.model.dropout import Dropout
+from kdray.model.precision import product_dtype
 
 
 @dataclass(slots=True)
@@ -69,11 +70,9 @@ class Transformer(nn.Module):
         self._initialise()
 
     @property
-    def output_weight(self) -> nn.Parameter:
+    def output_weight(self) -> Tensor:
         """The output matrix, [V, D]: logits are hidden @ output_weight.T."""
-        weight = self.tgt_embedding.weight
-        assert isinstance(weight, nn.Parameter)
-        return weight
+        return self.tgt_embedding.weight
 
     @property
     def src_vocab(self) -> int:
@@ -92,7 +91,7 @@ class Transformer(nn.Module):
     def encode(self, src_BS: Tensor, src_mask_BS: Tensor, *, taps: Taps | None = None) -> Tensor:
         """Source ids to encoder states. -> [B, S, D]."""
         x = self._embed(self.src_embedding, src_BS, start=0)
-        bias = attention_bias(src_mask_BS, dtype=x.dtype)
+        bias = attention_bias(src_mask_BS, dtype=product_dtype(x))
         for layer in self.encoder:
             x = layer(x, bias, taps)
             if taps is not None:
@@ -114,9 +113,13 @@ class Transformer(nn.Module):
         With caches, `tgt_BT` holds one new position (T = 1), number `start`.
         """
         x = self._embed(self.tgt_embedding, tgt_BT, start=start)
-        cross_bias = attention_bias(src_mask_BS, dtype=x.dtype)
+        cross_bias = attention_bias(src_mask_BS, dtype=product_dtype(x))
         length = tgt_BT.size(1)
-        causal = causal_bias(length, like=x) if caches is None else None
+        causal = (
+            None
+            if caches is not None
+            else causal_bias(length, dtype=product_dtype(x), device=x.device)
+        )
         for index, layer in enumerate(self.decoder):
             cache = None if caches is None else caches[index]
             x = layer(x, memory_BSD, causal, cross_bias, cache, taps)

@@ -35,7 +35,7 @@ from kdray.text.corpus import corpus_key
 from kdray.text.encoded import encoded_key
 from kdray.text.tokenizer import Tokenizer, tokenizer_key
 
-MODEL_VERSION = 2
+MODEL_VERSION = 3
 TEACHER = "teacher"
 
 

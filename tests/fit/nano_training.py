@@ -16,9 +16,10 @@ from torch import distributed
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from kdray.config import ModelConfig, SingleMethodConfig, TrainingConfig
-from kdray.fit import checkpoint, loop
+from kdray.fit import checkpoint, update
 from kdray.fit.data import TrainingData
-from kdray.fit.loop import Objective, Run, build_objective, fit
+from kdray.fit.loop import Run, fit
+from kdray.fit.objective import Objective, build_objective
 from kdray.fit.worker import Worker
 from kdray.methods.base import Method
 from kdray.methods.build import build_method
@@ -173,7 +174,7 @@ def half_a_removal(path: Path, plain: Callable[..., None], **options: bool) -> N
 def arm(place: str, nth: int) -> None:
     """Make this process end with SIGKILL the nth time that it comes to a place."""
     if place == "update":
-        loop.learning_rate = At(loop.learning_rate, nth, lambda *_, **__: kill())
+        update.learning_rate = At(update.learning_rate, nth, lambda *_, **__: kill())
     elif place == "weights":
         checkpoint.save_file = At(checkpoint.save_file, nth, half_a_file)
     elif place == "optimizer":
@@ -195,8 +196,8 @@ def train_in_child(method: str, folder: Path, kill_at: tuple[str, int] | None) -
     torch.set_num_threads(1)
     if kill_at is not None:
         arm(*kill_at)
-    counted = At(loop.learning_rate, 0, kill)
-    loop.learning_rate = counted
+    counted = At(update.learning_rate, 0, kill)
+    update.learning_rate = counted
     objective = new_objective(method)
     fit(objective, training_data(objective.method), new_run(folder), Worker())
     (folder / "updates_made").write_text(str(counted.calls))

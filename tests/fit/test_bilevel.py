@@ -156,7 +156,7 @@ def test_the_step_goes_where_the_dev_loss_falls(layout, kind) -> None:
     optimizer = torch.optim.SGD([*t.student.parameters(), *gate], lr=1.0)
     step = GateStep(t.student, t.method, optimizer, t.dev, seed=1, worker=Worker())
     assert len(step.batches) == 1, "dev is one batch, the one that the derivative was taken on"
-    step.take(1, batch, t.train.counts(ROWS), learns=True)
+    step.take(1, [batch], t.train.counts(ROWS), learns=True)
     for parameter, start, wanted in zip(gate, before, true, strict=True):
         gradient = start - parameter.detach()
         assert wanted.abs().max() > 1e-8
@@ -175,7 +175,7 @@ def test_a_gate_step_moves_the_gate_and_nothing_else() -> None:
     before = {name: value.clone() for name, value in objective.state_dict().items()}
     step = GateStep(student, method, optimizer, dev_data(), seed=1, worker=Worker())
     torch.manual_seed(1)
-    step.take(5, batch, data.counts(rows), learns=True)
+    step.take(5, [batch], data.counts(rows), learns=True)
     moved = {
         name
         for name, value in objective.state_dict().items()
@@ -197,7 +197,7 @@ def test_a_worker_that_learns_nothing_adds_nothing() -> None:
     step = GateStep(
         objective.student, objective.method, optimizer, dev_data(), seed=1, worker=Worker()
     )
-    step.take(5, batch, data.counts(rows), learns=False)
+    step.take(5, [batch], data.counts(rows), learns=False)
     assert all(torch.equal(v, before[n]) for n, v in objective.state_dict().items())
 
 

@@ -133,10 +133,12 @@ def test_single_precision_stays_near_double(name):
 
 
 @pytest.mark.parametrize("name", TYPICAL)
-def test_bfloat16_stays_near_single_precision(name):
+@pytest.mark.parametrize("precision", ["bf16_autocast", "bf16_master"])
+def test_bfloat16_stays_near_single_precision(precision, name):
     """8 bits of mantissa: 3 % of the value, and a gradient within 15 degrees."""
     single = Trial.of(ALL_METHODS[name], dtype=torch.float32)
-    found, exact = single.in_precision(torch.bfloat16).everything(), single.everything()
+    found, exact = single.everything(precision=precision), single.everything()
+    assert all(gradient.dtype == torch.float32 for gradient in found.values())
     assert math.isclose(found["value"], exact["value"], rel_tol=0.03)
     ours, theirs = (
         torch.cat([g.float().flatten() for n, g in each.items() if n.startswith("student.")])

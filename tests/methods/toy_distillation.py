@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from toy_teacher import CPU, VOCAB, Exact, model, toy_teacher
 
-from kdray.config import SingleMethodConfig
+from kdray.config import Precision, SingleMethodConfig
 from kdray.fit.data import TrainingData
+from kdray.fit.objective import Objective
 from kdray.methods.base import Batch, Clock, Method, Per, Target
 from kdray.methods.build import build_method
 from kdray.methods.hybrid import Hybrid
@@ -74,8 +75,6 @@ class Trial:
         other = Trial.of(self.raw, dtype=dtype, written=self.written)
         for name in ("student", "method"):
             getattr(other, name).load_state_dict(getattr(self, name).state_dict())
-        if dtype.itemsize < 4 and not list(other.method.parameters()):
-            other.method.float()  # its buffers remember numbers of the training
         return other
 
     def batch(self, rows: Sequence[int] = range(PAIRS)) -> Batch:
@@ -94,10 +93,10 @@ class Trial:
         own = {} if self.written is None else {Per.STUDENT: int(self.written.lengths.sum())}
         return {**self.data.counts(np.arange(PAIRS)), **own}
 
-    def objective(self, batch: Batch | None = None) -> Tensor:
+    def objective(self, batch: Batch | None = None, *, precision: Precision = "fp32") -> Tensor:
         """What the training loop minimises: each sum over its global count."""
-        terms = self.method(self.student, batch or self.batch()).terms
-        return torch.stack([total / self.counts[per] for per, total in terms.items()]).sum()
+        objective = Objective(self.student, self.method, precision)
+        return objective(batch or self.batch(), self.counts)[0]
 
     def gradients(self, value: Tensor) -> dict[str, Tensor]:
         """By parameter of student and method; zero where the value does not depend on one."""
@@ -114,9 +113,11 @@ class Trial:
             for (name, parameter), grad in zip(named.items(), found, strict=True)
         }
 
-    def everything(self, batch: Batch | None = None) -> dict[str, Tensor]:
+    def everything(
+        self, batch: Batch | None = None, *, precision: Precision = "fp32"
+    ) -> dict[str, Tensor]:
         """The objective and all its gradients."""
-        value = self.objective(batch)
+        value = self.objective(batch, precision=precision)
         return {"value": value.detach(), **self.gradients(value)}
 
 

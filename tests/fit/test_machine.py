@@ -1,0 +1,40 @@
+"""What the machine is asked before training."""
+
+import pytest
+import torch
+
+from kdray.fit import machine
+from kdray.fit.machine import choose_precision, probe
+from kdray.fit.worker import Worker
+
+
+def test_products_in_float32_are_not_rounded():
+    machine.prepare(threads=torch.get_num_threads())
+    found = probe(torch.device("cpu"))
+    assert found.fp32_error < machine.BF16_ERROR
+    assert min(found.fp32_gflops, found.bf16_gflops) > 0
+
+
+def test_a_machine_that_rounds_is_set_to_highest(monkeypatch):
+    monkeypatch.setattr(machine, "_error", lambda a, b: 3e-3)
+    before = torch.get_float32_matmul_precision()
+    try:
+        machine.prepare(threads=torch.get_num_threads())
+        assert torch.get_float32_matmul_precision() == "highest"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_follows_the_hardware_and_nothing_else_does(monkeypatch, native):
+    monkeypatch.setattr(machine, "has_bf16", lambda device: native)
+    assert choose_precision("auto", Worker()) == ("bf16_autocast" if native else "fp32")
+    assert choose_precision("bf16_master", Worker()) == "bf16_master"
+    assert choose_precision("fp32", Worker()) == "fp32"
+
+
+def test_a_probe_leaves_the_random_numbers_alone():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    probe(torch.device("cpu"))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,71 @@
+"""An update that is learned in several passes is the update that is learned in one."""
+
+import pytest
+import torch
+from nano_training import METHODS, changed, dev_data, new_objective, training_data
+
+from kdray.fit.checkpoint import Progress
+from kdray.fit.meter import Meter
+from kdray.fit.update import Updater
+from kdray.fit.worker import Worker
+
+# Of a batch the hardest share; of one's own words, drawn anew: what passes see differs.
+LINEAR = sorted(METHODS.keys() - {"selective", "on_policy", "imitation"})
+
+
+def one_update(method, *, tokens_per_pass):
+    objective = new_objective(method, dropout=0.0)
+    data = training_data(objective.method)
+    optimizer = torch.optim.AdamW(objective.parameters(), fused=True)
+    kept = {}
+
+    def keep(*_):
+        kept.update({name: p.grad.clone() for name, p in objective.named_parameters()
+                     if p.grad is not None})  # fmt: skip
+
+    optimizer.register_step_pre_hook(keep)
+    updater = Updater(
+        objective,
+        optimizer,
+        data,
+        changed(clip_norm=1e9),
+        seed=5,
+        worker=Worker(),
+        dev=dev_data(),
+        tokens_per_pass=tokens_per_pass,
+    )
+    passes = len(updater._share(updater._rows(0)).batches)
+    meter = Meter()
+    updater.take(Progress(), meter)
+    return passes, kept, meter.rows[0]
+
+
+@pytest.mark.parametrize("method", LINEAR)
+def test_passes_change_nothing(method):
+    whole, expected, metrics = one_update(method, tokens_per_pass=None)
+    passes, found, theirs = one_update(method, tokens_per_pass=20)
+    assert (whole, passes > 2) == (1, True)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
+    assert theirs == pytest.approx(metrics, rel=1e-4, abs=1e-6)
+
+
+def test_a_pass_holds_at_most_what_it_may():
+    objective = new_objective("cross_entropy")
+    data = training_data(objective.method)
+    updater = Updater(
+        objective,
+        torch.optim.AdamW(objective.parameters()),
+        data,
+        changed(),
+        seed=5,
+        worker=Worker(),
+        tokens_per_pass=24,
+    )
+    for step in range(updater.per_epoch):
+        rows = updater._rows(step)
+        batches = updater._share(rows).batches
+        sizes = [len(next(iter(batch.targets.values())).labels_N) for batch in batches]
+        assert sum(sizes) == data.counts(rows)["reference tokens"]
+        assert max(sizes) <= 24
