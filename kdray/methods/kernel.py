@@ -197,14 +197,14 @@ def _at_one_temperature(
         hard_loss = log_norm - (1 - eps) * _at(z, hard.labels) - eps * hard.mean_z
         scale = hard.weight
     if soft is None:
-        q.mul_(scale[:, None])
+        _scale(q, scale)
     elif isinstance(soft.targets, SoftTargets):
         soft_loss = _sparse(z, q, log_norm, scale, soft.targets, soft.weight)
     else:
         soft_loss = _dense(z, q, log_norm, scale, soft.targets, soft.weight)
     if hard is not None:
-        at_label = hard.weight * (hard.smoothing - 1)
-        q.scatter_add_(1, hard.labels[:, None], at_label[:, None].to(q.dtype))
+        at_label = _at(q, hard.labels) + hard.weight * (hard.smoothing - 1)
+        _put(q, hard.labels[:, None], at_label[:, None])
     return q, hard_loss, soft_loss
 
 
@@ -233,10 +233,12 @@ def _sparse(
     q.clamp_(min=torch.tensor(FLOOR).exp().item())
     kept = widened(q.gather(1, ids)) * (scale + weight)[:, None]
     kept -= weight[:, None] * targets.logp_NK.exp()
-    tail = q.scatter_(1, ids, 0.0).sum(1, dtype=exact(q.dtype))  # 1 − kept would cancel
+    _put(q, ids, torch.zeros_like(kept))
+    tail = q.sum(1, dtype=exact(q.dtype))  # 1 − kept would cancel
     log_tail_q = tail.log()
     excess = torch.where(log_tail.isinf(), 0.0, (log_tail - log_tail_q).exp())
-    q.mul_((scale + weight * (1 - excess))[:, None]).scatter_(1, ids, kept.to(q.dtype))
+    _scale(q, scale + weight * (1 - excess))
+    _put(q, ids, kept)
     return _kl(targets, log_q, log_tail_q)
 
 
@@ -247,7 +249,7 @@ def _dense(
     log_p = targets.log_probs()
     p = log_p.exp()
     gap = torch.where(p > 0, p * log_p.sub_(z), 0.0).sum(1)  # Σ p (log p − z)
-    q.mul_((scale + weight)[:, None]).sub_(p.mul_(weight[:, None]))
+    _scale(q, scale + weight).sub_(p.mul_(weight[:, None]))
     return gap + log_norm  # Σ p is 1
 
 
@@ -257,6 +259,17 @@ def _kl(targets: SoftTargets, log_q: Tensor, log_tail_q: Tensor) -> Tensor:
     kept = torch.where(logp.isinf(), 0.0, logp.exp() * (logp - log_q)).sum(1)
     bucket = log_tail.exp() * (log_tail - log_tail_q)
     return kept + torch.where(log_tail.isinf(), 0.0, bucket)
+
+
+def _scale(q: Tensor, factors: Tensor) -> Tensor:
+    """Multiply each row, in place and in its own dtype: a mixed product would copy the block."""
+    return q.mul_(factors.to(q.dtype)[:, None])
+
+
+def _put(q: Tensor, ids: Tensor, values: Tensor) -> None:
+    """q[n, ids[n, k]] = values[n, k]. Scatter would widen the whole block where it is bfloat16."""
+    starts = torch.arange(0, q.numel(), q.size(1), device=q.device)
+    q.view(-1).index_copy_(0, (ids + starts[:, None]).view(-1), values.to(q.dtype).view(-1))
 
 
 def _at(values: Tensor, entries: Tensor) -> Tensor:
