@@ -186,7 +186,7 @@ def test_all_ways_to_train_race_in_both_precisions(race):
     for line in lines:
         assert len(line["faster_than"]) == len(systems) - 1
         assert line["mfu"] == pytest.approx(line["gflops"] / line["peak"], abs=1e-3)
-        assert 0 < line["in_shape"]
+        assert line["in_shape"] > 0
 
 
 @pytest.mark.slow
