@@ -12,9 +12,9 @@ its ratio differs from 1 is noise.
 
 What stands for real data, so that the comparison is fair:
 
-* Lengths are log-normal with mean 14, like those of Multi30k. Within each batch the hypotheses have
-  the lengths of the references in another order, and what a student samples is as long as the
-  reference, since random weights never end a sentence.
+* Lengths are like those of Multi30k, and within each batch the hypotheses have those of the
+  references in another order (`world`). What a student samples is as long as the reference, since
+  random weights never end a sentence.
 * Distributions are as peaked as a teacher's: random ones would make every draw another token. Their
   mean entropy is ENTROPY. Stored forms are written and read by kdray's own codecs.
 * The clock stands at half of the training, and the rate of learning changes no student.
@@ -26,7 +26,6 @@ import itertools
 import json
 import math
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -36,7 +35,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from method_cases import NONE, Case, Flops, cases, flops_of
+from environment import restart_with_environment
+from flops import Flops, flops_of
+from method_cases import NONE, Case, cases
+from world import World
 
 from kdray.config import (
     ModelConfig,
@@ -47,7 +49,7 @@ from kdray.config import (
 from kdray.config.model import PRESETS
 from kdray.fit.checkpoint import Progress
 from kdray.fit.data import Distributions, TrainingData
-from kdray.fit.machine import ENVIRONMENT, choose_precision, prepare
+from kdray.fit.machine import choose_precision, prepare
 from kdray.fit.meter import Meter
 from kdray.fit.objective import build_objective
 from kdray.fit.update import Updater
@@ -62,59 +64,15 @@ from kdray.teacher.ensemble import read_pairs
 from kdray.teacher.hidden import HiddenWriter
 from kdray.teacher.sampled import SampledWriter
 from kdray.teacher.signals import load_distributions
-from kdray.teacher.stored import Layout, Read, offsets_of
+from kdray.teacher.stored import Layout, Read
 from kdray.teacher.topk import TopKWriter
-from kdray.text.batching import BatchPlan, Rows
-from kdray.text.sequences import Sequences
-from kdray.text.tokenizer import EOS
+from kdray.text.batching import Rows
 
-MEAN_LENGTH, SPREAD = 14, 0.4  # tokens of a sentence, and the deviation of their logarithm
 ENTROPY = 0.72  # nats a token: a small teacher on the references of Multi30k
 BATCHES = 6  # that rounds take turns with
 WARM_UP = 2  # rounds that are not counted
 UPDATES = 100_000  # of the training in whose middle everything is timed
 STORED = (View.REFERENCE, View.HYPOTHESIS)
-
-
-@dataclass(frozen=True)
-class World:
-    """The sentences, cut into batches that all methods share."""
-
-    vocabulary: int
-    src: Sequences
-    views: Mapping[View, Sequences]
-    batches: Sequence[Rows]
-
-    @classmethod
-    def make(cls, *, vocabulary: int, tokens: int, seed: int = 1) -> "World":
-        """Random ids; see the module."""
-        rng = np.random.default_rng(seed)
-        count = math.ceil((BATCHES + 1) * tokens / MEAN_LENGTH)
-        mean = math.log(MEAN_LENGTH) - SPREAD**2 / 2
-        ref = np.clip(np.rint(rng.lognormal(mean, SPREAD, count)), 2, 60).astype(np.int64)
-        src = np.clip(np.rint(ref * rng.lognormal(0, 0.15, count)), 2, 60).astype(np.int64)
-        plan = BatchPlan(src_lengths=src, tgt_lengths=ref, tokens_per_update=tokens, seed=seed)
-        batches = [rows for rows in plan.epoch(0) if ref[rows].sum() > tokens / 2][:BATCHES]
-        hyp = ref.copy()
-        for rows in batches:
-            hyp[rows] = ref[rng.permutation(rows)]
-
-        def ids(lengths: Rows) -> Sequences:
-            offsets = offsets_of(lengths)
-            values = rng.integers(EOS + 1, vocabulary, int(offsets[-1]))
-            values[offsets[1:] - 1] = EOS
-            return Sequences(values, offsets)
-
-        views = {View.REFERENCE: ids(ref), View.HYPOTHESIS: ids(hyp)}
-        return cls(vocabulary, ids(src), views, batches)
-
-    def sizes(self) -> list[tuple[int, int, int, int]]:
-        """Of each batch: rows, longest source, longest target, target tokens."""
-        src, tgt = self.src.lengths, self.views[View.REFERENCE].lengths
-        return [
-            (len(rows), int(src[rows].max()), int(tgt[rows].max()), int(tgt[rows].sum()))
-            for rows in self.batches
-        ]
 
 
 def sharpen(teacher: Transformer, world: World) -> None:
@@ -264,7 +222,7 @@ def main() -> None:
     prepare(threads=args.threads)
     torch.manual_seed(1)
     student_sequences.LENGTH_RATIO, student_sequences.LENGTH_SLACK = 1.0, 0
-    world = World.make(vocabulary=args.vocabulary, tokens=args.tokens)
+    world = World.make(vocabulary=args.vocabulary, tokens=args.tokens, batches=BATCHES)
     shapes = [ModelConfig(preset=name) for name in (args.model, args.teacher)]
     vocabulary = args.vocabulary
     student, model = (
@@ -309,8 +267,5 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
-        # The allocator reads its settings once, before Python starts.
-        again = [sys.executable, *sys.orig_argv[1:]]
-        os.execve(sys.executable, again, {**os.environ, **ENVIRONMENT})
+    restart_with_environment()
     main()

@@ -28,8 +28,6 @@ loss is, and one for each signal how far it is off:
 
 import argparse
 import json
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -38,12 +36,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from environment import restart_with_environment
 from pydantic import ValidationError
 from signal_errors import Errors, Learnt, World, batch_noise, dense, learn
 
 from kdray.config import HiddenConfig, SampledConfig, TopKConfig
 from kdray.errors import KdrayError
-from kdray.fit.machine import ENVIRONMENT, prepare
+from kdray.fit.machine import prepare
 from kdray.methods.targets import SoftTargets
 from kdray.schema import Form, Split, View
 from kdray.teacher.distributions import StoredConfig, check_k
@@ -242,8 +241,5 @@ def arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
 
 
 if __name__ == "__main__":
-    if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
-        # The allocator reads its settings once, before Python starts.
-        again = [sys.executable, *sys.orig_argv[1:]]
-        os.execve(sys.executable, again, {**os.environ, **ENVIRONMENT})
+    restart_with_environment()
     main()

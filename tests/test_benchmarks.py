@@ -1,9 +1,11 @@
-"""The benchmarks run: every kind of method is timed in relation to the baseline, and every form of
-signal is compared with the dense loss."""
+"""The benchmarks run: every kind of method is timed in relation to the baseline, every form of
+signal is compared with the dense loss, and training with other ways to train."""
 
+import itertools
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import get_args
 
@@ -17,6 +19,12 @@ from kdray.text.encoded import build_encoded
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TINY = {"model": "nano", "teacher": "nano", "vocabulary": 64, "tokens": 96, "k": 4, "draws": 8,
         "rounds": 1, "threads": 1}  # fmt: skip
+
+
+RACE = ("--models=nano", "--vocabulary=64", "--tokens=96", "--batches=2", "--rounds=1")
+PEERS = list(
+    metadata.distributions(name="transformers", path=[*sys.path, str(BENCHMARKS / ".peers")])
+)
 
 
 def run(*arguments, **changes):
@@ -159,3 +167,54 @@ def test_bytes_are_those_of_the_forms(signals):
     for row in signals:
         if row["form"] not in ("dense", "online"):
             assert min(row["written"], row["read"]) > 0
+
+
+@pytest.fixture(scope="module")
+def race():
+    """The lines of the benchmark of training, whatever is installed."""
+    systems = ["kdray", "bare", *(["marian"] if PEERS else [])]
+    return printed("training.py", *RACE, "--systems", *systems, "--workers=1", "--threads=1")
+
+
+@pytest.mark.slow
+def test_all_ways_to_train_race_in_both_precisions(race):
+    machine, *lines = race
+    assert (machine["tokens"], machine["vocabulary"]) == (96, 64)
+    systems = ["kdray", "bare", *(["marian"] if PEERS else [])]
+    expected = list(itertools.product(("fp32", "bf16_autocast"), systems))
+    assert [(line["precision"], line["system"]) for line in lines] == expected
+    for line in lines:
+        assert len(line["faster_than"]) == len(systems) - 1
+        assert line["mfu"] == pytest.approx(line["gflops"] / line["peak"], abs=1e-3)
+        assert line["in_shape"] > 0
+
+
+@pytest.mark.slow
+def test_ratios_are_those_of_the_same_updates(race):
+    kdray, bare = (line for line in race[1:3])
+    forth, back = kdray["faster_than"]["bare 1x1"], bare["faster_than"]["kdray 1x1"]
+    assert forth[1] * back[1] == pytest.approx(1, rel=0.01)
+    speeds = kdray["tokens_per_second"] / bare["tokens_per_second"]
+    assert forth[1] == pytest.approx(speeds, rel=0.02)
+
+
+@pytest.mark.slow
+def test_workers_share_an_update(tmp_path):
+    sizes = ("--systems", "kdray", "bare", "--precision=fp32", "--workers=2", "--threads=1")
+    lines = printed("training.py", *RACE, *sizes)
+    assert [(line["system"], line["workers"]) for line in lines[1:]] == [("kdray", 2), ("bare", 2)]
+    script = [sys.executable, str(BENCHMARKS / "training.py"), "--markdown"]
+    text = "\n".join(map(json.dumps, lines))
+    done = subprocess.run(script, input=text, capture_output=True, text=True, check=True)
+    rows = [row for row in done.stdout.splitlines() if row.startswith("| nano")]
+    assert [row.split(" | ")[2:4] for row in rows] == [["kdray", "2x1"], ["bare", "2x1"]]
+
+
+@pytest.mark.ray
+def test_what_ray_and_mlflow_cost_is_measured():
+    sizes = ("--models=nano", "--rounds=1", "--updates=50", "--workers=1", "--threads=1")
+    (line,) = printed("training.py", "--orchestration", *sizes)
+    assert set(line["outside_s"]) == set(line["update_ms"]) == {"direct", "orchestrated"}
+    assert line["added_outside_s"][0] > 0
+    added = line["outside_s"]["orchestrated"] - line["outside_s"]["direct"]
+    assert line["added_outside_s"][0] == pytest.approx(added, abs=0.02)
