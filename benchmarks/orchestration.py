@@ -25,7 +25,7 @@ from kdray.artifacts import Artifact, Key
 from kdray.config import Execution, ModelConfig, TokenizerConfig, TrackingConfig, TrainingConfig
 from kdray.config.methods import CrossEntropyConfig
 from kdray.config.text import GeneratedCorpusConfig
-from kdray.fit.checkpoint import HISTORY, read_history
+from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.worker import Worker

@@ -19,9 +19,10 @@ from world import size_of
 from kdray.config import ModelConfig, TrainingConfig
 from kdray.fit.assemble import Signals, assemble
 from kdray.fit.data import TrainingData
-from kdray.fit.loop import Run, fit
+from kdray.fit.loop import fit
 from kdray.fit.machine import choose_precision, prepare
 from kdray.fit.objective import Objective, build_objective
+from kdray.fit.record import Run
 from kdray.fit.worker import Worker
 from kdray.methods.base import Clock
 from kdray.methods.cross_entropy import CrossEntropy
