@@ -36,6 +36,7 @@ from kdray.config.load import (
     load_experiment,
 )
 from kdray.config.methods import (
+    BranchConfig,
     MethodConfig,
     SingleMethodConfig,
     StageConfig,
@@ -110,6 +111,7 @@ from kdray.config.training import (
 __all__ = [
     "AnnealingConfig",
     "BilevelConfig",
+    "BranchConfig",
     "BroughtTeacherConfig",
     "CentredConfig",
     "CleaningConfig",

@@ -19,6 +19,7 @@ from kdray.fit.data import TrainingData
 from kdray.fit.loop import Run, fit
 from kdray.fit.machine import choose_precision, probe
 from kdray.fit.objective import Objective, build_objective
+from kdray.fit.trunk import STUDENT, Trunk, store_trunk
 from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker
 from kdray.methods.build import build_method
@@ -30,7 +31,7 @@ from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
 from kdray.text.tokenizer import Tokenizer
 
-STUDENT, METHOD = "student.", "method."
+METHOD = "method."
 logger = logging.getLogger(__name__)
 
 MACHINE = "machine.json"
@@ -41,7 +42,8 @@ METHOD_CONFIG, METHOD_WEIGHTS, TOTALS = "method.json", "method.safetensors", "to
 class TrainingJob:
     """A student, or the teacher, to be trained. Everything in it can be pickled cheaply.
 
-    `start` is the model of the stage before, from which this one goes on.
+    `start` is the model of the stage before, from which this one goes on. A run that ends at
+    `until` is a trunk, and one with a `trunk` goes on from it.
     """
 
     model: ModelConfig
@@ -54,6 +56,8 @@ class TrainingJob:
     folder: Path  # checkpoints and history, seen by every worker
     signals: Signals = field(default_factory=Signals)
     start: Path | None = None
+    trunk: Trunk | None = None
+    until: int | None = None
     bleu_tokenize: str = "13a"
 
     def run(
@@ -90,12 +94,17 @@ class TrainingJob:
             folder=self.folder,
             validate=validator,
             dev=TrainingData(dev.pair_ids, dev.src, {View.REFERENCE: dev.ref}, {}, {}),
+            until=self.until,
             first_step=self.first_step(),
             tokens_per_pass=tokens_per_pass,
             on_checkpoint=on_checkpoint,
             stop=stop,
         )
         self._note_machine(worker, objective)
+        if self.trunk is not None:
+            if worker.is_first:
+                self.trunk.begin(self.folder, objective, self.training)
+            worker.barrier()
         return fit(objective, data, run, worker)
 
     def _note_machine(self, worker: Worker, objective: Objective) -> None:
@@ -111,11 +120,13 @@ class TrainingJob:
     def objective(
         self, tokenizer: Tokenizer, worker: Worker, teacher: OnlineTeacher | None = None
     ) -> Objective:
-        """The student and its method with the weights that the seed, or the stage before, gives."""
+        """The student and its method with the weights that the seed, or what came before, gives."""
         torch.manual_seed(derive_seed("initialise", self.seed))
         student = self.shape(tokenizer).build()
         if self.start is not None:
             load_weights(student, self.start / WEIGHTS)
+        if self.trunk is not None and not self.trunk.same_method:
+            self.trunk.student(student)
         method = build_method(self.method, student=student, teacher=teacher)
         precision = choose_precision(self.training.precision, worker)
         return build_objective(student, method, worker, precision=precision)
@@ -131,7 +142,14 @@ class TrainingJob:
         )
 
     def publish(self, folder: Path, progress: Progress) -> dict[str, Any]:
-        """Write the averaged student, its method, tokenizer and history into an artifact folder."""
+        """Write the averaged student, its method, tokenizer and history into an artifact folder.
+
+        Of a trunk its checkpoints and history, from which other runs go on.
+        """
+        if self.until is not None:
+            store_trunk(self.folder, folder)
+            shutil.copyfile(self.folder / MACHINE, folder / MACHINE)
+            return self._totals(progress)
         tokenizer = Tokenizer.load(self.tokenizer)
         checkpoints = Checkpoints(self.folder / "checkpoints", keep=self.training.average_last)
         weights = checkpoints.average(last=self.training.average_last)
@@ -148,15 +166,25 @@ class TrainingJob:
         rows += read_history(self.folder / HISTORY)
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / HISTORY).write_text(lines, encoding="utf-8")
-        before = self._before()
-        totals = {
-            "updates": before["updates"] + progress.step,
-            "target_tokens": before["target_tokens"] + progress.target_tokens,
-            "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
-        }
+        totals = self._totals(progress)
         write_json(folder / TOTALS, totals)
         shutil.copyfile(self.folder / MACHINE, folder / MACHINE)
         return {"num_params": shape.build().num_params(), **totals, "last": dict(rows[-1])}
+
+    @property
+    def ends_at(self) -> int:
+        """The update after which the run has ended."""
+        return self.until or self.training.updates
+
+    def _totals(self, progress: Progress) -> dict[str, Any]:
+        """What all parts of the training took, and how many updates of it others share."""
+        before = self._before()
+        return {
+            "updates": before["updates"] + progress.step,
+            "shared_updates": 0 if self.trunk is None else self.trunk.until,
+            "target_tokens": before["target_tokens"] + progress.target_tokens,
+            "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
+        }
 
     def first_step(self) -> int:
         """Updates that the stages before this one made."""

@@ -18,7 +18,7 @@ from kdray.fit.checkpoint import HISTORY, Checkpoints, History, Progress
 from kdray.fit.data import TrainingData
 from kdray.fit.meter import Meter
 from kdray.fit.objective import Objective
-from kdray.fit.update import Updater
+from kdray.fit.update import Updater, new_optimizer
 from kdray.fit.worker import Worker
 from kdray.model.transformer import Transformer
 
@@ -39,6 +39,7 @@ class Run:
         folder: checkpoints and history; a run that finds some continues them.
         validate: dev metrics of the student; called by the first worker only.
         dev: dev pairs, for a gate that learns from them.
+        until: the update after which it ends, if that is before its last.
         first_step: updates that stages before this one made; the history counts on from there.
         tokens_per_pass: target tokens that a worker learns at once; None: its whole share.
         on_checkpoint: called by the first worker after each checkpoint.
@@ -50,6 +51,7 @@ class Run:
     folder: Path
     validate: Validate
     dev: TrainingData | None = None
+    until: int | None = None
     first_step: int = 0
     tokens_per_pass: int | None = None
     on_checkpoint: Callable[[], None] = lambda: None
@@ -66,13 +68,7 @@ def fit(objective: Objective, data: TrainingData, run: Run, worker: Worker) -> P
     if len(data) == 0:
         raise DataError(f"no pair is left to train on; left out: {dict(data.left_out)}")
     config = run.config
-    optimizer = torch.optim.AdamW(
-        [parameter for parameter in objective.parameters() if parameter.requires_grad],
-        betas=(0.9, config.adam_beta2),
-        eps=1e-9,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+    optimizer = new_optimizer(objective, config)
     checkpoints = Checkpoints(run.folder / "checkpoints", keep=config.average_last)
     progress = checkpoints.restore(objective, optimizer)
     if progress.step:
@@ -92,7 +88,7 @@ def fit(objective: Objective, data: TrainingData, run: Run, worker: Worker) -> P
     )
     meter = Meter()
     every = _log_every(config.checkpoint_every)
-    while progress.step < config.updates:
+    while progress.step < (run.until or config.updates):
         progress = updater.take(progress, meter)
         last = progress.step == config.updates
         if history and (progress.step % every == 0 or last):
