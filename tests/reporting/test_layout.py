@@ -31,10 +31,11 @@ def table(study):
 
 
 def cells(markdown_table, method):
+    columns = [column for column in COLUMNS if not column.of_budgets]
     for line in markdown_table.splitlines():
         parts = [part.strip() for part in re.split(r"(?<!\\)\|", line)][1:-1]
-        if len(parts) == len(COLUMNS) and parts[1] == method:
-            return dict(zip([column.heading for column in COLUMNS], parts, strict=True))
+        if len(parts) == len(columns) and parts[1] == method:
+            return dict(zip([column.heading for column in columns], parts, strict=True))
     raise AssertionError(f"no row {method} in\n{markdown_table}")
 
 
