@@ -2,6 +2,7 @@
 
 import json
 
+import mlflow
 import pytest
 import torch
 import yaml
@@ -190,6 +191,29 @@ def test_a_new_length_trains_only_what_is_new(tmp_path, without_ray):
     with open_study(experiment((20, 40), **plain), Display()) as study:
         run_stages(study, "train")
     assert trained == []
+
+
+@pytest.mark.slow
+def test_each_student_is_followed_by_one_run_with_the_whole_curve(tmp_path, without_ray):
+    raw = experiment(storage=tmp_path).model_dump(mode="json")
+    raw["execution"]["tracking"] = {}
+    with open_study(Experiment.model_validate(raw), Display()) as study:
+        run_stages(study, "train")
+        client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+        for model in study.plan.students:
+            study.runs.finish_model(
+                models.model_run(study, model), read_history(study.path(model.key) / HISTORY), {}
+            )
+    found = client.search_runs([client.get_experiment_by_name("micro").experiment_id])
+    roles = [run.data.tags["kdray.role"] for run in found]
+    assert {role: roles.count(role) for role in roles} == {"study": 1, "trunk": 2, "student": 4}
+    assert {run.info.status for run in found} == {"FINISHED"}
+    for run in found:
+        if run.data.tags["kdray.role"] == "study":
+            continue
+        length = int(run.info.run_name.split("-")[-1])
+        steps = [m.step for m in client.get_metric_history(run.info.run_id, "train/loss")]
+        assert steps == list(range(5, length + 1, 5))
 
 
 @pytest.mark.slow
