@@ -75,8 +75,8 @@ def studied(
 
 def show_plan(study: Study) -> None:
     """Print every artifact, whether it is there, and why not."""
-    what = Column("what", overflow="fold")  # names of students differ at their ends
-    table = Table("stage", what, "fingerprint", "state", title=study.experiment.name)
+    names = Column("what", overflow="fold")  # names of students differ at their ends
+    table = Table("stage", names, "fingerprint", "state", title=study.experiment.name)
     for stage, what, key in stages_of(study):
         made = study.is_made(key)
         why = [] if made else study.store.explain_miss(key)
