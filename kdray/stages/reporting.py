@@ -85,6 +85,8 @@ def show_results(study: Study, results: Sequence[Result], paths: ReportPaths | N
     if paths is not None:
         if facts.sharing:
             study.display.note(facts.sharing)
-        for verdict in verdicts(tables, main_beam=facts.main_beam):
-            study.display.note(verdict.headline)
+        found = verdicts(tables, main_beam=facts.main_beam)
+        for verdict in found:
+            group = f"{verdict.size}: " if len(found) > 1 else ""
+            study.display.note(f"{group}{verdict.headline}")
         study.display.note(f"report: {paths.html}")
