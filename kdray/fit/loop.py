@@ -18,7 +18,7 @@ from kdray.fit.meter import Meter
 from kdray.fit.objective import Objective
 from kdray.fit.record import Recorder, Run
 from kdray.fit.selection import Selection
-from kdray.fit.update import Updater
+from kdray.fit.update import Updater, new_optimizer
 from kdray.fit.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -37,13 +37,7 @@ def fit(objective: Objective, data: TrainingData, run: Run, worker: Worker) -> P
     if len(data) == 0:
         raise DataError(f"no pair is left to train on; left out: {dict(data.left_out)}")
     config = run.config
-    optimizer = torch.optim.AdamW(
-        [parameter for parameter in objective.parameters() if parameter.requires_grad],
-        betas=(0.9, config.adam_beta2),
-        eps=1e-9,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+    optimizer = new_optimizer(objective, config)
     checkpoints = run_checkpoints(run)
     mean = running_mean(config, objective) if worker.is_first else None
     progress = _resume(checkpoints, objective, optimizer, mean, run, worker)
@@ -84,7 +78,7 @@ def run_checkpoints(run: Run) -> Checkpoints:
 def _train(updater: Updater, run: Run, recorder: Recorder | None, progress: Progress) -> Progress:
     meter = Meter()
     every = _log_every(run.config)
-    while not progress.is_over(run.config.updates):
+    while not progress.is_over(run.goal):
         progress = updater.take(progress, meter)
         due = run.has_checkpoint(progress.step)
         if recorder is not None:
@@ -120,7 +114,7 @@ def _resume(
     progress = checkpoints.load(path, objective, optimizer)
     if mean is not None:
         mean.restore(checkpoints.means(path), step=step, what=path)
-    logger.info("continuing at update %d of %d", step, run.config.updates)
+    logger.info("continuing at update %d of %d", step, run.goal)
     return progress
 
 

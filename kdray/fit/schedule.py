@@ -23,7 +23,7 @@ def learning_rate(config: ScheduleConfig, *, step: int, updates: int) -> float:
             shape = (1 + math.cos(math.pi * progress)) / 2
             return config.peak * (config.floor + (1 - config.floor) * shape)
         case ConstantCooldownConfig():
-            start = max(config.warmup, updates - round(config.cooldown * updates))
+            start = config.cooldown_start(updates)
             if step <= start:
                 return config.peak
             progress = (step - start) / (updates - start)

@@ -46,6 +46,17 @@ class Share:
     learns: bool
 
 
+def new_optimizer(objective: Objective, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW over all that an objective learns, before its first update."""
+    return torch.optim.AdamW(
+        [parameter for parameter in objective.parameters() if parameter.requires_grad],
+        betas=(0.9, config.adam_beta2),
+        eps=1e-9,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
 class Updater:
     """Makes updates. Knows which rows belong to which.
 
