@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from kdray.config import load_experiment
 from kdray.errors import KdrayError
@@ -75,7 +75,8 @@ def studied(
 
 def show_plan(study: Study) -> None:
     """Print every artifact, whether it is there, and why not."""
-    table = Table("stage", "what", "fingerprint", "state", title=study.experiment.name)
+    names = Column("what", overflow="fold")  # names of students differ at their ends
+    table = Table("stage", names, "fingerprint", "state", title=study.experiment.name)
     for stage, what, key in stages_of(study):
         made = study.is_made(key)
         why = [] if made else study.store.explain_miss(key)

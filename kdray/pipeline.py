@@ -8,7 +8,7 @@ from collections.abc import Callable
 from kdray.artifacts import Key
 from kdray.cluster.search import TrialResult
 from kdray.errors import StageFailed
-from kdray.plan import TEACHER, scores_key
+from kdray.plan import TEACHER, Plan, scores_key
 from kdray.reporting.facts import ReportPaths
 from kdray.scoring.result import Result
 from kdray.stages.models import make_students, make_teacher
@@ -107,13 +107,22 @@ def stages_of(study: Study) -> list[tuple[str, str, Key]]:
              for c, key in signals.selections.items()]  # fmt: skip
     rows += [("signals", f"{form} on {view}", key)
              for (view, form), key in signals.distributions.items()]  # fmt: skip
-    rows += [("student", m.name, m.key) for student in plan.students for m in student.chain()]
+    rows += _students(plan)
     recipe = study.recipe
     if teachers := plan.teacher_fingerprints():
         rows.append(("scores", TEACHER, scores_key(recipe, plan, *teachers)))
     return rows + [
         ("scores", m.name, scores_key(recipe, plan, m.key.fingerprint)) for m in plan.students
     ]
+
+
+def _students(plan: Plan) -> list[tuple[str, str, Key]]:
+    """Students and all that they go on from; a trunk once, before the first that leaves it."""
+    rows = [("student" if m.until is None else "trunk", m.name, m.key)
+            for student in plan.students for m in student.chain()]  # fmt: skip
+    first = {key.fingerprint: place for place, (_, _, key) in reversed(list(enumerate(rows)))}
+    return [row for place, row in enumerate(rows)
+            if row[0] == "student" or first[row[2].fingerprint] == place]  # fmt: skip
 
 
 def _tokenizer(study: Study) -> str:

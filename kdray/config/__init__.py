@@ -44,6 +44,7 @@ from kdray.config.load import (
     load_experiment,
 )
 from kdray.config.methods import (
+    BranchConfig,
     MethodConfig,
     SingleMethodConfig,
     StageConfig,
@@ -125,6 +126,7 @@ __all__ = [
     "AnnealingConfig",
     "AveragingConfig",
     "BilevelConfig",
+    "BranchConfig",
     "BroughtTeacherConfig",
     "CentredConfig",
     "CleaningConfig",

@@ -1,4 +1,4 @@
-"""All distillation methods, alone and one after another.
+"""All distillation methods, alone, one after another, and one in another's cooldown.
 
 A method's config says in `needs()` which teacher signals it reads.
 """
@@ -59,11 +59,26 @@ class StagesConfig(Frozen):
     stages: tuple[StageConfig, ...] = Field(min_length=2)
 
 
-MethodConfig = Annotated[SingleMethodConfig | StagesConfig, Field(discriminator="kind")]
+class BranchConfig(Frozen):
+    """One method at the constant rate, another from where the rate falls; one optimiser.
+
+    The part at the constant rate is a trunk, which students with the same one share.
+    """
+
+    kind: Literal["branch"]
+    trunk: SingleMethodConfig
+    cooldown: SingleMethodConfig
+
+
+MethodConfig = Annotated[
+    SingleMethodConfig | StagesConfig | BranchConfig, Field(discriminator="kind")
+]
 
 
 def single_methods(config: MethodConfig) -> tuple[SingleMethodConfig, ...]:
-    """The methods that a config is made of: itself, or those of its stages."""
+    """The methods that a config is made of: itself, or those of its parts."""
+    if isinstance(config, BranchConfig):
+        return (config.trunk, config.cooldown)
     if isinstance(config, StagesConfig):
         return tuple(stage.method for stage in config.stages)
     return (config,)

@@ -5,8 +5,15 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError, model_validator
 
 from kdray.config.base import Frozen, Name
+from kdray.config.budgets import check_lengths, follows_length
 from kdray.config.initial import RandomInitialConfig, SizeConfig, chosen_layers
-from kdray.config.methods import MethodConfig, StageConfig, StagesConfig, single_methods
+from kdray.config.methods import (
+    BranchConfig,
+    MethodConfig,
+    StageConfig,
+    StagesConfig,
+    single_methods,
+)
 from kdray.config.online_methods import FeatureConfig
 from kdray.config.signals import Needs, SignalsConfig
 from kdray.config.teacher import (
@@ -21,16 +28,37 @@ from kdray.config.training import TrainingConfig
 
 
 class StudentsConfig(Frozen):
-    """The students: one for each size, method and seed."""
+    """The students: one for each size, method, seed and budget."""
 
     sizes: dict[Name, SizeConfig] = Field(min_length=1)
     training: TrainingConfig
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1,), min_length=1)
+    # lengths to compare, in updates, which share a trunk; none: training.updates alone
+    budgets: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Updates of the runs, the shortest first."""
+        return tuple(sorted(self.budgets)) or (self.training.updates,)
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} repeat a seed; give each once")
+        return self
+
+    @model_validator(mode="after")
+    def _budgets_branch(self) -> Self:
+        if not self.budgets:
+            return self
+        if len(set(self.budgets)) != len(self.budgets):
+            raise ValueError(f"budgets {list(self.budgets)} repeat a length; give each once")
+        if self.training.updates not in self.budgets:
+            raise ValueError(
+                f"training.updates {self.training.updates} is none of the budgets "
+                f"{list(self.budgets)}; set it to the one that a search shall train for"
+            )
+        check_lengths(self.training, self.budgets, place=f"budgets {list(self.budgets)}")
         return self
 
 
@@ -98,9 +126,25 @@ class Recipe(Frozen):
                 self.signals.check(needs)
             except ValueError as error:
                 raise ValueError(f"methods.{name} ({single.kind}) {error}") from None
+        if isinstance(method, BranchConfig):
+            self._check_branch(f"methods.{name}", method)
         if isinstance(method, StagesConfig):
+            if self.students.budgets:
+                raise ValueError(
+                    f"methods.{name} (stages) has lengths of its own, and students.budgets "
+                    f"{list(self.students.budgets)} would replace them; leave one of them out, "
+                    "or change the method in the cooldown with kind branch"
+                )
             for number, stage in enumerate(method.stages, start=1):
                 self._check_stage(f"methods.{name}: stage {number}", stage)
+
+    def _check_branch(self, place: str, method: BranchConfig) -> None:
+        if follows_length(method.trunk):
+            raise ValueError(
+                f"{place}: the updates of its trunk ({method.trunk.kind}) depend on the length of "
+                "the run, so it cannot be shared; take another method, or kind stages"
+            )
+        check_lengths(self.students.training, self.students.lengths, place=place)
 
     def _check_stage(self, place: str, stage: StageConfig) -> None:
         schedule = stage.schedule or self.students.training.schedule

@@ -40,6 +40,10 @@ class ConstantCooldownConfig(Frozen):
     cooldown: float = Field(default=0.2, gt=0, le=1)
     shape: Literal["linear", "one_minus_sqrt"] = "one_minus_sqrt"
 
+    def cooldown_start(self, updates: int) -> int:
+        """The last update at the constant rate, in a run of so many."""
+        return max(self.warmup, updates - round(self.cooldown * updates))
+
 
 Precision = Literal["fp32", "bf16_autocast", "bf16_master"]
 """In what a model is trained; see `kdray.fit.objective`."""

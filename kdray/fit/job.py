@@ -22,6 +22,7 @@ from kdray.fit.loop import fit, run_checkpoints
 from kdray.fit.machine import choose_precision, probe
 from kdray.fit.objective import Objective, build_objective, method_of, student_of
 from kdray.fit.record import Run, averaged_scores, plain_scores
+from kdray.fit.trunk import Trunk, store_trunk
 from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker
 from kdray.methods.build import build_method
@@ -53,7 +54,8 @@ class TrainingJob:
     """A student, or the teacher, to be trained. Everything in it can be pickled cheaply.
 
     `start` is the model of the stage before, from which this one goes on; `origin` is what a first
-    stage starts from. Without both, weights are random.
+    stage starts from. Without both, weights are random. A run that ends at `until` is a trunk, and
+    one with a `trunk` goes on from it.
     """
 
     model: ModelConfig
@@ -67,6 +69,8 @@ class TrainingJob:
     signals: Signals = field(default_factory=Signals)
     start: Path | None = None
     origin: Origin | None = None
+    trunk: Trunk | None = None
+    until: int | None = None
     bleu_tokenize: str = "13a"
     keep_steps: frozenset[int] = frozenset()
 
@@ -100,6 +104,10 @@ class TrainingJob:
             stop=stop,
         )
         self._note_machine(worker, objective)
+        if self.trunk is not None:
+            if worker.is_first:
+                self.trunk.begin(objective, run)
+            worker.barrier()
         return fit(objective, data, run, worker)
 
     def _validator(self, dev: EncodedSplit, tokenizer: Tokenizer, *, threads: int) -> Validator:
@@ -118,6 +126,7 @@ class TrainingJob:
             seed=self.seed,
             folder=self.folder,
             validate=lambda student: {},
+            until=self.until,
             first_step=self.first_step(),
             keep_steps=self.keep_steps,
             identity={
@@ -142,7 +151,8 @@ class TrainingJob:
     ) -> Objective:
         """The student and its method, with the weights that training starts from.
 
-        They are those of the stage before, of the teacher, or what the seed gives.
+        They are those of the stage before, of the teacher, or what the seed gives. A trunk's
+        replace them later, but another method has to be built beside the student that it learns.
         """
         inherited = self._inherited()
         torch.manual_seed(derive_seed("initialise", self.seed))
@@ -151,6 +161,8 @@ class TrainingJob:
             load_weights(student, self.start / WEIGHTS)
         elif inherited is not None:
             student.load_state_dict(inherited)
+        if self.trunk is not None and not self.trunk.same_method:
+            self.trunk.student(student)
         method = build_method(self.method, student=student, teacher=teacher)
         precision = choose_precision(self.training.precision, worker)
         return build_objective(student, method, worker, precision=precision)
@@ -166,7 +178,14 @@ class TrainingJob:
         )
 
     def publish(self, folder: Path, progress: Progress) -> dict[str, Any]:
-        """Write the chosen student, its method, tokenizer and history into an artifact folder."""
+        """Write the chosen student, its method, tokenizer and history into an artifact folder.
+
+        Of a trunk its checkpoints and history, from which other runs go on.
+        """
+        if self.until is not None:
+            store_trunk(self.folder, folder)
+            shutil.copyfile(self.folder / MACHINE, folder / MACHINE)
+            return self._totals(progress)
         tokenizer = Tokenizer.load(self.tokenizer)
         checkpoints = run_checkpoints(self._run(tokenizer))
         weights = averaged(self.training, checkpoints, progress)
@@ -187,12 +206,21 @@ class TrainingJob:
         shutil.copyfile(self.folder / MACHINE, folder / MACHINE)
         return {"num_params": shape.build().num_params(), **totals}
 
+    @property
+    def ends_at(self) -> int:
+        """The update after which the run has ended."""
+        return self.until or self.training.updates
+
     def _totals(self, progress: Progress) -> dict[str, Any]:
-        """What the model took, over all stages, how it was chosen, and what dev says of it."""
+        """What all parts of the training took, how the model was chosen, what dev says of it.
+
+        `shared_updates` is how many of its updates a trunk made.
+        """
         before, history, first_step = self._before(), self.folder / HISTORY, self.first_step()
         found = facts(self.training, progress, first_step=first_step)
         return {
             "updates": before["updates"] + progress.step,
+            "shared_updates": 0 if self.trunk is None else self.trunk.until,
             "target_tokens": before["target_tokens"] + progress.target_tokens,
             "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
             **found,

@@ -78,7 +78,7 @@ def run_checkpoints(run: Run) -> Checkpoints:
 def _train(updater: Updater, run: Run, recorder: Recorder | None, progress: Progress) -> Progress:
     meter = Meter()
     every = _log_every(run.config)
-    while not progress.is_over(run.config.updates):
+    while not progress.is_over(run.goal):
         progress = updater.take(progress, meter)
         due = run.has_checkpoint(progress.step)
         if recorder is not None:
@@ -114,7 +114,7 @@ def _resume(
     progress = checkpoints.load(path, objective, optimizer)
     if mean is not None:
         mean.restore(checkpoints.means(path), step=step, what=path)
-    logger.info("continuing at update %d of %d", step, run.config.updates)
+    logger.info("continuing at update %d of %d", step, run.goal)
     return progress
 
 

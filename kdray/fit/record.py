@@ -41,6 +41,7 @@ class Run:
         folder: checkpoints and history; a run that finds some continues them.
         validate: dev metrics of the student; called by the first worker only.
         dev: dev pairs, for a gate that learns from them.
+        until: the update after which it ends, if that is before its last: it is a trunk.
         first_step: updates that stages before this one made; the history counts on from there.
         tokens_per_pass: target tokens that a worker learns at once; None: its whole share.
         keep_steps: updates that end with a checkpoint which is kept, besides the usual ones.
@@ -55,6 +56,7 @@ class Run:
     folder: Path
     validate: Validate
     dev: TrainingData | None = None
+    until: int | None = None
     first_step: int = 0
     tokens_per_pass: int | None = None
     keep_steps: frozenset[int] = frozenset()
@@ -62,14 +64,19 @@ class Run:
     on_checkpoint: Callable[[int], None] = lambda step: None
     stop: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False
 
+    @property
+    def goal(self) -> int:
+        """The update that it goes on to, if nothing ends it earlier."""
+        return self.until or self.config.updates
+
     def ends_at(self, step: int) -> bool:
-        """Whether an update is the last one."""
+        """Whether an update is the last one of the whole run, not of a trunk."""
         return step == self.config.updates
 
     def has_checkpoint(self, step: int) -> bool:
         """Whether a checkpoint is written after an update."""
         regular = step % self.config.checkpoint_every == 0
-        return regular or self.ends_at(step) or step in self.keep_steps
+        return regular or step == self.goal or step in self.keep_steps
 
     def has_validation(self, step: int) -> bool:
         """Whether dev is looked at after an update."""

@@ -36,7 +36,7 @@ def learning_rate(config: ScheduleConfig, *, step: int, updates: int, width: int
             shape = (1 + math.cos(math.pi * progress)) / 2
             return peak * (config.floor + (1 - config.floor) * shape)
         case ConstantCooldownConfig():
-            start = max(config.warmup, updates - round(config.cooldown * updates))
+            start = config.cooldown_start(updates)
             if step <= start:
                 return peak
             progress = (step - start) / (updates - start)

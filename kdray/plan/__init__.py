@@ -1,15 +1,9 @@
 """What an experiment will make, under which fingerprints, before any of it is made."""
 
-from kdray.plan.experiment import (
-    TEACHER,
-    ModelPlan,
-    Plan,
-    brought_checksum,
-    make_plan,
-    scores_key,
-    student_plan,
-)
+from kdray.plan.experiment import Plan, brought_checksum, make_plan, scores_key
+from kdray.plan.models import TEACHER, ModelPlan, trained_updates
 from kdray.plan.signals import SignalPlan, StudentSignals
+from kdray.plan.students import student_plan
 
 __all__ = [
     "TEACHER",
@@ -21,4 +15,5 @@ __all__ = [
     "make_plan",
     "scores_key",
     "student_plan",
+    "trained_updates",
 ]

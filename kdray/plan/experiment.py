@@ -5,68 +5,29 @@ back to the checksums of the files that were given. So a dry run can tell what i
 stage knows where its inputs will be.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kdray.artifacts import Key, sha256_file
 from kdray.config import (
     BroughtTeacherConfig,
     CrossEntropyConfig,
     Experiment,
-    MethodConfig,
-    ModelConfig,
     Recipe,
-    SingleMethodConfig,
     TrainedTeacherConfig,
-    TrainingConfig,
     members,
-    single_methods,
 )
-from kdray.config.base import Frozen
-from kdray.config.methods import StagesConfig
 from kdray.model.storage import WEIGHTS, load_shape
 from kdray.plan.initial import Inheritance, plan_inheritance
+from kdray.plan.models import TEACHER, ModelPlan, model_key
 from kdray.plan.signals import SignalPlan, StudentSignals, plan_signals
+from kdray.plan.students import student_plans
 from kdray.plan.vocabulary import check_ensemble, check_one_vocabulary, teacher_entries
-from kdray.reporting.curves import RunName
 from kdray.scoring import evaluate
 from kdray.text.corpus import corpus_key
 from kdray.text.encoded import encoded_key
 from kdray.text.tokenizer import Tokenizer, tokenizer_key
-
-MODEL_VERSION = 4
-TEACHER = "teacher"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelPlan:
-    """A model to be trained: a teacher, a student, or a student at the end of a stage.
-
-    `start` is the model of the stage before, `inherits` what a first one starts from instead
-    of random weights; `method` is what this stage learns by, and `method_kind` what the report
-    calls it.
-    """
-
-    name: str
-    method_name: str
-    method_kind: str
-    size: str
-    seed: int
-    model: ModelConfig
-    method: SingleMethodConfig
-    training: TrainingConfig
-    key: Key
-    signals: StudentSignals = field(default_factory=StudentSignals)
-    start: "ModelPlan | None" = None
-    inherits: Inheritance | None = None
-
-    def chain(self) -> "Iterator[ModelPlan]":
-        """The models of all stages, this one last."""
-        if self.start is not None:
-            yield from self.start.chain()
-        yield self
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,67 +104,8 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
         teacher_encoded=teacher_encoded,
         signals=signals,
         inheritance=inheritance,
-        students=tuple(
-            student_plan(
-                recipe,
-                encoded,
-                signals,
-                size=size,
-                method_name=name,
-                method=method,
-                seed=seed,
-                inherits=inheritance.get(size),
-            )
-            for seed in recipe.students.seeds
-            for size in recipe.students.sizes
-            for name, method in recipe.methods.items()
-        ),
+        students=tuple(student_plans(recipe, encoded, signals, inheritance)),
     )
-
-
-def student_plan(
-    recipe: Recipe,
-    encoded: Key,
-    signals: SignalPlan,
-    *,
-    size: str,
-    method_name: str,
-    method: MethodConfig,
-    seed: int,
-    inherits: Inheritance | None,
-) -> ModelPlan:
-    """A student with a method that may not stand in the recipe, as a search makes them."""
-    model, training = recipe.students.sizes[size].shape, recipe.students.training
-    name = str(RunName(size=size, method=method_name, seed=seed))
-    parts = [(single, training) for single in single_methods(method)]
-    if isinstance(method, StagesConfig):
-        parts = [
-            (stage.method, training.of_stage(stage.updates, stage.schedule))
-            for stage in method.stages
-        ]
-    plan: ModelPlan | None = None
-    for number, (single, length) in enumerate(parts, start=1):
-        last = number == len(parts)
-        reads = signals.of(single)
-        inputs = {"encoded": encoded, **reads.inputs()}
-        first = inherits if plan is None else None
-        key = _model_key(model, single, length, seed, inputs, reads, start=plan, inherits=first)
-        plan = ModelPlan(
-            name=name if last else f"{name}/stage-{number}",
-            method_name=method_name,
-            method_kind=method.kind,
-            size=size,
-            seed=seed,
-            model=model,
-            method=single,
-            training=length,
-            key=key,
-            signals=reads,
-            start=plan,
-            inherits=first,
-        )
-    assert plan is not None, "a method has at least one part"
-    return plan
 
 
 def scores_key(recipe: Recipe, plan: Plan, *models: str) -> Key:
@@ -225,44 +127,7 @@ def brought_checksum(folder: Path) -> str:
 
 def _teacher_plan(config: TrainedTeacherConfig, encoded: Key, *, number: int) -> ModelPlan:
     method = CrossEntropyConfig(kind="cross_entropy", label_smoothing=config.label_smoothing)
-    inputs = {"encoded": encoded}
-    key = _model_key(config.model, method, config.training, config.seed, inputs, StudentSignals())
+    key = model_key(config.model, method, config.training, config.seed, encoded, StudentSignals())
     name = f"{TEACHER}-{number}" if number else TEACHER
     return ModelPlan(name, TEACHER, TEACHER, TEACHER, config.seed, config.model, method,
                      config.training, key)  # fmt: skip
-
-
-def _model_key(
-    model: ModelConfig,
-    method: SingleMethodConfig,
-    training: TrainingConfig,
-    seed: int,
-    inputs: Mapping[str, Key],
-    reads: StudentSignals,
-    *,
-    start: ModelPlan | None = None,
-    inherits: Inheritance | None = None,
-) -> Key:
-    read = {name: key.fingerprint for name, key in inputs.items()}
-    if reads.online:
-        read["teacher"] = "+".join(reads.teachers)
-    if start is not None:
-        read["start"] = start.key.fingerprint
-    if inherits is not None:
-        read["initial"] = inherits.teacher
-    return Key(
-        stage="model",
-        version=MODEL_VERSION,
-        recipe={
-            "model": model.model_dump(mode="json", exclude={"preset"}),
-            "method": _dump(method),
-            "training": _dump(training),
-            "seed": seed,
-            **({} if inherits is None else {"initial": inherits.recipe()}),
-        },
-        inputs=read,
-    )
-
-
-def _dump(config: Frozen) -> dict[str, Any]:
-    return config.model_dump(mode="json")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Self
 
+from kdray.scoring.result import size_and_length
+
 Rows = Sequence[Mapping[str, float]]
 Curves = Mapping[str, Rows]
 """Run name -> logged rows. A row holds `step` and any of the metrics, whose names hold a slash."""
@@ -18,34 +20,42 @@ FIRST_METRICS = ("dev/bleu", "dev/chrf", "dev/loss", "train/loss", "train/gate/m
 
 @dataclass(frozen=True)
 class RunName:
-    """The name of a student's run among the curves: `size/method/seed-1`."""
+    """The name of a student's run among the curves: `size/method/seed-1`.
+
+    One of several lengths ends with its own, as in `size/method/seed-1/updates-400`.
+    """
 
     size: str
     method: str
     seed: int
+    budget: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.size}/{self.method}/seed-{self.seed}"
+        name = f"{self.size}/{self.method}/seed-{self.seed}"
+        return name if self.budget is None else f"{name}/updates-{self.budget}"
 
     @classmethod
     def parse(cls, name: str) -> Self | None:
         """The inverse of `str`; None for the name of another run, such as the teacher's."""
         size, _, rest = name.partition("/")
-        method, _, seed = rest.partition("/seed-")
+        method, _, end = rest.partition("/seed-")
+        seed, length, budget = end.partition("/updates-")
         if not size or not method or not seed.removeprefix("-").isdecimal():
             return None
-        return cls(size=size, method=method, seed=int(seed))
+        if length and not budget.isdecimal():
+            return None
+        return cls(size, method, int(seed), int(budget) if length else None)
 
 
 @dataclass(frozen=True)
 class Series:
-    """One metric of one method at one size.
+    """One metric of one method at one size, and one length if there are several.
 
     Mean, least and greatest value over seeds stand at the steps that every seed logged. Where a
     seed has steps of its own (another one ended early), its own line is in `alone`.
     """
 
-    size: str  # empty: a run that is no student's
+    size: str  # with the length, if there are several; empty: a run that is no student's
     method: str
     num_seeds: int
     steps: tuple[float, ...]
@@ -78,7 +88,7 @@ def series_of(curves: Curves, metric: str) -> list[Series]:
         points = {row["step"]: row[metric] for row in rows if metric in row}
         finite = {step: value for step, value in points.items() if math.isfinite(value)}
         if finite:
-            group = (run.size, run.method) if run else ("", name)
+            group = (size_and_length(run.size, run.budget), run.method) if run else ("", name)
             groups.setdefault(group, []).append(finite)
     return [_series(size, method, seeds) for (size, method), seeds in groups.items()]
 

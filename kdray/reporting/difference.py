@@ -20,7 +20,7 @@ from kdray.scoring.significance import BOOTSTRAP_SEED, SeedComparison, compare_s
 LEVEL = 0.05  # of significance
 SCORE_TOLERANCE = 0.01  # BLEU points between a recorded score and that of its file
 
-Runs = Mapping[int, Result]  # of one method at one size, by seed
+Runs = Mapping[int, Result]  # of one method at one size and length, by seed
 
 
 class Finding(StrEnum):
@@ -99,10 +99,13 @@ def difference_to(
 def seed_note(baseline: Runs, runs: Runs, *, baseline_name: str) -> str | None:
     """What a reader must know when a method and the baseline do not have the same seeds."""
     first = next(iter(runs.values()))
-    name = f"{first.method} ({first.size})"
+    name = f"{first.method} ({first.group})"
+    length = "" if first.budget is None else " and length"
     common = runs.keys() & baseline.keys()
     if not baseline:
-        return f"{name}: there is no {baseline_name} of this size, so no difference and no p."
+        return (
+            f"{name}: there is no {baseline_name} of this size{length}, so no difference and no p."
+        )
     if not common:
         return (
             f"{name}: no seed in common with {baseline_name} (seeds {_listed(runs)} and "

@@ -21,6 +21,7 @@ class StudyFacts:
     bleu_tokenize: str
     refs: Mapping[str, Sequence[str]]  # split -> references; its order is the report's
     notes: Sequence[str] = ()  # e.g. students that failed, and why
+    sharing: str = ""  # what students of several lengths share of their training, if there are
 
 
 @dataclass(frozen=True)

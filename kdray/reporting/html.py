@@ -8,7 +8,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from kdray.reporting.facts import StudyFacts
-from kdray.reporting.layout import COLUMNS, footnotes, is_finding
+from kdray.reporting.layout import columns_of, footnotes, is_finding
 from kdray.reporting.plots import Plot
 from kdray.reporting.table import Row, Table
 from kdray.reporting.verdict import Verdict
@@ -35,7 +35,6 @@ def html_page(
         study=study,
         verdicts=verdicts,
         several_sizes=len(verdicts) > 1,
-        columns=COLUMNS,
         main_tables=[_shown(table) for table in tables if table.beam == study.main_beam],
         other_tables=[_shown(table) for table in tables if table.beam != study.main_beam],
         plots=[(plot, _data_uri(plot)) for plot in plots],
@@ -62,10 +61,12 @@ def fact(value: object) -> str:
 
 
 def _shown(table: Table) -> dict[str, Any]:
+    columns = columns_of(table)
     return {
         "title": table.title,
+        "columns": columns,
         "rows": [
-            {"cells": [column.cell(row) for column in COLUMNS], "kind": _kind(row)}
+            {"cells": [column.cell(row) for column in columns], "kind": _kind(row)}
             for row in table.rows
         ],
         "notes": table.notes,

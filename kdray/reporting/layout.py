@@ -29,10 +29,17 @@ class Column:
     cell: Callable[[Row], str]
     is_number: bool = True
     short: str = ""  # heading in a terminal, which has no room for all columns; empty: not there
+    of_budgets: bool = False  # only where several lengths are compared
 
 
 COLUMNS = (
     Column("Size", lambda row: row.size, is_number=False, short="Size"),
+    Column(
+        "Updates",
+        lambda row: NOTHING if row.budget is None else str(row.budget),
+        short="Upd.",
+        of_budgets=True,
+    ),
     Column("Method", lambda row: row.method, is_number=False, short="Method"),
     Column("Seeds", lambda row: str(len(row.seeds)), short="n"),
     Column("BLEU", lambda row: _spread(row.bleu), short="BLEU"),
@@ -47,9 +54,14 @@ COLUMNS = (
 )
 
 
+def columns_of(table: Table) -> tuple[Column, ...]:
+    """The columns that the table has."""
+    return tuple(column for column in COLUMNS if table.has_budgets or not column.of_budgets)
+
+
 def terminal(table: Table) -> rich.table.Table:
     """The table for a terminal, with its footnotes as caption."""
-    columns = [column for column in COLUMNS if column.short]
+    columns = [column for column in columns_of(table) if column.short]
     shown = rich.table.Table(
         title=Text(table.title, style="bold"),
         caption=Text("\n".join([*table.notes, *footnotes(table)]), style="dim", justify="left"),
@@ -67,10 +79,11 @@ def terminal(table: Table) -> rich.table.Table:
 
 def markdown(table: Table) -> str:
     """The table as GitHub Markdown, with its notes and footnotes below."""
-    lines = [[column.heading for column in COLUMNS]]
-    lines += [[column.cell(row) for column in COLUMNS] for row in table.rows]
+    columns = columns_of(table)
+    lines = [[column.heading for column in columns]]
+    lines += [[column.cell(row) for column in columns] for row in table.rows]
     head, *body = ["| " + " | ".join(map(markdown_text, line)) + " |" for line in lines]
-    rule = "| " + " | ".join("---:" if c.is_number else "---" for c in COLUMNS) + " |"
+    rule = "| " + " | ".join("---:" if c.is_number else "---" for c in columns) + " |"
     below = [f"> {markdown_text(note)}\n" for note in table.notes]
     below += [f"{markdown_text(note)}\n" for note in footnotes(table)]
     return "\n".join([head, rule, *body, "", *below])
@@ -83,10 +96,11 @@ def markdown_text(text: str) -> str:
 
 def footnotes(table: Table) -> list[str]:
     """What the columns and marks mean, and how the scores were computed."""
+    same = "size and length" if table.has_budgets else "size"
     tests = "1 comparison" if table.num_tests == 1 else f"{table.num_tests} comparisons"
     return [
         f"{table.num_segments} segments. ± is the standard deviation over seeds; in Δ, of both "
-        f"sides together. Δ is to {table.baseline} of the same size, over common seeds; its "
+        f"sides together. Δ is to {table.baseline} of the same {same}, over common seeds; its "
         "interval covers the 95 % intervals of all seeds.",
         f"p: paired bootstrap of BLEU ({table.bootstrap_samples} resamples), two-sided, the "
         "largest over seeds, where a seed that points the other way counts as 1; corrected after "

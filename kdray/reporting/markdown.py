@@ -24,6 +24,7 @@ def markdown_page(
     """The whole page; pictures are linked relative to `folder`."""
     blocks = [f"# {markdown_text(study.name)}", *_verdict_blocks(study, verdicts)]
     blocks += [f"> {markdown_text(note)}" for note in study.notes]
+    blocks.append(markdown_text(study.sharing))
     blocks.append("## Scores")
     for table in tables:
         blocks += [f"### {markdown_text(table.title)}", markdown(table).rstrip("\n")]

@@ -194,13 +194,13 @@ def _draw_trade(
 ) -> Plot:
     """BLEU over decoding speed: up and to the right is better."""
     measured = [row for row in table.rows if row.tokens_per_second]
-    sizes = list(dict.fromkeys(row.size for row in measured if not row.is_teacher))
+    sizes = list(dict.fromkeys(row.group for row in measured if not row.is_teacher))
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     labels = []
     for row in measured:
         color = styles[row.method].color
-        marker = "*" if row.is_teacher else MARKERS[sizes.index(row.size) % len(MARKERS)]
+        marker = "*" if row.is_teacher else MARKERS[sizes.index(row.group) % len(MARKERS)]
         speed = row.tokens_per_second or 0.0
         axes.errorbar(
             speed,
@@ -231,7 +231,7 @@ def _draw_trade(
 
 
 def _point_name(row: Row, sizes: Sequence[str]) -> str:
-    return row.method if row.is_teacher or len(sizes) == 1 else f"{row.method} ({row.size})"
+    return row.method if row.is_teacher or len(sizes) == 1 else f"{row.method} ({row.group})"
 
 
 def _label(axes: Axes, points: Sequence[tuple[str, float, float, str]]) -> None:

@@ -1,6 +1,6 @@
 """Which method scored what? One table for each split, beam and signature.
 
-A row is one method at one size over its seeds; the teacher stands first.
+A row is one method at one size and length over its seeds; the teacher stands first.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,16 +11,16 @@ from statistics import fmean
 from kdray.errors import DataError
 from kdray.reporting.difference import LEVEL, Difference, Runs, Spread, difference_to, seed_note
 from kdray.reporting.facts import StudyFacts
-from kdray.scoring.result import Result
+from kdray.scoring.result import Result, size_and_length
 from kdray.scoring.scores import score
 from kdray.scoring.significance import holm
 
-RowKey = tuple[str, str, str]  # model, size, method
+RowKey = tuple[str, str, str]  # model, group (size and length), method
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method at one size, or the teacher. Means over seeds; None: not known of any seed."""
+    """One method at one size and length, or the teacher. Means over seeds; None: of none known."""
 
     model: str
     method: str
@@ -36,6 +36,12 @@ class Row:
     train_seconds: float | None
     tokens_per_second: float | None
     sentences_per_second: float | None
+    budget: int | None = None  # length in updates, where several are compared
+
+    @property
+    def group(self) -> str:
+        """Size and length: what is compared stands in one group."""
+        return size_and_length(self.size, self.budget)
 
     @property
     def is_teacher(self) -> bool:
@@ -54,13 +60,18 @@ class Table:
     baseline: str
     bootstrap_samples: int
     num_segments: int
-    rows: tuple[Row, ...]  # the teacher first, then size by size, its baseline first
+    rows: tuple[Row, ...]  # the teacher first, then group by group, its baseline first
     notes: tuple[str, ...]
 
     @property
     def title(self) -> str:
         """Split and beam in words."""
         return f"{self.split}, beam {self.beam}"
+
+    @property
+    def has_budgets(self) -> bool:
+        """Whether students of several lengths are compared."""
+        return any(row.budget is not None for row in self.rows)
 
     @property
     def num_tests(self) -> int:
@@ -120,7 +131,7 @@ def _group_rows(results: Sequence[Result], baseline: str) -> dict[RowKey, Runs]:
     """Runs of each row, in the order of the rows."""
     rows: dict[RowKey, dict[int, Result]] = {}
     for result in results:
-        runs = rows.setdefault((result.model, result.size, result.method), {})
+        runs = rows.setdefault((result.model, result.group, result.method), {})
         if result.seed in runs:
             raise DataError(f"{result.where}: it is given twice; give each run once")
         other = next(iter(runs.values()), result)
@@ -130,11 +141,11 @@ def _group_rows(results: Sequence[Result], baseline: str) -> dict[RowKey, Runs]:
                 f"{other.seed} is a {other.kind} of {other.num_params}; give them different names"
             )
         runs[result.seed] = result
-    sizes = list(dict.fromkeys(size for _, size, _ in rows))
+    group_order = list(dict.fromkeys(group for _, group, _ in rows))
 
     def place(key: RowKey) -> tuple[bool, int, bool]:
-        model, size, method = key
-        return (model != "teacher", sizes.index(size), method != baseline)
+        model, group, method = key
+        return (model != "teacher", group_order.index(group), method != baseline)
 
     return {key: rows[key] for key in sorted(rows, key=place)}
 
@@ -144,7 +155,7 @@ def _baseline_runs(groups: Mapping[RowKey, Runs], runs: Runs, baseline: str) -> 
     first = next(iter(runs.values()))
     if first.model == "teacher" or first.method == baseline:
         return None
-    return groups.get(("student", first.size, baseline), {})
+    return groups.get(("student", first.group, baseline), {})
 
 
 def _row(runs: Runs, groups: Mapping[RowKey, Runs], *, study: StudyFacts, test: bool) -> Row:
@@ -166,6 +177,7 @@ def _row(runs: Runs, groups: Mapping[RowKey, Runs], *, study: StudyFacts, test: 
         train_seconds=_mean(results, lambda result: result.train_seconds),
         tokens_per_second=_mean(results, lambda result: result.decode_tokens_per_second),
         sentences_per_second=_mean(results, lambda result: result.decode_sentences_per_second),
+        budget=first.budget,
     )
 
 

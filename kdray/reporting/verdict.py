@@ -16,19 +16,22 @@ from kdray.schema import Split
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be said of the students of one size; `chosen` is None when dev cannot choose."""
+    """What is to be said of the students of one size and length.
 
-    size: str
+    `chosen` is None when dev cannot choose.
+    """
+
+    size: str  # with the length, if there are several
     chosen: str | None
     headline: str
     sentences: tuple[str, ...]
 
 
 def verdicts(tables: Sequence[Table], *, main_beam: int) -> list[Verdict]:
-    """One verdict for each size, from the tables of the main beam, in the tables' order."""
+    """One verdict for each size and length, from the tables of the main beam, in their order."""
     main = [table for table in tables if table.beam == main_beam]
     students = [row for table in main for row in table.rows if not row.is_teacher]
-    sizes = dict.fromkeys(row.size for row in students)
+    sizes = dict.fromkeys(row.group for row in students)
     return [_verdict(main, size) for size in sizes]
 
 
@@ -60,7 +63,7 @@ def _verdict(tables: Sequence[Table], size: str) -> Verdict:
 def _headline(best: Row, dev: Table, on_test: Sequence[Table]) -> str:
     """The strongest statement that the tables of test bear out."""
     name, baseline = best.method, dev.baseline
-    if len(_rows(dev, best.size)) == 1:
+    if len(_rows(dev, best.group)) == 1:
         return f"There is only {name}: nothing to compare it with."
     if not on_test:
         return f"Dev prefers {name}; there are no test scores that could confirm it."
@@ -79,7 +82,7 @@ def _headline(best: Row, dev: Table, on_test: Sequence[Table]) -> str:
         return f"{name} beats {baseline} beyond noise on {_join(beats)} only."
     if (Finding.SEED_NOISE_UNKNOWN, True) in found:
         return f"{name} looks better than {baseline}, but the seed noise is unknown."
-    if any(_wins(row) for table in on_test for row in _rows(table, best.size)):
+    if any(_wins(row) for table in on_test for row in _rows(table, best.group)):
         return f"Dev prefers {name}, which does not beat {baseline} beyond noise."
     if not best.is_baseline and all(finding is Finding.UNTESTED for finding, _ in found):
         return f"Dev prefers {name}; it could not be tested against {baseline}."
@@ -127,7 +130,7 @@ def _test_sentence(table: Table, row: Row) -> str:
 
 def _unchosen(best: Row, on_test: Sequence[Table]) -> list[str]:
     """Methods that test would have preferred; taking one of them would be choosing on test."""
-    winners = [row.method for t in on_test for row in _rows(t, best.size) if _wins(row)]
+    winners = [row.method for t in on_test for row in _rows(t, best.group) if _wins(row)]
     if not winners or best.method in winners:
         return []
     names = _join(list(dict.fromkeys(winners)))
@@ -183,11 +186,11 @@ def _wins(row: Row) -> bool:
 
 
 def _rows(table: Table, size: str) -> list[Row]:
-    return [row for row in table.rows if not row.is_teacher and row.size == size]
+    return [row for row in table.rows if not row.is_teacher and row.group == size]
 
 
 def _same(table: Table, row: Row) -> Row | None:
-    return next((other for other in _rows(table, row.size) if other.method == row.method), None)
+    return next((other for other in _rows(table, row.group) if other.method == row.method), None)
 
 
 def _each(tables: Sequence[Table], best: Row) -> Iterator[tuple[Table, Row]]:

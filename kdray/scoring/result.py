@@ -43,6 +43,7 @@ class Result:
     decode_sentences_per_second: float | None
     fingerprint: str  # of the model
     hyps_path: str  # text file, one translation a line, in the split's order
+    budget: int | None = None  # updates that it is compared at, if there are several lengths
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -57,10 +58,15 @@ class Result:
             )
 
     @property
+    def group(self) -> str:
+        """Size and budget: what is compared stands in one group."""
+        return size_and_length(self.size, self.budget)
+
+    @property
     def where(self) -> str:
         """The measurement in words, for messages."""
         return (
-            f"result of {self.model} {self.method}/{self.size}/seed {self.seed} "
+            f"result of {self.model} {self.method}/{self.group}/seed {self.seed} "
             f"on {self.split}, beam {self.beam}"
         )
 
@@ -91,6 +97,11 @@ class Result:
                     "evaluate again"
                 )
         return cls(**data)
+
+
+def size_and_length(size: str, budget: int | None) -> str:
+    """A group of students in words, as `tiny` or `tiny, 400 updates`."""
+    return size if budget is None else f"{size}, {budget} updates"
 
 
 def write_hyps(path: Path, hyps: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """Models: the teacher and the students, trained side by side as far as the cluster has room."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from kdray.artifacts import Key, Store
@@ -10,6 +10,7 @@ from kdray.fit.assemble import Signals
 from kdray.fit.checkpoint import Progress, newest_progress
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import Origin, TrainingJob
+from kdray.fit.trunk import Trunk
 from kdray.plan import ModelPlan
 from kdray.progress import Bars
 from kdray.stages.study import Study
@@ -22,7 +23,8 @@ def make_teacher(study: Study) -> None:
     Raises:
         StageFailed: one could not be trained.
     """
-    failures = _make_models(study, study.plan.teachers, "Teacher")
+    teachers = study.plan.teachers
+    failures = _make_models(study, teachers, "Teacher", runs=len(teachers))
     if failures:
         raise next(iter(failures.values()))
 
@@ -35,16 +37,21 @@ def make_students(study: Study) -> None:
     """
     students = study.plan.students
     chains = [list(student.chain()) for student in students]
+    needed = {model.key.fingerprint for student in students for model in _unmade(study, student)}
     failures: dict[str, StageFailed] = {}
     for depth in range(max(map(len, chains))):
         wave = [
-            chain[depth]
-            for chain in chains
-            if depth < len(chain) and not {model.key.fingerprint for model in chain} & set(failures)
+            chain[depth] for chain in chains if depth < len(chain) and not _lost(chain, failures)
         ]
-        failures |= _make_models(study, wave, "Students" if depth == 0 else f"Stage {depth + 1}")
-    study.notes += [str(failure) for failure in failures.values()]
-    if len(failures) == len(students):
+        wanted = [m for m in wave if m in students or m.key.fingerprint in needed]
+        title = "Students" if depth == 0 else f"Students, part {depth + 1}"
+        failures |= _make_models(study, wanted, title, runs=len(wave))
+    unmade = [chain for chain in chains if not study.is_made(chain[-1].key)]
+    for fingerprint, failure in failures.items():
+        lost = [chain[-1].name for chain in unmade if _lost(chain, {fingerprint})]
+        without = f"; so there is no {', '.join(lost)}" if len(lost) > 1 else ""
+        study.notes.append(f"{failure}{without}")
+    if len(unmade) == len(students):
         raise next(iter(failures.values()))
 
 
@@ -69,6 +76,8 @@ def training_job(study: Study, model: ModelPlan) -> TrainingJob:
         signals=stored_signals(model, study.store, teachers=teacher_paths(study)),
         start=None if model.start is None else study.path(model.start.key),
         origin=origin_of(model, teachers=teacher_paths(study)),
+        trunk=_trunk(study, model),
+        until=model.until,
         bleu_tokenize=study.recipe.evaluation.bleu_tokenize,
     )
 
@@ -87,8 +96,10 @@ def stored_signals(model: ModelPlan, store: Store, *, teachers: tuple[Path, ...]
 
 
 def origin_of(model: ModelPlan, *, teachers: tuple[Path, ...]) -> Origin | None:
-    """What a model starts from, if it starts from the teacher."""
-    return None if model.inherits is None else Origin(teachers[0], model.inherits.layers)
+    """What a model starts from, if it starts from the teacher: off a trunk its trunk does."""
+    if model.inherits is None or model.trunk is not None:
+        return None
+    return Origin(teachers[0], model.inherits.layers)
 
 
 def model_run(study: Study, model: ModelPlan) -> str:
@@ -97,7 +108,7 @@ def model_run(study: Study, model: ModelPlan) -> str:
         model.key.fingerprint,
         name=model.name,
         tags={
-            "kdray.role": "teacher" if model in study.plan.teachers else "student",
+            "kdray.role": _role(study, model),
             "kdray.method": model.method_kind,
             "kdray.fingerprint": model.key.fingerprint,
         },
@@ -113,8 +124,40 @@ def model_run(study: Study, model: ModelPlan) -> str:
     )
 
 
-def _make_models(study: Study, models: Sequence[ModelPlan], title: str) -> dict[str, StageFailed]:
-    """Train what is missing; one run for models that are the same. -> failures by fingerprint."""
+def _role(study: Study, model: ModelPlan) -> str:
+    if model.until is not None:
+        return "trunk"
+    return "teacher" if model in study.plan.teachers else "student"
+
+
+def _trunk(study: Study, model: ModelPlan) -> Trunk | None:
+    """What a model goes on from, optimiser and all."""
+    trunk = model.trunk
+    if trunk is None:
+        return None
+    return Trunk(study.path(trunk.key), trunk.ends_at, same_method=trunk.method == model.method)
+
+
+def _unmade(study: Study, model: ModelPlan) -> Iterator[ModelPlan]:
+    """What has to be trained for a model: nothing if it is made."""
+    if not study.is_made(model.key):
+        yield model
+        if model.before is not None:
+            yield from _unmade(study, model.before)
+
+
+def _lost(chain: Sequence[ModelPlan], failures: Container[str]) -> bool:
+    """Whether one of the models that follow one another has failed."""
+    return any(model.key.fingerprint in failures for model in chain)
+
+
+def _make_models(
+    study: Study, models: Sequence[ModelPlan], title: str, *, runs: int
+) -> dict[str, StageFailed]:
+    """Train what is missing; one run for models that are the same. -> failures by fingerprint.
+
+    `runs` counts with them those that nobody needs any more: a width depends on it.
+    """
     missing: dict[str, ModelPlan] = {}
     for model in models:
         if not study.is_made(model.key):
@@ -133,13 +176,16 @@ def _make_models(study: Study, models: Sequence[ModelPlan], title: str) -> dict[
     failures: dict[str, StageFailed] = {}
     with study.display.bars() as bars:
         watch = _Watch(bars, jobs)
-        execution, runs = study.experiment.execution, len(models)
+        execution = study.experiment.execution
         for name, failure in train(jobs, execution=execution, runs=runs, watch=watch):
             key = plans[name].key
             if failure is None:
                 progress = _finished(jobs[name].job)
                 watch.ended(name, progress)
                 _publish(study, jobs[name].job, key, progress)
+                if plans[name].until is not None:
+                    rows = read_history(study.path(key) / HISTORY)
+                    study.runs.finish_model(jobs[name].run_id, rows, {})
             else:
                 study.runs.fail_model(jobs[name].run_id)
                 study.display.note(str(failure))
@@ -150,9 +196,9 @@ def _make_models(study: Study, models: Sequence[ModelPlan], title: str) -> dict[
 def _finished(job: TrainingJob) -> Progress:
     """Where a run stands that says it is over."""
     progress = newest_progress(job.folder / "checkpoints")
-    if not progress.is_over(job.training.updates):
+    if not progress.is_over(job.ends_at):
         raise StageFailed(
-            f"{job.folder}: training ended at update {progress.step} of {job.training.updates} "
+            f"{job.folder}: training ended at update {progress.step} of {job.ends_at} "
             "without an error; run the same command again to continue it"
         )
     return progress
@@ -174,13 +220,13 @@ class _Watch:
             rows = read_history(job.folder / HISTORY)
             if rows:
                 done = int(rows[-1]["step"]) - job.first_step()
-                self.bars.move(name, done, job.training.updates, _note(rows))
+                self.bars.move(name, done, job.ends_at, _note(rows))
 
     def ended(self, name: str, progress: Progress) -> None:
         """Show that a run is over: it may have stopped early."""
         job = self.jobs[name]
         rows, best = read_history(job.folder / HISTORY), progress.selection
-        early = progress.step < job.training.updates
+        early = progress.step < job.ends_at
         note = f"  stopped early, best at {best.step}" if early else ""
         self.bars.move(name, progress.step, progress.step, _note(rows) + note)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 import kdray
+from kdray.plan import Plan, trained_updates
 from kdray.reporting.facts import ReportPaths, StudyFacts
 from kdray.reporting.layout import terminal
 from kdray.reporting.table import build_tables
@@ -59,6 +60,18 @@ def study_facts(study: Study) -> StudyFacts:
         bleu_tokenize=recipe.evaluation.bleu_tokenize,
         refs={split: text.table(split)[Column.REF].to_pylist() for split in splits},
         notes=(*study.notes, *_training_notes(study)),
+        sharing=_sharing(plan),
+    )
+
+
+def _sharing(plan: Plan) -> str:
+    """How many updates a common trunk saves, in words; empty without one."""
+    made, lengths = trained_updates(tuple(s for s in plan.students if s.trunk is not None))
+    if made == lengths:
+        return ""
+    return (
+        f"Students that share a trunk at the constant rate train its updates once: {made} updates "
+        f"for lengths of {lengths} together, {1 - made / lengths:.0%} fewer."
     )
 
 
@@ -94,6 +107,10 @@ def show_results(study: Study, results: Sequence[Result], paths: ReportPaths | N
         if table.beam == facts.main_beam:
             study.display.console.print(terminal(table))
     if paths is not None:
-        for verdict in verdicts(tables, main_beam=facts.main_beam):
-            study.display.note(verdict.headline)
+        if facts.sharing:
+            study.display.note(facts.sharing)
+        found = verdicts(tables, main_beam=facts.main_beam)
+        for verdict in found:
+            group = f"{verdict.size}: " if len(found) > 1 else ""
+            study.display.note(f"{group}{verdict.headline}")
         study.display.note(f"report: {paths.html}")

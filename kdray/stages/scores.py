@@ -131,6 +131,7 @@ def _results(study: Study, subject: _Subject) -> list[Result]:
             decode_sentences_per_second=row["sentences_per_second"],
             fingerprint="+".join(subject.fingerprints),
             hyps_path=row["file"],
+            budget=None if model is None else model.budget,
         )
         for row in _rows(study.path(subject.key(study)))
     ]
@@ -148,5 +149,8 @@ def _track(study: Study, model: ModelPlan, results: Sequence[Result]) -> None:
     speeds = [r.decode_tokens_per_second for r in results if r.beam == main]
     final["decode_tokens_per_second"] = max(speed for speed in speeds if speed is not None)
     final["num_params"] = results[0].num_params
+    artifact = study.store.find(model.key)
+    if artifact is not None and "shared_updates" in artifact.counts:
+        final["shared_updates"] = artifact.counts["shared_updates"]
     history = read_history(study.path(model.key) / HISTORY)
     study.runs.finish_model(model_run(study, model), history, final)

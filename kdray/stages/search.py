@@ -11,7 +11,7 @@ from rich.table import Table
 
 from kdray.artifacts import Store, write_json
 from kdray.cluster.search import SearchJob, Trial, TrialResult, search
-from kdray.config import MethodConfig, Recipe, SearchConfig, StagesConfig
+from kdray.config import BranchConfig, MethodConfig, Recipe, SearchConfig, StagesConfig
 from kdray.errors import ConfigError, StageFailed
 from kdray.fit.job import TrainingJob
 from kdray.plan import Plan, student_plan
@@ -34,10 +34,10 @@ def check_search(study: Study) -> SearchConfig:
             "tune_configs/search_gate.yaml shows one"
         )
     base = study.recipe.methods[config.method]
-    if isinstance(base, StagesConfig):
+    if isinstance(base, StagesConfig | BranchConfig):
         raise ConfigError(
-            f"search.method {config.method!r} has stages, and a trial is one training; search a "
-            "method of one stage"
+            f"search.method {config.method!r} ({base.kind}) has parts, and a trial is one "
+            "training; search a method of one part"
         )
     for values in _corners(config):
         method = varied(base, values)
@@ -144,6 +144,7 @@ def _trial(
         method=student.method,
         training=student.training,
         seed=seed,
+        trunk=None,  # a trial is trained from its start
         folder=store.work_path(student.key),
         signals=stored_signals(student, store, teachers=teachers),
         start=None,  # the job's own is that of the first method, which may have stages

@@ -122,7 +122,7 @@ def test_a_missing_or_unknown_kind_lists_those_there_are(load) -> None:
         "recipe.methods.x: `kind` is missing; "
         "there are cross_entropy, token_level, sentence_level, interpolation, multi_hypothesis, "
         "hybrid, hard_gate, selective, tie, annealing, divergence, taid, imitation, on_policy, "
-        "feature, stages"
+        "feature, stages, branch"
     )
     unknown = refusal(load, "recipe.methods.x={kind: word_level}")
     assert "'word_level'" in unknown

@@ -18,13 +18,17 @@ def rows(metric, points):
 name = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True)
 
 
-@given(name, name, st.integers())
-def test_run_names_round_trip(size, method, seed):
-    made = RunName(size=size, method=method, seed=seed)
+@given(name, name, st.integers(), st.none() | st.integers(min_value=1))
+def test_run_names_round_trip(size, method, seed, budget):
+    made = RunName(size=size, method=method, seed=seed, budget=budget)
     assert RunName.parse(str(made)) == made
 
 
-@pytest.mark.parametrize("other", ["teacher", "tiny/ce", "tiny/ce/seed-x", "/ce/seed-1", ""])
+@pytest.mark.parametrize(
+    "other",
+    ["teacher", "tiny/ce", "tiny/ce/seed-x", "/ce/seed-1", "", "a/b/seed-1/trunk-9",
+     "a/b/seed-1/updates-"],
+)  # fmt: skip
 def test_a_name_of_another_form_is_no_student(other):
     assert RunName.parse(other) is None
 
@@ -68,6 +72,15 @@ def test_methods_and_sizes_and_other_runs_are_kept_apart():
         ("tiny", "kd", (3.0,)),
         ("", "teacher", (4.0,)),
     ]
+
+
+def test_lengths_are_kept_apart():
+    curves = {
+        str(RunName("tiny", "ce", 1, budget)): rows("dev/bleu", {budget: float(budget)})
+        for budget in (400, 800)
+    }
+    found = [(series.size, series.steps) for series in series_of(curves, "dev/bleu")]
+    assert found == [("tiny, 400 updates", (400,)), ("tiny, 800 updates", (800,))]
 
 
 def test_the_later_of_two_rows_with_one_step_counts():

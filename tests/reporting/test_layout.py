@@ -6,6 +6,7 @@ import rich.console
 
 from kdray.reporting.layout import (
     COLUMNS,
+    columns_of,
     count,
     duration,
     footnotes,
@@ -31,10 +32,11 @@ def table(study):
 
 
 def cells(markdown_table, method):
+    columns = [column for column in COLUMNS if not column.of_budgets]
     for line in markdown_table.splitlines():
         parts = [part.strip() for part in re.split(r"(?<!\\)\|", line)][1:-1]
-        if len(parts) == len(COLUMNS) and parts[1] == method:
-            return dict(zip([column.heading for column in COLUMNS], parts, strict=True))
+        if len(parts) == len(columns) and parts[1] == method:
+            return dict(zip([column.heading for column in columns], parts, strict=True))
     raise AssertionError(f"no row {method} in\n{markdown_table}")
 
 
@@ -56,6 +58,19 @@ def test_markdown_shows_what_a_reader_compares(table):
     assert shown["Training time"] == "1 h 02 min"
     assert " to +" in shown["95 % interval"]
     assert cells(markdown(table), "teacher")["Tokens trained on"] == "–"
+
+
+def test_lengths_have_a_column_where_there_are_some(study, table):
+    assert "Updates" not in markdown(table)
+    study.results.clear()
+    study.run("ce", error=0.4, budget=400)
+    study.run("ce", error=0.4, budget=800)
+    study.run("teacher", error=0.1, model="teacher")
+    (other,) = build_tables(study.results, study=study.facts())
+    assert [column.heading for column in columns_of(other)][:3] == ["Size", "Updates", "Method"]
+    lines = markdown(other).splitlines()
+    assert [line.split(" | ")[1] for line in lines[2:5]] == ["–", "400", "800"]
+    assert "of the same size and length" in footnotes(other)[0]
 
 
 def test_footnotes_explain_correction_rule_and_signature(table):

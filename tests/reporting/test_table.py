@@ -7,6 +7,7 @@ import pytest
 from kdray.errors import DataError
 from kdray.reporting.difference import Difference, Finding
 from kdray.reporting.table import build_tables
+from kdray.reporting.verdict import verdicts
 from kdray.scoring.result import read_hyps, write_hyps
 from kdray.scoring.significance import holm, paired_bootstrap
 
@@ -119,6 +120,29 @@ def test_a_size_without_a_baseline_is_no_difference_and_a_note(study):
     table = the_table(study)
     assert row(table, "hybrid").difference is None
     assert "hybrid (tiny): there is no ce of this size" in table.notes[0]
+
+
+def test_methods_are_compared_at_equal_length(study):
+    for seed in (1, 2):
+        study.run("ce", error=0.4, seed=seed, budget=400)
+        study.run("hybrid", error=0.3, seed=seed, budget=400)
+        study.run("ce", error=0.2, seed=seed, budget=800)
+        study.run("hybrid", error=0.1, seed=seed, budget=800)
+    study.run("hybrid", error=0.1, budget=1600)
+    table = the_table(study)
+    assert [(row.budget, row.method) for row in table.rows] == [
+        (400, "ce"), (400, "hybrid"), (800, "ce"), (800, "hybrid"), (1600, "hybrid"),
+    ]  # fmt: skip
+    for ce, hybrid in (table.rows[:2], table.rows[2:4]):
+        assert hybrid.difference.bleu == pytest.approx(hybrid.bleu.mean - ce.bleu.mean)
+    assert table.rows[4].difference is None
+    assert table.notes == (
+        "hybrid (tiny, 1600 updates): there is no ce of this size and length, so no difference "
+        "and no p.",
+    )
+    assert [v.size for v in verdicts([table], main_beam=5)] == [
+        "tiny, 400 updates", "tiny, 800 updates", "tiny, 1600 updates",
+    ]  # fmt: skip
 
 
 def test_splits_and_beams_and_signatures_never_share_a_table(study):

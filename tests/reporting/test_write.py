@@ -73,13 +73,15 @@ def test_a_report_is_a_page_a_text_data_and_pictures(filled, tmp_path):
 
 def test_page_and_text_tell_verdict_scores_corpus_recipe_and_provenance(filled, tmp_path):
     without_speed(filled)
-    paths = write(filled, tmp_path, notes=["hybrid/tiny seed 3 failed: loss became NaN"])
+    notes = ["hybrid/tiny seed 3 failed: loss became NaN"]
+    paths = write(filled, tmp_path, notes=notes, sharing="55 updates for lengths of 80 together")
     texts = Page(paths.html.read_text(encoding="utf-8")).texts
     plain = re.sub(r"\\(.)", r"\1", paths.markdown.read_text(encoding="utf-8"))
     assert "160\u202f239" in texts
     for told in (
         "Take hybrid: it beats ce beyond noise on test-news.",
         "hybrid/tiny seed 3 failed: loss became NaN",
+        "55 updates for lengths of 80 together",
         "dev, beam 5",
         "test-news, beam 5",
         "160 239",

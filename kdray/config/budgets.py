@@ -1,0 +1,81 @@
+"""Training lengths that share a trunk: where a run of each length leaves it, and which can.
+
+With a constant rate, runs of several lengths are equal up to where the first of them cools down
+(Hägele et al. 2024), so one run, the trunk, serves them all.
+"""
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from kdray.config.methods import SingleMethodConfig
+from kdray.config.mixed_methods import HybridConfig
+from kdray.config.training import ConstantCooldownConfig, SwaConfig, TrainingConfig
+
+FOLLOW_LENGTH = frozenset({"annealing", "taid", "imitation"})
+"""Kinds of methods whose updates depend on how long the run will be, not only on its rate."""
+
+
+def of_length(training: TrainingConfig, updates: int) -> TrainingConfig:
+    """The same training over another number of updates."""
+    return TrainingConfig.model_validate(training.model_dump() | {"updates": updates})
+
+
+def follows_length(method: SingleMethodConfig) -> bool:
+    """Whether runs of two lengths differ from the start, so that they have no common trunk."""
+    scheduled = isinstance(method, HybridConfig) and method.gate.kind == "schedule"
+    return scheduled or method.kind in FOLLOW_LENGTH
+
+
+def branching_update(training: TrainingConfig) -> int:
+    """The last checkpoint at or before the cooldown of a run: there it leaves the trunk."""
+    assert isinstance(training.schedule, ConstantCooldownConfig), "the config was checked for this"
+    start = training.schedule.cooldown_start(training.updates)
+    return start - start % training.checkpoint_every
+
+
+def check_lengths(training: TrainingConfig, lengths: Sequence[int], *, place: str) -> None:
+    """Raise ValueError when runs of these lengths cannot branch off a trunk."""
+    schedule = training.schedule
+    if not isinstance(schedule, ConstantCooldownConfig):
+        raise ValueError(
+            f"{place}: lengths share a trunk only at a constant rate, and the schedule is "
+            f"{schedule.kind}; take constant_cooldown"
+        )
+    if training.early_stopping is not None:
+        raise ValueError(
+            f"{place}: with early_stopping a run may end before its cooldown, and so have another "
+            "length than the one it is compared at; leave early_stopping out"
+        )
+    for updates in lengths:
+        falls = round(schedule.cooldown * updates)
+        if updates <= schedule.warmup + falls:
+            raise ValueError(
+                f"{place}: {updates} updates are not longer than the warm-up of {schedule.warmup} "
+                f"and the cooldown of {falls} together; take more, or shorten those"
+            )
+        branching = updates - falls - (updates - falls) % training.checkpoint_every
+        if branching < schedule.warmup:
+            raise ValueError(
+                f"{place}: a run of {updates} updates would leave the trunk at update {branching}, "
+                f"the last checkpoint before its cooldown at {updates - falls}, and the warm-up "
+                f"ends at {schedule.warmup}; lower checkpoint_every {training.checkpoint_every}"
+            )
+        _check_averaging(training, updates, branching, place=place)
+
+
+def _check_averaging(training: TrainingConfig, updates: int, branching: int, *, place: str) -> None:
+    try:
+        of_length(training, updates)
+    except ValidationError as error:
+        raise ValueError(f"{place}: {error.errors()[0]['ctx']['error']}") from None
+    averaging = training.averaging
+    if isinstance(averaging, SwaConfig):
+        first = averaging.snapshots(updates).start
+        if first <= branching:
+            assert isinstance(training.schedule, ConstantCooldownConfig), "checked before"
+            raise ValueError(
+                f"{place}: with averaging.window {averaging.window:g} the mean of a run of "
+                f"{updates} updates begins at update {first}, and the run leaves the trunk only at "
+                f"{branching}; lower the window to the cooldown of {training.schedule.cooldown:g}"
+            )

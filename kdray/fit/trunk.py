@@ -1,0 +1,135 @@
+"""Trunks: runs that end at the constant rate, and the runs that go on from there.
+
+A trunk is stored as it lies in the folder of its run: checkpoints and history. A run by the same
+method begins with a copy of them, as if it had been stopped there itself, so it ends as the run
+that was trained alone: a resumed run equals an undisturbed one. A run by another method begins
+with checkpoints of its own, whose students, their moments and means are the trunk's, with its
+method as it begins.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from kdray.errors import ArtifactDamaged
+from kdray.fit.checkpoint import (
+    MEANS,
+    OPTIMIZER,
+    WEIGHTS,
+    Checkpoints,
+    Progress,
+    newest_progress,
+    whole_state,
+)
+from kdray.fit.history import HISTORY
+from kdray.fit.objective import STUDENT, Objective, student_of
+from kdray.fit.record import Run
+from kdray.fit.update import new_optimizer
+from kdray.model.storage import tensors
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """A published trunk. `same_method`: the run that goes on from it learns by its method."""
+
+    folder: Path
+    until: int
+    same_method: bool = True
+
+    def student(self, student: nn.Module) -> None:
+        """Load the student as it is where the trunk ends."""
+        _load_student(student, self._last())
+
+    def begin(self, objective: Objective, run: Run) -> None:
+        """Let a run go on from here, if it is not further already.
+
+        Raises:
+            ArtifactDamaged: a checkpoint of the trunk is not what was written.
+        """
+        if newest_progress(run.folder / CHECKPOINTS).step >= self.until:
+            return
+        _state(self._last())
+        _copy(self.folder / HISTORY, run.folder / HISTORY)
+        paths = Checkpoints(self.folder / CHECKPOINTS, keep=1).paths()
+        if not self.same_method:
+            _adopt(paths, objective, run)
+            return
+        for path in paths:
+            _copy(path, run.folder / CHECKPOINTS / path.name)
+
+    def _last(self) -> Path:
+        return self.folder / CHECKPOINTS / f"{self.until:08d}"
+
+
+def store_trunk(run: Path, folder: Path) -> None:
+    """Copy what others need of a run that ended: its checkpoints and its history."""
+    for path in Checkpoints(run / CHECKPOINTS, keep=1).paths():
+        _copy(path, folder / CHECKPOINTS / path.name)
+    _copy(run / HISTORY, folder / HISTORY)
+
+
+def _adopt(paths: Sequence[Path], objective: Objective, run: Run) -> None:
+    """Write a trunk's checkpoints anew, as those of a run by another method."""
+    optimizer = new_optimizer(objective, run.config)
+    fresh = optimizer.state_dict()
+    checkpoints = Checkpoints(run.folder / CHECKPOINTS, keep=len(paths), identity=run.identity)
+    for path in paths:
+        progress = Progress.load(_state(path)["progress"])
+        _load_student(objective.student, path)
+        stored = torch.load(path / OPTIMIZER, weights_only=True, map_location="cpu")["state"]
+        optimizer.load_state_dict({**fresh, "state": _moments_of_student(objective, stored)})
+        checkpoints.save(objective, optimizer, progress, _means(objective, path))
+    checkpoints.wait()
+
+
+def _load_student(student: nn.Module, path: Path) -> None:
+    stored = student_of(load_file(path / WEIGHTS))
+    for name, value in tensors(student).items():
+        value.data.copy_(stored[name])
+
+
+def _moments_of_student(objective: Objective, stored: Mapping[int, Any]) -> dict[int, Any]:
+    """The optimiser numbers parameters in their order, and an objective's student comes first."""
+    names = [name for name, p in objective.named_parameters() if p.requires_grad]
+    return {number: stored[number] for number, name in enumerate(names) if name.startswith(STUDENT)}
+
+
+def _means(objective: Objective, path: Path) -> dict[str, Tensor]:
+    """The trunk's running mean of the student, if it has one; that of the method begins here."""
+    if not (path / MEANS).exists():
+        return {}
+    stored = load_file(path / MEANS)
+    return {
+        name: stored[name] if name.startswith(STUDENT) else value.detach()
+        for name, value in objective.named_parameters()
+    }
+
+
+def _state(path: Path) -> dict[str, Any]:
+    state = whole_state(path)
+    if state is None:
+        raise ArtifactDamaged(
+            f"{path}: damaged checkpoint of a trunk; remove {path.parent.parent} and run again"
+        )
+    return state
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or folder: whole, or not at all."""
+    aside = target.with_name(f".{target.name}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        for old in (aside, target):  # of an attempt that was killed, or damaged since
+            shutil.rmtree(old, ignore_errors=True)
+        shutil.copytree(source, aside)
+    else:
+        shutil.copyfile(source, aside)
+    aside.replace(target)
