@@ -150,9 +150,9 @@ def report(
             "form": system.form,
             "tokens_per_second": round(float(np.median(speeds))),
             "best": round(float(speeds.max())),
-            "gflops": round(gflops, 1),
+            "gflops": round(gflops, 3),
             **peaks,
-            "mfu": round(gflops / peaks["peak"], 3),
+            "mfu": round(gflops / peaks["peak"], 4),
             "faster_than": {
                 str(other): quartiles(np.array(theirs) / np.array(seconds))
                 for other, theirs in times.items()
@@ -172,8 +172,8 @@ def peaks_of(setting: Setting) -> dict[str, float]:
         setting.model, positions=setting.tokens, vocabulary=setting.vocabulary
     )
     return {
-        "peak": round(gemm.gflops([gemm.LARGE], setting.precision), 1),
-        "in_shape": round(gemm.gflops(shapes, setting.precision), 1),
+        "peak": round(gemm.gflops([gemm.LARGE], setting.precision), 3),
+        "in_shape": round(gemm.gflops(shapes, setting.precision), 3),
     }
 
 

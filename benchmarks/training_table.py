@@ -27,7 +27,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         layout,
         str(row["tokens_per_second"]),
         str(row["best"]),
-        str(row["gflops"]),
+        f"{row['gflops']:.1f}",
         f"{row['mfu']:.0%}",
         f"{row['gflops'] / row['in_shape']:.0%}",
         _ratio(row, "marian"),

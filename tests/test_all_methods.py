@@ -73,31 +73,6 @@ def without_ray(monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_method_trains_and_lowers_its_dev_loss(tmp_path, without_ray):
-    assert METHODS.keys() == kinds()
-    raw = yaml.safe_load(CONFIG)
-    raw["recipe"]["signals"] = SIGNALS
-    raw["recipe"]["methods"] = {kind: {"kind": kind, **rest} for kind, rest in METHODS.items()}
-    raw["recipe"]["methods"]["stages"] = STAGES
-    raw["execution"] = {"storage": str(tmp_path), "tracking": {"enabled": False}}
-    del raw["search"]
-    experiment = Experiment.model_validate(raw)
-    with open_study(experiment, Display()) as study:
-        run_stages(study, "train")
-        made = {model.name: model for s in study.plan.students for model in s.chain()}
-        assert len(made) == len(METHODS) + 2
-        for name, model in made.items():
-            rows = read_history(study.path(model.key) / HISTORY)
-            losses = [row["dev/loss"] for row in rows if "dev/loss" in row]
-            assert losses[-1] < losses[0], name
-        second = study.path(made["nano/stages/seed-1"].key)
-        steps = [row["step"] for row in read_history(second / HISTORY)]
-        assert steps[-1] == 40, "the second stage counts on from the first"
-        first = made["nano/stages/seed-1/stage-1"]
-        assert first.key == made["nano/annealing/seed-1"].key, "one model serves both"
-
-
-@pytest.mark.slow
 def test_students_that_start_from_the_teacher_are_ahead(tmp_path, without_ray):
     raw = yaml.safe_load(CONFIG)
     recipe = raw["recipe"]
@@ -130,8 +105,40 @@ def test_students_that_start_from_the_teacher_are_ahead(tmp_path, without_ray):
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_an_ensemble_teaches(tmp_path):
+def test_every_method_trains_and_lowers_its_dev_loss(tmp_path, undisturbed):
+    """From the command line; what the micro study has made already is not made again."""
+    assert METHODS.keys() == kinds()
+    raw = yaml.safe_load(CONFIG)
+    raw["name"] = "all-methods"
+    raw["recipe"]["signals"] |= SIGNALS
+    raw["recipe"]["methods"] = {kind: {"kind": kind, **rest} for kind, rest in METHODS.items()}
+    raw["recipe"]["methods"]["stages"] = STAGES
+    raw["execution"] |= {"storage": str(undisturbed), "tracking": {"enabled": False}}
+    del raw["search"]
+    config = tmp_path / "all.yaml"
+    config.write_text(yaml.safe_dump(raw))
+    done = run("train", config, undisturbed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with open_study(Experiment.model_validate(raw), Display()) as study:
+        made = {model.name: model for s in study.plan.students for model in s.chain()}
+        assert len(made) == len(METHODS) + 2
+        for name, model in made.items():
+            rows = read_history(study.path(model.key) / HISTORY)
+            losses = [row["dev/loss"] for row in rows if "dev/loss" in row]
+            assert losses[-1] < losses[0], name
+        second = study.path(made["nano/stages/seed-1"].key)
+        steps = [row["step"] for row in read_history(second / HISTORY)]
+        assert steps[-1] == 40, "the second stage counts on from the first"
+        first = made["nano/stages/seed-1/stage-1"]
+        assert first.key == made["nano/annealing/seed-1"].key, "one model serves both"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_an_ensemble_teaches(tmp_path, undisturbed):
     experiment = yaml.safe_load(CONFIG)
+    experiment["name"] = "ensemble"
     recipe = experiment["recipe"]
     one = recipe["teacher"]
     other = {**one, "seed": 2}
@@ -139,10 +146,11 @@ def test_an_ensemble_teaches(tmp_path):
     recipe["methods"] = {"baseline": {"kind": "cross_entropy"}, "both": {"kind": "hybrid"}}
     experiment["execution"]["tracking"] = {"enabled": False}
     del experiment["search"]
-    config, storage = tmp_path / "ensemble.yaml", tmp_path / "storage"
+    config = tmp_path / "ensemble.yaml"
     config.write_text(yaml.safe_dump(experiment))
-    done = run("study", config, storage)
+    done = run("study", config, undisturbed)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((storage / "reports" / "micro" / "results.json").read_text())["results"]
+    path = undisturbed / "reports" / "ensemble" / "results.json"
+    found = json.loads(path.read_text())["results"]
     assert {row["method"] for row in found} == {"teacher", *recipe["methods"]}
     assert len(next(row for row in found if row["method"] == "teacher")["fingerprint"]) > 16

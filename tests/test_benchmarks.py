@@ -185,7 +185,7 @@ def test_all_ways_to_train_race_in_both_precisions(race):
     assert [(line["precision"], line["system"]) for line in lines] == expected
     for line in lines:
         assert len(line["faster_than"]) == len(systems) - 1
-        assert line["mfu"] == pytest.approx(line["gflops"] / line["peak"], abs=2e-3)
+        assert line["mfu"] == pytest.approx(line["gflops"] / line["peak"], abs=1e-3)
         assert line["in_shape"] > 0
 
 

@@ -9,13 +9,14 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -69,7 +70,6 @@ class Checkpoints:
     Args:
         folder: where they are.
         keep: how many of the newest are kept; the best that they know of are kept beside them.
-        keep_steps: updates whose checkpoints are kept for ever.
         identity: JSON values that a checkpoint must have been written with to be gone on from.
     """
 
@@ -78,11 +78,9 @@ class Checkpoints:
         folder: Path,
         *,
         keep: int,
-        keep_steps: Iterable[int] = (),
         identity: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder, self.keep = folder, keep
-        self.keep_steps = frozenset(keep_steps)
         self.identity: Mapping[str, Any] = identity or {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[int] | None = None
@@ -208,7 +206,7 @@ class Checkpoints:
             shutil.rmtree(final, ignore_errors=True)  # only a damaged one can be there
             aside.rename(final)
             _sync(self.folder)
-        except Exception as error:
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch.save raises the second
             shutil.rmtree(aside, ignore_errors=True)
             self._fail(step, error)
         for old in self._not_kept():
@@ -234,7 +232,7 @@ class Checkpoints:
     def _not_kept(self) -> list[Path]:
         """Checkpoints that nobody needs. What a kept one calls the best is needed."""
         newest = self.paths()[-self.keep :]
-        kept = {path.name for path in newest} | {self.path(step).name for step in self.keep_steps}
+        kept = {path.name for path in newest}
         for path in newest:
             state = _state(path)
             if state is not None:

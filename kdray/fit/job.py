@@ -72,7 +72,6 @@ class TrainingJob:
     trunk: Trunk | None = None
     until: int | None = None
     bleu_tokenize: str = "13a"
-    keep_steps: frozenset[int] = frozenset()
 
     def run(
         self,
@@ -128,7 +127,6 @@ class TrainingJob:
             validate=lambda student: {},
             until=self.until,
             first_step=self.first_step(),
-            keep_steps=self.keep_steps,
             identity={
                 "model": self.shape(tokenizer).model_dump(mode="json"),
                 "method": self.method.model_dump(mode="json"),

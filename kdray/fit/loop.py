@@ -67,12 +67,7 @@ def run_checkpoints(run: Run) -> Checkpoints:
     """The checkpoints of a run: of the newest those that are averaged, and never fewer than two."""
     averaging = run.config.effective_averaging()
     last = averaging.checkpoints if isinstance(averaging, LastAveragingConfig) else 1
-    return Checkpoints(
-        run.folder / "checkpoints",
-        keep=max(last, 2),
-        keep_steps=run.keep_steps,
-        identity=run.identity,
-    )
+    return Checkpoints(run.folder / "checkpoints", keep=max(last, 2), identity=run.identity)
 
 
 def _train(updater: Updater, run: Run, recorder: Recorder | None, progress: Progress) -> Progress:

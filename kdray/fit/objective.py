@@ -37,12 +37,10 @@ class Objective(nn.Module):
         value = torch.stack([total / counts[per] for per, total in loss.terms.items()]).sum()
         return value, loss
 
-    @contextmanager
-    def products(self) -> Iterator[None]:
+    def products(self) -> torch.autocast:
         """Where matrix products are taken in this precision."""
         device = self.student.output_weight.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.precision != "fp32"):
-            yield
+        return torch.autocast(device, torch.bfloat16, enabled=self.precision != "fp32")
 
     @contextmanager
     def _weights(self) -> Iterator[None]:
@@ -51,6 +49,7 @@ class Objective(nn.Module):
             yield
             return
         copies = {name: p.to(torch.bfloat16) for name, p in self.student.named_parameters()}
+        # What functional_call is made of: that calls forward alone, and methods call more than it.
         with _reparametrize_module(self.student, copies):
             yield
 

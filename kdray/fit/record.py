@@ -44,7 +44,6 @@ class Run:
         until: the update after which it ends, if that is before its last: it is a trunk.
         first_step: updates that stages before this one made; the history counts on from there.
         tokens_per_pass: target tokens that a worker learns at once; None: its whole share.
-        keep_steps: updates that end with a checkpoint which is kept, besides the usual ones.
         identity: JSON values that tell this run's checkpoints from those of another model.
         on_checkpoint: called by the first worker after each checkpoint and at the end, with the
             step up to which the rows of the history are certain.
@@ -59,7 +58,6 @@ class Run:
     until: int | None = None
     first_step: int = 0
     tokens_per_pass: int | None = None
-    keep_steps: frozenset[int] = frozenset()
     identity: Mapping[str, Any] | None = None
     on_checkpoint: Callable[[int], None] = lambda step: None
     stop: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False
@@ -75,8 +73,7 @@ class Run:
 
     def has_checkpoint(self, step: int) -> bool:
         """Whether a checkpoint is written after an update."""
-        regular = step % self.config.checkpoint_every == 0
-        return regular or step == self.goal or step in self.keep_steps
+        return step % self.config.checkpoint_every == 0 or step == self.goal
 
     def has_validation(self, step: int) -> bool:
         """Whether dev is looked at after an update."""

@@ -86,6 +86,8 @@ class _Soft(NamedTuple):
 
 
 class _Kernel(torch.autograd.Function):
+    """All of it: the forward pass leaves the gradients behind, the backward pass scales them."""
+
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401 (torch's context)
@@ -189,33 +191,31 @@ def _at_one_temperature(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `_block`, both parts from one softmax."""
     q = z.softmax(1)
-    log_norm = _log_norm(z, q, hard, soft)
-    hard_loss = soft_loss = torch.zeros_like(log_norm)
-    scale = torch.zeros_like(log_norm)  # of q in the gradient
+    hard_loss = soft_loss = torch.zeros(len(z), dtype=exact(z.dtype), device=z.device)
+    scale = torch.zeros_like(hard_loss)  # of q in the gradient
     if hard is not None:
         eps = hard.smoothing
+        log_norm = _log_norm(z, q, hard.labels)
         hard_loss = log_norm - (1 - eps) * _at(z, hard.labels) - eps * hard.mean_z
         scale = hard.weight
     if soft is None:
         _scale(q, scale)
     elif isinstance(soft.targets, SoftTargets):
-        soft_loss = _sparse(z, q, log_norm, scale, soft.targets, soft.weight)
+        soft_loss = _sparse(z, q, scale, soft.targets, soft.weight)
     else:
-        soft_loss = _dense(z, q, log_norm, scale, soft.targets, soft.weight)
+        soft_loss = _dense(z, q, scale, soft.targets, soft.weight)
     if hard is not None:
         at_label = _at(q, hard.labels) + hard.weight * (hard.smoothing - 1)
         _put(q, hard.labels[:, None], at_label[:, None])
     return q, hard_loss, soft_loss
 
 
-def _log_norm(z: Tensor, q: Tensor, hard: _Hard | None, soft: _Soft | None) -> Tensor:
-    """Log Σ exp(z), from one entry of z and its probability where that has all its digits. [n]."""
-    if hard is not None:
-        entry = hard.labels
-    elif soft is not None and isinstance(soft.targets, SoftTargets):
-        entry = soft.targets.ids_NK[:, 0]
-    else:
-        entry = z.argmax(1)
+def _log_norm(z: Tensor, q: Tensor, entry: Tensor) -> Tensor:
+    """Log Σ exp(z) from one entry of each row, where its probability has all its digits. -> [n].
+
+    Each part of the loss takes an entry of its own, so that it has the same bits whether or not
+    the other part is there.
+    """
     probability = _at(q, entry)
     log_norm = _at(z, entry) - probability.log()
     lost = torch.nonzero(probability < _LEAST).squeeze(1)
@@ -223,12 +223,10 @@ def _log_norm(z: Tensor, q: Tensor, hard: _Hard | None, soft: _Soft | None) -> T
     return log_norm
 
 
-def _sparse(
-    z: Tensor, q: Tensor, log_norm: Tensor, scale: Tensor, targets: SoftTargets, weight: Tensor
-) -> Tensor:
+def _sparse(z: Tensor, q: Tensor, scale: Tensor, targets: SoftTargets, weight: Tensor) -> Tensor:
     """Turn probabilities q into the gradient of kept entries and one bucket. -> losses [n]."""
     ids, log_tail = targets.ids_NK, targets.log_tail_N
-    log_q = widened(z.gather(1, ids)) - log_norm[:, None]
+    log_q = widened(z.gather(1, ids)) - _log_norm(z, q, ids[:, 0])[:, None]
     # The floor keeps the bucket of a student that is sure of the kept entries above zero.
     q.clamp_(min=torch.tensor(FLOOR).exp().item())
     kept = widened(q.gather(1, ids)) * (scale + weight)[:, None]
@@ -242,10 +240,9 @@ def _sparse(
     return _kl(targets, log_q, log_tail_q)
 
 
-def _dense(
-    z: Tensor, q: Tensor, log_norm: Tensor, scale: Tensor, targets: DenseTargets, weight: Tensor
-) -> Tensor:
+def _dense(z: Tensor, q: Tensor, scale: Tensor, targets: DenseTargets, weight: Tensor) -> Tensor:
     """Turn probabilities q into the gradient over whole distributions. -> losses [n]."""
+    log_norm = _log_norm(z, q, z.argmax(1))
     log_p = targets.log_probs()
     p = log_p.exp()
     gap = torch.where(p > 0, p * log_p.sub_(z), 0.0).sum(1)  # Σ p (log p − z)

@@ -3,9 +3,6 @@
 The rest of the model and the methods ask here, so that one `torch.autocast` around them decides.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor
 
@@ -26,8 +23,6 @@ def widened(values: Tensor) -> Tensor:
     return values.to(exact(values.dtype))
 
 
-@contextmanager
-def no_rounding(device: torch.device) -> Iterator[None]:
+def no_rounding(device: torch.device) -> torch.autocast:
     """Products in the dtype of their factors, whatever autocast says outside."""
-    with torch.autocast(device.type, enabled=False):
-        yield
+    return torch.autocast(device.type, enabled=False)

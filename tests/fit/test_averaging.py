@@ -208,9 +208,3 @@ class TestEarlyStopping:
         assert [int(path.name) for path in run_checkpoints(run).paths()] == [10, 25, 30]
         state = json.loads((run_checkpoints(run).path(30) / "state.json").read_text())
         assert state["progress"]["selection"]["step"] == 10
-
-
-def test_named_steps_get_a_checkpoint_and_keep_it(tmp_path) -> None:
-    run = new_run(tmp_path, keep_steps=frozenset({7, 10}))
-    train(run)
-    assert [int(path.name) for path in run_checkpoints(run).paths()] == [7, 10, 25, 30]

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import pytest
 import torch
-from nano_training import EARLY, changed, in_processes, train_in_child
+from nano_processes import in_processes, train_in_child
+from nano_training import EARLY, changed
 from safetensors.torch import load_file
 
 from kdray.fit.checkpoint import MEANS, OPTIMIZER, STATE, WEIGHTS

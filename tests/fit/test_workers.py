@@ -4,14 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from nano_training import (
-    EARLY,
-    changed,
-    in_processes,
-    new_objective,
-    train_among_workers,
-    training_data,
-)
+from nano_processes import in_processes, train_among_workers
+from nano_training import EARLY, changed, new_objective, training_data
 
 from kdray.fit.history import HISTORY, read_history
 
@@ -28,7 +22,6 @@ def test_two_workers_equal_one(tmp_path: Path, method: str) -> None:
     one.mkdir()
     two.mkdir()
     ended = in_processes(
-        train_among_workers,
         (method, one, CONFIG, NEVER, 0, 1),
         *((method, two, CONFIG, NEVER, rank, 2) for rank in (0, 1)),
     )
@@ -59,7 +52,6 @@ def test_workers_remember_what_all_of_them_saw(tmp_path: Path) -> None:
     two.mkdir()
     config = changed(updates=9, tokens_per_update=64, checkpoint_every=1, validate_every=1)
     ended = in_processes(
-        train_among_workers,
         ("selective", one, config, 1, 0, 1),
         *(("selective", two, config, 1, rank, 2) for rank in (0, 1)),
     )

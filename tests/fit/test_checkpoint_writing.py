@@ -1,0 +1,119 @@
+"""Checkpoints are written beside the updates, bounded in number, and only a run's own are read."""
+
+import time
+
+import pytest
+import torch
+from checkpoint_examples import (
+    Small,
+    assert_equal,
+    largest_file,
+    new_pair,
+    slow_writes,
+    update,
+    values,
+)
+from safetensors.torch import load_file
+from torch import nn
+
+from kdray.errors import DataError, StageFailed
+from kdray.fit.checkpoint import OPTIMIZER, WEIGHTS, Checkpoints, Progress
+from kdray.fit.selection import Selection
+
+
+def test_a_copy_is_written_whatever_the_weights_do_meanwhile(tmp_path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    module, optimizer = new_pair(1)
+    update(module, optimizer, 1)
+    held, moments = values(module), optimizer.state_dict()["state"][0]["exp_avg"].clone()
+    with slow_writes(0.3):
+        checkpoints.save(module, optimizer, Progress(1), {"m": module.layer.weight})
+        assert checkpoints.written() is None, "it is still being written"
+        update(module, optimizer, 2)
+    assert checkpoints.wait() == 1
+    assert checkpoints.wait() is None, "told once"
+    assert_equal(load_file(tmp_path / "00000001" / WEIGHTS), held)
+    stored = torch.load(tmp_path / "00000001" / OPTIMIZER, weights_only=True)
+    assert torch.equal(stored["state"][0]["exp_avg"], moments)
+    means = checkpoints.means(tmp_path / "00000001")
+    assert torch.equal(means["m"], held["layer.weight"])
+
+
+def test_one_is_written_at_a_time(tmp_path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    module, optimizer = new_pair(1)
+    with slow_writes(0.2):
+        checkpoints.save(module, optimizer, Progress(1))
+        checkpoints.save(module, optimizer, Progress(2))
+        assert [path.name for path in checkpoints.paths()] == ["00000001"]
+    checkpoints.wait()
+
+
+@pytest.mark.parametrize("told_by", ["save", "wait", "written"])
+def test_a_full_disk_is_one_error_and_nothing_is_lost(saved, told_by) -> None:
+    """A limit on the size of files: writing fails as it does on a full disk."""
+    checkpoints, held = saved
+    module, optimizer = new_pair(2)
+    checkpoints.restore(module, optimizer)
+    with largest_file(100):
+        checkpoints.save(module, optimizer, Progress(4))
+        while not checkpoints._writing.done():
+            time.sleep(0.01)
+    ask = {
+        "save": lambda: checkpoints.save(module, optimizer, Progress(5)),
+        "wait": checkpoints.wait,
+        "written": checkpoints.written,
+    }
+    with pytest.raises(StageFailed) as caught:
+        ask[told_by]()
+    message = str(caught.value)
+    assert message.startswith(f"{checkpoints.folder / '00000004'}: the checkpoint of update 4")
+    assert "File too large" in message
+    assert "MiB are free" in message
+    assert "that of update 3 is untouched; make room" in message
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == [
+        f"0000000{step}" for step in (1, 2, 3)
+    ]
+    assert checkpoints.restore(module, optimizer).step == 3
+    assert_equal(values(module), held[3])
+    checkpoints.save(module, optimizer, Progress(4))
+    assert checkpoints.wait() == 4, "once there is room"
+
+
+def test_what_a_kept_one_calls_the_best_is_kept(tmp_path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    module, optimizer = new_pair(1)
+    best = {1: 1, 2: 2, 3: 2, 4: 2, 5: 2, 6: 6, 7: 6, 8: 6}
+    kept = {}
+    for step, selected in best.items():
+        checkpoints.save(module, optimizer, Progress(step, selection=Selection(step=selected)))
+        checkpoints.wait()
+        kept[step] = [int(path.name) for path in checkpoints.paths()]
+    assert kept[5] == [2, 4, 5]
+    assert kept[6] == [2, 5, 6], "a torn 6 would make 5 the newest, whose best is 2"
+    assert kept[8] == [6, 7, 8]
+
+
+def test_another_runs_checkpoint_is_refused(tmp_path) -> None:
+    module, optimizer = new_pair(1)
+    ours = {"model": {"width": 16, "tokenizer": "aa"}}
+    checkpoints = Checkpoints(tmp_path, keep=1, identity=ours)
+    checkpoints.save(module, optimizer, Progress(1))
+    checkpoints.wait()
+    assert Checkpoints(tmp_path, keep=1, identity=ours).restore(module, optimizer).step == 1
+    theirs = {"model": {"width": 32, "tokenizer": "bb"}}
+    with pytest.raises(DataError) as caught:
+        Checkpoints(tmp_path, keep=1, identity=theirs).restore(module, optimizer)
+    assert str(caught.value).startswith(
+        f'{tmp_path / "00000001"}: of another run, model.tokenizer: "aa" -> "bb"; '
+        f"model.width: 16 -> 32; remove {tmp_path}"
+    )
+
+
+def test_another_models_weights_are_refused(saved) -> None:
+    checkpoints, _ = saved
+    other = Small()
+    other.layer = nn.Linear(5, 2)
+    with pytest.raises(DataError) as caught:
+        checkpoints.restore(other, torch.optim.AdamW(other.parameters()))
+    assert "layer.weight is (2, 3) there, the model needs (2, 5); remove" in str(caught.value)
