@@ -32,7 +32,9 @@ def learns_from_dev(method: Method) -> TypeGuard[Hybrid]:
 
 
 class GateStep:
-    """Steps the gate's parameters.
+    """Steps the gate's parameters, in float32 whatever the student is trained in.
+
+    A difference of two losses that are nearly equal would drown in the rounding of bfloat16.
 
     Args:
         student: the model that the gate serves.

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from kdray.artifacts import write_json
-from kdray.config import ModelConfig, SingleMethodConfig, TeacherLayers, TrainingConfig
+from kdray.config import ModelConfig, Precision, SingleMethodConfig, TeacherLayers, TrainingConfig
 from kdray.fit.assemble import Signals, assemble
 from kdray.fit.averaging import averaged, chosen_step, facts
 from kdray.fit.checkpoint import Progress
@@ -162,8 +162,19 @@ class TrainingJob:
         if self.trunk is not None and not self.trunk.same_method:
             self.trunk.student(student)
         method = build_method(self.method, student=student, teacher=teacher)
-        precision = choose_precision(self.training.precision, worker)
-        return build_objective(student, method, worker, precision=precision)
+        return build_objective(student, method, worker, precision=self._precision(worker))
+
+    def _precision(self, worker: Worker) -> Precision:
+        """What the run or its trunk began in, so that other hardware does not change it half way.
+
+        A run that begins chooses among all workers, before the first one writes it down.
+        """
+        for folder in (self.folder, *(() if self.trunk is None else (self.trunk.folder,))):
+            if (folder / MACHINE).exists():
+                facts = json.loads((folder / MACHINE).read_text(encoding="utf-8"))
+                begun: Precision = facts["precision"]
+                return begun
+        return choose_precision(self.training.precision, worker)
 
     def shape(self, tokenizer: Tokenizer) -> Shape:
         """The shape of the student."""

@@ -12,9 +12,11 @@ from torch.nn import functional as F
 
 from kdray.artifacts import Artifact
 from kdray.config import CrossEntropyConfig, HybridConfig, ModelConfig, TeacherLayers
+from kdray.fit import machine
 from kdray.fit.checkpoint import Checkpoints
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import TOTALS, Origin, TrainingJob
+from kdray.fit.trunk import Trunk
 from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker
 from kdray.model.inherit import inherit
@@ -102,6 +104,23 @@ def test_it_publishes_the_mean_of_its_checkpoints(trained: TrainingJob, tmp_path
     assert json.loads(json.dumps(counts)) == counts, "it goes into a record"
     assert read_history(tmp_path / HISTORY) == read_history(trained.folder / HISTORY)
     assert Tokenizer.load(tmp_path).checksum == Tokenizer.load(trained.tokenizer).checksum
+
+
+def test_a_run_stays_in_the_precision_that_it_or_its_trunk_began_in(
+    job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = Tokenizer.load(job.tokenizer)
+    folders = [tmp_path / name for name in ("new", "begun", "trunk")]
+    new, begun = (replace(job, folder=folder) for folder in folders[:2])
+    branch = replace(new, trunk=Trunk(folders[2], until=4))
+    for native, left in ((True, "fp32"), (False, "bf16_autocast")):
+        monkeypatch.setattr(machine, "has_bf16", lambda device, native=native: native)
+        for folder in folders[1:]:
+            folder.mkdir(exist_ok=True)
+            (folder / "machine.json").write_text(json.dumps({"precision": left}))
+        chosen = "bf16_autocast" if native else "fp32"
+        for run, expected in ((new, chosen), (begun, left), (branch, left)):
+            assert run.objective(tokenizer, Worker()).precision == expected
 
 
 def test_only_the_seed_decides_where_training_starts(job: TrainingJob) -> None:
