@@ -16,10 +16,11 @@ h and W. No [N, V] tensor is ever stored (the idea of Liger Kernel, Hsu et al. 2
 Cross-Entropy, Wijmans et al. 2024, here with sparse soft targets). What smoothing adds is the same
 in every column, so it needs no pass over the logits: Σ_v z_v is h·Σ_v W_v.
 
-Products are taken in the precision of `product_dtype`; in bfloat16 so are logits and their
-gradient, while losses and the sums over blocks stay in float32.
+Products are taken in the precision of `product_dtype`; all between them is float32 at least, which
+on a CPU is also the faster one: it works on bfloat16 by way of float32, pass after pass.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -105,16 +106,17 @@ class _Kernel(torch.autograd.Function):
         mean_z = torch.zeros_like(sums.hard_loss)
         if labels is not None and smoothing:
             mean_z = sums.smooth(states, matrix, hard_weight * smoothing)
-        for part in row_blocks(len(states), vocabulary=len(matrix), itemsize=dtype.itemsize):
+        soft = None if soft is None else soft.narrowed()
+        for part in row_blocks(len(states), vocabulary=len(matrix)):
             hard = None
             if labels is not None:
                 hard = _Hard(labels[part], hard_weight[part], smoothing, mean_z[part])
             gradient, sums.hard_loss[part], sums.soft_loss[part] = _block(
-                states[part] @ matrix.T,
+                widened(states[part] @ matrix.T),
                 hard,
                 None if soft is None else _Soft(soft.part(part), soft_weight[part]),
             )
-            sums.add(gradient, states, matrix, part)
+            sums.add(gradient.to(dtype), states, matrix, part)
         grad_hidden, grad_weight = sums.hidden.to(hidden.dtype), sums.weight.to(weight.dtype)
         ctx.save_for_backward(grad_hidden, grad_weight, sums.hard_loss, sums.soft_loss)
         ctx.mark_non_differentiable(sums.hard_loss, sums.soft_loss)
@@ -191,22 +193,20 @@ def _at_one_temperature(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As `_block`, both parts from one softmax."""
     q = z.softmax(1)
-    hard_loss = soft_loss = torch.zeros(len(z), dtype=exact(z.dtype), device=z.device)
-    scale = torch.zeros_like(hard_loss)  # of q in the gradient
+    hard_loss = soft_loss = z.new_zeros(len(z))
+    scale = hard_loss if hard is None else hard.weight  # of q in the gradient
     if hard is not None:
         eps = hard.smoothing
-        log_norm = _log_norm(z, q, hard.labels)
-        hard_loss = log_norm - (1 - eps) * _at(z, hard.labels) - eps * hard.mean_z
-        scale = hard.weight
+        label_z = z.gather(1, hard.labels[:, None]).squeeze(1)
+        hard_loss = _log_norm(z, q, hard.labels) - (1 - eps) * label_z - eps * hard.mean_z
     if soft is None:
-        _scale(q, scale)
+        q.mul_(scale[:, None])
     elif isinstance(soft.targets, SoftTargets):
         soft_loss = _sparse(z, q, scale, soft.targets, soft.weight)
     else:
         soft_loss = _dense(z, q, scale, soft.targets, soft.weight)
     if hard is not None:
-        at_label = _at(q, hard.labels) + hard.weight * (hard.smoothing - 1)
-        _put(q, hard.labels[:, None], at_label[:, None])
+        q.scatter_add_(1, hard.labels[:, None], (hard.weight * (hard.smoothing - 1))[:, None])
     return q, hard_loss, soft_loss
 
 
@@ -216,38 +216,55 @@ def _log_norm(z: Tensor, q: Tensor, entry: Tensor) -> Tensor:
     Each part of the loss takes an entry of its own, so that it has the same bits whether or not
     the other part is there.
     """
-    probability = _at(q, entry)
-    log_norm = _at(z, entry) - probability.log()
-    lost = torch.nonzero(probability < _LEAST).squeeze(1)
-    log_norm[lost] = widened(z[lost]).logsumexp(1)
+    entry = entry[:, None]
+    probability = q.gather(1, entry).squeeze(1)
+    log_norm = z.gather(1, entry).squeeze(1) - probability.log()
+    lost = probability < _LEAST
+    if lost.any():
+        log_norm[lost] = z[lost].logsumexp(1)
     return log_norm
 
 
 def _sparse(z: Tensor, q: Tensor, scale: Tensor, targets: SoftTargets, weight: Tensor) -> Tensor:
     """Turn probabilities q into the gradient of kept entries and one bucket. -> losses [n]."""
     ids, log_tail = targets.ids_NK, targets.log_tail_N
-    log_q = widened(z.gather(1, ids)) - _log_norm(z, q, ids[:, 0])[:, None]
-    # The floor keeps the bucket of a student that is sure of the kept entries above zero.
-    q.clamp_(min=torch.tensor(FLOOR).exp().item())
-    kept = widened(q.gather(1, ids)) * (scale + weight)[:, None]
-    kept -= weight[:, None] * targets.logp_NK.exp()
-    _put(q, ids, torch.zeros_like(kept))
-    tail = q.sum(1, dtype=exact(q.dtype))  # 1 − kept would cancel
+    log_q = z.gather(1, ids) - _log_norm(z, q, ids[:, 0])[:, None]
+    kept, p = q.gather(1, ids), targets.logp_NK.exp()
+    q.scatter_(1, ids, 0.0)
+    tail = _summed_above_floor(q, ids)  # 1 − Σ kept would cancel
     log_tail_q = tail.log()
     excess = torch.where(log_tail.isinf(), 0.0, (log_tail - log_tail_q).exp())
-    _scale(q, scale + weight * (1 - excess))
-    _put(q, ids, kept)
+    q.mul_((scale + weight * (1 - excess))[:, None])
+    kept.mul_((scale + weight)[:, None]).addcmul_(p, weight[:, None], value=-1)
+    q.scatter_(1, ids, kept)
     return _kl(targets, log_q, log_tail_q)
 
 
+def _summed_above_floor(q: Tensor, ids: Tensor) -> Tensor:
+    """Sums of the rows of q, where the entries at `ids` are zero. -> [n].
+
+    Where a student is so sure of those that nothing is left, all others are raised to the floor:
+    so it still feels the bucket.
+    """
+    tail = q.sum(1)
+    lost = tail < _LEAST
+    if lost.any():
+        q[lost] = q[lost].clamp_(min=math.exp(FLOOR)).scatter_(1, ids[lost], 0.0)
+        tail[lost] = q[lost].sum(1)
+    return tail
+
+
 def _dense(z: Tensor, q: Tensor, scale: Tensor, targets: DenseTargets, weight: Tensor) -> Tensor:
-    """Turn probabilities q into the gradient over whole distributions. -> losses [n]."""
-    log_norm = _log_norm(z, q, z.argmax(1))
-    log_p = targets.log_probs()
-    p = log_p.exp()
-    gap = torch.where(p > 0, p * log_p.sub_(z), 0.0).sum(1)  # Σ p (log p − z)
-    _scale(q, scale + weight).sub_(p.mul_(weight[:, None]))
-    return gap + log_norm  # Σ p is 1
+    """Turn probabilities q into the gradient over whole distributions. -> losses [n].
+
+    Σ p (log p − log q) is Σ p (z' − z) and the difference of the normalisers, z' the teacher's.
+    """
+    any_entry = torch.zeros(len(z), dtype=torch.long, device=z.device)
+    teacher = targets.raised_logits()
+    p = teacher.softmax(1)
+    norms = _log_norm(z, q, any_entry) - _log_norm(teacher, p, any_entry)
+    q.mul_((scale + weight)[:, None]).addcmul_(p, weight[:, None], value=-1)
+    return teacher.sub_(z).mul_(p).sum(1) + norms
 
 
 def _kl(targets: SoftTargets, log_q: Tensor, log_tail_q: Tensor) -> Tensor:
@@ -256,19 +273,3 @@ def _kl(targets: SoftTargets, log_q: Tensor, log_tail_q: Tensor) -> Tensor:
     kept = torch.where(logp.isinf(), 0.0, logp.exp() * (logp - log_q)).sum(1)
     bucket = log_tail.exp() * (log_tail - log_tail_q)
     return kept + torch.where(log_tail.isinf(), 0.0, bucket)
-
-
-def _scale(q: Tensor, factors: Tensor) -> Tensor:
-    """Multiply each row, in place and in its own dtype: a mixed product would copy the block."""
-    return q.mul_(factors.to(q.dtype)[:, None])
-
-
-def _put(q: Tensor, ids: Tensor, values: Tensor) -> None:
-    """q[n, ids[n, k]] = values[n, k]. Scatter would widen the whole block where it is bfloat16."""
-    starts = torch.arange(0, q.numel(), q.size(1), device=q.device)
-    q.view(-1).index_copy_(0, (ids + starts[:, None]).view(-1), values.to(q.dtype).view(-1))
-
-
-def _at(values: Tensor, entries: Tensor) -> Tensor:
-    """One entry of each row. [n, V], [n] -> [n]."""
-    return widened(values.gather(1, entries[:, None]).squeeze(1))

@@ -10,9 +10,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from kdray.model.precision import widened
+from kdray.model.precision import product_dtype, widened
 
-BLOCK_BYTES = 4 << 20  # of logits at a time: a share of a core's last-level cache
+BLOCK_BYTES = 8 << 20  # of logits at a time: a share of a core's last-level cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,10 @@ class SoftTargets:
             log_tail_N=self.log_tail_N.to(device, non_blocking=True),
             log_label_N=None if label is None else label.to(device, non_blocking=True),
         )
+
+    def narrowed(self) -> Self:
+        """As it is: no product is taken of these."""
+        return self
 
     def entropy(self) -> Tensor:
         """−Σ p log p over the kept entries and the bucket, in nats. -> [N]."""
@@ -112,6 +116,15 @@ class DenseTargets:
         moved = None if weights is None else weights.to(device, non_blocking=True)
         return replace(self, members=members, log_weights_NM=moved)
 
+    def narrowed(self) -> Self:
+        """The same, cast to the precision of products once and not in every block."""
+        narrow = [product_dtype(m.weight_VD) for m in self.members]
+        members = tuple(
+            Member(m.hidden_ND.to(dtype), m.weight_VD.to(dtype))
+            for m, dtype in zip(self.members, narrow, strict=True)
+        )
+        return replace(self, members=members)
+
     def logits(self) -> Tensor:
         """Logits of the teacher; for an ensemble, the log of its mean probabilities. -> [N, V]."""
         each = [widened(m.hidden_ND @ m.weight_VD.T) for m in self.members]
@@ -124,7 +137,12 @@ class DenseTargets:
 
     def log_probs(self) -> Tensor:
         """Log-probabilities at T. -> [N, V]."""
-        return (self.logits() / (self.temperature * self.own_temperature)).log_softmax(1)
+        return self.raised_logits().log_softmax(1)
+
+    def raised_logits(self) -> Tensor:
+        """Logits over T, in memory of their own. -> [N, V]."""
+        raised = self.temperature * self.own_temperature
+        return self.logits() if raised == 1.0 else self.logits().div_(raised)
 
     def one_sided(self) -> Self:
         """The same distributions, for a student at temperature 1."""
