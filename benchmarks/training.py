@@ -1,4 +1,4 @@
-"""How fast kdray trains, beside a bare loop around its model and beside transformers.
+"""How fast kdray trains, beside a bare loop around its model and beside other toolkits.
 
     python benchmarks/training.py
     python benchmarks/training.py --markdown < lines.jsonl
@@ -13,22 +13,27 @@ machine disturbs all, and the ratio of two systems is the median over updates of
   the updates that are timed.
 * `bare`: forward, backward and AdamW of the same model and loss, on batches padded beforehand.
   What `kdray` takes longer is what its loop costs.
-* `marian`: MarianMTModel of transformers in the same shape, in a loop that clips and takes AdamW's
-  step (`fused`), on batches padded beforehand, without label smoothing. Attention is `eager` or
-  `sdpa`, fp32 products are kdray's setting (`medium`) or torch's own (`highest`), workers share the
-  batch by DistributedDataParallel or are one: the first rounds try all, and the fastest stays.
-  To install it, where kdray's own packages are not touched:
+* Peers, models of other toolkits in the same shape, in a loop that clips and takes AdamW's step, on
+  batches padded beforehand. `marian` is MarianMTModel of transformers, without label smoothing,
+  with AdamW as in `bare` (`fused`). `joeynmt` is JoeyNMT's Transformer with its own loss, label
+  smoothing 0.1, and its own AdamW, which is not fused. One that is not installed is left out.
+  To install them, where kdray's own packages are not touched:
 
-      pip install --target benchmarks/.peers -c constraints.txt -r benchmarks/requirements.txt
+      pip install --no-deps --target benchmarks/.peers -r benchmarks/requirements.txt
+
+A peer has several forms. Attention of `marian` is `eager` or `sdpa`, and JoeyNMT has one of its
+own; fp32 products are kdray's setting (`medium`, where that is exact) or torch's own (`highest`);
+workers share the batch by DistributedDataParallel or are one. Before a race they are tried two at a
+time, in a few updates, and only the fastest joins.
 
 An epoch is not timed, and then another one is: of batches in so many shapes that a library which
 prepares a product for each shape, as oneDNN does, forgets some in between, as in real training.
 
-Every system has the environment of `kdray.fit.machine`: without that, all are slower. Other
+Every system has the environment of `kdray.fit.machine`: without that, all are slower. More
 toolkits cannot be run beside this torch: OpenNMT-py, Eole and Sockeye pin older ones, and fairseq
 needs an older numpy and patches to be imported at all.
 
-In bfloat16 `kdray` and `bare` follow the precision of the recipe, and `marian` runs in
+In bfloat16 `kdray` and `bare` follow the precision of the recipe, and peers run in
 `torch.autocast`. One JSON line describes the machine, and then one each system:
 
 * `tokens_per_second`: target tokens without padding, the median over updates, and `best`.
@@ -41,13 +46,13 @@ In bfloat16 `kdray` and `bare` follow the precision of the recipe, and `marian` 
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -60,32 +65,40 @@ import training_table
 from environment import restart_with_environment
 from flops import Size, flops_of
 from numpy.typing import NDArray
-from training_systems import MEDIUM, SYSTEMS, Setting, System, sizes_of, work
-from turns import Racer
+from training_peers import PEERS, version
+from training_race import Times, fastest, race
+from training_setting import Setting, System, sizes_of
+from training_systems import SYSTEMS
 from world import World
 
 from kdray.config import ModelConfig
-from kdray.config.model import PRESETS
+from kdray.config.model import PRESETS, Preset
 from kdray.fit.machine import prepare
 
 MODELS = ("small", "mini", "tiny")
 PRECISIONS = ("fp32", "bf16_autocast", "bf16_master")
-PEERS = Path(__file__).parent / ".peers"
-TRIAL = (2, 4)  # rounds that nobody counts, and those in which the best form of a peer is found
-
-Times = dict[System, list[float]]
+PEERS_FOLDER = Path(__file__).parent / ".peers"
+INSTALL = "pip install --no-deps --target {} -r benchmarks/requirements.txt"
 
 
-def systems(args: argparse.Namespace, precision: str) -> Iterator[System]:
-    """Who races, a peer in all its forms."""
+def entrants(args: argparse.Namespace, setting: Setting) -> Iterator[System]:
+    """Who races: kdray in all layouts, a peer in the fastest of its forms."""
     for name in args.systems:
-        for workers, threads in layouts(args):
-            if name != "marian":
-                yield System(name, workers, threads)
-                continue
-            for attention in ("eager", "sdpa"):
-                for products in (MEDIUM, "highest") if precision == "fp32" else (MEDIUM,):
-                    yield System(name, workers, threads, attention, products)
+        if name in PEERS:
+            yield fastest(forms(name, layouts(args), setting.precision), setting)
+        else:
+            yield from (System(name, workers, threads) for workers, threads in layouts(args))
+
+
+def forms(name: str, layouts: Sequence[tuple[int, int]], precision: str) -> list[System]:
+    """All ways in which a peer can compute."""
+    own = torch.get_float32_matmul_precision()  # kdray's setting
+    products = dict.fromkeys((own, "highest") if precision == "fp32" else (own,))
+    return [
+        System(name, *layout, *form)
+        for layout in layouts
+        for form in itertools.product(PEERS[name].attentions, products)
+    ]
 
 
 def layouts(args: argparse.Namespace) -> list[tuple[int, int]]:
@@ -94,42 +107,6 @@ def layouts(args: argparse.Namespace) -> list[tuple[int, int]]:
         return [(args.workers or 1, args.threads or 1)]
     cores = os.cpu_count() or 1
     return [(cores, 1), (1, cores)] if cores > 1 else [(1, 1)]
-
-
-def race(chosen: Sequence[System], setting: Setting, *, warm_up: int, count: int) -> Times:
-    """Seconds of each system for the same updates; of a peer, of its fastest form only."""
-    rng = np.random.default_rng(1)
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        racers: dict[System, Racer] = {}
-        for number, system in enumerate(chosen):
-            own = Path(folder) / str(number)
-            own.mkdir()
-            arguments = (system, setting, own)
-            racers[system] = stack.enter_context(
-                Racer(str(system), work, workers=system.workers, arguments=arguments)
-            )
-        for racer in racers.values():
-            racer.ready()
-
-        def rounds(count: int) -> Times:
-            times: Times = {system: [] for system in racers}
-            for _ in range(count):
-                for index in rng.permutation(len(racers)):
-                    system = list(racers)[index]
-                    times[system].append(racers[system].take())
-            return times
-
-        rounds(TRIAL[0])
-        for slower in losers(rounds(TRIAL[1])):
-            racers.pop(slower).close()
-        rounds(warm_up - sum(TRIAL))
-        return rounds(count)
-
-
-def losers(times: Times) -> list[System]:
-    """All forms of a peer but the fastest."""
-    forms = sorted((s for s in times if s.attention), key=lambda s: float(np.median(times[s])))
-    return forms[1:]
 
 
 def report(
@@ -186,19 +163,12 @@ def machine(args: argparse.Namespace) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         **versions,
-        "transformers": transformers(args),
+        **{peer.package: version(name, args.peers) for name, peer in PEERS.items()},
         "tokens": args.tokens,
         "vocabulary": args.vocabulary,
         "batches": args.batches,
         "rounds": args.rounds,
     }
-
-
-def transformers(args: argparse.Namespace) -> str | None:
-    """The version that a race would use."""
-    places = [*sys.path, str(args.peers)]
-    found = next(iter(metadata.distributions(name="transformers", path=places)), None)
-    return None if found is None else str(found.version)
 
 
 def processor() -> str:
@@ -227,27 +197,30 @@ def main() -> None:
         return
     prepare(threads=os.cpu_count() or 1)
     print(json.dumps(machine(args)), flush=True)
-    world = World.make(vocabulary=args.vocabulary, tokens=args.tokens, batches=args.batches)
-    warm_up = max(args.batches, sum(TRIAL))
     with tempfile.TemporaryDirectory() as folder:
+        world = World.make(vocabulary=args.vocabulary, tokens=args.tokens, batches=args.batches)
         world.write(Path(folder))
-        for model in args.models:
-            for precision in args.precision:
-                setting = Setting(
-                    model=ModelConfig(preset=model),
-                    vocabulary=args.vocabulary,
-                    tokens=args.tokens,
-                    precision=precision,
-                    updates=warm_up + args.rounds,
-                    encoded=Path(folder),
-                    peers=args.peers,
-                )
-                peaks = peaks_of(setting)
-                chosen = list(systems(args, precision))
-                times = race(chosen, setting, warm_up=warm_up, count=args.rounds)
-                sizes = sizes_of(setting)[-args.rounds :]
-                for line in report(times, setting, sizes, peaks):
-                    print(json.dumps(line), flush=True)
+        for model, precision in itertools.product(args.models, args.precision):
+            for line in compare(args, model, precision, Path(folder)):
+                print(json.dumps(line), flush=True)
+
+
+def compare(
+    args: argparse.Namespace, model: Preset, precision: str, encoded: Path
+) -> Iterator[dict[str, Any]]:
+    """The lines of one race."""
+    setting = Setting(
+        model=ModelConfig(preset=model),
+        vocabulary=args.vocabulary,
+        tokens=args.tokens,
+        precision=precision,
+        updates=args.batches + args.rounds,
+        encoded=encoded,
+        peers=args.peers,
+    )
+    peaks = peaks_of(setting)
+    times = race(list(entrants(args, setting)), setting, count=args.rounds)
+    return report(times, setting, sizes_of(setting)[-args.rounds :], peaks)
 
 
 def arguments() -> argparse.Namespace:
@@ -255,23 +228,38 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="+", default=MODELS, choices=PRESETS)
     parser.add_argument("--precision", nargs="+", default=PRECISIONS[:2], choices=PRECISIONS)
-    parser.add_argument("--systems", nargs="+", default=tuple(SYSTEMS), choices=SYSTEMS)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, help="not all that are installed")
     parser.add_argument("--workers", type=int, help="of each system, not as many as cores and one")
     parser.add_argument("--threads", type=int, help="of each worker")
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--tokens", type=int, default=4096, help="target tokens of an update")
     parser.add_argument("--batches", type=int, default=48, help="of an epoch; one is not timed")
     parser.add_argument("--rounds", type=int, default=48)
-    parser.add_argument("--peers", type=Path, default=PEERS, help="where transformers is installed")
+    parser.add_argument("--peers", type=Path, default=PEERS_FOLDER, help="where they are installed")
     parser.add_argument(
         "--markdown", action="store_true", help="lines on standard input to a table"
     )
     parser.add_argument("--orchestration", action="store_true", help="what Ray and MLflow cost")
     parser.add_argument("--updates", type=int, default=500, help="of a run with --orchestration")
     args = parser.parse_args()
-    if "marian" in args.systems and not (args.markdown or args.orchestration or transformers(args)):
-        parser.error(f"transformers is not in {args.peers}; install it there, or choose --systems")
+    if not (args.markdown or args.orchestration):
+        choose_systems(parser, args)
     return args
+
+
+def choose_systems(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Leave out peers that are not installed, and say so; it is an error if they were asked for."""
+    missing = [
+        name
+        for name in args.systems or SYSTEMS
+        if name in PEERS and version(name, args.peers) is None
+    ]
+    if missing:
+        absent = f"{' and '.join(missing)}, not installed: {INSTALL.format(args.peers)}"
+        if args.systems:
+            parser.error(absent)
+        print(f"left out: {absent}", file=sys.stderr)
+    args.systems = args.systems or [name for name in SYSTEMS if name not in missing]
 
 
 if __name__ == "__main__":

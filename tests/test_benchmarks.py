@@ -22,9 +22,12 @@ TINY = {"model": "nano", "teacher": "nano", "vocabulary": 64, "tokens": 96, "k":
 
 
 RACE = ("--models=nano", "--vocabulary=64", "--tokens=96", "--batches=2", "--rounds=1")
-PEERS = list(
-    metadata.distributions(name="transformers", path=[*sys.path, str(BENCHMARKS / ".peers")])
-)
+PACKAGES = {"marian": "transformers", "joeynmt": "joeynmt"}
+PEERS = [
+    name
+    for name, package in PACKAGES.items()
+    if any(metadata.distributions(name=package, path=[*sys.path, str(BENCHMARKS / ".peers")]))
+]
 
 
 def run(*arguments, **changes):
@@ -34,10 +37,16 @@ def run(*arguments, **changes):
 
 
 def printed(script, *arguments):
-    line = [sys.executable, str(BENCHMARKS / script), *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=250, check=False)
+    done = started(script, *arguments)
     assert done.returncode == 0, done.stderr
     return [json.loads(row) for row in done.stdout.splitlines()]
+
+
+def started(script, *arguments, stdin=None):
+    line = [sys.executable, str(BENCHMARKS / script), *arguments]
+    return subprocess.run(
+        line, input=stdin, capture_output=True, text=True, timeout=250, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -172,15 +181,14 @@ def test_bytes_are_those_of_the_forms(signals):
 @pytest.fixture(scope="module")
 def race():
     """The lines of the benchmark of training, whatever is installed."""
-    systems = ["kdray", "bare", *(["marian"] if PEERS else [])]
-    return printed("training.py", *RACE, "--systems", *systems, "--workers=1", "--threads=1")
+    return printed("training.py", *RACE, "--workers=1", "--threads=1")
 
 
 @pytest.mark.slow
 def test_all_ways_to_train_race_in_both_precisions(race):
     machine, *lines = race
     assert (machine["tokens"], machine["vocabulary"]) == (96, 64)
-    systems = ["kdray", "bare", *(["marian"] if PEERS else [])]
+    systems = ["kdray", "bare", *PEERS]
     expected = list(itertools.product(("fp32", "bf16_autocast"), systems))
     assert [(line["precision"], line["system"]) for line in lines] == expected
     for line in lines:
@@ -198,13 +206,64 @@ def test_ratios_are_those_of_the_same_updates(race):
     assert forth[1] == pytest.approx(speeds, rel=0.02)
 
 
-@pytest.mark.slow
-def test_workers_share_an_update(tmp_path):
-    sizes = ("--systems", "kdray", "bare", "--precision=fp32", "--workers=2", "--threads=1")
-    lines = printed("training.py", *RACE, *sizes)
-    assert [(line["system"], line["workers"]) for line in lines[1:]] == [("kdray", 2), ("bare", 2)]
-    script = [sys.executable, str(BENCHMARKS / "training.py"), "--markdown"]
+def table(lines):
+    """The cells of each system in the table that is made of the lines."""
     text = "\n".join(map(json.dumps, lines))
-    done = subprocess.run(script, input=text, capture_output=True, text=True, check=True)
+    done = started("training.py", "--markdown", stdin=text)
+    assert done.returncode == 0, done.stderr
     rows = [row for row in done.stdout.splitlines() if row.startswith("| nano")]
-    assert [row.split(" | ")[2:4] for row in rows] == [["kdray", "2x1"], ["bare", "2x1"]]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def without_peers(tmp_path_factory):
+    """What a race of two workers each prints where no other toolkit is installed."""
+    sizes = ("--precision=fp32", "--workers=2", "--threads=1")
+    done = started("training.py", *RACE, *sizes, "--peers", tmp_path_factory.mktemp("peers"))
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.slow
+def test_workers_share_an_update(without_peers):
+    lines = [json.loads(row) for row in without_peers.stdout.splitlines()]
+    assert [(line["system"], line["workers"]) for line in lines[1:]] == [("kdray", 2), ("bare", 2)]
+    assert [row[2:4] for row in table(lines)] == [["kdray", "2x1"], ["bare", "2x1"]]
+
+
+@pytest.mark.slow
+def test_what_is_not_installed_is_left_out_but_an_error_when_asked_for(without_peers, tmp_path):
+    (line,) = (row for row in without_peers.stderr.splitlines() if "left out" in row)
+    assert "marian and joeynmt, not installed: pip install" in line
+    refused = started("training.py", "--systems", "kdray", "joeynmt", "--peers", tmp_path)
+    assert refused.returncode == 2
+    assert "joeynmt, not installed: pip install" in refused.stderr
+    assert refused.stdout == ""
+
+
+@pytest.mark.slow
+def test_a_table_compares_with_bare_in_the_same_layout_and_with_each_peer():
+    names = ["kdray 2x1", "bare 1x2", "bare 2x1", "marian 1x2 sdpa highest", "joeynmt 2x1 medium"]
+    places = {name: place for place, name in enumerate(names, start=1)}
+
+    def line(name):
+        system, layout, *form = name.split()
+        speeds = {"tokens_per_second": 1, "best": 1, "gflops": 1, "in_shape": 1, "mfu": 1}
+        workers, threads = layout.split("x")
+        others = {other: [0, place, 9] for other, place in places.items() if other != name}
+        return {"model": "nano", "precision": "fp32", "system": system, "workers": workers,
+                "threads": threads, "form": " ".join(form), **speeds,
+                "faster_than": others}  # fmt: skip
+
+    rows = table([line(name) for name in names])
+    assert [row[2] for row in rows] == [
+        "kdray", "bare", "bare", "marian sdpa highest", "joeynmt medium"
+    ]  # fmt: skip
+    medians = [[cell.partition(".")[0] for cell in row[-3:]] for row in rows]
+    assert medians == [
+        ["3", "4", "5"],
+        ["", "4", "5"],
+        ["", "4", "5"],
+        ["2", "", "5"],
+        ["3", "4", ""],
+    ]
