@@ -22,7 +22,8 @@ from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.blockwise import blockwise_losses
-from kdray.methods.kernel import FLOOR, TokenLosses, token_losses
+from kdray.methods.kernel import TokenLosses, token_losses
+from kdray.methods.kernel_losses import FLOOR
 from kdray.methods.targets import TeacherTargets
 from kdray.model.transformer import Transformer
 from kdray.schema import View

@@ -37,6 +37,10 @@ from kdray.teacher.stored import (
 from kdray.text.batching import Rows
 from kdray.text.sequences import Ints
 
+with np.errstate(divide="ignore"):
+    LOG = np.log(np.arange(256, dtype=np.float32))
+"""Of a count of draws; there are 255 at most."""
+
 ARRAYS = ("pair_ids", "offsets", "distinct", "ids", "counts")
 
 
@@ -90,17 +94,16 @@ class Sampled:
                 "hidden for another temperature"
             )
         places = places_of(self.offsets, rows)
-        entries = places_of(self.starts, places)
         distinct = self.distinct[places].astype(np.int64)
-        width = int(distinct.max(initial=1))
-        real = np.arange(width)[None, :] < distinct[:, None]
-        ids = np.zeros(real.shape, dtype=np.int64)
-        counts = np.zeros(real.shape, dtype=np.float32)
-        ids[real], counts[real] = self.ids[entries], self.counts[entries]
-        share = torch.from_numpy(counts / counts.sum(1, keepdims=True).clip(min=1))
+        column = np.arange(distinct.max(initial=1))[None, :]
+        # Behind the last entry of a row it is read again, and not counted.
+        entries = self.starts[places][:, None] + np.minimum(column, distinct[:, None] - 1)
+        ids = self.ids[entries].astype(np.int64)
+        counts = np.where(column < distinct[:, None], self.counts[entries], np.uint8(0))
+        logp = LOG[counts] - LOG[counts.sum(1, dtype=np.int64)][:, None]
         return SoftTargets(
             ids_NK=torch.from_numpy(filled(ids, distinct)),
-            logp_NK=share.log(),
+            logp_NK=torch.from_numpy(logp),
             log_tail_N=torch.full((len(places),), -torch.inf),
         )
 
@@ -163,7 +166,22 @@ def tally(drawn_ND: Ints) -> tuple[NDArray[np.uint8], Ints, NDArray[np.uint8]]:
 
 
 def filled(ids_NK: NDArray[np.int64], distinct_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The ids, and behind the first distinct_N of each row other ids that it does not have."""
+    """The ids, and behind the first distinct_N of each row other ids that it does not have.
+
+    Those are the highest of all, which few rows have; to these rows the lowest are given.
+    """
+    width = ids_NK.shape[1]
+    column = np.arange(width)[None, :]
+    lowest = int(ids_NK.max(initial=0)) + 1 - width
+    result = np.where(column < distinct_N[:, None], ids_NK, lowest + column)
+    rows = np.nonzero((ids_NK >= lowest).any(1))[0]
+    result[rows] = _filled_with_lowest(ids_NK[rows], distinct_N[rows])
+    return result
+
+
+def _filled_with_lowest(
+    ids_NK: NDArray[np.int64], distinct_N: NDArray[np.int64]
+) -> NDArray[np.int64]:
     positions, width = ids_NK.shape
     column = np.arange(width)[None, :]
     real = column < distinct_N[:, None]
