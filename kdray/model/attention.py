@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from kdray.config import ModelConfig
 from kdray.model.precision import widened
+from kdray.model.softmax import softmax
 
 
 @dataclass(slots=True)
@@ -111,10 +112,10 @@ def attend(
         scores = torch.matmul(query * each**-0.5, key.transpose(-2, -1))
         if bias is not None:
             scores = scores + bias
-        weights = scores.softmax(dim=-1)
+        weights = softmax(widened(scores))
         if maps is not None:
-            maps.append(widened(weights).mean(1))
-        mixed = torch.matmul(weights, value)
+            maps.append(weights.mean(1))
+        mixed = torch.matmul(weights.to(value.dtype), value)
     else:
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     return mixed.transpose(1, 2).reshape(batch, length, heads * each)
