@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdray.errors import DataError
-from kdray.methods.kernel import SoftTargets, token_losses
+from kdray.methods.kernel import token_losses
+from kdray.methods.targets import SoftTargets
 from kdray.teacher.topk import TopK, at_temperature, compress
 
 VOCAB, TEMPERATURES = 12, (1.0, 2.0, 0.5)
