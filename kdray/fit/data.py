@@ -95,5 +95,5 @@ class TrainingData:
                     temperature=method.temperature,
                     memories=memories,
                 )
-            targets[view] = replace(targets[view], teacher=read)
+            targets[view] = replace(targets[view], teacher=read.narrowed())
         return replace(batch, targets=targets)

@@ -65,7 +65,7 @@ def soft_loss(loss_N: Tensor, targets: TeacherTargets, weight_N: Tensor) -> Soft
     """The loss of a teacher's distributions, which is written to `loss_N`."""
     weight_N = weight_N / targets.temperature  # dz/d(logits) = 1/T
     if isinstance(targets, DenseTargets):
-        return _Dense(loss_N, targets.narrowed(), weight_N)
+        return _Dense(loss_N, targets, weight_N)
     return _Sparse(loss_N, targets, weight_N)
 
 
