@@ -22,6 +22,7 @@ def test_two_workers_equal_one(tmp_path: Path, method: str) -> None:
     one.mkdir()
     two.mkdir()
     ended = in_processes(
+        train_among_workers,
         (method, one, CONFIG, NEVER, 0, 1),
         *((method, two, CONFIG, NEVER, rank, 2) for rank in (0, 1)),
     )
@@ -52,6 +53,7 @@ def test_workers_remember_what_all_of_them_saw(tmp_path: Path) -> None:
     two.mkdir()
     config = changed(updates=9, tokens_per_update=64, checkpoint_every=1, validate_every=1)
     ended = in_processes(
+        train_among_workers,
         ("selective", one, config, 1, 0, 1),
         *(("selective", two, config, 1, rank, 2) for rank in (0, 1)),
     )
