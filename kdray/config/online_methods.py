@@ -62,6 +62,7 @@ class FeatureConfig(Online):
     kind: Literal["feature"]
     alpha: Fraction = 0.5
     temperature: float = Field(default=1.0, gt=0)
+    states: Literal["normalised", "raw"] = "normalised"  # the teacher's
     hidden_weight: float = Field(default=1.0, ge=0)
     attention_weight: float = Field(default=1.0, ge=0)
     decay: float = Field(default=0.9, gt=0, le=1)  # of both weights, each epoch

@@ -180,6 +180,7 @@ def _feature(
     return Feature(
         alpha=config.alpha,
         temperature=config.temperature,
+        normalise=config.states == "normalised",
         hidden_weight=config.hidden_weight,
         attention_weight=config.attention_weight,
         decay=config.decay,

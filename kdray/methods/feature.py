@@ -5,13 +5,18 @@ these forms: student layer i of L_s learns teacher layer round((i+1)·L_t/L_s) �
 
     token_level + decay^epoch·(hidden_weight·MSE(W_i s_i, t_i) + attention_weight·KL(A_t ‖ A_s))
 
-The squared error is a mean over features, the KL one between maps averaged over heads, both at
+The teacher's states t are taken as every layer that reads them takes them, of mean 0 and variance
+1: what a pre-norm layer adds up has no scale of its own, and its square would drown all else. The
+squared error is a mean over features, the KL one between maps averaged over heads, both at
 real positions only and averaged over layers. Encoder terms are means over a sentence's source
 tokens, in the unit of sentences; decoder terms, self-attention and cross-attention, are sums over
 target tokens, as all losses of tokens are.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
+from torch.nn import functional
 
 from kdray.methods.base import Batch, Loss, Method, Per, teacher_of
 from kdray.methods.kernel import token_losses
@@ -27,6 +32,7 @@ class Feature(Method):
     Args:
         alpha: weight of the KL between distributions, in token_level.
         temperature: T of that KL.
+        normalise: whether the teacher's states are normalised.
         hidden_weight: weight of the states' squared error; 0 leaves out the projections.
         attention_weight: weight of the KL between attention maps.
         decay: of both weights, each epoch.
@@ -42,6 +48,7 @@ class Feature(Method):
         *,
         alpha: float,
         temperature: float,
+        normalise: bool,
         hidden_weight: float,
         attention_weight: float,
         decay: float,
@@ -54,6 +61,7 @@ class Feature(Method):
         super().__init__()
         self.alpha = alpha
         self._temperature = temperature
+        self.normalise = normalise
         self.hidden_weight = hidden_weight
         self.attention_weight = attention_weight
         self.decay = decay
@@ -131,9 +139,9 @@ class Feature(Method):
         encoder, decoder = self.encoder_map, self.decoder_map
         if weight := self.hidden_weight:
             projected = (self.encoder_projections, self.decoder_projections)
-            pairs = (ours.encoder_states, theirs.encoder_states, encoder)
+            pairs = (ours.encoder_states, self._aims(theirs.encoder_states), encoder)
             on_source("encoder_states", weight, state_losses(*pairs, projected[0]))
-            pairs = (ours.decoder_states, theirs.decoder_states, decoder)
+            pairs = (ours.decoder_states, self._aims(theirs.decoder_states), decoder)
             on_target("decoder_states", weight, state_losses(*pairs, projected[1]))
         if weight := self.attention_weight:
             maps = attention_losses(ours.encoder_maps, theirs.encoder_maps, encoder)
@@ -143,3 +151,8 @@ class Feature(Method):
             maps = attention_losses(ours.cross_maps, theirs.cross_maps, decoder)
             on_target("cross_attention", weight, maps)
         return found
+
+    def _aims(self, states: Sequence[Tensor]) -> list[Tensor]:
+        if not self.normalise:
+            return list(states)
+        return [functional.layer_norm(state, state.shape[-1:]) for state in states]

@@ -150,6 +150,10 @@ def feature(dense: Dense) -> Tensor:
         model.decode(inputs, memory, batch.src_mask_BS, taps=taps)
 
     def square(state, projection, aim):
+        if config.states == "normalised":
+            aim = (aim - aim.mean(-1, keepdim=True)) / (
+                aim.var(-1, keepdim=True, correction=0) + 1e-5
+            ).sqrt()
         return (projection(state) - aim.detach()).square().mean(-1)
 
     def maps(ours, theirs):

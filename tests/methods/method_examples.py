@@ -100,6 +100,7 @@ WITH_DISTRIBUTIONS: dict[str, tuple[Mapping[str, object], Sequence[Form]]] = {
     "on_policy_forward": ({"kind": "on_policy", "divergence": "forward"}, (ONLINE,)),
     "on_policy_reverse": ({"kind": "on_policy", "divergence": "reverse"}, (ONLINE,)),
     "feature": ({"kind": "feature", "hidden_weight": 0.5, "attention_weight": 2.0}, (ONLINE,)),
+    "feature_raw": ({"kind": "feature", "states": "raw", "attention_weight": 0.5}, (ONLINE,)),
 }  # fmt: skip
 ALL_METHODS: dict[str, Mapping[str, object]] = {
     **WITHOUT_DISTRIBUTIONS,
