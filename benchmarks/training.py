@@ -29,7 +29,7 @@ time, in a few updates, and only the fastest joins.
 An epoch is not timed, and then another one is: of batches in so many shapes that a library which
 prepares a product for each shape, as oneDNN does, forgets some in between, as in real training.
 
-Every system has the environment of `kdray.fit.machine`: without that, all are slower. More
+Every system has the environment of `kdray.fit.machine`: without that, all are slower. Other
 toolkits cannot be run beside this torch: OpenNMT-py, Eole and Sockeye pin older ones, and fairseq
 needs an older numpy and patches to be imported at all.
 
@@ -82,7 +82,7 @@ INSTALL = "pip install --no-deps --target {} -r benchmarks/requirements.txt"
 
 
 def entrants(args: argparse.Namespace, setting: Setting) -> Iterator[System]:
-    """Who races: kdray in all layouts, a peer in the fastest of its forms."""
+    """Who races: kdray and the bare loop in all layouts, a peer in the fastest of its forms."""
     for name in args.systems:
         if name in PEERS:
             yield fastest(forms(name, layouts(args), setting.precision), setting)
@@ -228,8 +228,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="+", default=MODELS, choices=PRESETS)
     parser.add_argument("--precision", nargs="+", default=PRECISIONS[:2], choices=PRECISIONS)
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, help="not all that are installed")
-    parser.add_argument("--workers", type=int, help="of each system, not as many as cores and one")
+    parser.add_argument(
+        "--systems", nargs="+", choices=SYSTEMS, help="default: all that are installed"
+    )
+    parser.add_argument(
+        "--workers", type=int, help="of each system; default: as many as cores, and one"
+    )
     parser.add_argument("--threads", type=int, help="of each worker")
     parser.add_argument("--vocabulary", type=int, default=8000)
     parser.add_argument("--tokens", type=int, default=4096, help="target tokens of an update")

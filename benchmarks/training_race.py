@@ -12,7 +12,7 @@ from training_setting import Setting, System
 from training_systems import work
 from turns import Racer
 
-TRIAL = (2, 4)  # updates of two forms of a peer that nobody counts, and those that decide
+TRIAL = (2, 4)  # updates of a trial: warm-up, then timed
 
 Times = dict[System, list[float]]
 

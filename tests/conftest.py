@@ -73,7 +73,7 @@ def toy_tokenizers(
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The storage of a micro study that ran from its start to its end."""
+    """The storage of a micro study that ran to its end. Other studies may add to it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     config = folder / "micro.yaml"
     config.write_text(micro_study.CONFIG)

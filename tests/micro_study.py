@@ -55,9 +55,9 @@ def command(verb, config, storage, *overrides):
 
 
 def run(verb, config, storage, *overrides):
-    """Run a verb to its end."""
+    """Run a verb to its end, or to the limit of the tests that call this."""
     line = command(verb, config, storage, *overrides)
-    return subprocess.run(line, capture_output=True, text=True, timeout=500, check=False)
+    return subprocess.run(line, capture_output=True, text=True, timeout=850, check=False)
 
 
 def scores(storage):

@@ -108,6 +108,7 @@ def test_students_that_start_from_the_teacher_are_ahead(tmp_path, without_ray):
 def test_every_method_trains_and_lowers_its_dev_loss(tmp_path, undisturbed):
     """From the command line; what the micro study has made already is not made again."""
     assert METHODS.keys() == kinds()
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.glob("model/*/record.json")}
     raw = yaml.safe_load(CONFIG)
     raw["name"] = "all-methods"
     raw["recipe"]["signals"] |= SIGNALS
@@ -122,6 +123,8 @@ def test_every_method_trains_and_lowers_its_dev_loss(tmp_path, undisturbed):
     with open_study(Experiment.model_validate(raw), Display()) as study:
         made = {model.name: model for s in study.plan.students for model in s.chain()}
         assert len(made) == len(METHODS) + 2
+        cached = study.path(made["nano/cross_entropy/seed-1"].key) / "record.json"
+        assert cached.stat().st_mtime_ns == before[cached]
         for name, model in made.items():
             rows = read_history(study.path(model.key) / HISTORY)
             losses = [row["dev/loss"] for row in rows if "dev/loss" in row]

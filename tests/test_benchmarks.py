@@ -193,7 +193,7 @@ def test_all_ways_to_train_race_in_both_precisions(race):
     assert [(line["precision"], line["system"]) for line in lines] == expected
     for line in lines:
         assert len(line["faster_than"]) == len(systems) - 1
-        assert line["mfu"] == pytest.approx(line["gflops"] / line["peak"], abs=1e-3)
+        assert line["mfu"] == pytest.approx(line["gflops"] / line["peak"], abs=1e-4)
         assert line["in_shape"] > 0
 
 
@@ -218,6 +218,8 @@ def table(lines):
 @pytest.fixture(scope="module")
 def without_peers(tmp_path_factory):
     """What a race of two workers each prints where no other toolkit is installed."""
+    if any(metadata.distributions(name=package) for package in PACKAGES.values()):
+        pytest.skip("a toolkit is installed beside kdray")
     sizes = ("--precision=fp32", "--workers=2", "--threads=1")
     done = started("training.py", *RACE, *sizes, "--peers", tmp_path_factory.mktemp("peers"))
     assert done.returncode == 0, done.stderr

@@ -32,9 +32,10 @@ def learns_from_dev(method: Method) -> TypeGuard[Hybrid]:
 
 
 class GateStep:
-    """Steps the gate's parameters, in float32 whatever the student is trained in.
+    """Steps the gate's parameters, with the student in float32 whatever it is trained in.
 
-    A difference of two losses that are nearly equal would drown in the rounding of bfloat16.
+    A difference of two losses that are nearly equal would drown in the rounding of bfloat16. The
+    teacher is as the update has read it, which is the same on both sides of the difference.
 
     Args:
         student: the model that the gate serves.

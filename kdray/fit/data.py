@@ -95,5 +95,5 @@ class TrainingData:
                     temperature=method.temperature,
                     memories=memories,
                 )
-            targets[view] = replace(targets[view], teacher=read.narrowed())
+            targets[view] = replace(targets[view], teacher=read.cast_for_products())
         return replace(batch, targets=targets)

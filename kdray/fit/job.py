@@ -15,14 +15,14 @@ from kdray.artifacts import write_json
 from kdray.config import ModelConfig, Precision, SingleMethodConfig, TeacherLayers, TrainingConfig
 from kdray.fit.assemble import Signals, assemble
 from kdray.fit.averaging import averaged, chosen_step, facts
-from kdray.fit.checkpoint import Progress
+from kdray.fit.checkpoint import Progress, newest_progress
 from kdray.fit.data import TrainingData
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.loop import fit, run_checkpoints
 from kdray.fit.machine import choose_precision, probe
 from kdray.fit.objective import Objective, build_objective, method_of, student_of
 from kdray.fit.record import Run, averaged_scores, plain_scores
-from kdray.fit.trunk import Trunk, store_trunk
+from kdray.fit.trunk import CHECKPOINTS, Trunk, store_trunk
 from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker
 from kdray.methods.build import build_method
@@ -141,8 +141,8 @@ class TrainingJob:
         products = probe(worker.device)
         logger.info("%s: %s, %s", self.folder.name, objective.precision, products)
         self.folder.mkdir(parents=True, exist_ok=True)
-        facts = {"precision": objective.precision, "workers": worker.world_size}
-        write_json(self.folder / MACHINE, {**facts, **asdict(products)})
+        noted = {"precision": objective.precision, "workers": worker.world_size}
+        write_json(self.folder / MACHINE, {**noted, **asdict(products)})
 
     def objective(
         self, tokenizer: Tokenizer, worker: Worker, teacher: OnlineTeacher | None = None
@@ -169,11 +169,10 @@ class TrainingJob:
 
         A run that begins chooses among all workers, before the first one writes it down.
         """
-        for folder in (self.folder, *(() if self.trunk is None else (self.trunk.folder,))):
-            if (folder / MACHINE).exists():
-                facts = json.loads((folder / MACHINE).read_text(encoding="utf-8"))
-                begun: Precision = facts["precision"]
-                return begun
+        if newest_progress(self.folder / CHECKPOINTS).step:
+            return _noted_precision(self.folder)
+        if self.trunk is not None:
+            return _noted_precision(self.trunk.folder)
         return choose_precision(self.training.precision, worker)
 
     def shape(self, tokenizer: Tokenizer) -> Shape:
@@ -258,3 +257,9 @@ class TrainingJob:
         if not self.signals.teachers:
             return None
         return OnlineTeacher([load_model(f).to(worker.device) for f in self.signals.teachers])
+
+
+def _noted_precision(folder: Path) -> Precision:
+    noted = json.loads((folder / MACHINE).read_text(encoding="utf-8"))
+    precision: Precision = noted["precision"]
+    return precision

@@ -49,7 +49,7 @@ class Objective(nn.Module):
             yield
             return
         copies = {name: p.to(torch.bfloat16) for name, p in self.student.named_parameters()}
-        # What functional_call is made of: that calls forward alone, and methods call more than it.
+        # functional_call would do this for forward() only; methods also call encode and decode.
         with _reparametrize_module(self.student, copies):
             yield
 

@@ -46,10 +46,11 @@ def blockwise_losses(
 @torch.no_grad()
 def label_log_probs(hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tensor:
     """Log-probability of each label, without gradient. -> [N]."""
-    dtype = exact(hidden_ND.dtype)
-    found = torch.empty(hidden_ND.size(0), dtype=dtype, device=hidden_ND.device)
-    for rows in row_blocks(hidden_ND.size(0), vocabulary=weight_VD.size(0)):
-        logits = widened(hidden_ND[rows] @ weight_VD.T)
+    dtype = product_dtype(weight_VD)
+    states_ND, matrix_VD = hidden_ND.to(dtype), weight_VD.to(dtype)
+    found = torch.empty(len(states_ND), dtype=exact(dtype), device=hidden_ND.device)
+    for rows in row_blocks(len(states_ND), vocabulary=len(matrix_VD)):
+        logits = widened(states_ND[rows] @ matrix_VD.T)
         label = logits.gather(1, labels_N[rows, None]).squeeze(1)
         found[rows] = label - logits.logsumexp(1)
     return found

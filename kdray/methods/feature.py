@@ -5,12 +5,12 @@ these forms: student layer i of L_s learns teacher layer round((i+1)·L_t/L_s) �
 
     token_level + decay^epoch·(hidden_weight·MSE(W_i s_i, t_i) + attention_weight·KL(A_t ‖ A_s))
 
-The teacher's states t are taken as every layer that reads them takes them, of mean 0 and variance
-1: what a pre-norm layer adds up has no scale of its own, and its square would drown all else. The
-squared error is a mean over features, the KL one between maps averaged over heads, both at
-real positions only and averaged over layers. Encoder terms are means over a sentence's source
-tokens, in the unit of sentences; decoder terms, self-attention and cross-attention, are sums over
-target tokens, as all losses of tokens are.
+The teacher's states t are normalised to mean 0 and variance 1, as the layers that read them do (but
+for gain and bias): what a pre-norm layer adds up has no scale of its own, and its square would
+drown all else. The squared error is a mean over features, the KL one between maps averaged over
+heads, both at real positions only and averaged over layers. Encoder terms are means over a
+sentence's source tokens, in the unit of sentences; decoder terms, self-attention and
+cross-attention, are sums over target tokens, as all losses of tokens are.
 """
 
 from collections.abc import Sequence
@@ -139,9 +139,9 @@ class Feature(Method):
         encoder, decoder = self.encoder_map, self.decoder_map
         if weight := self.hidden_weight:
             projected = (self.encoder_projections, self.decoder_projections)
-            pairs = (ours.encoder_states, self._aims(theirs.encoder_states), encoder)
+            pairs = (ours.encoder_states, self._targets(theirs.encoder_states), encoder)
             on_source("encoder_states", weight, state_losses(*pairs, projected[0]))
-            pairs = (ours.decoder_states, self._aims(theirs.decoder_states), decoder)
+            pairs = (ours.decoder_states, self._targets(theirs.decoder_states), decoder)
             on_target("decoder_states", weight, state_losses(*pairs, projected[1]))
         if weight := self.attention_weight:
             maps = attention_losses(ours.encoder_maps, theirs.encoder_maps, encoder)
@@ -152,7 +152,7 @@ class Feature(Method):
             on_target("cross_attention", weight, maps)
         return found
 
-    def _aims(self, states: Sequence[Tensor]) -> list[Tensor]:
+    def _targets(self, states: Sequence[Tensor]) -> list[Tensor]:
         if not self.normalise:
             return list(states)
         return [functional.layer_norm(state, state.shape[-1:]) for state in states]

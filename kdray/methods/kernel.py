@@ -16,8 +16,8 @@ h and W. No [N, V] tensor is ever stored (the idea of Liger Kernel, Hsu et al. 2
 Cross-Entropy, Wijmans et al. 2024, here with sparse soft targets). What smoothing adds is the same
 in every column, so it needs no pass over the logits: Σ_v z_v is h·Σ_v W_v.
 
-Products are taken in the precision of `product_dtype`; all between them is float32 at least, which
-on a CPU is also the faster one: it works on bfloat16 by way of float32, pass after pass.
+Products are taken in the precision of `product_dtype`; all between them is float32 at least. On a
+CPU that is also faster, because it converts bfloat16 to float32 and back in every pass.
 """
 
 from typing import Any, NamedTuple
@@ -106,12 +106,12 @@ class _Kernel(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        grad_hidden, grad_weight, hard_loss, soft_loss = ctx.saved_tensors
+        grad_hidden, grad_weight, hard_loss_N, soft_loss_N = ctx.saved_tensors
         return (
             grad_hidden * upstream,
             grad_weight * upstream,
-            hard_loss * upstream,
-            soft_loss * upstream,
+            hard_loss_N * upstream,
+            soft_loss_N * upstream,
             None,
             None,
             None,
@@ -176,5 +176,5 @@ def _at_one_temperature(
     else:
         soft.fold(z, q, scale, rows)
     if hard is not None:
-        hard.subtract(q, rows)
+        hard.add_label_term(q, rows)
     return q

@@ -44,7 +44,7 @@ class HardLoss:
         self.loss_N[rows] = loss
         return self.weight_N[rows]
 
-    def subtract(self, q: Tensor, rows: slice) -> None:
+    def add_label_term(self, q: Tensor, rows: slice) -> None:
         """What the gradient has at the label, beside q."""
         q.scatter_add_(1, self.labels_N[rows, None], self.at_label_N[rows, None])
 
@@ -91,7 +91,7 @@ class _Sparse:
         log_norm = _log_norm(z, kept_z[:, 0], kept_q[:, 0])
         torch.sub(kept_z, log_norm[:, None], out=self.log_q_NK[rows])
         q.scatter_(1, ids, 0.0)
-        log_tail_q = _summed_above_floor(q, ids).log()  # 1 − Σ kept would cancel
+        log_tail_q = _floored_sum(q, ids).log()  # 1 − Σ kept would cancel
         self.log_tail_q_N[rows] = log_tail_q
         excess = torch.where(log_tail.isinf(), 0.0, (log_tail - log_tail_q).exp())
         q.mul_((scale + weight * (1 - excess))[:, None])
@@ -114,12 +114,11 @@ class _Dense:
         self.temperature = targets.temperature
 
     def fold(self, z: Tensor, q: Tensor, scale: Tensor, rows: slice) -> None:
-        """Σ p (log p − log q) is Σ p (z' − z) and what the normalisers differ, z' the teacher's."""
+        """Σ p (log p − log q) = Σ p (z' − z) + log Σ exp z − log Σ exp z', z' the teacher's."""
         weight = self.weight_N[rows]
-        teacher = self.targets.part(rows).raised_logits()
+        teacher = self.targets.part(rows).scaled_logits()
         p = teacher.softmax(1)
-        # Of any entry: the first is at hand.
-        norms = _log_norm(z, z[:, 0], q[:, 0]) - _log_norm(teacher, teacher[:, 0], p[:, 0])
+        norms = _log_norm(z, z.amax(1), q.amax(1)) - _log_norm(teacher, teacher.amax(1), p.amax(1))
         q.mul_((scale + weight)[:, None]).addcmul_(p, weight[:, None], value=-1)
         self.loss_N[rows] = teacher.sub_(z).mul_(p).sum(1) + norms
 
@@ -140,11 +139,11 @@ def _log_norm(z: Tensor, entry_z: Tensor, entry_q: Tensor) -> Tensor:
     return log_norm
 
 
-def _summed_above_floor(q: Tensor, ids: Tensor) -> Tensor:
+def _floored_sum(q: Tensor, ids: Tensor) -> Tensor:
     """Sums of the rows of q, where the entries at `ids` are zero. -> [n].
 
-    Where a student is so sure of those that nothing is left, all others are raised to the floor:
-    so it still feels the bucket.
+    Where a student is so sure of those that nothing is left, the others are raised to the floor, in
+    q too: so it still feels the bucket.
     """
     tail = q.sum(1)
     lost = tail < _LEAST

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdray.model.precision import product_dtype, widened
 
-BLOCK_BYTES = 8 << 20  # of logits at a time: a share of a core's last-level cache
+BLOCK_BYTES = 8 << 20  # of float32 logits at a time; a loss holds two to four such blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class SoftTargets:
             log_label_N=None if label is None else label.to(device, non_blocking=True),
         )
 
-    def narrowed(self) -> Self:
-        """As it is: no product is taken of these."""
+    def cast_for_products(self) -> Self:
+        """Unchanged: sparse targets enter no matrix product."""
         return self
 
     def entropy(self) -> Tensor:
@@ -83,6 +83,11 @@ class Member:
 
     hidden_ND: Tensor
     weight_VD: Tensor
+
+    def cast(self) -> Self:
+        """In the precision of matrix products."""
+        dtype = product_dtype(self.weight_VD)
+        return replace(self, hidden_ND=self.hidden_ND.to(dtype), weight_VD=self.weight_VD.to(dtype))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +121,9 @@ class DenseTargets:
         moved = None if weights is None else weights.to(device, non_blocking=True)
         return replace(self, members=members, log_weights_NM=moved)
 
-    def narrowed(self) -> Self:
-        """The same, cast to the precision of products once and not in every block."""
-        narrow = [product_dtype(m.weight_VD) for m in self.members]
-        members = tuple(
-            Member(m.hidden_ND.to(dtype), m.weight_VD.to(dtype))
-            for m, dtype in zip(self.members, narrow, strict=True)
-        )
-        return replace(self, members=members)
+    def cast_for_products(self) -> Self:
+        """The same in the precision of matrix products, cast once and not in every block."""
+        return replace(self, members=tuple(member.cast() for member in self.members))
 
     def logits(self) -> Tensor:
         """Logits of the teacher; for an ensemble, the log of its mean probabilities. -> [N, V]."""
@@ -137,12 +137,12 @@ class DenseTargets:
 
     def log_probs(self) -> Tensor:
         """Log-probabilities at T. -> [N, V]."""
-        return self.raised_logits().log_softmax(1)
+        return self.scaled_logits().log_softmax(1)
 
-    def raised_logits(self) -> Tensor:
+    def scaled_logits(self) -> Tensor:
         """Logits over T, in memory of their own. -> [N, V]."""
-        raised = self.temperature * self.own_temperature
-        return self.logits() if raised == 1.0 else self.logits().div_(raised)
+        temperature = self.temperature * self.own_temperature
+        return self.logits() if temperature == 1.0 else self.logits().div_(temperature)
 
     def one_sided(self) -> Self:
         """The same distributions, for a student at temperature 1."""
@@ -177,12 +177,9 @@ class DenseTargets:
 TeacherTargets = SoftTargets | DenseTargets
 
 
-def row_blocks(positions: int, *, vocabulary: int, itemsize: int = 4) -> Iterator[slice]:
-    """Slices of positions whose logits fit the cache; at least one, which may be empty.
-
-    `itemsize` is the bytes of a logit.
-    """
-    rows = max(16, BLOCK_BYTES // (itemsize * vocabulary))
+def row_blocks(positions: int, *, vocabulary: int) -> Iterator[slice]:
+    """Slices of positions whose logits fit the cache; at least one, which may be empty."""
+    rows = max(16, BLOCK_BYTES // (4 * vocabulary))
     for start in range(0, max(positions, 1), rows):
         yield slice(start, min(start + rows, positions))
 

@@ -71,7 +71,7 @@ class Tie(Method):
                 inputs = shifted(parts[-1][LIKELIEST], target)
                 teacher = batch.teacher.read(
                     src, src_mask, inputs, target.positions_N, memories=memories
-                )
+                ).cast_for_products()
             hidden = student.decode(inputs, memory, src_mask).flatten(0, 1)
             weights = {SOFT: share * ones, RANKING: share * ones}
             if number == 0:

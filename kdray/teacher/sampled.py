@@ -38,7 +38,7 @@ from kdray.text.batching import Rows
 from kdray.text.sequences import Ints
 
 with np.errstate(divide="ignore"):
-    LOG = np.log(np.arange(256, dtype=np.float32))
+    LOG_OF_COUNT = np.log(np.arange(256, dtype=np.float32))
 """Of a count of draws; there are 255 at most."""
 
 ARRAYS = ("pair_ids", "offsets", "distinct", "ids", "counts")
@@ -96,11 +96,11 @@ class Sampled:
         places = places_of(self.offsets, rows)
         distinct = self.distinct[places].astype(np.int64)
         column = np.arange(distinct.max(initial=1))[None, :]
-        # Behind the last entry of a row it is read again, and not counted.
+        # Past a row's last entry, that entry is repeated with count 0.
         entries = self.starts[places][:, None] + np.minimum(column, distinct[:, None] - 1)
         ids = self.ids[entries].astype(np.int64)
         counts = np.where(column < distinct[:, None], self.counts[entries], np.uint8(0))
-        logp = LOG[counts] - LOG[counts.sum(1, dtype=np.int64)][:, None]
+        logp = LOG_OF_COUNT[counts] - LOG_OF_COUNT[counts.sum(1, dtype=np.int64)][:, None]
         return SoftTargets(
             ids_NK=torch.from_numpy(filled(ids, distinct)),
             logp_NK=torch.from_numpy(logp),
@@ -168,7 +168,7 @@ def tally(drawn_ND: Ints) -> tuple[NDArray[np.uint8], Ints, NDArray[np.uint8]]:
 def filled(ids_NK: NDArray[np.int64], distinct_N: NDArray[np.int64]) -> NDArray[np.int64]:
     """The ids, and behind the first distinct_N of each row other ids that it does not have.
 
-    Those are the highest of all, which few rows have; to these rows the lowest are given.
+    Fillers are the highest ids of the batch; a row that has one of those gets the lowest free ids.
     """
     width = ids_NK.shape[1]
     column = np.arange(width)[None, :]

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,18 +110,23 @@ def test_it_publishes_the_mean_of_its_checkpoints(trained: TrainingJob, tmp_path
 def test_a_run_stays_in_the_precision_that_it_or_its_trunk_began_in(
     job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokenizer = Tokenizer.load(job.tokenizer)
-    folders = [tmp_path / name for name in ("new", "begun", "trunk")]
-    new, begun = (replace(job, folder=folder) for folder in folders[:2])
-    branch = replace(new, trunk=Trunk(folders[2], until=4))
-    for native, left in ((True, "fp32"), (False, "bf16_autocast")):
-        monkeypatch.setattr(machine, "has_bf16", lambda device, native=native: native)
-        for folder in folders[1:]:
-            folder.mkdir(exist_ok=True)
-            (folder / "machine.json").write_text(json.dumps({"precision": left}))
-        chosen = "bf16_autocast" if native else "fp32"
-        for run, expected in ((new, chosen), (begun, left), (branch, left)):
-            assert run.objective(tokenizer, Worker()).precision == expected
+    begun = replace(job, folder=tmp_path / "begun")
+    monkeypatch.setattr(machine, "has_bf16", lambda device: False)
+    begun.run(Worker(), threads=1, stop=lambda step, metrics: True)
+    monkeypatch.setattr(machine, "has_bf16", lambda device: True)
+
+    def precision(run: TrainingJob) -> str:
+        return run.objective(Tokenizer.load(job.tokenizer), Worker()).precision
+
+    new = replace(job, folder=tmp_path / "new")
+    branch = replace(new, trunk=Trunk(begun.folder, until=12))
+    assert [precision(run) for run in (new, begun, branch)] == ["bf16_autocast", "fp32", "fp32"]
+    noted = json.dumps({"precision": "bf16_master"})
+    shutil.copytree(begun.folder, branch.folder)
+    (branch.folder / "machine.json").write_text(noted)
+    assert precision(branch) == "bf16_master", "its own, once it has begun"
+    shutil.rmtree(branch.folder / "checkpoints")
+    assert precision(new) == "bf16_autocast", "what a run without a checkpoint left does not count"
 
 
 def test_only_the_seed_decides_where_training_starts(job: TrainingJob) -> None:

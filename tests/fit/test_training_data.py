@@ -92,6 +92,21 @@ def test_a_teacher_that_runs_beside_the_student_reads_stored_and_written_sequenc
         assert not target.teacher.logits().requires_grad
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16_autocast"])
+def test_whole_distributions_are_cast_once_to_the_precision_of_products(precision: str) -> None:
+    objective = new_objective("imitation", dropout=0.0)
+    data, rows = training_data(objective.method), np.arange(3)
+    objective.precision = precision
+    with torch.no_grad(), objective.products():
+        batch = objective.method.prepare(objective.student, data.batch(rows, device=CPU))
+        batch = data.with_teacher(batch, rows, objective.method)
+    wanted = torch.float32 if precision == "fp32" else torch.bfloat16
+    found = [target.teacher for target in batch.targets.values() if target.teacher is not None]
+    assert found
+    for member in (member for teacher in found for member in teacher.members):
+        assert member.hidden_ND.dtype == member.weight_VD.dtype == wanted
+
+
 def test_a_sequence_that_was_not_written_is_not_read() -> None:
     """As with λ = 0: the view is left out, and nothing stands in for it."""
     objective = new_objective("on_policy")

@@ -149,12 +149,11 @@ def feature(dense: Dense) -> Tensor:
         memory = model.encode(batch.src_BS, batch.src_mask_BS, taps=taps)
         model.decode(inputs, memory, batch.src_mask_BS, taps=taps)
 
-    def square(state, projection, aim):
+    def square(state, projection, target):
         if config.states == "normalised":
-            aim = (aim - aim.mean(-1, keepdim=True)) / (
-                aim.var(-1, keepdim=True, correction=0) + 1e-5
-            ).sqrt()
-        return (projection(state) - aim.detach()).square().mean(-1)
+            variance = target.var(-1, keepdim=True, correction=0)
+            target = (target - target.mean(-1, keepdim=True)) / (variance + 1e-5).sqrt()
+        return (projection(state) - target.detach()).square().mean(-1)
 
     def maps(ours, theirs):
         return kl(theirs.detach(), ours, dim=-1)

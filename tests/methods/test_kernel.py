@@ -1,5 +1,6 @@
 """The loss kernel against a dense reference in float64 that autograd differentiates."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from toy_teacher import soft_targets
 from kdray.methods import targets
 from kdray.methods.blockwise import blockwise_losses
 from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import FLOOR
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
 
 TIGHT = {"rtol": 1e-8, "atol": 1e-10}
@@ -271,6 +273,26 @@ def test_a_sure_student_still_feels_the_bucket():
     )
     assert_dense(p)
     assert with_gradients(kernel_losses, p)["soft"] > 5
+
+
+def test_what_is_lost_in_single_precision_has_its_floor_and_its_digits():
+    """Four of six entries are e^-200 and less: the bucket is at the floor, a label there is not."""
+    logits = torch.tensor([[0.5, 0.0, -200.0, -201.0, -202.0, -203.0]])
+    matrix, log_floor = torch.eye(6), FLOOR
+    soft = SoftTargets(
+        torch.tensor([[0, 1]]), torch.tensor([[0.6, 0.3]]).log(), torch.tensor([0.1]).log()
+    )
+    hidden = logits.clone().requires_grad_()
+    losses = token_losses(hidden, matrix, soft=soft)
+    (gradient,) = torch.autograd.grad(losses.total, hidden)
+    log_q = logits[0, :2].log_softmax(0)
+    p = torch.tensor([0.6, 0.3])
+    bucket = 0.1 * (math.log(0.1) - log_floor - math.log(4))
+    torch.testing.assert_close(losses.soft_N[0], (p * (p.log() - log_q)).sum() + bucket)
+    torch.testing.assert_close(gradient[0, 2:], torch.full((4,), -0.025))
+    assert gradient.sum().abs() < 1e-6
+    hard = token_losses(logits, matrix, labels_N=torch.tensor([2]))
+    torch.testing.assert_close(hard.hard_N[0], logits[0].logsumexp(0) + 200)
 
 
 def test_entropy_counts_the_bucket_as_one_entry():

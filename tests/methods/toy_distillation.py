@@ -77,14 +77,15 @@ class Trial:
             getattr(other, name).load_state_dict(getattr(self, name).state_dict())
         return other
 
-    def batch(self, rows: Sequence[int] = range(PAIRS)) -> Batch:
+    def batch(self, rows: Sequence[int] = range(PAIRS), *, precision: Precision = "fp32") -> Batch:
         """What the training loop would make of these pairs."""
         chosen = np.asarray(rows)
         batch = self.data.batch(chosen, device=CPU)
         if self.written is not None:
             made = build_target(self.written, chosen, device=CPU)
             batch = replace(batch, targets={**batch.targets, View.STUDENT: made})
-        with torch.no_grad():
+        products = Objective(self.student, self.method, precision).products()
+        with torch.no_grad(), products:
             return self.data.with_teacher(batch, chosen, self.method)
 
     @cached_property
@@ -96,7 +97,7 @@ class Trial:
     def objective(self, batch: Batch | None = None, *, precision: Precision = "fp32") -> Tensor:
         """What the training loop minimises: each sum over its global count."""
         objective = Objective(self.student, self.method, precision)
-        return objective(batch or self.batch(), self.counts)[0]
+        return objective(batch or self.batch(precision=precision), self.counts)[0]
 
     def gradients(self, value: Tensor) -> dict[str, Tensor]:
         """By parameter of student and method; zero where the value does not depend on one."""
