@@ -20,6 +20,8 @@ LEAST_TOKENS_OF_WORKER = 512  # of an update, below which another worker gains n
 
 # The controller of a training run looks after its workers this often, and notices their end then.
 _RAY_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
+# Nobody takes the nodes of a local session away, so no run needs an actor that watches for it.
+_LOCAL_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 
 
 @contextmanager
@@ -34,7 +36,7 @@ def session(execution: Execution, *, dashboard: bool = False) -> Iterator[None]:
         yield
         return
     address = execution.address or os.environ.get("RAY_ADDRESS")
-    environment = {**ENVIRONMENT, **_RAY_ENVIRONMENT}
+    environment = {**ENVIRONMENT, **_RAY_ENVIRONMENT, **({} if address else _LOCAL_ENVIRONMENT)}
     try:
         ray.init(
             address=address or "local",
