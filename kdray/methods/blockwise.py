@@ -57,6 +57,8 @@ def label_log_probs(hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> T
 
 
 class _Blockwise(torch.autograd.Function):
+    """The forward pass leaves the gradients behind, the backward pass scales them."""
+
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401 (torch's context)
