@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from kdray.artifacts import write_json
 from kdray.config import ModelConfig, Precision, SingleMethodConfig, TeacherLayers, TrainingConfig
+from kdray.errors import ArtifactDamaged
 from kdray.fit.assemble import Signals, assemble
 from kdray.fit.averaging import averaged, chosen_step, facts
 from kdray.fit.checkpoint import Progress, newest_progress
@@ -260,6 +261,12 @@ class TrainingJob:
 
 
 def _noted_precision(folder: Path) -> Precision:
-    noted = json.loads((folder / MACHINE).read_text(encoding="utf-8"))
-    precision: Precision = noted["precision"]
+    path = folder / MACHINE
+    try:
+        precision: Precision = json.loads(path.read_text(encoding="utf-8"))["precision"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactDamaged(
+            f"{path}: does not say which precision the run began in ({error}); remove {folder} and "
+            "run again"
+        ) from None
     return precision

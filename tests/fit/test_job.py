@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from kdray.artifacts import Artifact
 from kdray.config import CrossEntropyConfig, HybridConfig, ModelConfig, TeacherLayers
+from kdray.errors import ArtifactDamaged
 from kdray.fit import machine
 from kdray.fit.checkpoint import Checkpoints
 from kdray.fit.history import HISTORY, read_history
@@ -125,6 +126,10 @@ def test_a_run_stays_in_the_precision_that_it_or_its_trunk_began_in(
     shutil.copytree(begun.folder, branch.folder)
     (branch.folder / "machine.json").write_text(noted)
     assert precision(branch) == "bf16_master", "its own, once it has begun"
+    for left in ("", "{}"):
+        (branch.folder / "machine.json").write_text(left)
+        with pytest.raises(ArtifactDamaged, match="does not say which precision"):
+            precision(branch)
     shutil.rmtree(branch.folder / "checkpoints")
     assert precision(new) == "bf16_autocast", "what a run without a checkpoint left does not count"
 
