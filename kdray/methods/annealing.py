@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
-from kdray.methods.blockwise import blockwise_losses
+from kdray.methods.kernel import token_losses
 from kdray.methods.targets import DenseTargets
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -49,21 +49,15 @@ class Annealing(Method):
         """Loss sums of a batch."""
         teacher = teacher_of(batch, View.REFERENCE)
         assert isinstance(teacher, DenseTargets), "the config was checked for this"
-        factor = self.factor
         memory = student.encode(batch.src_BS, batch.src_mask_BS)
-        states = packed_states(student, batch, View.REFERENCE, memory_BSD=memory)
-
-        def losses(logits: Tensor, rows: slice) -> dict[str, Tensor]:
-            gap = centred(logits) - factor * centred(teacher.part(rows).logits())
-            return {"logits": gap.square().sum(1)}
-
-        ones = states.new_ones(states.size(0))
-        total, parts = blockwise_losses(
-            states, student.output_weight, losses=losses, weights={"logits": ones}
+        losses = token_losses(
+            packed_states(student, batch, View.REFERENCE, memory_BSD=memory),
+            student.output_weight,
+            soft=DampedLogits(teacher, self.factor),
         )
         return Loss(
-            terms={Per.REFERENCE: total},
-            parts={"loss/logits": (parts["logits"].sum(), Per.REFERENCE)},
+            terms={Per.REFERENCE: losses.total},
+            parts={"loss/logits": (losses.soft_N.sum(), Per.REFERENCE)},
         )
 
     def after_update(
@@ -73,6 +67,18 @@ class Annealing(Method):
         return {**averages, "annealing/factor": self.factor}
 
 
-def centred(logits: Tensor) -> Tensor:
-    """Logits less their mean over the vocabulary. -> [n, V]."""
-    return logits - logits.mean(1, keepdim=True)
+class DampedLogits:
+    """‖z_q − Φ·z_p‖² of centred logits, whose gradient 2·(z_q − Φ·z_p) is centred too."""
+
+    temperature = 1.0
+    reads_softmax = False
+
+    def __init__(self, targets: DenseTargets, factor: float) -> None:
+        self.targets, self.factor = targets, factor
+
+    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+        """See SoftLoss."""
+        gap = z.sub_(self.targets.part(rows).logits(), alpha=self.factor)
+        gap.sub_(gap.mean(1, keepdim=True))
+        q.mul_(scale[:, None]).addcmul_(gap, weight[:, None], value=2)
+        return gap.square_().sum(1)

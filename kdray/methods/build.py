@@ -37,7 +37,8 @@ from kdray.methods import gates, stabilisers
 from kdray.methods.annealing import Annealing
 from kdray.methods.base import Method
 from kdray.methods.cross_entropy import CrossEntropy
-from kdray.methods.divergences import Divergence
+from kdray.methods.divergence import Divergence
+from kdray.methods.divergences import Measure
 from kdray.methods.feature import Feature
 from kdray.methods.hard_gate import HardGate
 from kdray.methods.hybrid import Hybrid
@@ -96,11 +97,8 @@ def _on_distributions(config: OnDistributions) -> Method:
             )
         case DivergenceConfig():
             return Divergence(
-                divergence=config.divergence,
+                Measure(config.divergence, beta=config.beta, skew=config.skew, head=config.head),
                 alpha=config.alpha,
-                beta=config.beta,
-                skew=config.skew,
-                head=config.head,
                 label_smoothing=config.label_smoothing,
                 prefix=config.prefix,
             )

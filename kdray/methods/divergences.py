@@ -10,70 +10,92 @@ teacher and q the student over E entries, of which one may be a bucket for all t
     skew             KL(p ‖ a·p + (1−a)·q)          skew_reverse  KL(q ‖ (1−a)·p + a·q)
     adaptive         w·KL(p ‖ q) + (1−w)·KL(q ‖ p), w the head's share of Σ |p − q|
 
-Each takes log-probabilities [n, E] to a value [n], is zero where p = q, and is finite with finite
-gradients where entries are −∞: 0·log 0 is 0, and what one side rules out counts as e^−80 there.
+Each is given with its slope s = q·∂D/∂q at every entry, where a multiple of q may be left out: the
+softmax makes ∂D/∂z = s − q·Σ s of it, in which such a multiple cancels. Each is zero where p = q,
+and is finite with a finite slope whatever the probabilities: 0·log 0 is 0, and what one side rules
+out counts as e^−80 there.
 """
 
-import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
-from kdray.methods.blockwise import blockwise_losses
-from kdray.methods.kernel import TokenLosses, token_losses
-from kdray.methods.kernel_losses import FLOOR
-from kdray.methods.targets import TeacherTargets
-from kdray.model.transformer import Transformer
-from kdray.schema import View
+FLOOR = -80.0  # log of the least probability; e^-80 is near the least normal fp32 number
+LIKELIEST = 64  # entries among which the head is looked for before all are sorted
 
 
-def forward(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(p ‖ q). -> [n]."""
-    return _kl(log_p, log_q)
+class Pair(NamedTuple):
+    """Teacher and student at n positions, [n, E] each; the logarithms are finite."""
+
+    p: Tensor
+    log_p: Tensor
+    q: Tensor
+    log_q: Tensor
 
 
-def reverse(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """KL(q ‖ p), with log p floored at −80 nats. -> [n]."""
-    return _kl(log_q, log_p.clamp_min(FLOOR))
+class Sloped(NamedTuple):
+    """A divergence at each position [n], and its slope at each entry [n, E]."""
+
+    value: Tensor
+    slope: Tensor
 
 
-def jensen_shannon(log_p: Tensor, log_q: Tensor, *, beta: float) -> Tensor:
-    """β·KL(p ‖ m) + (1−β)·KL(q ‖ m), m = β·p + (1−β)·q. -> [n]."""
-    log_m = _log_mixture(log_p, log_q, share=beta)
-    return beta * _kl(log_p, log_m) + (1 - beta) * _kl(log_q, log_m)
+def forward(x: Pair) -> Sloped:
+    """KL(p ‖ q)."""
+    return Sloped(_kl(x.p, x.log_p, x.log_q).sum(1), -x.p)
 
 
-def total_variation(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """½ Σ |p − q|. -> [n]."""
-    return (log_p.exp() - log_q.exp()).abs().sum(1) / 2
+def reverse(x: Pair) -> Sloped:
+    """KL(q ‖ p), with log p floored at −80 nats."""
+    kl = _kl(x.q, x.log_q, x.log_p.clamp_min(FLOOR))
+    return Sloped(kl.sum(1), kl)
 
 
-def skew(log_p: Tensor, log_q: Tensor, *, share: float) -> Tensor:
-    """KL(p ‖ share·p + (1−share)·q). -> [n]."""
-    return _kl(log_p, _log_mixture(log_p, log_q, share=share))
+def jensen_shannon(x: Pair, *, beta: float) -> Sloped:
+    """β·KL(p ‖ m) + (1−β)·KL(q ‖ m), m = β·p + (1−β)·q."""
+    log_m = _mixture(x.q, x.p, share=beta).log_()
+    of_q = _kl(x.q, x.log_q, log_m).mul_(1 - beta)
+    return Sloped(beta * _kl(x.p, x.log_p, log_m).sum(1) + of_q.sum(1), of_q)
 
 
-def skew_reverse(log_p: Tensor, log_q: Tensor, *, share: float) -> Tensor:
-    """KL(q ‖ (1−share)·p + share·q). -> [n]."""
-    return _kl(log_q, _log_mixture(log_q, log_p, share=share))
+def total_variation(x: Pair) -> Sloped:
+    """½ Σ |p − q|, with slope ½ q·sign(q − p), which is zero within rounding of p = q."""
+    value = (x.q - x.p).abs_().sum(1) / 2
+    rounding = 64 * torch.finfo(x.q.dtype).eps
+    sign = functional.hardshrink(x.log_q - x.log_p, rounding).sign_()
+    return Sloped(value, sign.mul_(x.q).div_(2))
 
 
-def adaptive(log_p: Tensor, log_q: Tensor, *, head: float) -> Tensor:
-    """Forward KL weighed by the gap in the head, reverse KL by the gap in the tail. -> [n].
+def skew(x: Pair, *, share: float) -> Sloped:
+    """KL(p ‖ m), m = share·p + (1−share)·q."""
+    m = _mixture(x.q, x.p, share=share)
+    value = _kl(x.p, x.log_p, m.log()).sum(1)
+    return Sloped(value, (x.q / m).mul_(x.p).mul_(share - 1))
+
+
+def skew_reverse(x: Pair, *, share: float) -> Sloped:
+    """KL(q ‖ m), m = (1−share)·p + share·q."""
+    m = _mixture(x.p, x.q, share=share)
+    kl = _kl(x.q, x.log_q, m.log())
+    return Sloped(kl.sum(1), kl.addcmul_(x.q, x.q / m, value=-share))
+
+
+def adaptive(x: Pair, *, head: float) -> Sloped:
+    """Forward KL weighed by the gap in the head, reverse KL by the gap in the tail.
 
     The head is the teacher's likeliest entries until their mass reaches `head`, the first always
     among them. The weights have no gradient.
     """
-    with torch.no_grad():
-        p, order = log_p.exp().sort(1, descending=True)
-        gap = (p - log_q.exp().gather(1, order)).abs()
-        in_head = torch.ones_like(p, dtype=torch.bool)
-        in_head[:, 1:] = p.cumsum(1)[:, :-1] < head
-        of_head, of_tail = (gap * in_head).sum(1), (gap * ~in_head).sum(1)
-        weight = of_head / (of_head + of_tail).clamp_min(torch.finfo(gap.dtype).tiny)
-    return weight * forward(log_p, log_q) + (1 - weight) * reverse(log_p, log_q)
+    gap = (x.p - x.q).abs()
+    of_all = gap.sum(1)
+    of_head = _gap_in_head(x.p, gap, head=head, entries=min(LIKELIEST, x.p.size(1)))
+    weight = of_head / of_all.clamp_min(torch.finfo(gap.dtype).tiny)
+    of_forward, of_reverse = forward(x), reverse(x)
+    value = torch.lerp(of_reverse.value, of_forward.value, weight)
+    return Sloped(value, torch.lerp(of_reverse.slope, of_forward.slope, weight[:, None]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,140 +107,46 @@ class Measure:
     skew: float = 0.1
     head: float = 0.5
 
-    def __call__(self, log_p: Tensor, log_q: Tensor) -> Tensor:
-        """The divergence at each position. -> [n]."""
+    def __call__(self, x: Pair) -> Sloped:
+        """The divergence at each position and its slope at each entry."""
         match self.name:
             case "forward":
-                return forward(log_p, log_q)
+                return forward(x)
             case "reverse":
-                return reverse(log_p, log_q)
+                return reverse(x)
             case "jensen_shannon":
-                return jensen_shannon(log_p, log_q, beta=self.beta)
+                return jensen_shannon(x, beta=self.beta)
             case "total_variation":
-                return total_variation(log_p, log_q)
+                return total_variation(x)
             case "skew":
-                return skew(log_p, log_q, share=self.skew)
+                return skew(x, share=self.skew)
             case "skew_reverse":
-                return skew_reverse(log_p, log_q, share=self.skew)
+                return skew_reverse(x, share=self.skew)
             case "adaptive":
-                return adaptive(log_p, log_q, head=self.head)
+                return adaptive(x, head=self.head)
             case _:
                 raise ValueError(f"no divergence is called {self.name!r}")
 
 
-def measured_losses(
-    hidden_ND: Tensor,
-    weight_VD: Tensor,
-    measure: Measure,
-    *,
-    teacher: TeacherTargets,
-    labels_N: Tensor,
-    alpha: float = 1.0,
-    label_smoothing: float = 0.0,
-) -> TokenLosses:
-    """(1−α)·CE(labels) + α·D(teacher, student), summed over positions; both at each position."""
-    ones = hidden_ND.new_ones(hidden_ND.size(0))
-    if measure.name == "forward":
-        return token_losses(
-            hidden_ND,
-            weight_VD,
-            labels_N=labels_N,
-            hard_weight_N=(1 - alpha) * ones,
-            label_smoothing=label_smoothing,
-            soft=teacher,
-            soft_weight_N=alpha * ones,
-        )
-
-    def losses(logits: Tensor, rows: slice) -> dict[str, Tensor]:
-        return {
-            "hard": smoothed_cross_entropy(logits, labels_N[rows], smoothing=label_smoothing),
-            "soft": measure(*teacher.part(rows).align(logits)),
-        }
-
-    weights = {"hard": 1 - alpha, "soft": alpha}
-    learned = {name: weight * ones for name, weight in weights.items() if weight}
-    total, parts = blockwise_losses(hidden_ND, weight_VD, losses=losses, weights=learned)
-    return TokenLosses(total, parts["hard"], parts["soft"])
+def _kl(a: Tensor, log_a: Tensor, log_b: Tensor) -> Tensor:
+    """a·(log a − log b), not summed. -> [n, E]."""
+    return (log_a - log_b).mul_(a)
 
 
-def smoothed_cross_entropy(logits: Tensor, labels: Tensor, *, smoothing: float) -> Tensor:
-    """−(1−ε)·log q(label) − ε/V·Σ log q. -> [n]."""
-    label = logits.gather(1, labels[:, None]).squeeze(1)
-    return logits.logsumexp(1) - (1 - smoothing) * label - smoothing * logits.mean(1)
+def _mixture(a: Tensor, b: Tensor, *, share: float) -> Tensor:
+    """(1−share)·a + share·b; not quite zero where both are. -> [n, E]."""
+    return torch.lerp(a, b, share).clamp_min_(torch.finfo(a.dtype).tiny)
 
 
-class Divergence(Method):
-    """(1−α)·CE(y) + α·D(p, q) for any of the divergences, on one prefix and in one pass.
-
-    Args:
-        divergence: its name.
-        alpha: weight of D; 0 is the baseline.
-        beta: β of `jensen_shannon`, the teacher's weight in the mixture.
-        skew: a of `skew` and `skew_reverse`.
-        head: the teacher's mass in the head, of `adaptive`.
-        label_smoothing: of the cross-entropy only.
-        prefix: the sequence whose prefixes both models read, and whose tokens are the labels.
-    """
-
-    def __init__(
-        self,
-        *,
-        divergence: str,
-        alpha: float,
-        beta: float,
-        skew: float,
-        head: float,
-        label_smoothing: float,
-        prefix: View,
-    ) -> None:
-        super().__init__()
-        self.measure = Measure(divergence, beta=beta, skew=skew, head=head)
-        self.alpha = alpha
-        self.label_smoothing = label_smoothing
-        self.prefix = prefix
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """Target sequences that `forward` reads."""
-        return (self.prefix,)
-
-    @property
-    def reads(self) -> tuple[View, ...]:
-        """The view whose teacher distributions `forward` reads."""
-        return (self.prefix,)
-
-    def forward(self, student: Transformer, batch: Batch) -> Loss:
-        """Loss sums of a batch."""
-        memory = student.encode(batch.src_BS, batch.src_mask_BS)
-        losses = measured_losses(
-            packed_states(student, batch, self.prefix, memory_BSD=memory),
-            student.output_weight,
-            self.measure,
-            teacher=teacher_of(batch, self.prefix),
-            labels_N=batch.targets[self.prefix].labels_N,
-            alpha=self.alpha,
-            label_smoothing=self.label_smoothing,
-        )
-        per = Per.token_of(self.prefix)
-        return Loss(
-            terms={per: losses.total},
-            parts={
-                f"loss/cross_entropy_{self.prefix}": (losses.hard_N.sum(), per),
-                f"loss/{self.measure.name}": (losses.soft_N.sum(), per),
-            },
-        )
-
-
-def _kl(log_a: Tensor, log_b: Tensor) -> Tensor:
-    """Σ a·(log a − log b). -> [n]."""
-    return (log_a.exp() * (_finite(log_a) - _finite(log_b))).sum(1)
-
-
-def _log_mixture(log_a: Tensor, log_b: Tensor, *, share: float) -> Tensor:
-    """Log(share·a + (1−share)·b). -> [n, E]."""
-    return torch.logaddexp(_finite(log_a) + math.log(share), _finite(log_b) + math.log1p(-share))
-
-
-def _finite(log: Tensor) -> Tensor:
-    """With the floor in place of −∞, where there is no gradient."""
-    return log.masked_fill(log.isneginf(), FLOOR)
+def _gap_in_head(p: Tensor, gap: Tensor, *, head: float, entries: int) -> Tensor:
+    """Σ of the gaps over the head, where it is within so many entries, else over all. -> [n]."""
+    found, order = p.topk(entries, dim=1)
+    before = found.cumsum(1) - found
+    in_head = before < head
+    in_head[:, 0] = True
+    sums = (gap.gather(1, order) * in_head).sum(1)
+    if entries < p.size(1):
+        longer = before[:, -1] + found[:, -1] < head
+        if longer.any():
+            sums[longer] = _gap_in_head(p[longer], gap[longer], head=head, entries=p.size(1))
+    return sums

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from kdray.methods.base import Batch, Loss, Method, Per, teacher_of
 from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.layers import attention_losses, layer_map, state_losses
 from kdray.model.precision import widened
 from kdray.model.transformer import Taps, Transformer
@@ -105,7 +106,7 @@ class Feature(Method):
             labels_N=target.labels_N,
             hard_weight_N=(1 - self.alpha) * ones,
             label_smoothing=self.label_smoothing,
-            soft=teacher_of(batch, View.REFERENCE),
+            soft=soft_loss(teacher_of(batch, View.REFERENCE)),
             soft_weight_N=self.alpha * self.temperature**2 * ones,
         )
         terms = {Per.REFERENCE: losses.total}

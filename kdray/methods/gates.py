@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kdray.methods.base import Clock, Target, sentence_means
-from kdray.methods.blockwise import label_log_probs
+from kdray.methods.kernel import label_log_probs
 from kdray.methods.targets import TeacherTargets
 from kdray.model.precision import no_rounding
 

@@ -19,8 +19,8 @@ from kdray.methods.base import (
     sentence_means,
     teacher_of,
 )
-from kdray.methods.blockwise import label_log_probs
-from kdray.methods.kernel import token_losses
+from kdray.methods.kernel import label_log_probs, token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 
@@ -78,7 +78,7 @@ class HardGate(Method):
             labels_N=target.labels_N,
             hard_weight_N=1 - gate_N,
             label_smoothing=self.label_smoothing,
-            soft=teacher.one_sided(),
+            soft=soft_loss(teacher.one_sided()),
             soft_weight_N=gate_N,
         )
         return Loss(

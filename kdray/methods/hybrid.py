@@ -25,6 +25,7 @@ from kdray.methods.base import (
 from kdray.methods.gate_statistics import gate_statistics
 from kdray.methods.gates import Gate, Scene
 from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.stabilisers import LOSS_SENTENCE, LOSS_TOKEN, Stabiliser
 from kdray.model.precision import widened
 from kdray.model.transformer import Transformer
@@ -136,13 +137,16 @@ class Hybrid(Method):
                 weight,
                 labels_N=hypothesis.labels_N,
                 hard_weight_N=1 - gate_N,
-                soft=teacher,
+                soft=soft_loss(teacher),
                 soft_weight_N=gate_N * scale,
             )
             terms = {Per.HYPOTHESIS: both.total}
             return Mixture(gate_G, both.soft_N, both.hard_N, terms)
         token = token_losses(
-            states, weight, soft=teacher, soft_weight_N=mixing_G[target.sentence_N] * scale
+            states,
+            weight,
+            soft=soft_loss(teacher),
+            soft_weight_N=mixing_G[target.sentence_N] * scale,
         )
         sentence = token_losses(
             packed_states(student, batch, View.HYPOTHESIS, memory_BSD=memory),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import TokenLosses, token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.student_sequences import with_student_view
 from kdray.methods.targets import DenseTargets, TeacherTargets
 from kdray.model.transformer import Transformer
@@ -82,7 +83,7 @@ class Imitation(Method):
 
     def _losses(self, states: Tensor, weight: Tensor, teacher: TeacherTargets) -> TokenLosses:
         if self.target == "distribution":
-            return token_losses(states, weight, soft=teacher)
+            return token_losses(states, weight, soft=soft_loss(teacher))
         assert isinstance(teacher, DenseTargets), "the config was checked for this"
         words = torch.cat([block.logits().argmax(1) for block, _ in teacher.blocks()])
         return token_losses(states, weight, labels_N=words)

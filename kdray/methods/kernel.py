@@ -1,20 +1,21 @@
-"""The one loss kernel: output projection, cross-entropy and sparse distillation in one pass.
+"""The one loss kernel: output projection, cross-entropy and distillation in one pass.
 
 For N positions with decoder states h, output matrix W and logits z = hW^T it computes
 
     hard_n = CE of softmax(z_n) to a label, smoothed by ε:  −(1−ε) log q_y − ε/V Σ_v log q_v
-    soft_n = KL(p ‖ q) at temperature T over the teacher's top k and one bucket for all the rest:
-             Σ_K p log(p/q) + (1−Σ_K p) log((1−Σ_K p)/(1−Σ_K q)); or over all V entries, with
-             teacher logits that are projected from its states a block at a time
+    soft_n = what a method learns from its teacher's distribution: any `kernel_losses.SoftLoss`,
+             such as KL(p ‖ q) at temperature T
     total  = Σ_n hard_weight_n·hard_n + soft_weight_n·soft_n
 
-Without its bucket the optimum would scale the teacher's head up by 1/Σ_K p.
+A distribution is the teacher's top k and one bucket for all the rest, without which the optimum
+would scale the head up by 1/Σ_K p; or all V entries, with teacher logits that are projected from
+its states a block at a time.
 
 The loss is linear in the weights, so its gradient is known in the forward pass: blocks of rows
 that fit the cache are projected, turned into their own gradient, and folded into the gradients of
 h and W. No [N, V] tensor is ever stored (the idea of Liger Kernel, Hsu et al. 2024, and of Cut
-Cross-Entropy, Wijmans et al. 2024, here with sparse soft targets). What smoothing adds is the same
-in every column, so it needs no pass over the logits: Σ_v z_v is h·Σ_v W_v.
+Cross-Entropy, Wijmans et al. 2024, here with soft targets). What smoothing adds is the same in
+every column, so it needs no pass over the logits: Σ_v z_v is h·Σ_v W_v.
 
 Products are taken in the precision of `product_dtype`; all between them is float32 at least. On a
 CPU that is also faster, because it converts bfloat16 to float32 and back in every pass.
@@ -26,8 +27,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kdray.methods.kernel_losses import HardLoss, SoftLoss, soft_loss
-from kdray.methods.targets import TeacherTargets, row_blocks
+from kdray.methods.kernel_losses import HardLoss, SoftLoss
+from kdray.methods.targets import row_blocks
 from kdray.model.precision import exact, no_rounding, product_dtype, widened
 
 
@@ -46,12 +47,12 @@ def token_losses(
     labels_N: Tensor | None = None,
     hard_weight_N: Tensor | None = None,
     label_smoothing: float = 0.0,
-    soft: TeacherTargets | None = None,
+    soft: SoftLoss | None = None,
     soft_weight_N: Tensor | None = None,
 ) -> TokenLosses:
     """See the module. Gradients flow to the states, the matrix and both weights.
 
-    Weights default to one. A part without labels or soft targets is zero.
+    Weights default to one. A part without labels or soft loss is zero.
     """
     ones = torch.ones(hidden_ND.size(0), dtype=exact(hidden_ND.dtype), device=hidden_ND.device)
     return TokenLosses(
@@ -67,6 +68,19 @@ def token_losses(
     )
 
 
+@torch.no_grad()
+def label_log_probs(hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> Tensor:
+    """Log-probability of each label, without gradient. -> [N]."""
+    dtype = product_dtype(weight_VD)
+    states_ND, matrix_VD = hidden_ND.to(dtype), weight_VD.to(dtype)
+    found = torch.empty(len(states_ND), dtype=exact(dtype), device=hidden_ND.device)
+    for rows in row_blocks(len(states_ND), vocabulary=len(matrix_VD)):
+        logits = widened(states_ND[rows] @ matrix_VD.T)
+        label = logits.gather(1, labels_N[rows, None]).squeeze(1)
+        found[rows] = label - logits.logsumexp(1)
+    return found
+
+
 class _Kernel(torch.autograd.Function):
     """All of it: the forward pass leaves the gradients behind, the backward pass scales them."""
 
@@ -79,24 +93,21 @@ class _Kernel(torch.autograd.Function):
         soft_weight: Tensor,
         labels: Tensor | None,
         smoothing: float,
-        targets: TeacherTargets | None,
+        soft: SoftLoss | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         dtype = product_dtype(weight)
         states, matrix = hidden.to(dtype), weight.to(dtype)
         sums = _Sums.zeros(states, matrix)
-        hard = soft = None
+        hard = None
         if labels is not None:
             mean_z = None
             if smoothing:
                 mean_z = sums.smooth(states, matrix, hard_weight * smoothing)
-            hard = HardLoss(sums.hard_loss, labels, hard_weight, smoothing, mean_z)
-        if targets is not None:
-            soft = soft_loss(sums.soft_loss, targets, soft_weight)
+            hard = HardLoss(labels, hard_weight, smoothing, mean_z)
+        block = _Block(hard, soft, soft_weight, sums)
         for rows in row_blocks(len(states), vocabulary=len(matrix)):
-            gradient = _gradient(widened(states[rows] @ matrix.T), hard, soft, rows)
+            gradient = block.gradient(widened(states[rows] @ matrix.T), rows)
             sums.add(gradient.to(dtype), states, matrix, rows)
-        if soft is not None:
-            soft.finish()
         grad_hidden, grad_weight = sums.hidden.to(hidden.dtype), sums.weight.to(weight.dtype)
         ctx.save_for_backward(grad_hidden, grad_weight, sums.hard_loss, sums.soft_loss)
         ctx.mark_non_differentiable(sums.hard_loss, sums.soft_loss)
@@ -155,26 +166,42 @@ class _Sums(NamedTuple):
             return wide @ mean_D
 
 
-def _gradient(z: Tensor, hard: HardLoss | None, soft: SoftLoss | None, rows: slice) -> Tensor:
-    """Of the weighted sum with respect to a block's logits z [n, V], but for smoothing."""
-    if soft is None or soft.temperature == 1.0:
-        return _at_one_temperature(z, hard, soft, rows)
-    gradient = _at_one_temperature(z / soft.temperature, None, soft, rows)
-    if hard is not None:
-        gradient.add_(_at_one_temperature(z, hard, None, rows))
-    return gradient
+class _Block:
+    """Both losses of a block of logits; they are written to the sums."""
 
+    def __init__(
+        self, hard: HardLoss | None, soft: SoftLoss | None, soft_weight: Tensor, sums: _Sums
+    ) -> None:
+        self.hard, self.soft, self.sums = hard, soft, sums
+        self.temperature = 1.0 if soft is None else soft.temperature
+        self.soft_weight = soft_weight / self.temperature  # dz/d(logits) = 1/T
 
-def _at_one_temperature(
-    z: Tensor, hard: HardLoss | None, soft: SoftLoss | None, rows: slice
-) -> Tensor:
-    """As `_gradient`, both parts from one softmax."""
-    q = z.softmax(1)
-    scale = z.new_zeros(len(z)) if hard is None else hard.measure(z, q, rows)
-    if soft is None:
-        q.mul_(scale[:, None])
-    else:
-        soft.fold(z, q, scale, rows)
-    if hard is not None:
-        hard.add_label_term(q, rows)
-    return q
+    def gradient(self, z: Tensor, rows: slice) -> Tensor:
+        """Of the weighted sum with respect to logits z [n, V], but for smoothing."""
+        if self.temperature == 1.0:
+            return self._at_one_temperature(z, self.hard, self.soft, rows)
+        gradient = self._at_one_temperature(z / self.temperature, None, self.soft, rows)
+        if self.hard is not None:
+            gradient.add_(self._at_one_temperature(z, self.hard, None, rows))
+        return gradient
+
+    def _at_one_temperature(
+        self, z: Tensor, hard: HardLoss | None, soft: SoftLoss | None, rows: slice
+    ) -> Tensor:
+        """Both parts from one softmax."""
+        if hard is None and soft is not None and not soft.reads_softmax:
+            q = torch.zeros_like(z)
+        else:
+            q = z.softmax(1)
+        scale = z.new_zeros(len(z))
+        if hard is not None:
+            self.sums.hard_loss[rows] = hard.measure(z, q, rows)
+            scale = hard.weight_N[rows]
+        if soft is None:
+            q.mul_(scale[:, None])
+        else:
+            weight = self.soft_weight[rows]
+            self.sums.soft_loss[rows] = soft.fold(z, q, scale, weight, rows)
+        if hard is not None:
+            hard.add_label_term(q, rows)
+        return q

@@ -10,39 +10,33 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from kdray.methods.divergences import FLOOR, Measure, Pair
 from kdray.methods.targets import DenseTargets, SoftTargets, TeacherTargets
 
-FLOOR = -80.0  # log of the least probability; e^-80 is near the least normal fp32 number
 _LEAST = 1e-30  # probabilities below it have lost digits, or all of them
 
 
 class HardLoss:
-    """Cross-entropy to a label, smoothed by ε. Losses are written to `loss_N`.
+    """Cross-entropy to a label, smoothed by ε.
 
     mean_z_N: the mean of all V logits; None without smoothing.
     """
 
     def __init__(
-        self,
-        loss_N: Tensor,
-        labels_N: Tensor,
-        weight_N: Tensor,
-        smoothing: float,
-        mean_z_N: Tensor | None,
+        self, labels_N: Tensor, weight_N: Tensor, smoothing: float, mean_z_N: Tensor | None
     ) -> None:
-        self.loss_N, self.labels_N, self.weight_N = loss_N, labels_N, weight_N
+        self.labels_N, self.weight_N = labels_N, weight_N
         self.smoothing, self.mean_z_N = smoothing, mean_z_N
         self.at_label_N = weight_N * (smoothing - 1)
 
     def measure(self, z: Tensor, q: Tensor, rows: slice) -> Tensor:
-        """Note the losses. -> the factor of q in the gradient, [n]."""
+        """The losses of a block, [n]."""
         label = self.labels_N[rows, None]
         label_z = z.gather(1, label).squeeze(1)
-        loss = _log_norm(z, label_z, q.gather(1, label).squeeze(1)) - (1 - self.smoothing) * label_z
+        loss = log_norm(z, label_z, q.gather(1, label).squeeze(1)) - (1 - self.smoothing) * label_z
         if self.mean_z_N is not None:
             loss -= self.smoothing * self.mean_z_N[rows]
-        self.loss_N[rows] = loss
-        return self.weight_N[rows]
+        return loss
 
     def add_label_term(self, q: Tensor, rows: slice) -> None:
         """What the gradient has at the label, beside q."""
@@ -50,93 +44,122 @@ class HardLoss:
 
 
 class SoftLoss(Protocol):
-    """KL from the teacher at one temperature."""
+    """A loss of what a teacher says, at one temperature."""
 
     temperature: float
+    reads_softmax: bool
 
-    def fold(self, z: Tensor, q: Tensor, scale: Tensor, rows: slice) -> None:
-        """Turn q into the gradient, of which `scale`·q [n] belongs to another loss."""
+    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+        """Turn q into scale·q + weight·∂loss/∂z; z is used up. -> the losses of a block, [n].
 
-    def finish(self) -> None:
-        """See that the losses are written, after the last block."""
+        scale: of another loss, [n]. weight: [n]. q is zero if no loss reads it.
+        """
 
 
-def soft_loss(loss_N: Tensor, targets: TeacherTargets, weight_N: Tensor) -> SoftLoss:
-    """The loss of a teacher's distributions, which is written to `loss_N`."""
-    weight_N = weight_N / targets.temperature  # dz/d(logits) = 1/T
-    if isinstance(targets, DenseTargets):
-        return _Dense(loss_N, targets, weight_N)
-    return _Sparse(loss_N, targets, weight_N)
+def soft_loss(targets: TeacherTargets, measure: Measure | None = None) -> SoftLoss:
+    """A divergence from a teacher's distributions; forward KL if none is given."""
+    if isinstance(targets, SoftTargets):
+        return _Sparse(targets, measure or Measure("forward"))
+    if measure is None or measure.name == "forward":
+        return _DenseForward(targets)
+    return _Dense(targets, measure)
 
 
 class _Sparse:
-    """Kept entries and one bucket. Losses are summed at the end, over all positions at once."""
+    """Of kept entries and one bucket."""
 
-    def __init__(self, loss_N: Tensor, targets: SoftTargets, weight_N: Tensor) -> None:
-        self.loss_N, self.targets, self.weight_N = loss_N, targets, weight_N
+    reads_softmax = True
+
+    def __init__(self, targets: SoftTargets, measure: Measure) -> None:
+        self.ids_NK, self.measure = targets.ids_NK, measure
         self.temperature = targets.temperature
-        self.p_NK = targets.logp_NK.exp()
-        self.pull_NK = weight_N[:, None] * self.p_NK
-        self.log_q_NK = torch.empty_like(self.p_NK, dtype=loss_N.dtype)
-        self.log_tail_q_N = torch.empty_like(loss_N)
+        log_p = torch.cat((targets.logp_NK, targets.log_tail_N[:, None]), dim=1)
+        self.p_NE = log_p.exp()
+        self.log_p_NE = log_p.masked_fill_(log_p.isneginf(), FLOOR)
 
-    def fold(self, z: Tensor, q: Tensor, scale: Tensor, rows: slice) -> None:
-        """The bucket's gradient lies on all entries that are not kept, by their share of it."""
-        ids, log_tail, weight = (
-            self.targets.ids_NK[rows],
-            self.targets.log_tail_N[rows],
-            self.weight_N[rows],
-        )
+    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+        """The bucket's slope lies on all entries that are not kept, by their share of it."""
+        ids = self.ids_NK[rows]
         kept_z, kept_q = z.gather(1, ids), q.gather(1, ids)
-        log_norm = _log_norm(z, kept_z[:, 0], kept_q[:, 0])
-        torch.sub(kept_z, log_norm[:, None], out=self.log_q_NK[rows])
+        norm = log_norm(z, kept_z[:, 0], kept_q[:, 0])
         q.scatter_(1, ids, 0.0)
-        log_tail_q = _floored_sum(q, ids).log()  # 1 − Σ kept would cancel
-        self.log_tail_q_N[rows] = log_tail_q
-        excess = torch.where(log_tail.isinf(), 0.0, (log_tail - log_tail_q).exp())
-        q.mul_((scale + weight * (1 - excess))[:, None])
-        kept_q.mul_((scale + weight)[:, None]).sub_(self.pull_NK[rows])
-        q.scatter_(1, ids, kept_q)
-
-    def finish(self) -> None:
-        """Σ_K p (log p − log q) and the same for the bucket; 0·log 0 is 0."""
-        logp, log_tail = self.targets.logp_NK, self.targets.log_tail_N
-        kept = torch.where(logp.isinf(), 0.0, self.p_NK * (logp - self.log_q_NK)).sum(1)
-        bucket = log_tail.exp() * (log_tail - self.log_tail_q_N)
-        self.loss_N.copy_(kept + torch.where(log_tail.isinf(), 0.0, bucket))
+        tail_q = _floored_sum(q, ids)[:, None]  # 1 − Σ kept would cancel
+        log_tail_q = tail_q.log().clamp_min_(FLOOR)
+        found = self.measure(
+            Pair(
+                self.p_NE[rows],
+                self.log_p_NE[rows],
+                torch.cat((kept_q, tail_q), dim=1),
+                torch.cat((kept_z.sub_(norm[:, None]), log_tail_q), dim=1),
+            )
+        )
+        own = torch.addcmul(scale, weight, found.slope.sum(1), value=-1)[:, None]
+        pull = found.slope * weight[:, None]
+        share = pull[:, -1:] / tail_q.clamp_min_(torch.finfo(q.dtype).tiny)
+        q.mul_(share.add_(own))
+        q.scatter_(1, ids, torch.addcmul(pull[:, :-1], kept_q, own))
+        return found.value
 
 
 class _Dense:
-    """Whole distributions, made from the teacher's states block by block."""
+    """Of whole distributions, made from the teacher's states block by block."""
 
-    def __init__(self, loss_N: Tensor, targets: DenseTargets, weight_N: Tensor) -> None:
-        self.loss_N, self.targets, self.weight_N = loss_N, targets, weight_N
+    reads_softmax = True
+
+    def __init__(self, targets: DenseTargets, measure: Measure) -> None:
+        self.targets, self.measure = targets, measure
         self.temperature = targets.temperature
 
-    def fold(self, z: Tensor, q: Tensor, scale: Tensor, rows: slice) -> None:
-        """Σ p (log p − log q) = Σ p (z' − z) + log Σ exp z − log Σ exp z', z' the teacher's."""
-        weight = self.weight_N[rows]
+    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+        """See SoftLoss."""
         teacher = self.targets.part(rows).scaled_logits()
         p = teacher.softmax(1)
-        norms = _log_norm(z, z.amax(1), q.amax(1)) - _log_norm(teacher, teacher.amax(1), p.amax(1))
-        q.mul_((scale + weight)[:, None]).addcmul_(p, weight[:, None], value=-1)
-        self.loss_N[rows] = teacher.sub_(z).mul_(p).sum(1) + norms
+        log_p = teacher.sub_(log_norm(teacher, teacher.amax(1), p.amax(1))[:, None])
+        log_q = z.sub_(log_norm(z, z.amax(1), q.amax(1))[:, None])
+        found = self.measure(Pair(p, log_p, q, log_q))
+        own = torch.addcmul(scale, weight, found.slope.sum(1), value=-1)
+        q.mul_(own[:, None]).addcmul_(found.slope, weight[:, None])
+        return found.value
 
-    def finish(self) -> None:
-        """They are written already."""
+
+class _DenseForward:
+    """Forward KL from whole distributions, which needs no logarithm of any entry."""
+
+    reads_softmax = True
+
+    def __init__(self, targets: DenseTargets) -> None:
+        self.targets = targets
+        self.temperature = targets.temperature
+
+    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+        """See SoftLoss."""
+        teacher = self.targets.part(rows).scaled_logits()
+        return fold_forward(z, q, teacher, teacher.softmax(1), scale, weight)
 
 
-def _log_norm(z: Tensor, entry_z: Tensor, entry_q: Tensor) -> Tensor:
+def fold_forward(
+    z: Tensor, q: Tensor, teacher: Tensor, p: Tensor, scale: Tensor, weight: Tensor
+) -> Tensor:
+    """KL(p ‖ q) with the teacher's logits z', which are used up. -> [n].
+
+    Σ p (log p − log q) = Σ p (z' − z) + log Σ exp z − log Σ exp z'.
+    """
+    norms = log_norm(z, z.amax(1), q.amax(1)) - log_norm(teacher, teacher.amax(1), p.amax(1))
+    q.mul_((scale + weight)[:, None]).addcmul_(p, weight[:, None], value=-1)
+    return teacher.sub_(z).mul_(p).sum(1) + norms
+
+
+def log_norm(z: Tensor, entry_z: Tensor, entry_q: Tensor) -> Tensor:
     """Log Σ exp(z) from one entry of each row, where its probability has all its digits. -> [n].
 
     Each loss takes an entry of its own, so that it has the same bits whether or not another is
     there.
     """
-    log_norm = entry_z - entry_q.log()
+    norm = entry_z - entry_q.log()
     lost = entry_q < _LEAST
     if lost.any():
-        log_norm[lost] = z[lost].logsumexp(1)
-    return log_norm
+        norm[lost] = z[lost].logsumexp(1)
+    return norm
 
 
 def _floored_sum(q: Tensor, ids: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kdray.methods.kernel_losses import FLOOR
+from kdray.methods.divergences import FLOOR
 
 
 def layer_map(student: int, teacher: int) -> tuple[int, ...]:

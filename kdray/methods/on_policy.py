@@ -8,7 +8,9 @@ own tokens, λ weighs the two; in the paper λ is the share of batches that are 
 import torch
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
-from kdray.methods.divergences import Measure, measured_losses
+from kdray.methods.divergences import Measure
+from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.student_sequences import with_student_view
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -58,12 +60,10 @@ class OnPolicy(Method):
         memory = student.encode(batch.src_BS, batch.src_mask_BS)
         terms, parts = {}, {}
         for view in self.reads:
-            losses = measured_losses(
+            losses = token_losses(
                 packed_states(student, batch, view, memory_BSD=memory),
                 student.output_weight,
-                self.measure,
-                teacher=teacher_of(batch, view),
-                labels_N=batch.targets[view].labels_N,
+                soft=soft_loss(teacher_of(batch, view), self.measure),
             )
             per = Per.token_of(view)
             terms[per] = weights[view] * losses.total

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
-from kdray.methods.blockwise import label_log_probs
-from kdray.methods.kernel import token_losses
+from kdray.methods.kernel import label_log_probs, token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 
@@ -73,7 +73,7 @@ class Selective(Method):
             student.output_weight,
             labels_N=labels,
             label_smoothing=self.label_smoothing,
-            soft=teacher_of(batch, View.REFERENCE),
+            soft=soft_loss(teacher_of(batch, View.REFERENCE)),
             soft_weight_N=chosen,
         )
         sums = {

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
-from kdray.methods.blockwise import blockwise_losses
+from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import log_norm
 from kdray.methods.targets import DenseTargets
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -68,20 +69,14 @@ class Taid(Method):
         """Loss sums of a batch."""
         teacher = teacher_of(batch, self.prefix)
         assert isinstance(teacher, DenseTargets), "the config was checked for this"
-        share = float(self.t)
         memory = student.encode(batch.src_BS, batch.src_mask_BS)
-        states = packed_states(student, batch, self.prefix, memory_BSD=memory)
-
-        def losses(logits: Tensor, rows: slice) -> dict[str, Tensor]:
-            between = (1 - share) * logits.detach() + share * teacher.part(rows).logits()
-            return {LOSS: -(between.softmax(1) * logits.log_softmax(1)).sum(1)}
-
-        ones = states.new_ones(states.size(0))
-        total, parts = blockwise_losses(
-            states, student.output_weight, losses=losses, weights={LOSS: ones}
+        losses = token_losses(
+            packed_states(student, batch, self.prefix, memory_BSD=memory),
+            student.output_weight,
+            soft=Interpolated(teacher, float(self.t)),
         )
         per = Per.token_of(self.prefix)
-        return Loss(terms={per: total}, parts={LOSS: (parts[LOSS].sum(), per)})
+        return Loss(terms={per: losses.total}, parts={LOSS: (losses.soft_N.sum(), per)})
 
     def after_update(
         self, averages: Mapping[str, float], samples: Mapping[str, Tensor]
@@ -97,3 +92,20 @@ class Taid(Method):
             self.t.fill_(min(self.end, max(line, t + pace * (1 - t))))
         self.previous.fill_(loss)
         return {**averages, "taid/t": t}
+
+
+class Interpolated:
+    """CE(p_t, q), p_t = softmax((1−t)·sg(z_q) + t·z_p), whose gradient is q − p_t."""
+
+    temperature = 1.0
+    reads_softmax = True
+
+    def __init__(self, targets: DenseTargets, share: float) -> None:
+        self.targets, self.share = targets, share
+
+    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+        """−Σ p_t log q = log Σ exp z − Σ p_t z."""
+        norm = log_norm(z, z.amax(1), q.amax(1))
+        p_t = torch.lerp(z, self.targets.part(rows).logits(), self.share).softmax(1)
+        q.mul_((scale + weight)[:, None]).addcmul_(p_t, weight[:, None], value=-1)
+        return norm - p_t.mul_(z).sum(1)

@@ -69,13 +69,6 @@ class SoftTargets:
         """The same distributions, for a student at temperature 1."""
         return replace(self, temperature=1.0)
 
-    def align(self, logits_NV: Tensor) -> tuple[Tensor, Tensor]:
-        """Teacher's and student's log-probabilities at T over entries and bucket. -> [N, K+1]."""
-        log_q = (logits_NV / self.temperature).log_softmax(1)
-        tail = log_q.scatter(1, self.ids_NK, -torch.inf).logsumexp(1, keepdim=True)
-        log_p = torch.cat((self.logp_NK, self.log_tail_N[:, None]), dim=1)
-        return log_p, torch.cat((log_q.gather(1, self.ids_NK), tail), dim=1)
-
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -161,10 +154,6 @@ class DenseTargets:
                 for block, rows in self.blocks()
             ]
         )
-
-    def align(self, logits_NV: Tensor) -> tuple[Tensor, Tensor]:
-        """Teacher's and student's log-probabilities at T. -> [N, V] both."""
-        return self.log_probs(), (logits_NV / self.temperature).log_softmax(1)
 
     def blocks(self) -> Iterator[tuple[Self, slice]]:
         """Parts whose logits fit the cache, and where they are."""

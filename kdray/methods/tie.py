@@ -9,23 +9,19 @@ probabilities, q_1 the student's probability of the teacher's likeliest. Pass 1 
 reference; pass i+1 feeds both models the student's likeliest tokens of pass i, shifted right.
 """
 
-from collections.abc import Mapping
-from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from kdray.methods import divergences
 from kdray.methods.base import Batch, Loss, Method, Per, Target, teacher_of
-from kdray.methods.blockwise import blockwise_losses
-from kdray.methods.divergences import smoothed_cross_entropy
+from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import fold_forward
 from kdray.methods.targets import DenseTargets
 from kdray.model.precision import widened
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 from kdray.text.tokenizer import BOS, PAD
-
-HARD, SOFT, RANKING, LIKELIEST = "hard", "soft", "ranking", "likeliest"
 
 
 class Tie(Method):
@@ -65,57 +61,94 @@ class Tie(Method):
         ones = widened(memory.new_ones(target.labels_N.size(0)))
         share = self.alpha / self.passes
         totals: list[Tensor] = []
-        parts: list[Mapping[str, Tensor]] = []
+        learned: list[Ranked] = []
+        hard_N = ones
         for number in range(self.passes):
             if number:
-                inputs = shifted(parts[-1][LIKELIEST], target)
+                inputs = shifted(learned[-1].likeliest_N, target)
                 teacher = batch.teacher.read(
                     src, src_mask, inputs, target.positions_N, memories=memories
                 ).cast_for_products()
             hidden = student.decode(inputs, memory, src_mask).flatten(0, 1)
-            weights = {SOFT: share * ones, RANKING: share * ones}
-            if number == 0:
-                weights[HARD] = (1 - self.alpha) * ones
-            total, part = blockwise_losses(
+            learned.append(Ranked(teacher, self.k))
+            losses = token_losses(
                 hidden.index_select(0, target.positions_N),
                 student.output_weight,
-                losses=partial(self._losses, teacher=teacher, labels_N=target.labels_N),
-                weights=weights,
+                labels_N=None if number else target.labels_N,
+                hard_weight_N=(1 - self.alpha) * ones,
+                label_smoothing=self.label_smoothing,
+                soft=learned[-1],
+                soft_weight_N=share * ones,
             )
-            totals.append(total)
-            parts.append(part)
-        kl = torch.stack([part[SOFT].sum() for part in parts]).mean()
-        ranking = torch.stack([part[RANKING].sum() for part in parts]).mean()
+            totals.append(losses.total)
+            if not number:
+                hard_N = losses.hard_N
+        kl = torch.stack([ranked.kl_N.sum() for ranked in learned]).mean()
+        ranking = torch.stack([ranked.ranking_N.sum() for ranked in learned]).mean()
         return Loss(
             terms={Per.REFERENCE: torch.stack(totals).sum()},
             parts={
-                f"loss/cross_entropy_{View.REFERENCE}": (parts[0][HARD].sum(), Per.REFERENCE),
+                f"loss/cross_entropy_{View.REFERENCE}": (hard_N.sum(), Per.REFERENCE),
                 "loss/token": (kl, Per.REFERENCE),
                 "loss/ranking": (ranking, Per.REFERENCE),
             },
         )
 
-    def _losses(
-        self, logits: Tensor, rows: slice, *, teacher: DenseTargets, labels_N: Tensor
-    ) -> dict[str, Tensor]:
-        log_p, log_q = teacher.part(rows).align(logits)
-        return {
-            HARD: smoothed_cross_entropy(logits, labels_N[rows], smoothing=self.label_smoothing),
-            SOFT: divergences.forward(log_p, log_q),
-            RANKING: ranking_loss(log_p.exp(), log_q.exp(), k=self.k),
-            LIKELIEST: logits.argmax(1),
-        }
+
+class Ranked:
+    """KL + HR. Both are noted, as is what the student finds likeliest, for the next pass."""
+
+    temperature = 1.0
+    reads_softmax = True
+
+    def __init__(self, targets: DenseTargets, k: int) -> None:
+        hidden_ND = targets.members[0].hidden_ND
+        self.targets, self.k = targets, k
+        self.kl_N, self.ranking_N = (widened(hidden_ND.new_zeros(len(hidden_ND))) for _ in range(2))
+        self.likeliest_N = hidden_ND.new_zeros(len(hidden_ND), dtype=torch.long)
+
+    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+        """The ranking's slope lies on few entries: those that either ranks."""
+        teacher = self.targets.part(rows).logits()
+        p = teacher.softmax(1)
+        ranking = rank(p, q, k=self.k)
+        of_theirs = ranking.slope_theirs * q.gather(1, ranking.theirs)
+        of_ours = ranking.slope_ours * q.gather(1, ranking.ours)
+        own = torch.addcmul(scale, weight, of_theirs.sum(1) + of_ours.sum(1), value=-1)
+        kl = fold_forward(z, q, teacher, p, own, weight)
+        q.scatter_add_(1, ranking.theirs, of_theirs.mul_(weight[:, None]))
+        q.scatter_add_(1, ranking.ours, of_ours.mul_(weight[:, None]))
+        self.kl_N[rows], self.ranking_N[rows] = kl, ranking.value
+        self.likeliest_N[rows] = ranking.ours[:, 0]
+        return kl + ranking.value
 
 
-def ranking_loss(p: Tensor, q: Tensor, *, k: int) -> Tensor:
-    """HR of probabilities [n, V], see the module. -> [n]."""
+class Ranking(NamedTuple):
+    """HR at each position [n], and its derivatives ∂HR/∂q at the entries that either ranks [n, k].
+
+    Where both rank an entry its derivatives add up.
+    """
+
+    value: Tensor
+    theirs: Tensor
+    ours: Tensor
+    slope_theirs: Tensor
+    slope_ours: Tensor
+
+
+def rank(p: Tensor, q: Tensor, *, k: int) -> Ranking:
+    """HR of probabilities [n, V], see the module."""
     k = min(k, p.size(1))
-    ours, theirs = q.topk(k).indices, p.topk(k).indices
-    q_i, q_j = q.gather(1, theirs), q.gather(1, ours)
-    p_i, p_j = p.gather(1, theirs), p.gather(1, ours)
-    above_first = (q_i - q_i[:, :1]).relu().sum(1)
-    preferred = p_i[:, :, None] > p_j[:, None, :]  # [n, i, j]
-    return above_first + ((q_j[:, None, :] - q_i[:, :, None]).relu() * preferred).sum((1, 2))
+    (q_j, ours), (p_i, theirs) = q.topk(k), p.topk(k)
+    q_i, p_j = q.gather(1, theirs), p.gather(1, ours)
+    above_first = (q_i - q_i[:, :1]).relu()
+    wrong = (q_j[:, None, :] - q_i[:, :, None]).relu()  # [n, i, j]
+    wrong *= p_i[:, :, None] > p_j[:, None, :]
+    above, counted = above_first.sign(), wrong.sign()
+    slope_theirs = above - counted.sum(2)
+    slope_theirs[:, 0] -= above.sum(1)
+    value = above_first.sum(1) + wrong.sum((1, 2))
+    return Ranking(value, theirs, ours, slope_theirs, counted.sum(1))
 
 
 def shifted(tokens_N: Tensor, target: Target) -> Tensor:

@@ -6,6 +6,7 @@ This is the word-level distillation of Kim & Rush (2016) with the temperature of
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 
@@ -56,7 +57,7 @@ class TokenLevel(Method):
             labels_N=target.labels_N,
             hard_weight_N=(1 - self.alpha) * ones,
             label_smoothing=self.label_smoothing,
-            soft=teacher_of(batch, self.prefix),
+            soft=soft_loss(teacher_of(batch, self.prefix)),
             soft_weight_N=self.alpha * self.temperature**2 * ones,
         )
         per = Per.token_of(self.prefix)

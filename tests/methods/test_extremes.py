@@ -1,6 +1,6 @@
 """Whatever the logits, the shapes and the masks: values and gradients are finite.
 
-For the kernel and the blockwise path, in both precisions, with teachers that keep some entries,
+For the kernel with every loss, in both precisions, with teachers that keep some entries,
 all of them, draws, one alone, or that are whole.
 """
 
@@ -9,16 +9,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from measured_losses import measured_losses
 from toy_distillation import Trial
 from toy_teacher import CPU, drawn_targets, soft_targets
 
 from kdray.methods.base import Target, sentence_means
-from kdray.methods.blockwise import label_log_probs
-from kdray.methods.divergences import Measure, measured_losses
-from kdray.methods.kernel import token_losses
+from kdray.methods.divergences import Measure
+from kdray.methods.kernel import label_log_probs, token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.sequences import build_target
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
-from kdray.methods.tie import ranking_loss
+from kdray.methods.tie import Ranked
 from kdray.schema import View
 from kdray.text.sequences import Sequences
 
@@ -88,7 +89,7 @@ def test_the_kernel_stays_finite(problem, smoothing):
         labels_N=labels,
         hard_weight_N=1 - weights,
         label_smoothing=smoothing,
-        soft=teacher,
+        soft=soft_loss(teacher),
         soft_weight_N=weights,
     )
     assert_finite(losses.total, (losses.hard_N, losses.soft_N), hidden, weight, weights)
@@ -116,12 +117,10 @@ def test_rankings_and_what_gates_look_at_stay_finite(problem):
     assert label_log_probs(student, eye, labels).isfinite().all()
     assert teacher.entropy().isfinite().all()
     assert (teacher.entropy() >= 0).all()
-    logits = student.clone().requires_grad_()
-    p = student.flip(1).softmax(1)
-    loss = ranking_loss(p, logits.softmax(1), k=5)
-    loss.sum().backward()
-    assert loss.isfinite().all()
-    assert logits.grad.isfinite().all()
+    hidden, weight = leaves_of(student)
+    ranked = Ranked(DenseTargets((Member(student.flip(1), eye),)), 5)
+    losses = token_losses(hidden, weight, soft=ranked)
+    assert_finite(losses.total, (losses.soft_N, ranked.kl_N, ranked.ranking_N), hidden, weight)
 
 
 @given(st.lists(st.lists(st.integers(4, 9), max_size=6), min_size=1, max_size=5))

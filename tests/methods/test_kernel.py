@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from toy_teacher import soft_targets
 
 from kdray.methods import targets
-from kdray.methods.blockwise import blockwise_losses
-from kdray.methods.kernel import token_losses
-from kdray.methods.kernel_losses import FLOOR
+from kdray.methods.divergences import FLOOR
+from kdray.methods.kernel import label_log_probs, token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
 
 TIGHT = {"rtol": 1e-8, "atol": 1e-10}
@@ -55,7 +55,7 @@ def kernel_losses(p):
         labels_N=p.labels,
         hard_weight_N=p.hard_weight,
         label_smoothing=p.smoothing,
-        soft=p.soft,
+        soft=None if p.soft is None else soft_loss(p.soft),
         soft_weight_N=p.soft_weight,
     )
 
@@ -158,7 +158,7 @@ def in_single(soft):
 
 def test_weights_default_to_one():
     p = problem(n=5, v=8, d=3, k=2)
-    plain = token_losses(p.hidden, p.weight, labels_N=p.labels, soft=p.soft)
+    plain = token_losses(p.hidden, p.weight, labels_N=p.labels, soft=soft_loss(p.soft))
     p.hard_weight = p.soft_weight = torch.ones(5, dtype=torch.float64)
     torch.testing.assert_close(plain.total, kernel_losses(p).total, **TIGHT)
 
@@ -177,31 +177,44 @@ def test_many_blocks_equal_one(monkeypatch, temperature, whole):
     assert_dense(p)
 
 
-def test_blocks_give_every_gradient_that_the_whole_gives():
-    """To states, matrix and weights; a loss without a weight is measured and not learned."""
+def test_a_loss_that_reads_no_softmax_has_none_made_for_it():
+    """Zeros in its place, unless cross-entropy reads it too: the gradients add up either way."""
+
+    class Squares:
+        temperature, reads_softmax = 1.0, False
+        given = ()
+
+        def fold(self, z, q, scale, weight, rows):
+            self.given += (bool(q.any()),)
+            q.mul_(scale[:, None]).addcmul_(z, weight[:, None], value=2)
+            return z.square().sum(1)
+
+    p = problem(n=40, v=7, d=3, k=0, smoothing=0.1)
+    for labels in (None, p.labels):
+        leaves = [x.requires_grad_() for x in (p.hidden, p.weight, p.hard_weight, p.soft_weight)]
+        squares = Squares()
+        found = token_losses(
+            p.hidden, p.weight, labels_N=labels, hard_weight_N=p.hard_weight,
+            label_smoothing=p.smoothing, soft=squares, soft_weight_N=p.soft_weight,
+        ).total  # fmt: skip
+        assert squares.given == (labels is not None,) * 3
+        logits = p.hidden @ p.weight.T
+        wanted = (p.soft_weight * logits.square().sum(1)).sum()
+        if labels is not None:
+            hard = F.cross_entropy(logits, labels, reduction="none", label_smoothing=0.1)
+            wanted = wanted + (p.hard_weight * hard).sum()
+        torch.testing.assert_close(found, wanted, **TIGHT)
+        grads = (
+            torch.autograd.grad(each, leaves, allow_unused=True, materialize_grads=True)
+            for each in (found, wanted)
+        )
+        torch.testing.assert_close(*grads, **TIGHT)
+
+
+def test_log_probs_of_labels_are_those_of_the_losses():
     p = problem(n=40, v=7, d=3, k=0)
-    assert len(list(targets.row_blocks(40, vocabulary=7))) == 3
-
-    def losses(logits, rows):
-        return {
-            "square": logits.square().sum(1) * (1 + torch.arange(40)[rows]),
-            "norm": logits.logsumexp(1),
-            "seen": logits.amax(1),
-        }
-
-    leaves = [x.requires_grad_() for x in (p.hidden, p.weight, p.hard_weight, p.soft_weight)]
-    weights = {"square": p.hard_weight, "norm": p.soft_weight}
-    found = blockwise_losses(p.hidden, p.weight, losses=losses, weights=weights)
-    whole = losses(p.hidden @ p.weight.T, slice(0, 40))
-    wanted = sum((weights[name] * whole[name]).sum() for name in weights)
-    torch.testing.assert_close(found.total, wanted, **TIGHT)
-    torch.testing.assert_close(
-        dict(found.parts), {n: x.detach() for n, x in whole.items()}, **TIGHT
-    )
-    for ours, theirs in zip(
-        *(torch.autograd.grad(2 * each, leaves) for each in (found.total, wanted)), strict=True
-    ):
-        torch.testing.assert_close(ours, theirs, **TIGHT)
+    found = label_log_probs(p.hidden, p.weight, p.labels)
+    torch.testing.assert_close(found, -kernel_losses(p).hard_N, **TIGHT)
 
 
 def test_no_position_is_no_loss():
@@ -283,7 +296,7 @@ def test_what_is_lost_in_single_precision_has_its_floor_and_its_digits():
         torch.tensor([[0, 1]]), torch.tensor([[0.6, 0.3]]).log(), torch.tensor([0.1]).log()
     )
     hidden = logits.clone().requires_grad_()
-    losses = token_losses(hidden, matrix, soft=soft)
+    losses = token_losses(hidden, matrix, soft=soft_loss(soft))
     (gradient,) = torch.autograd.grad(losses.total, hidden)
     log_q = logits[0, :2].log_softmax(0)
     p = torch.tensor([0.6, 0.3])

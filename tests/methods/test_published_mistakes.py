@@ -7,11 +7,13 @@ import pytest
 import torch
 from dense_batch import Dense
 from dense_divergences import head_share, kl
+from measured_losses import measured_losses, pair, slope_in_logits
 from toy_distillation import Trial
 from toy_teacher import soft_targets
 
-from kdray.methods.divergences import Measure, measured_losses
+from kdray.methods.divergences import Measure
 from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.targets import DenseTargets, Member
 from kdray.model.transformer import Taps
 from kdray.schema import View
@@ -27,9 +29,8 @@ def normal(*shape, seed):
 
 def value_and_gradient(measure, p, logits):
     """Of D(p ‖ softmax(logits)) in the logits."""
-    leaf = logits.clone().requires_grad_()
-    value = measure(p.log(), leaf.log_softmax(1))
-    return value.detach(), torch.autograd.grad(value.sum(), leaf)[0]
+    found = measure(pair(p.log(), logits.log_softmax(1)))
+    return found.value, slope_in_logits(found, logits.softmax(1))
 
 
 def test_log_probabilities_are_mixed_in_jensen_shannon():
@@ -102,7 +103,8 @@ def test_a_sorted_mask_is_applied_to_unsorted_values_in_adaptive_kl():
     q = torch.tensor([[0.4, 0.5, 0.1]], dtype=torch.float64)
     share = 0.2 / 0.6
     wanted = share * kl(p, q) + (1 - share) * kl(q, p)
-    assert float(Measure("adaptive")(p.log(), q.log())) == pytest.approx(float(wanted))
+    found = Measure("adaptive")(pair(p.log(), q.log())).value
+    assert float(found) == pytest.approx(float(wanted))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -198,7 +200,7 @@ def test_the_mean_is_taken_over_the_vocabulary(name):
         teacher = DenseTargets((Member(p, eye),))
         if name == "kernel":
             labels = torch.arange(4)
-            total = token_losses(hidden, eye, labels_N=labels, soft=teacher).total
+            total = token_losses(hidden, eye, labels_N=labels, soft=soft_loss(teacher)).total
         else:
             labels = torch.zeros(4, dtype=torch.long)
             total = measured_losses(

@@ -10,6 +10,7 @@ from toy_teacher import TEACHER, VOCAB, drawn_targets, model
 
 from kdray.methods import targets
 from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.online import OnlineTeacher
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
 
@@ -29,7 +30,7 @@ def gradient(hidden, weight, soft, *, repeats=1):
     leaf = hidden.clone().requires_grad_()
     rows = leaf.repeat(repeats, 1)
     ones = rows.new_full((len(rows),), 1 / repeats)
-    total = token_losses(rows, weight, soft=soft, soft_weight_N=ones).total
+    total = token_losses(rows, weight, soft=soft_loss(soft), soft_weight_N=ones).total
     return torch.autograd.grad(total, leaf)[0]
 
 
@@ -109,15 +110,18 @@ def test_parts_of_targets_are_their_rows():
     for form in ("topk", "hidden"):
         trial = Trial.of({"kind": "hard_gate", "signal": form})
         whole = trial.batch().targets["reference"].teacher
-        logits = normal(34, VOCAB, seed=1)
-        p, q = whole.align(logits)
+        logits, eye = normal(34, VOCAB, seed=1), torch.eye(VOCAB, dtype=torch.float64)
         rows = slice(3, 11)
         part = whole.part(rows)
-        torch.testing.assert_close(part.align(logits[rows]), (p[rows], q[rows]))
+        for ours, all_of_it in ((part, whole), (part.one_sided(), whole.one_sided())):
+            found = token_losses(logits[rows], eye, soft=soft_loss(ours)).soft_N
+            wanted = token_losses(logits, eye, soft=soft_loss(all_of_it)).soft_N[rows]
+            torch.testing.assert_close(found, wanted)
+        assert part.one_sided().temperature == 1 != part.temperature
+        torch.testing.assert_close(part.one_sided().entropy(), part.entropy())
         torch.testing.assert_close(part.entropy(), whole.entropy()[rows])
         labels = trial.batch().targets["reference"].labels_N
         torch.testing.assert_close(part.log_labels(labels[rows]), whole.log_labels(labels)[rows])
-        torch.testing.assert_close(part.one_sided().align(logits[rows])[0], p[rows])
         moved = whole.to(torch.device("cpu"))
         assert type(moved) is type(whole) in (SoftTargets, DenseTargets)
 

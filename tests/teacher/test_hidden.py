@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kdray.errors import DataError, StageFailed
 from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.targets import DenseTargets, Member
 from kdray.teacher.hidden import OUTPUT, Hidden, HiddenWriter
 from kdray.teacher.stored import Layout, Read, offsets_of
@@ -53,7 +54,7 @@ def test_it_is_the_dense_divergence(tmp_path, number, temperature):
     student = torch.randn(POSITIONS, VOCAB, generator=torch.Generator().manual_seed(9))
     student.requires_grad_()
     soft = stored.targets(np.arange(len(LENGTHS)), temperature=temperature)
-    found = token_losses(student, torch.eye(VOCAB), soft=soft).total
+    found = token_losses(student, torch.eye(VOCAB), soft=soft_loss(soft)).total
     mean = sum((m.hidden_ND @ m.weight_VD.T).softmax(1) for m in members) / number
     p, q = ((z / temperature).log_softmax(1) for z in (mean.log(), student))
     expected = (p.exp() * (p - q)).sum()

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from kdray.config import SampledConfig
 from kdray.errors import ConfigError, DataError
 from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.targets import DenseTargets, Member
 from kdray.teacher.sampled import Sampled, SampledWriter, draw, filled, tally
 from kdray.teacher.stored import Layout, Read, offsets_of, save_arrays
@@ -83,7 +84,7 @@ def test_the_gradient_is_that_of_the_dense_divergence(tmp_path):
     gradients = []
     for soft in (everything(stored), dense(teacher)):
         states = student.expand(8_000, VOCAB).clone().requires_grad_()
-        total = token_losses(states, torch.eye(VOCAB), soft=soft).total
+        total = token_losses(states, torch.eye(VOCAB), soft=soft_loss(soft)).total
         gradients.append(torch.autograd.grad(total, states)[0].mean(0))
     assert gradients[1].abs().max() > 0.05
     torch.testing.assert_close(*gradients, rtol=0, atol=5 * 0.5 / 80_000**0.5)
@@ -160,7 +161,7 @@ def test_a_sure_teacher_and_a_student_as_sure_have_a_finite_loss(tmp_path):
     teacher[:, 3] = 200.0
     soft = everything(sampled(tmp_path, teacher, lengths=np.array([2])))
     student = teacher.clone().requires_grad_()
-    total = token_losses(student, torch.eye(VOCAB), soft=soft).total
+    total = token_losses(student, torch.eye(VOCAB), soft=soft_loss(soft)).total
     assert total.item() == pytest.approx(0, abs=1e-5)
     assert torch.autograd.grad(total, student)[0].isfinite().all()
 

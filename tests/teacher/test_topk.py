@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kdray.errors import DataError
 from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.targets import SoftTargets
 from kdray.teacher.topk import TopK, at_temperature, compress
 
@@ -109,7 +110,7 @@ def test_all_entries_kept_is_the_dense_divergence(temperature):
     assert (log_tail == -torch.inf).all()
     kept = at_temperature(logp, log_tail[:, 0], temperature=temperature)
     soft = SoftTargets(ids, kept, log_tail[:, 0], temperature)
-    found = token_losses(student, torch.eye(VOCAB), soft=soft).total
+    found = token_losses(student, torch.eye(VOCAB), soft=soft_loss(soft)).total
     p, q = ((z / temperature).log_softmax(1) for z in (teacher.float(), student))
     expected = (p.exp() * (p - q)).sum()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
@@ -124,7 +125,7 @@ def test_all_entries_kept_on_disk_is_near_the_dense_divergence(tmp_path, tempera
     """float16 log-probabilities (−16 nats at the least) move the gradient by 2^-8 at most."""
     teacher, student = logits(), logits(seed=2, size=1.0).float().requires_grad_()
     soft = everything(teacher, tmp_path, k=VOCAB, temperature=temperature)
-    found = token_losses(student, torch.eye(VOCAB), soft=soft).total
+    found = token_losses(student, torch.eye(VOCAB), soft=soft_loss(soft)).total
     p, q = ((z / temperature).log_softmax(1) for z in (teacher.float(), student))
     expected = (p.exp() * (p - q)).sum()
     torch.testing.assert_close(found, expected, rtol=2**-8, atol=0)

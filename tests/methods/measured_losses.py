@@ -1,0 +1,29 @@
+"""The kernel with any divergence in it, as `methods.divergence` calls it."""
+
+from kdray.methods.divergences import Pair
+from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import soft_loss
+
+
+def measured_losses(hidden, weight, measure, *, teacher, labels_N, alpha=1.0, label_smoothing=0.0):
+    """(1−α)·CE(labels) + α·D(teacher, student), summed over positions; both at each position."""
+    ones = hidden.new_ones(len(hidden))
+    return token_losses(
+        hidden,
+        weight,
+        labels_N=labels_N,
+        hard_weight_N=(1 - alpha) * ones,
+        label_smoothing=label_smoothing,
+        soft=soft_loss(teacher, measure),
+        soft_weight_N=alpha * ones,
+    )
+
+
+def pair(log_p, log_q):
+    """Of log-probabilities, as the kernel makes them finite."""
+    return Pair(log_p.exp(), log_p.clamp_min(-300), log_q.exp(), log_q.clamp_min(-300))
+
+
+def slope_in_logits(found, q):
+    """∂D/∂z of what a divergence says of its slope at the entries. -> [n, E]."""
+    return found.slope - q * found.slope.sum(1, keepdim=True)
