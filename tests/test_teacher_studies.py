@@ -1,0 +1,99 @@
+"""Whole studies whose teacher is more than one model, or where students start from it.
+
+The stages are as they are, but what they give to Ray is done here, one after another.
+"""
+
+import pytest
+import yaml
+from micro_study import CONFIG
+
+from kdray.config import Experiment
+from kdray.fit.history import HISTORY, read_history
+from kdray.fit.worker import Worker
+from kdray.pipeline import run_stages, run_study
+from kdray.progress import Display
+from kdray.stages import models, scores, signals
+from kdray.stages.study import Study, open_study
+
+pytestmark = pytest.mark.slow
+
+
+def study_of(raw, storage):
+    raw["execution"] = {"storage": str(storage), "tracking": {"enabled": False}}
+    del raw["search"]
+    return open_study(Experiment.model_validate(raw), Display())
+
+
+@pytest.fixture
+def without_ray(monkeypatch):
+    """The stages as they are, but shards and runs are made here, one after another."""
+
+    def make_here(work, *, execution, done):
+        build = work.maker(**work.arguments)
+        for index in work.plan.missing():
+            work.plan.make(index, build)
+
+    def train_here(jobs, *, execution, runs, watch):
+        for name, tracked in jobs.items():
+            tracked.job.run(Worker(), threads=1)
+            yield name, None
+
+    def evaluate_here(job, *, key, store, threads, watch):
+        store.cached(key, lambda folder: job.run(folder, threads=threads))
+
+    monkeypatch.setattr(signals, "make_shards", make_here)
+    monkeypatch.setattr(models, "train", train_here)
+    monkeypatch.setattr(scores, "evaluate", evaluate_here)
+    monkeypatch.setattr(scores, "evaluation_threads", lambda asked: asked or 1)
+    monkeypatch.setattr(Study, "start_ray", lambda study: None)
+
+
+def test_students_that_start_from_the_teacher_are_ahead(tmp_path, without_ray):
+    raw = yaml.safe_load(CONFIG)
+    recipe = raw["recipe"]
+    recipe["teacher"]["model"] = {"preset": "nano", "encoder_layers": 2}
+    narrow = {"preset": "nano", "width": 24, "feedforward": 48}
+    recipe["students"]["sizes"] = {
+        "shallow": {"preset": "nano"},
+        "layers": {"preset": "nano", "initial": {"kind": "layers"}},
+        "narrow": narrow,
+        "pruned": {**narrow, "initial": {"kind": "prune"}},
+    }
+    plain = {"kind": "cross_entropy"}
+    stages = [{"method": plain, "updates": 20}, {"method": plain, "updates": 10}]
+    recipe["methods"] = {"twice": {"kind": "stages", "stages": stages}}
+    with study_of(raw, tmp_path) as study:
+        run_stages(study, "train")
+        losses = {
+            model.size: [row["dev/loss"] for row in read_history(study.path(model.key) / HISTORY)
+                         if "dev/loss" in row]
+            for model in study.plan.students
+        }  # fmt: skip
+    assert all(len(found) == 3 for found in losses.values()), losses
+    for ahead, behind in (("layers", "shallow"), ("pruned", "narrow")):
+        for one, other in zip(losses[ahead], losses[behind], strict=True):
+            assert one < other, losses
+
+
+def test_an_ensemble_teaches(tmp_path, without_ray):
+    raw = yaml.safe_load(CONFIG)
+    recipe = raw["recipe"]
+    one = recipe["teacher"]
+    recipe["teacher"] = {
+        "kind": "ensemble",
+        "members": [one, {**one, "seed": 2}],
+        "weights": "perplexity",
+    }
+    recipe["signals"]["hidden"] = {}
+    gate = {"kind": "sentence"}
+    recipe["methods"] = {
+        "baseline": {"kind": "cross_entropy"},
+        "topk": {"kind": "hybrid", "gate": gate, "signal": "topk"},
+        "hidden": {"kind": "hybrid", "gate": gate, "signal": "hidden"},
+    }
+    with study_of(raw, tmp_path) as study:
+        results, paths = run_study(study)
+        teachers = "+".join(model.key.fingerprint for model in study.plan.teachers)
+    assert {row.fingerprint for row in results if row.method == "teacher"} == {teachers}
+    assert {row.method for row in results} == {"teacher", *recipe["methods"]}
+    assert all(name in paths.markdown.read_text() for name in recipe["methods"])
