@@ -140,9 +140,9 @@ class Feature(Method):
         encoder, decoder = self.encoder_map, self.decoder_map
         if weight := self.hidden_weight:
             projected = (self.encoder_projections, self.decoder_projections)
-            pairs = (ours.encoder_states, self._targets(theirs.encoder_states), encoder)
+            pairs = (ours.encoder_states, self._targets(theirs.encoder_states, encoder), encoder)
             on_source("encoder_states", weight, state_losses(*pairs, projected[0]))
-            pairs = (ours.decoder_states, self._targets(theirs.decoder_states), decoder)
+            pairs = (ours.decoder_states, self._targets(theirs.decoder_states, decoder), decoder)
             on_target("decoder_states", weight, state_losses(*pairs, projected[1]))
         if weight := self.attention_weight:
             maps = attention_losses(ours.encoder_maps, theirs.encoder_maps, encoder)
@@ -153,7 +153,9 @@ class Feature(Method):
             on_target("cross_attention", weight, maps)
         return found
 
-    def _targets(self, states: Sequence[Tensor]) -> list[Tensor]:
+    def _targets(self, states: Sequence[Tensor], layers: Sequence[int]) -> dict[int, Tensor]:
+        """The teacher's states at those layers."""
+        found = {layer: states[layer] for layer in set(layers)}
         if not self.normalise:
-            return list(states)
-        return [functional.layer_norm(state, state.shape[-1:]) for state in states]
+            return found
+        return {i: functional.layer_norm(state, state.shape[-1:]) for i, state in found.items()}

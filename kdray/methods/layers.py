@@ -1,10 +1,10 @@
 """How far a student's layers are from the teacher's: states, attention maps, and which to which.
 
-B sentences, D a model's width. Lists hold one tensor for each layer of a stack.
+B sentences, D a model's width. There is one tensor for each layer of a stack.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ def layer_map(student: int, teacher: int) -> tuple[int, ...]:
 
 def state_losses(
     ours: Sequence[Tensor],
-    theirs: Sequence[Tensor],
+    theirs: Mapping[int, Tensor],
     layers: Sequence[int],
     projections: nn.ModuleList,
 ) -> Tensor:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdray.config import SampledConfig
-from kdray.errors import ConfigError
+from kdray.errors import ConfigError, DataError
 from kdray.methods.targets import SoftTargets
 from kdray.seeds import derive_seed
 from kdray.teacher.stored import (
@@ -51,6 +51,7 @@ class Sampled:
     starts: where the entries of each position begin, and where the last one's end [P + 1].
     """
 
+    folder: Path
     pair_ids: NDArray[np.int64]
     offsets: NDArray[np.int64]
     distinct: NDArray[np.uint8]
@@ -76,7 +77,7 @@ class Sampled:
         }
         check_shapes(folder, found, needed)
         small = {name: np.asarray(found[name]) for name in ("pair_ids", "offsets", "distinct")}
-        return cls(**found | small, starts=starts)
+        return cls(folder, **found | small, starts=starts)
 
     def rows(self, order: Rows) -> StoredRows:
         """A view in which row i is row order[i] here."""
@@ -87,6 +88,7 @@ class Sampled:
 
         Raises:
             ConfigError: the temperature is not 1, at which the draws were made.
+            DataError: a position has no draws, or more than can be stored.
         """
         if temperature != 1.0:
             raise ConfigError(
@@ -100,7 +102,13 @@ class Sampled:
         entries = self.starts[places][:, None] + np.minimum(column, distinct[:, None] - 1)
         ids = self.ids[entries].astype(np.int64)
         counts = np.where(column < distinct[:, None], self.counts[entries], np.uint8(0))
-        logp = LOG_OF_COUNT[counts] - LOG_OF_COUNT[counts.sum(1, dtype=np.int64)][:, None]
+        draws = counts.sum(1, dtype=np.int64)
+        if len(draws) and not 1 <= draws.min() <= draws.max() < len(LOG_OF_COUNT):
+            raise DataError(
+                f"{self.folder}: damaged signal sampled: {draws.min()} to {draws.max()} draws at a "
+                "position, where 1 to 255 can be; remove the folder and run again"
+            )
+        logp = LOG_OF_COUNT[counts] - LOG_OF_COUNT[draws][:, None]
         return SoftTargets(
             ids_NK=torch.from_numpy(filled(ids, distinct)),
             logp_NK=torch.from_numpy(logp),

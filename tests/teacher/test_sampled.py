@@ -64,6 +64,15 @@ def test_the_mean_over_draws_is_the_distribution(tmp_path):
     torch.testing.assert_close(found.var(0), p * (1 - p) / 50, rtol=0.1, atol=1e-6)
 
 
+@pytest.mark.parametrize("count", [0, 255])
+def test_counts_that_no_draws_can_have_are_refused(tmp_path, count):
+    sampled(tmp_path, logits(15))
+    counts = np.load(tmp_path / "counts.npy")
+    np.save(tmp_path / "counts.npy", np.full_like(counts, count))
+    with pytest.raises(DataError, match=r"damaged signal sampled: \d+ to \d+ draws.*remove"):
+        everything(Sampled.load(tmp_path))
+
+
 def test_the_error_falls_with_the_root_of_the_draws():
     p = logits(1).double().softmax(1)
     uniform = torch.from_numpy(np.random.default_rng(5).random((400, 1024)))
