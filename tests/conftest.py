@@ -73,10 +73,37 @@ def toy_tokenizers(
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The storage of a micro study that ran to its end. Other studies may add to it."""
+    """The storage of a micro study that ran to its end."""
     folder = tmp_path_factory.mktemp("undisturbed")
     config = folder / "micro.yaml"
     config.write_text(micro_study.CONFIG)
     done = micro_study.run("study", config, folder / "storage")
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "storage"
+
+
+@pytest.fixture
+def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stages as they are, but shards and runs are made here, one after another."""
+    from kdray.fit.worker import Worker
+    from kdray.stages import models, scores, signals  # imports Ray: only where it is needed
+    from kdray.stages.study import Study
+
+    def make_here(work, *, execution, done):
+        build = work.maker(**work.arguments)
+        for index in work.plan.missing():
+            work.plan.make(index, build)
+
+    def train_here(jobs, *, execution, runs, watch):
+        for name, tracked in jobs.items():
+            tracked.job.run(Worker(), threads=1)
+            yield name, None
+
+    def evaluate_here(job, *, key, store, threads, watch):
+        store.cached(key, lambda folder: job.run(folder, threads=threads))
+
+    monkeypatch.setattr(signals, "make_shards", make_here)
+    monkeypatch.setattr(models, "train", train_here)
+    monkeypatch.setattr(scores, "evaluate", evaluate_here)
+    monkeypatch.setattr(scores, "evaluation_threads", lambda asked: asked or 1)
+    monkeypatch.setattr(Study, "start_ray", lambda study: None)

@@ -66,15 +66,16 @@ def test_sentence_level_students_may_have_a_vocabulary_of_their_own(bring, toy_t
 def test_an_ensemble_of_different_vocabularies_names_both(bring, toy_tokenizers):
     one, two = (bring(name, toy_tokenizers[name]) for name in ("joint", "separate"))
     members = {"kind": "ensemble", "members": [teacher(one), teacher(two)]}
+    hybrid = {"hybrid": {"kind": "hybrid"}}
     with pytest.raises(ConfigError) as caught:
-        make_plan(experiment(teacher=members, tokenizer=None))
+        make_plan(experiment(teacher=members, tokenizer=None, methods=hybrid))
     for word in (str(one), str(two), "different vocabularies"):
         assert word in str(caught.value)
 
 
 def test_more_entries_than_the_vocabulary_has_are_refused():
     with pytest.raises(ConfigError, match=r"topk\.k 111 is more than the vocabulary of 110"):
-        make_plan(experiment(signals={"topk": {"k": 111}}))
+        make_plan(experiment(signals={"topk": {"k": 111}, "online": True}))
 
 
 def test_a_loss_weight_reaches_only_the_students():

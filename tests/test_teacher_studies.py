@@ -9,11 +9,9 @@ from micro_study import CONFIG
 
 from kdray.config import Experiment
 from kdray.fit.history import HISTORY, read_history
-from kdray.fit.worker import Worker
 from kdray.pipeline import run_stages, run_study
 from kdray.progress import Display
-from kdray.stages import models, scores, signals
-from kdray.stages.study import Study, open_study
+from kdray.stages.study import open_study
 
 pytestmark = pytest.mark.slow
 
@@ -22,30 +20,6 @@ def study_of(raw, storage):
     raw["execution"] = {"storage": str(storage), "tracking": {"enabled": False}}
     del raw["search"]
     return open_study(Experiment.model_validate(raw), Display())
-
-
-@pytest.fixture
-def without_ray(monkeypatch):
-    """The stages as they are, but shards and runs are made here, one after another."""
-
-    def make_here(work, *, execution, done):
-        build = work.maker(**work.arguments)
-        for index in work.plan.missing():
-            work.plan.make(index, build)
-
-    def train_here(jobs, *, execution, runs, watch):
-        for name, tracked in jobs.items():
-            tracked.job.run(Worker(), threads=1)
-            yield name, None
-
-    def evaluate_here(job, *, key, store, threads, watch):
-        store.cached(key, lambda folder: job.run(folder, threads=threads))
-
-    monkeypatch.setattr(signals, "make_shards", make_here)
-    monkeypatch.setattr(models, "train", train_here)
-    monkeypatch.setattr(scores, "evaluate", evaluate_here)
-    monkeypatch.setattr(scores, "evaluation_threads", lambda asked: asked or 1)
-    monkeypatch.setattr(Study, "start_ray", lambda study: None)
 
 
 def test_students_that_start_from_the_teacher_are_ahead(tmp_path, without_ray):
@@ -84,7 +58,7 @@ def test_an_ensemble_teaches(tmp_path, without_ray):
         "members": [one, {**one, "seed": 2}],
         "weights": "perplexity",
     }
-    recipe["signals"]["hidden"] = {}
+    recipe["signals"] = {"hypotheses": {"beam": 2}, "topk": {"k": 4}, "hidden": {}}
     gate = {"kind": "sentence"}
     recipe["methods"] = {
         "baseline": {"kind": "cross_entropy"},
