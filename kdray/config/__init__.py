@@ -6,6 +6,7 @@ Nothing here imports torch, ray or mlflow.
 from kdray.config.distribution_methods import (
     AnnealingConfig,
     DivergenceConfig,
+    DivergenceName,
     TaidConfig,
     TokenLevelConfig,
 )
@@ -136,6 +137,7 @@ __all__ = [
     "CosineConfig",
     "CrossEntropyConfig",
     "DivergenceConfig",
+    "DivergenceName",
     "EarlyStoppingConfig",
     "EmaConfig",
     "EnsembleTeacherConfig",

@@ -9,6 +9,10 @@ from kdray.config.distilled import EXACT, WITH_TAIL, Distilled
 from kdray.config.signals import Needs, StoredView
 from kdray.schema import View
 
+DivergenceName = Literal[
+    "forward", "reverse", "jensen_shannon", "total_variation", "skew", "skew_reverse", "adaptive"
+]
+
 
 class TokenLevelConfig(Distilled):
     """(1−α)·CE + α·T²·KL(teacher ‖ student): word-level distillation (Kim & Rush 2016)."""
@@ -29,15 +33,7 @@ class DivergenceConfig(Distilled):
 
     forms = WITH_TAIL
     kind: Literal["divergence"]
-    divergence: Literal[
-        "forward",
-        "reverse",
-        "jensen_shannon",
-        "total_variation",
-        "skew",
-        "skew_reverse",
-        "adaptive",
-    ]
+    divergence: DivergenceName
     alpha: Fraction = 1.0
     beta: float = Field(default=0.5, gt=0, lt=1)  # of Jensen-Shannon: the weight of the teacher
     skew: float = Field(default=0.1, gt=0, lt=1)

@@ -38,11 +38,11 @@ from kdray.methods.annealing import Annealing
 from kdray.methods.base import Method
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.methods.divergence import Divergence
-from kdray.methods.divergences import Measure
 from kdray.methods.feature import Feature
 from kdray.methods.hard_gate import HardGate
 from kdray.methods.hybrid import Hybrid
 from kdray.methods.imitation import Imitation
+from kdray.methods.measures import Measure
 from kdray.methods.on_policy import OnPolicy
 from kdray.methods.online import OnlineTeacher
 from kdray.methods.selective import Selective
@@ -159,9 +159,8 @@ def _with_teacher(
             )
         case OnPolicyConfig():
             return OnPolicy(
+                Measure(config.divergence, beta=config.beta),
                 student_share=config.student_share,
-                divergence=config.divergence,
-                beta=config.beta,
                 temperature=config.temperature,
             )
         case FeatureConfig():

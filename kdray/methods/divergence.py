@@ -1,9 +1,9 @@
 """Any divergence in the place of forward KL: (1−α)·CE(y) + α·D(p, q)."""
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
-from kdray.methods.divergences import Measure
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
+from kdray.methods.measures import Measure
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 

@@ -195,7 +195,7 @@ class _Block:
             q = z.softmax(1)
         scale = z.new_zeros(len(z))
         if hard is not None:
-            self.sums.hard_loss[rows] = hard.measure(z, q, rows)
+            self.sums.hard_loss[rows] = hard.losses(z, q, rows)
             scale = hard.weight_N[rows]
         if soft is None:
             q.mul_(scale[:, None])

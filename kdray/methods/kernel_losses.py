@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from kdray.methods.divergences import FLOOR, Measure, Pair
+from kdray.methods.measures import FLOOR, FORWARD, Measure, Pair
 from kdray.methods.targets import DenseTargets, SoftTargets, TeacherTargets
 
 _LEAST = 1e-30  # probabilities below it have lost digits, or all of them
@@ -29,11 +29,11 @@ class HardLoss:
         self.smoothing, self.mean_z_N = smoothing, mean_z_N
         self.at_label_N = weight_N * (smoothing - 1)
 
-    def measure(self, z: Tensor, q: Tensor, rows: slice) -> Tensor:
-        """The losses of a block, [n]."""
+    def losses(self, z: Tensor, q: Tensor, rows: slice) -> Tensor:
+        """At the rows. -> [n]."""
         label = self.labels_N[rows, None]
         label_z = z.gather(1, label).squeeze(1)
-        loss = log_norm(z, label_z, q.gather(1, label).squeeze(1)) - (1 - self.smoothing) * label_z
+        loss = _log_norm(z, label_z, q.gather(1, label).squeeze(1)) - (1 - self.smoothing) * label_z
         if self.mean_z_N is not None:
             loss -= self.smoothing * self.mean_z_N[rows]
         return loss
@@ -56,11 +56,11 @@ class SoftLoss(Protocol):
         """
 
 
-def soft_loss(targets: TeacherTargets, measure: Measure | None = None) -> SoftLoss:
-    """A divergence from a teacher's distributions; forward KL if none is given."""
+def soft_loss(targets: TeacherTargets, measure: Measure = FORWARD) -> SoftLoss:
+    """A divergence from a teacher's distributions."""
     if isinstance(targets, SoftTargets):
-        return _Sparse(targets, measure or Measure("forward"))
-    if measure is None or measure.name == "forward":
+        return _Sparse(targets, measure)
+    if measure == FORWARD:
         return _DenseForward(targets)
     return _Dense(targets, measure)
 
@@ -81,7 +81,7 @@ class _Sparse:
         """The bucket's slope lies on all entries that are not kept, by their share of it."""
         ids = self.ids_NK[rows]
         kept_z, kept_q = z.gather(1, ids), q.gather(1, ids)
-        norm = log_norm(z, kept_z[:, 0], kept_q[:, 0])
+        norm = _log_norm(z, kept_z[:, 0], kept_q[:, 0])
         q.scatter_(1, ids, 0.0)
         tail_q = _floored_sum(q, ids)[:, None]  # 1 − Σ kept would cancel
         log_tail_q = tail_q.log().clamp_min_(FLOOR)
@@ -114,8 +114,8 @@ class _Dense:
         """See SoftLoss."""
         teacher = self.targets.part(rows).scaled_logits()
         p = teacher.softmax(1)
-        log_p = teacher.sub_(log_norm(teacher, teacher.amax(1), p.amax(1))[:, None])
-        log_q = z.sub_(log_norm(z, z.amax(1), q.amax(1))[:, None])
+        log_p = teacher.sub_(norm_at_max(teacher, p)[:, None])
+        log_q = z.sub_(norm_at_max(z, q)[:, None])
         found = self.measure(Pair(p, log_p, q, log_q))
         own = torch.addcmul(scale, weight, found.slope.sum(1), value=-1)
         q.mul_(own[:, None]).addcmul_(found.slope, weight[:, None])
@@ -144,12 +144,17 @@ def fold_forward(
 
     Σ p (log p − log q) = Σ p (z' − z) + log Σ exp z − log Σ exp z'.
     """
-    norms = log_norm(z, z.amax(1), q.amax(1)) - log_norm(teacher, teacher.amax(1), p.amax(1))
+    norms = norm_at_max(z, q) - norm_at_max(teacher, p)
     q.mul_((scale + weight)[:, None]).addcmul_(p, weight[:, None], value=-1)
     return teacher.sub_(z).mul_(p).sum(1) + norms
 
 
-def log_norm(z: Tensor, entry_z: Tensor, entry_q: Tensor) -> Tensor:
+def norm_at_max(z: Tensor, q: Tensor) -> Tensor:
+    """Log Σ exp(z) from the likeliest entry of each row of q, the softmax of z. -> [n]."""
+    return z.amax(1) - q.amax(1).log()
+
+
+def _log_norm(z: Tensor, entry_z: Tensor, entry_q: Tensor) -> Tensor:
     """Log Σ exp(z) from one entry of each row, where its probability has all its digits. -> [n].
 
     Each loss takes an entry of its own, so that it has the same bits whether or not another is

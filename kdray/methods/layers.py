@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from kdray.methods.divergences import FLOOR
+from kdray.methods.measures import FLOOR
 
 
 def layer_map(student: int, teacher: int) -> tuple[int, ...]:

@@ -8,9 +8,9 @@ own tokens, λ weighs the two; in the paper λ is the share of batches that are 
 import torch
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
-from kdray.methods.divergences import Measure
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
+from kdray.methods.measures import Measure
 from kdray.methods.student_sequences import with_student_view
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -20,18 +20,15 @@ class OnPolicy(Method):
     """A divergence from the teacher on stored and on freshly sampled sequences.
 
     Args:
+        measure: D.
         student_share: λ; 0 samples nothing.
-        divergence: its name.
-        beta: β of `jensen_shannon`, the teacher's weight in the mixture.
         temperature: of the sampling, not of the distributions.
     """
 
-    def __init__(
-        self, *, student_share: float, divergence: str, beta: float, temperature: float
-    ) -> None:
+    def __init__(self, measure: Measure, *, student_share: float, temperature: float) -> None:
         super().__init__()
+        self.measure = measure
         self.student_share = student_share
-        self.measure = Measure(divergence, beta=beta)
         self.sampling_temperature = temperature
 
     @property

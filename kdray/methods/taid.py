@@ -18,7 +18,7 @@ from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import token_losses
-from kdray.methods.kernel_losses import log_norm
+from kdray.methods.kernel_losses import norm_at_max
 from kdray.methods.targets import DenseTargets
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -105,7 +105,7 @@ class Interpolated:
 
     def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
         """−Σ p_t log q = log Σ exp z − Σ p_t z."""
-        norm = log_norm(z, z.amax(1), q.amax(1))
+        norm = norm_at_max(z, q)
         p_t = torch.lerp(z, self.targets.part(rows).logits(), self.share).softmax(1)
         q.mul_((scale + weight)[:, None]).addcmul_(p_t, weight[:, None], value=-1)
         return norm - p_t.mul_(z).sum(1)

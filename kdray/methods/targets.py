@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdray.model.precision import product_dtype, widened
 
-BLOCK_BYTES = 8 << 20  # of float32 logits at a time; a loss holds two to four such blocks
+BLOCK_BYTES = 8 << 20  # of float32 logits at a time; a loss holds two to eight such blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +29,6 @@ class SoftTargets:
     log_tail_N: Tensor
     temperature: float = 1.0
     log_label_N: Tensor | None = None
-
-    def part(self, rows: slice) -> Self:
-        """Some of the positions."""
-        label = None if self.log_label_N is None else self.log_label_N[rows]
-        return replace(
-            self,
-            ids_NK=self.ids_NK[rows],
-            logp_NK=self.logp_NK[rows],
-            log_tail_N=self.log_tail_N[rows],
-            log_label_N=label,
-        )
 
     def to(self, device: torch.device) -> Self:
         """The same distributions on another device."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, Target, teacher_of
-from kdray.methods.kernel import token_losses
+from kdray.methods.kernel import TokenLosses, token_losses
 from kdray.methods.kernel_losses import fold_forward
 from kdray.methods.targets import DenseTargets
 from kdray.model.precision import widened
@@ -60,43 +60,41 @@ class Tie(Method):
         memory, memories = student.encode(src, src_mask), batch.teacher.encode(src, src_mask)
         ones = widened(memory.new_ones(target.labels_N.size(0)))
         share = self.alpha / self.passes
-        totals: list[Tensor] = []
-        learned: list[Ranked] = []
-        hard_N = ones
+        found: list[TokenLosses] = []
+        ranked: list[Ranked] = []
         for number in range(self.passes):
             if number:
-                inputs = shifted(learned[-1].likeliest_N, target)
+                inputs = shifted(ranked[-1].likeliest_N, target)
                 teacher = batch.teacher.read(
                     src, src_mask, inputs, target.positions_N, memories=memories
                 ).cast_for_products()
             hidden = student.decode(inputs, memory, src_mask).flatten(0, 1)
-            learned.append(Ranked(teacher, self.k))
-            losses = token_losses(
-                hidden.index_select(0, target.positions_N),
-                student.output_weight,
-                labels_N=None if number else target.labels_N,
-                hard_weight_N=(1 - self.alpha) * ones,
-                label_smoothing=self.label_smoothing,
-                soft=learned[-1],
-                soft_weight_N=share * ones,
+            ranked.append(Ranked(teacher, self.k))
+            found.append(
+                token_losses(
+                    hidden.index_select(0, target.positions_N),
+                    student.output_weight,
+                    labels_N=None if number else target.labels_N,
+                    hard_weight_N=(1 - self.alpha) * ones,
+                    label_smoothing=self.label_smoothing,
+                    soft=ranked[-1],
+                    soft_weight_N=share * ones,
+                )
             )
-            totals.append(losses.total)
-            if not number:
-                hard_N = losses.hard_N
-        kl = torch.stack([ranked.kl_N.sum() for ranked in learned]).mean()
-        ranking = torch.stack([ranked.ranking_N.sum() for ranked in learned]).mean()
+        both = torch.stack([losses.soft_N.sum() for losses in found]).mean()
+        ranking = torch.stack([each.ranking_N.sum() for each in ranked]).mean()
         return Loss(
-            terms={Per.REFERENCE: torch.stack(totals).sum()},
+            terms={Per.REFERENCE: torch.stack([losses.total for losses in found]).sum()},
             parts={
-                f"loss/cross_entropy_{View.REFERENCE}": (hard_N.sum(), Per.REFERENCE),
-                "loss/token": (kl, Per.REFERENCE),
+                f"loss/cross_entropy_{View.REFERENCE}": (found[0].hard_N.sum(), Per.REFERENCE),
+                "loss/token": (both - ranking, Per.REFERENCE),
                 "loss/ranking": (ranking, Per.REFERENCE),
             },
         )
 
 
 class Ranked:
-    """KL + HR. Both are noted, as is what the student finds likeliest, for the next pass."""
+    """KL + HR. It notes HR, and for the next pass what the student finds likeliest."""
 
     temperature = 1.0
     reads_softmax = True
@@ -104,7 +102,7 @@ class Ranked:
     def __init__(self, targets: DenseTargets, k: int) -> None:
         hidden_ND = targets.members[0].hidden_ND
         self.targets, self.k = targets, k
-        self.kl_N, self.ranking_N = (widened(hidden_ND.new_zeros(len(hidden_ND))) for _ in range(2))
+        self.ranking_N = widened(hidden_ND.new_zeros(len(hidden_ND)))
         self.likeliest_N = hidden_ND.new_zeros(len(hidden_ND), dtype=torch.long)
 
     def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
@@ -112,28 +110,23 @@ class Ranked:
         teacher = self.targets.part(rows).logits()
         p = teacher.softmax(1)
         ranking = rank(p, q, k=self.k)
-        of_theirs = ranking.slope_theirs * q.gather(1, ranking.theirs)
-        of_ours = ranking.slope_ours * q.gather(1, ranking.ours)
-        own = torch.addcmul(scale, weight, of_theirs.sum(1) + of_ours.sum(1), value=-1)
+        self.ranking_N[rows], self.likeliest_N[rows] = ranking.value, ranking.likeliest
+        own = torch.addcmul(scale, weight, ranking.slope.sum(1), value=-1)
         kl = fold_forward(z, q, teacher, p, own, weight)
-        q.scatter_add_(1, ranking.theirs, of_theirs.mul_(weight[:, None]))
-        q.scatter_add_(1, ranking.ours, of_ours.mul_(weight[:, None]))
-        self.kl_N[rows], self.ranking_N[rows] = kl, ranking.value
-        self.likeliest_N[rows] = ranking.ours[:, 0]
+        q.scatter_add_(1, ranking.entries, ranking.slope * weight[:, None])
         return kl + ranking.value
 
 
 class Ranking(NamedTuple):
-    """HR at each position [n], and its derivatives ∂HR/∂q at the entries that either ranks [n, k].
+    """HR at each position [n], and its slope q·∂HR/∂q at the entries that either ranks [n, 2k].
 
-    Where both rank an entry its derivatives add up.
+    Slopes of an entry that both rank add up. likeliest: of the student's entries, [n].
     """
 
     value: Tensor
-    theirs: Tensor
-    ours: Tensor
-    slope_theirs: Tensor
-    slope_ours: Tensor
+    entries: Tensor
+    slope: Tensor
+    likeliest: Tensor
 
 
 def rank(p: Tensor, q: Tensor, *, k: int) -> Ranking:
@@ -144,11 +137,12 @@ def rank(p: Tensor, q: Tensor, *, k: int) -> Ranking:
     above_first = (q_i - q_i[:, :1]).relu()
     wrong = (q_j[:, None, :] - q_i[:, :, None]).relu()  # [n, i, j]
     wrong *= p_i[:, :, None] > p_j[:, None, :]
-    above, counted = above_first.sign(), wrong.sign()
-    slope_theirs = above - counted.sum(2)
-    slope_theirs[:, 0] -= above.sum(1)
     value = above_first.sum(1) + wrong.sum((1, 2))
-    return Ranking(value, theirs, ours, slope_theirs, counted.sum(1))
+    above, counted = above_first.sign(), wrong.sign()
+    by_i = above - counted.sum(2)
+    by_i[:, 0] -= above.sum(1)
+    slope = torch.cat((by_i * q_i, counted.sum(1) * q_j), dim=1)
+    return Ranking(value, torch.cat((theirs, ours), dim=1), slope, ours[:, 0])
 
 
 def shifted(tokens_N: Tensor, target: Target) -> Tensor:

@@ -1,8 +1,13 @@
 """The kernel with any divergence in it, as `methods.divergence` calls it."""
 
-from kdray.methods.divergences import Pair
+from typing import get_args
+
+from kdray.config import DivergenceName
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
+from kdray.methods.measures import FLOOR, Pair
+
+NAMES = get_args(DivergenceName)
 
 
 def measured_losses(hidden, weight, measure, *, teacher, labels_N, alpha=1.0, label_smoothing=0.0):
@@ -20,8 +25,9 @@ def measured_losses(hidden, weight, measure, *, teacher, labels_N, alpha=1.0, la
 
 
 def pair(log_p, log_q):
-    """Of log-probabilities, as the kernel makes them finite."""
-    return Pair(log_p.exp(), log_p.clamp_min(-300), log_q.exp(), log_q.clamp_min(-300))
+    """Of log-probabilities, where −∞ is at the floor as it is among stored entries."""
+    finite = (log.masked_fill(log.isneginf(), FLOOR) for log in (log_p, log_q))
+    return Pair(log_p.exp(), next(finite), log_q.exp(), next(finite))
 
 
 def slope_in_logits(found, q):

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from toy_teacher import soft_targets
 
 from kdray.methods import targets
-from kdray.methods.divergences import FLOOR
 from kdray.methods.kernel import label_log_probs, token_losses
 from kdray.methods.kernel_losses import soft_loss
+from kdray.methods.measures import FLOOR
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
 
 TIGHT = {"rtol": 1e-8, "atol": 1e-10}
@@ -175,40 +175,6 @@ def test_many_blocks_equal_one(monkeypatch, temperature, whole):
     assert len(list(targets.row_blocks(50, vocabulary=20))) == 4
     torch.testing.assert_close(with_gradients(kernel_losses, p), whole, **TIGHT)
     assert_dense(p)
-
-
-def test_a_loss_that_reads_no_softmax_has_none_made_for_it():
-    """Zeros in its place, unless cross-entropy reads it too: the gradients add up either way."""
-
-    class Squares:
-        temperature, reads_softmax = 1.0, False
-        given = ()
-
-        def fold(self, z, q, scale, weight, rows):
-            self.given += (bool(q.any()),)
-            q.mul_(scale[:, None]).addcmul_(z, weight[:, None], value=2)
-            return z.square().sum(1)
-
-    p = problem(n=40, v=7, d=3, k=0, smoothing=0.1)
-    for labels in (None, p.labels):
-        leaves = [x.requires_grad_() for x in (p.hidden, p.weight, p.hard_weight, p.soft_weight)]
-        squares = Squares()
-        found = token_losses(
-            p.hidden, p.weight, labels_N=labels, hard_weight_N=p.hard_weight,
-            label_smoothing=p.smoothing, soft=squares, soft_weight_N=p.soft_weight,
-        ).total  # fmt: skip
-        assert squares.given == (labels is not None,) * 3
-        logits = p.hidden @ p.weight.T
-        wanted = (p.soft_weight * logits.square().sum(1)).sum()
-        if labels is not None:
-            hard = F.cross_entropy(logits, labels, reduction="none", label_smoothing=0.1)
-            wanted = wanted + (p.hard_weight * hard).sum()
-        torch.testing.assert_close(found, wanted, **TIGHT)
-        grads = (
-            torch.autograd.grad(each, leaves, allow_unused=True, materialize_grads=True)
-            for each in (found, wanted)
-        )
-        torch.testing.assert_close(*grads, **TIGHT)
 
 
 def test_log_probs_of_labels_are_those_of_the_losses():

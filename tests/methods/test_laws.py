@@ -13,7 +13,14 @@ from dense_formulas import expected
 from method_examples import ALL_METHODS, TYPICAL
 from toy_distillation import Trial, padded_further
 
-from kdray.config import SelectiveConfig
+from kdray.config import (
+    AnnealingConfig,
+    DivergenceConfig,
+    SelectiveConfig,
+    TaidConfig,
+    TieConfig,
+    TokenLevelConfig,
+)
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
 from kdray.schema import Form, View
 
@@ -59,6 +66,28 @@ def test_parts_and_samples_add_up_over_micro_batches(trial):
     for name, values in whole.samples.items():
         assert not values.requires_grad
         torch.testing.assert_close(torch.cat([half.samples[name] for half in halves]), values)
+
+
+def test_what_is_logged_adds_up_to_what_is_learned(trial):
+    """Where one sum is learned, its parts are those of the log with the weights of the config."""
+    loss = trial.method(trial.student, trial.batch())
+    hard, alpha = f"loss/cross_entropy_{View.REFERENCE}", getattr(trial.config, "alpha", None)
+    match trial.config:
+        case TieConfig():
+            weights = {hard: 1 - alpha, "loss/token": alpha, "loss/ranking": alpha}
+        case TokenLevelConfig(temperature=t, prefix=View.REFERENCE):
+            weights = {hard: 1 - alpha, "loss/token": alpha * t**2}
+        case DivergenceConfig(divergence=name, prefix=View.REFERENCE):
+            weights = {hard: 1 - alpha, f"loss/{name}": alpha}
+        case AnnealingConfig():
+            weights = {"loss/logits": 1.0}
+        case TaidConfig():
+            weights = {"loss/interpolated": 1.0}
+        case _:
+            return
+    assert set(loss.parts) == set(weights)
+    total = sum(weight * loss.parts[name][0] for name, weight in weights.items())
+    torch.testing.assert_close(total, *loss.terms.values(), **EXACT)
 
 
 def test_needs_are_what_the_method_reads(trial):

@@ -7,20 +7,16 @@ import pytest
 import torch
 from dense_batch import Dense
 from dense_divergences import head_share, kl
-from measured_losses import measured_losses, pair, slope_in_logits
+from measured_losses import NAMES, measured_losses, pair, slope_in_logits
 from toy_distillation import Trial
 from toy_teacher import soft_targets
 
-from kdray.methods.divergences import Measure
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
+from kdray.methods.measures import Measure
 from kdray.methods.targets import DenseTargets, Member
 from kdray.model.transformer import Taps
 from kdray.schema import View
-
-NAMES = (
-    "forward", "reverse", "jensen_shannon", "total_variation", "skew", "skew_reverse", "adaptive",
-)  # fmt: skip
 
 
 def normal(*shape, seed):

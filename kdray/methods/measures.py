@@ -12,18 +12,19 @@ teacher and q the student over E entries, of which one may be a bucket for all t
 
 Each is given with its slope s = q·∂D/∂q at every entry, where a multiple of q may be left out: the
 softmax makes ∂D/∂z = s − q·Σ s of it, in which such a multiple cancels. Each is zero where p = q,
-and is finite with a finite slope whatever the probabilities: 0·log 0 is 0, and what one side rules
-out counts as e^−80 there.
+and finite with a finite slope whatever the probabilities, since their logarithms are: 0·log 0 is 0.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-FLOOR = -80.0  # log of the least probability; e^-80 is near the least normal fp32 number
+from kdray.config import DivergenceName
+
+FLOOR = -80.0  # log of what is ruled out; e^-80 is near the least normal fp32 number
 LIKELIEST = 64  # entries among which the head is looked for before all are sorted
 
 
@@ -36,54 +37,54 @@ class Pair(NamedTuple):
     log_q: Tensor
 
 
-class Sloped(NamedTuple):
+class Measured(NamedTuple):
     """A divergence at each position [n], and its slope at each entry [n, E]."""
 
     value: Tensor
     slope: Tensor
 
 
-def forward(x: Pair) -> Sloped:
+def forward(x: Pair) -> Measured:
     """KL(p ‖ q)."""
-    return Sloped(_kl(x.p, x.log_p, x.log_q).sum(1), -x.p)
+    return Measured(_kl(x.p, x.log_p, x.log_q).sum(1), -x.p)
 
 
-def reverse(x: Pair) -> Sloped:
+def reverse(x: Pair) -> Measured:
     """KL(q ‖ p), with log p floored at −80 nats."""
     kl = _kl(x.q, x.log_q, x.log_p.clamp_min(FLOOR))
-    return Sloped(kl.sum(1), kl)
+    return Measured(kl.sum(1), kl)
 
 
-def jensen_shannon(x: Pair, *, beta: float) -> Sloped:
+def jensen_shannon(x: Pair, *, beta: float) -> Measured:
     """β·KL(p ‖ m) + (1−β)·KL(q ‖ m), m = β·p + (1−β)·q."""
     log_m = _mixture(x.q, x.p, share=beta).log_()
     of_q = _kl(x.q, x.log_q, log_m).mul_(1 - beta)
-    return Sloped(beta * _kl(x.p, x.log_p, log_m).sum(1) + of_q.sum(1), of_q)
+    return Measured(beta * _kl(x.p, x.log_p, log_m).sum(1) + of_q.sum(1), of_q)
 
 
-def total_variation(x: Pair) -> Sloped:
+def total_variation(x: Pair) -> Measured:
     """½ Σ |p − q|, with slope ½ q·sign(q − p), which is zero within rounding of p = q."""
     value = (x.q - x.p).abs_().sum(1) / 2
     rounding = 64 * torch.finfo(x.q.dtype).eps
     sign = functional.hardshrink(x.log_q - x.log_p, rounding).sign_()
-    return Sloped(value, sign.mul_(x.q).div_(2))
+    return Measured(value, sign.mul_(x.q).div_(2))
 
 
-def skew(x: Pair, *, share: float) -> Sloped:
+def skew(x: Pair, *, share: float) -> Measured:
     """KL(p ‖ m), m = share·p + (1−share)·q."""
     m = _mixture(x.q, x.p, share=share)
     value = _kl(x.p, x.log_p, m.log()).sum(1)
-    return Sloped(value, (x.q / m).mul_(x.p).mul_(share - 1))
+    return Measured(value, (x.q / m).mul_(x.p).mul_(share - 1))
 
 
-def skew_reverse(x: Pair, *, share: float) -> Sloped:
+def skew_reverse(x: Pair, *, share: float) -> Measured:
     """KL(q ‖ m), m = (1−share)·p + share·q."""
     m = _mixture(x.p, x.q, share=share)
     kl = _kl(x.q, x.log_q, m.log())
-    return Sloped(kl.sum(1), kl.addcmul_(x.q, x.q / m, value=-share))
+    return Measured(kl.sum(1), kl.addcmul_(x.q, x.q / m, value=-share))
 
 
-def adaptive(x: Pair, *, head: float) -> Sloped:
+def adaptive(x: Pair, *, head: float) -> Measured:
     """Forward KL weighed by the gap in the head, reverse KL by the gap in the tail.
 
     The head is the teacher's likeliest entries until their mass reaches `head`, the first always
@@ -92,22 +93,22 @@ def adaptive(x: Pair, *, head: float) -> Sloped:
     gap = (x.p - x.q).abs()
     of_all = gap.sum(1)
     of_head = _gap_in_head(x.p, gap, head=head, entries=min(LIKELIEST, x.p.size(1)))
-    weight = of_head / of_all.clamp_min(torch.finfo(gap.dtype).tiny)
+    weight = (of_head / of_all.clamp_min(torch.finfo(gap.dtype).tiny)).clamp_max_(1.0)
     of_forward, of_reverse = forward(x), reverse(x)
     value = torch.lerp(of_reverse.value, of_forward.value, weight)
-    return Sloped(value, torch.lerp(of_reverse.slope, of_forward.slope, weight[:, None]))
+    return Measured(value, torch.lerp(of_reverse.slope, of_forward.slope, weight[:, None]))
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One of the divergences, with its numbers: β of Jensen-Shannon, the skew, adaptive's head."""
 
-    name: str
+    name: DivergenceName
     beta: float = 0.5
     skew: float = 0.1
     head: float = 0.5
 
-    def __call__(self, x: Pair) -> Sloped:
+    def __call__(self, x: Pair) -> Measured:
         """The divergence at each position and its slope at each entry."""
         match self.name:
             case "forward":
@@ -125,7 +126,10 @@ class Measure:
             case "adaptive":
                 return adaptive(x, head=self.head)
             case _:
-                raise ValueError(f"no divergence is called {self.name!r}")
+                assert_never(self.name)
+
+
+FORWARD = Measure("forward")
 
 
 def _kl(a: Tensor, log_a: Tensor, log_b: Tensor) -> Tensor:
@@ -143,7 +147,6 @@ def _gap_in_head(p: Tensor, gap: Tensor, *, head: float, entries: int) -> Tensor
     found, order = p.topk(entries, dim=1)
     before = found.cumsum(1) - found
     in_head = before < head
-    in_head[:, 0] = True
     sums = (gap.gather(1, order) * in_head).sum(1)
     if entries < p.size(1):
         longer = before[:, -1] + found[:, -1] < head
