@@ -73,7 +73,7 @@ from world import World
 
 from kdray.config import ModelConfig
 from kdray.config.model import PRESETS, Preset
-from kdray.fit.machine import prepare
+from kdray.fit.machine import has_bf16, prepare
 
 MODELS = ("small", "mini", "tiny")
 PRECISIONS = ("fp32", "bf16_autocast", "bf16_master")
@@ -227,7 +227,13 @@ def arguments() -> argparse.Namespace:
     """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="+", default=MODELS, choices=PRESETS)
-    parser.add_argument("--precision", nargs="+", default=PRECISIONS[:2], choices=PRECISIONS)
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        default=PRECISIONS[: 1 + has_bf16(torch.device("cpu"))],
+        choices=PRECISIONS,
+        help="default: fp32, and bf16_autocast where the CPU has it",
+    )
     parser.add_argument(
         "--systems", nargs="+", choices=SYSTEMS, help="default: all that are installed"
     )
