@@ -29,7 +29,7 @@ class TokenLevelConfig(Distilled):
 
 
 class DivergenceConfig(Distilled):
-    """(1−α)·CE + α·D(teacher, student) with any divergence D (Wen 2023; Ko 2024; Wu 2024)."""
+    """(1−α)·CE + α·D(teacher, student) with any divergence D (Wen 2023; Ko 2024; Wu 2025)."""
 
     forms = WITH_TAIL
     kind: Literal["divergence"]
@@ -71,7 +71,7 @@ class TaidConfig(Distilled):
     @model_validator(mode="after")
     def _forwards(self) -> Self:
         if self.start > self.end:
-            raise ValueError(f"start {self.start:g} is behind end {self.end:g}; t only grows")
+            raise ValueError(f"start {self.start:g} is beyond end {self.end:g}; t only grows")
         return self
 
     def needs(self) -> Needs:

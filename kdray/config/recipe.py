@@ -73,7 +73,7 @@ class EvaluationConfig(Frozen):
 
 
 class Recipe(Frozen):
-    """What is computed. Every field enters some stage's fingerprint."""
+    """What is computed. It enters fingerprints, but for names, `baseline`, `bootstrap_samples`."""
 
     corpus: CorpusConfig
     tokenizer: TokenizerConfig | None = None  # None: the tokenizer of the brought teacher

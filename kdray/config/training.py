@@ -46,7 +46,7 @@ class ConstantCooldownConfig(Frozen):
 
 
 Precision = Literal["fp32", "bf16_autocast", "bf16_master"]
-"""In what a model is trained; see `kdray.fit.objective`."""
+"""The precision that a model is trained in; see `kdray.fit.objective`."""
 
 ScheduleConfig = Annotated[
     InverseSqrtConfig | CosineConfig | ConstantCooldownConfig, Field(discriminator="kind")

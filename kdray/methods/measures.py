@@ -1,7 +1,7 @@
 """Divergences between teacher and student: how far q is from p at a position.
 
 Forward and reverse KL, Jensen-Shannon and total variation as Wen et al. (2023) use them for
-sequences; the skew divergences of Ko et al. (2024); adaptive KL of Wu et al. (2024). With p the
+sequences; the skew divergences of Ko et al. (2024); adaptive KL of Wu et al. (2025). With p the
 teacher and q the student over E entries, of which one may be a bucket for all the rest:
 
     forward          KL(p ‖ q)                      reverse       KL(q ‖ p)

@@ -1,4 +1,4 @@
-"""In which precision matrix products are taken, and in which what is summed up from them.
+"""The precision of matrix products, and of what is summed from them.
 
 The rest of the model and the methods ask here, so that one `torch.autocast` around them decides.
 """

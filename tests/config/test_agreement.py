@@ -70,7 +70,7 @@ def test_a_temperature_that_is_not_stored_names_both(load) -> None:
     ("method", "parts"),
     [
         ("{kind: taid, signal: topk}", ["signal 'topk' does not hold", "best, hidden, online"]),
-        ("{kind: taid, start: 0.9, end: 0.5}", ["start 0.9 is behind end 0.5"]),
+        ("{kind: taid, start: 0.9, end: 0.5}", ["start 0.9 is beyond end 0.5"]),
         ("{kind: hybrid, gate: {kind: token}}", ["gate token", "use layout one_pass"]),
         ("{kind: hybrid, gate: {kind: confidence, per: token}}", ["use layout one_pass"]),
         ("{kind: hybrid, gate: {kind: entropy}, signal: sampled}", ["'sampled' does not hold"]),
