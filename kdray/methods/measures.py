@@ -25,7 +25,7 @@ from torch.nn import functional
 from kdray.config import DivergenceName
 
 FLOOR = -80.0  # log of what is ruled out; e^-80 is near the least normal fp32 number
-LIKELIEST = 64  # entries among which the head is looked for before all are sorted
+LIKELIEST = 32  # entries among which the head is looked for before all are sorted
 
 
 class Pair(NamedTuple):
