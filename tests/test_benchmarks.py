@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from kdray.config import ModelConfig, SingleMethodConfig
+from kdray.fit.machine import has_bf16
 from kdray.model.storage import Shape, save_model, tensors
 from kdray.text.encoded import build_encoded
 
@@ -185,11 +186,12 @@ def race():
 
 
 @pytest.mark.slow
-def test_all_ways_to_train_race_in_both_precisions(race):
+def test_all_ways_to_train_race_in_every_precision_of_the_cpu(race):
     machine, *lines = race
     assert (machine["tokens"], machine["vocabulary"]) == (96, 64)
     systems = ["kdray", "bare", *PEERS]
-    expected = list(itertools.product(("fp32", "bf16_autocast"), systems))
+    precisions = ("fp32", "bf16_autocast") if has_bf16(torch.device("cpu")) else ("fp32",)
+    expected = list(itertools.product(precisions, systems))
     assert [(line["precision"], line["system"]) for line in lines] == expected
     for line in lines:
         assert len(line["faster_than"]) == len(systems) - 1
