@@ -95,6 +95,7 @@ class _Kernel(torch.autograd.Function):
         smoothing: float,
         soft: SoftLoss | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """The weighted sum, and both losses at each position [N]."""
         dtype = product_dtype(weight)
         states, matrix = hidden.to(dtype), weight.to(dtype)
         sums = _Sums.zeros(states, matrix)
@@ -117,6 +118,7 @@ class _Kernel(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        """Gradients of states and matrix; that of a weight is the loss it weighs."""
         grad_hidden, grad_weight, hard_loss_N, soft_loss_N = ctx.saved_tensors
         return (
             grad_hidden * upstream,
