@@ -23,6 +23,7 @@ ENVIRONMENT = {
 
 PROBE_SIZE = 512  # of square matrices: a few milliseconds on one core
 ROUNDS = 5
+PROBE_SECONDS = 0.1  # after which no further round begins: bfloat16 may be emulated, and slow
 BF16_ERROR = 1e-4  # relative; products in float32 err by 1e-6, in bfloat16 by 3e-3
 
 
@@ -67,7 +68,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def probe(device: torch.device) -> Products:
-    """Multiply matrices and see: about 30 ms on one core."""
+    """Multiply matrices and see: about 30 ms on one core, more where bfloat16 is emulated."""
     a, b = _factors(device)
     return Products(_error(a, b), _gflops(a, b), _gflops(a.bfloat16(), b.bfloat16()))
 
@@ -84,9 +85,11 @@ def _error(a: Tensor, b: Tensor) -> float:
 
 
 def _gflops(a: Tensor, b: Tensor) -> float:
-    best = float("inf")
+    best, begun = float("inf"), time.perf_counter()
     for _ in range(ROUNDS):
         started = time.perf_counter()
+        if started - begun > PROBE_SECONDS:
+            break
         product = a @ b
         if product.device.type == "cuda":
             torch.cuda.synchronize()

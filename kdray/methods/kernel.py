@@ -179,13 +179,14 @@ class _Block:
         self.soft_weight = soft_weight / self.temperature  # dz/d(logits) = 1/T
 
     def gradient(self, z: Tensor, rows: slice) -> Tensor:
-        """Of the weighted sum with respect to logits z [n, V], but for smoothing."""
-        if self.temperature == 1.0:
+        """Of the weighted sum with respect to logits z [n, V], but for smoothing; z is used up."""
+        if self.soft is None or self.temperature == 1.0:
             return self._at_one_temperature(z, self.hard, self.soft, rows)
-        gradient = self._at_one_temperature(z / self.temperature, None, self.soft, rows)
-        if self.hard is not None:
-            gradient.add_(self._at_one_temperature(z, self.hard, None, rows))
-        return gradient
+        if self.hard is None:
+            return self._at_one_temperature(z.div_(self.temperature), None, self.soft, rows)
+        gradient = self._at_one_temperature(z, self.hard, None, rows)
+        z.div_(self.temperature)
+        return gradient.add_(self._at_one_temperature(z, None, self.soft, rows))
 
     def _at_one_temperature(
         self, z: Tensor, hard: HardLoss | None, soft: SoftLoss | None, rows: slice
