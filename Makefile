@@ -35,7 +35,7 @@ demo: $(STAMP) ## Run the example study on this machine
 # Ray come after the others, one by one, since a session of Ray takes all cores. -v takes back the -q
 # of pyproject.toml: a whole run ends with the whole summary. 5 is pytest's word for "no such test",
 # which is no failure when ARGS names some.
-PARALLEL := -n auto --dist loadfile
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: $(STAMP) ## Run every test

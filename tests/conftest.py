@@ -27,6 +27,12 @@ WORDS = {
 }  # fmt: skip
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: the last one to begin should not be the longest."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Tensors this small gain nothing from a second thread, and lose much on a busy machine."""

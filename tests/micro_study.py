@@ -23,7 +23,7 @@ recipe:
       schedule: {kind: cosine, peak: 0.01, warmup: 20}
       checkpoint_every: 50
       validate_every: 200
-  signals: {hypotheses: {beam: 2}, topk: {k: 4}, online: true}
+  signals: {hypotheses: {beam: 2}, topk: {k: 4}}
   students:
     sizes: {nano: {preset: nano}}
     training:
@@ -36,7 +36,6 @@ recipe:
   methods:
     cross_entropy: {kind: cross_entropy}
     hybrid: {kind: hybrid, gate: {kind: sentence}, signal: topk}
-    feature: {kind: feature}  # with the teacher beside the student
   evaluation: {beams: [2], bootstrap_samples: 100}
 execution: {parallel_students: 2, shard_pairs: 100}
 search:
