@@ -7,8 +7,8 @@ import yaml
 from micro_study import CONFIG
 
 from kdray.config import Experiment, ModelConfig
-from kdray.errors import ConfigError
-from kdray.model.storage import Shape, save_model, tensors
+from kdray.errors import ConfigError, DataError
+from kdray.model.storage import WEIGHTS, Shape, save_model, tensors
 from kdray.plan import make_plan
 from kdray.text.tokenizer import Tokenizer
 
@@ -61,6 +61,27 @@ def test_sentence_level_students_may_have_a_vocabulary_of_their_own(bring, toy_t
     assert plan.encoded != plan.teacher_encoded
     assert plan.signals.recoded is not None
     assert plan.students[0].signals.hypotheses == plan.signals.recoded
+
+
+def test_a_brought_teacher_without_its_weights_is_refused(bring, toy_tokenizers):
+    folder = bring("one", toy_tokenizers["joint"])
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(DataError, match=rf"one/{WEIGHTS}: No such file"):
+        make_plan(experiment(teacher=teacher(folder), tokenizer=None))
+
+
+@pytest.mark.parametrize("metric", ["bleu", "loss"])
+def test_how_bleu_is_taken_makes_another_model_where_it_chooses_the_checkpoint(metric):
+    def model(tokenize):
+        config = experiment(evaluation={"bleu_tokenize": tokenize}).model_dump(mode="json")
+        training = config["recipe"]["students"]["training"]
+        training |= {
+            "averaging": {"kind": "none"},
+            "early_stopping": {"metric": metric, "patience": 2},
+        }
+        return make_plan(Experiment.model_validate(config)).students[0]
+
+    assert (model("13a").key != model("char").key) == (metric == "bleu")
 
 
 def test_an_ensemble_of_different_vocabularies_names_both(bring, toy_tokenizers):

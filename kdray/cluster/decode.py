@@ -22,11 +22,15 @@ Build = Callable[..., Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class ShardWork:
-    """Shards to make: `maker(**arguments)` gives the function that builds one."""
+    """Shards to make: `maker(**arguments)` gives the function that builds one.
+
+    on_gpu: whether each actor needs a GPU for that.
+    """
 
     plan: ShardPlan
     maker: Callable[..., Build]
     arguments: Mapping[str, Any]
+    on_gpu: bool = False
 
 
 class ShardActor:
@@ -63,9 +67,9 @@ def make_shards(work: ShardWork, *, execution: Execution, done: Callable[[int], 
         ShardActor,
         fn_constructor_args=(work,),
         batch_size=1,
-        compute=ActorPoolStrategy(size=min(actors(execution), len(missing))),
+        compute=ActorPoolStrategy(size=min(actors(execution, on_gpu=work.on_gpu), len(missing))),
         num_cpus=1,
-        num_gpus=1 if execution.use_gpu else 0,
+        num_gpus=1 if work.on_gpu else 0,
     )
     try:
         for row in dataset.iter_rows():
@@ -77,12 +81,12 @@ def make_shards(work: ShardWork, *, execution: Execution, done: Callable[[int], 
         raise StageFailed(_message(work, "Ray Data ended without them"))
 
 
-def actors(execution: Execution) -> int:
+def actors(execution: Execution, *, on_gpu: bool) -> int:
     """Size of the pool: as set, or one for each GPU, or for each CPU."""
     if execution.decode_actors is not None:
         return execution.decode_actors
     resources = ray.cluster_resources()
-    return max(1, int(resources.get("GPU" if execution.use_gpu else "CPU", 1)))
+    return max(1, int(resources.get("GPU" if on_gpu else "CPU", 1)))
 
 
 def _message(work: ShardWork, reason: str) -> str:

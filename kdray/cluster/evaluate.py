@@ -7,6 +7,7 @@ from typing import Any
 import ray
 
 from kdray.artifacts import Key, Store
+from kdray.cluster.session import node_cpus
 from kdray.cluster.train import POLL_SECONDS
 from kdray.fit.machine import prepare
 from kdray.scoring.evaluate import EvaluationJob
@@ -26,10 +27,7 @@ def evaluate(
 
 def evaluation_threads(asked: int | None) -> int:
     """CPUs that evaluation uses: as set, or those of the smallest node that has any."""
-    if asked is not None:
-        return asked
-    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    return max(1, min((cpus for cpus in nodes if cpus), default=1))
+    return asked if asked is not None else max(1, min(node_cpus(), default=1))
 
 
 @ray.remote  # type: ignore[untyped-decorator]

@@ -73,6 +73,14 @@ def check_resources(execution: Execution) -> None:
             f"execution.train_workers {workers} with {execution.cpus_per_worker or 1} CPUs each "
             f"need {wanted} CPUs, the cluster has {cpus}; lower them"
         )
+    largest = max(node_cpus(), default=0)
+    for key in ("cpus_per_worker", "evaluation_cpus"):
+        asked = getattr(execution, key)
+        if asked is not None and asked > largest:
+            raise InputError(
+                f"execution.{key} {asked} are more than the {largest} CPUs of the largest node; "
+                "lower it"
+            )
     if execution.use_gpu and workers > gpus:
         raise InputError(
             f"execution.train_workers {workers} need a GPU each, the cluster has {gpus}; "
@@ -102,4 +110,15 @@ def run_width(execution: Execution, *, runs: int, tokens_per_update: int) -> Wid
     workers = execution.train_workers
     if workers is None:
         workers = max(1, min(devices, tokens_per_update // LEAST_TOKENS_OF_WORKER))
-    return Width(workers, execution.cpus_per_worker or max(1, cpus // workers))
+    if execution.cpus_per_worker is not None:
+        return Width(workers, execution.cpus_per_worker)
+    wide, nodes = max(1, cpus // workers), node_cpus()
+    while wide > 1 and sum(node // wide for node in nodes) < side_by_side * workers:
+        wide -= 1  # a worker stays on one node
+    return Width(workers, wide)
+
+
+def node_cpus() -> list[int]:
+    """CPUs of each node that has any."""
+    found = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return [cpus for cpus in found if cpus]

@@ -8,7 +8,7 @@ the workers up, connects them, and starts them again when one dies.
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class TrackedJob:
 
     job: TrainingJob
     run_id: str
-    tracker: Mapping[str, str | None]
+    tracker: Mapping[str, str | None] = field(repr=False)  # may hold a password
 
 
 def train(

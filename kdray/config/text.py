@@ -143,7 +143,7 @@ class TokenizerConfig(Frozen):
     joint: bool = True
     model_type: Literal["unigram", "bpe"] = "unigram"
     vocab_size: int = Field(default=8000, ge=16)  # of each model; every special piece included
-    character_coverage: float = Field(default=1.0, gt=0.9, le=1)
+    character_coverage: float = Field(default=1.0, ge=0.98, le=1)
     byte_fallback: bool = False
     normalization: Literal["nmt_nfkc", "nfkc", "identity"] = "nmt_nfkc"
     max_sentences: int = Field(default=2_000_000, ge=1)  # sampled, with a fixed seed, above this

@@ -106,7 +106,7 @@ class EarlyStoppingConfig(Frozen):
 
 
 class TrainingConfig(Frozen):
-    """One training run. `tokens_per_update` counts reference tokens over all workers."""
+    """One training run. `tokens_per_update` counts those of the first view that is learned."""
 
     updates: int = Field(ge=1)
     tokens_per_update: int = Field(default=4096, ge=16)

@@ -18,6 +18,7 @@ from kdray.config import (
     TrainedTeacherConfig,
     members,
 )
+from kdray.errors import DataError
 from kdray.model.storage import WEIGHTS, load_shape
 from kdray.plan.initial import Inheritance, plan_inheritance
 from kdray.plan.models import TEACHER, ModelPlan, model_key
@@ -79,7 +80,12 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
         check_one_vocabulary(recipe)
         teacher_encoded = encoded_key(corpus, Tokenizer.load(brought[0]).checksum)
     trained = tuple(
-        _teacher_plan(config, encoded, number=number if len(teachers) > 1 else 0)
+        _teacher_plan(
+            config,
+            encoded,
+            number=number if len(teachers) > 1 else 0,
+            bleu_tokenize=recipe.evaluation.bleu_tokenize,
+        )
         for number, config in enumerate(teachers, start=1)
         if isinstance(config, TrainedTeacherConfig)
     )
@@ -122,12 +128,21 @@ def brought_checksum(folder: Path) -> str:
         DataError: the folder holds no kdray model.
     """
     shape = load_shape(folder)
-    return f"{sha256_file(folder / WEIGHTS)[:16]}-{shape.tokenizer}"
+    try:
+        weights = sha256_file(folder / WEIGHTS)
+    except OSError as error:
+        raise DataError(
+            f"{folder / WEIGHTS}: {error.strerror}; a model needs it beside its shape"
+        ) from None
+    return f"{weights[:16]}-{shape.tokenizer}"
 
 
-def _teacher_plan(config: TrainedTeacherConfig, encoded: Key, *, number: int) -> ModelPlan:
+def _teacher_plan(
+    config: TrainedTeacherConfig, encoded: Key, *, number: int, bleu_tokenize: str
+) -> ModelPlan:
     method = CrossEntropyConfig(kind="cross_entropy", label_smoothing=config.label_smoothing)
-    key = model_key(config.model, method, config.training, config.seed, encoded, StudentSignals())
+    what = (config.model, method, config.training, config.seed, encoded, StudentSignals())
+    key = model_key(*what, bleu_tokenize=bleu_tokenize)
     name = f"{TEACHER}-{number}" if number else TEACHER
     return ModelPlan(name, TEACHER, TEACHER, TEACHER, config.seed, config.model, method,
                      config.training, key)  # fmt: skip

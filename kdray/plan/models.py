@@ -76,6 +76,7 @@ def model_key(
     encoded: Key,
     reads: StudentSignals,
     *,
+    bleu_tokenize: str,
     start: Key | None = None,
     trunk: Key | None = None,
     inherits: Inheritance | None = None,
@@ -91,7 +92,9 @@ def model_key(
         read["start"] = start.fingerprint
     if trunk is not None:
         read["trunk"] = trunk.fingerprint
-    recipe = _recipe(model, method, seed, inherits) | {"training": _dump(training)}
+    recipe = _recipe(model, method, seed, inherits) | {
+        "training": _training(training, bleu_tokenize)
+    }
     return Key("model", MODEL_VERSION, recipe, read)
 
 
@@ -103,6 +106,7 @@ def trunk_key(
     encoded: Key,
     reads: StudentSignals,
     *,
+    bleu_tokenize: str,
     until: int,
     inherits: Inheritance | None = None,
 ) -> Key:
@@ -110,7 +114,7 @@ def trunk_key(
 
     It does not depend on how long the runs are that go on from there, nor on how they cool down.
     """
-    constant = _dump(training)
+    constant = _training(training, bleu_tokenize)
     del constant["updates"]
     constant["schedule"] = {
         name: value
@@ -135,6 +139,14 @@ def _recipe(
     shape = model.model_dump(mode="json", exclude={"preset"})
     initial = {} if inherits is None else {"initial": inherits.recipe()}
     return {"model": shape, "method": _dump(method), "seed": seed, **initial}
+
+
+def _training(config: TrainingConfig, bleu_tokenize: str) -> dict[str, Any]:
+    """With what BLEU is taken of, where BLEU decides which checkpoint is the model."""
+    dumped = _dump(config)
+    if config.early_stopping is not None and config.early_stopping.metric == "bleu":
+        dumped["early_stopping"]["bleu_tokenize"] = bleu_tokenize
+    return dumped
 
 
 def _inputs(encoded: Key, reads: StudentSignals, inherits: Inheritance | None) -> dict[str, str]:

@@ -59,8 +59,9 @@ def student_plan(
     """A student with a method that may not stand in the recipe, as a search makes them."""
     model, training = recipe.students.sizes[size].shape, recipe.students.training
     student = _Student(
-        encoded, signals, size, method_name, method.kind, seed, model, inherits, budget
-    )
+        encoded, signals, size, method_name, method.kind, seed, model, inherits, budget,
+        recipe.evaluation.bleu_tokenize,
+    )  # fmt: skip
     if budget is not None:
         training = of_length(training, budget)
     if isinstance(method, StagesConfig):
@@ -86,6 +87,7 @@ class _Student:
     model: ModelConfig
     inherits: Inheritance | None
     budget: int | None
+    bleu_tokenize: str
 
     def plan(
         self,
@@ -102,11 +104,12 @@ class _Student:
         what = (self.model, method, training, self.seed, self.encoded, reads)
         first = self.inherits if start is None else None
         if until is not None:
-            key = trunk_key(*what, until=until, inherits=first)
+            key = trunk_key(*what, bleu_tokenize=self.bleu_tokenize, until=until, inherits=first)
         else:
             other = trunk if trunk is not None and trunk.method != method else None
             key = model_key(
                 *what,
+                bleu_tokenize=self.bleu_tokenize,
                 start=start.key if start else None,
                 trunk=other.key if other else None,
                 inherits=None if other else first,

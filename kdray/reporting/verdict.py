@@ -80,9 +80,16 @@ def _headline(best: Row, dev: Table, on_test: Sequence[Table]) -> str:
         return f"Take {name}: it beats {baseline} beyond noise on {_join(beats)}."
     if beats:
         return f"{name} beats {baseline} beyond noise on {_join(beats)} only."
-    if (Finding.SEED_NOISE_UNKNOWN, True) in found:
-        return f"{name} looks better than {baseline}, but the seed noise is unknown."
+    looks = [
+        f"{word} on {_join(found[Finding.SEED_NOISE_UNKNOWN, better])}"
+        for word, better in (("worse", False), ("better", True))
+        if (Finding.SEED_NOISE_UNKNOWN, better) in found
+    ]
+    if looks:
+        return f"Beside {baseline}, {name} looks {_join(looks)}, but the seed noise is unknown."
     if any(_wins(row) for table in on_test for row in _rows(table, best.group)):
+        if best.is_baseline:
+            return f"Dev prefers the baseline {name} itself."
         return f"Dev prefers {name}, which does not beat {baseline} beyond noise."
     if not best.is_baseline and all(finding is Finding.UNTESTED for finding, _ in found):
         return f"Dev prefers {name}; it could not be tested against {baseline}."

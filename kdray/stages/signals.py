@@ -63,7 +63,7 @@ def _make_hypotheses(study: Study, key: Key) -> None:
     work.mkdir(parents=True, exist_ok=True)
     teachers = teacher_paths(study)
     exported = work / "ctranslate2"
-    if len(teachers) == 1:
+    if len(teachers) == 1 and _device(study) == "cpu":
         export_teacher(teachers[0], exported)
     rows = len(EncodedSplit.load(encoded, Split.TRAIN))
     arguments = {
@@ -91,7 +91,7 @@ def _make_selection(study: Study, key: Key, choice: Selecting) -> None:
     }
     rows = len(Hypotheses.load(stored).pair_ids)
     title = f"Choice for {choice.kind}"
-    plan = _run(study, title, key, rows, SelectionMaker, arguments)
+    plan = _run(study, title, key, rows, SelectionMaker, arguments, on_gpu=False)
     study.store.publish(key, lambda folder: selection.join_shards(plan, stored, folder))
 
 
@@ -133,6 +133,8 @@ def _run(
     rows: int,
     maker: Callable[..., Build],
     arguments: Mapping[str, Any],
+    *,
+    on_gpu: bool = True,
 ) -> ShardPlan:
     execution = study.experiment.execution
     folder = study.store.work_path(key) / "shards"
@@ -150,5 +152,6 @@ def _run(
             made += pairs
             bars.move("pairs", made, rows)
 
-        make_shards(ShardWork(plan, maker, arguments), execution=execution, done=done)
+        work = ShardWork(plan, maker, arguments, on_gpu=on_gpu and execution.use_gpu)
+        make_shards(work, execution=execution, done=done)
     return plan

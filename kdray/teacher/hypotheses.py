@@ -72,13 +72,13 @@ class HypothesisMaker:
     """Translates shards of the training sources.
 
     Args:
-        models: folders of the teacher: one, which CTranslate2 runs, or the members of an ensemble,
-            which PyTorch runs.
+        models: folders of the teacher: one, which CTranslate2 runs on a CPU, or the members of an
+            ensemble. What CTranslate2 does not run, PyTorch does, with the same results.
         exported: folder of the CTranslate2 form of the one model (see `export_teacher`).
         encoded: folder of the encoded corpus, in the teacher's vocabulary.
         config: beam search.
         threads: sentences that CTranslate2 translates at the same time.
-        device: where an ensemble runs.
+        device: where the teacher runs.
         by_perplexity: whether each member weighs by the inverse of its perplexity on the pair's
             reference, and not as much as every other.
 
@@ -109,9 +109,9 @@ class HypothesisMaker:
         self.by_perplexity = by_perplexity
         members = load_members(models, device=device)
         self.positions = positions_of(members)
-        self.ensemble = OnlineTeacher(members) if len(members) > 1 else None
+        self.teacher = OnlineTeacher(members)
         self.translator: FastTranslator | None = None
-        if self.ensemble is None:
+        if len(members) == 1 and device == "cpu":
             assert exported is not None, "one model is exported before it is asked"
             self.translator = FastTranslator.load(
                 exported, self.tokenizer, positions=self.positions, threads=threads
@@ -153,11 +153,10 @@ class HypothesisMaker:
         src = [self.train.src[row].tolist() for row in rows]
         if self.translator is not None:
             return self.translator.translate(src, self.options)
-        assert self.ensemble is not None, "there is one of the two"
         weights = None
         if self.by_perplexity:
-            weights = weigh(self.ensemble, self.train.src, self.train.ref, rows)
-        return generate(self.ensemble.models, src, self.options, log_weights_BM=weights)
+            weights = weigh(self.teacher, self.train.src, self.train.ref, rows)
+        return generate(self.teacher.models, src, self.options, log_weights_BM=weights)
 
 
 def export_teacher(model: Path, folder: Path) -> None:

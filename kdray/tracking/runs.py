@@ -107,9 +107,9 @@ class MlflowTracker:
                 self._curves.send_scores(self._client, run_id, scores, ms=ms)
 
     def log_config(self, run_id: str, config: Mapping[str, Any]) -> None:
-        """The keys keep their order."""
+        """The keys keep their order; the credentials of URIs are left out."""
         if run_id:
-            text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+            text = redact(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
             with self._tolerating("storing a configuration"):
                 self._client.log_text(run_id, text, "config.yaml")
 

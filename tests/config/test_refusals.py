@@ -87,7 +87,7 @@ def test_a_misspelt_key_that_was_required_is_missing_too(load) -> None:
         ("recipe.teacher.seed=-1", "recipe.teacher.seed", "-1"),
         ("recipe.evaluation.beams=[0]", "recipe.evaluation.beams.0", "0"),
         ("recipe.corpus.grammar.recursion=0.9", "recipe.corpus.grammar.recursion", "0.9"),
-        ("recipe.tokenizer.character_coverage=0.5", "recipe.tokenizer.character_coverage", "0.5"),
+        ("recipe.tokenizer.character_coverage=0.9", "recipe.tokenizer.character_coverage", "0.9"),
         ("execution.train_workers=0", "execution.train_workers", "0"),
         ("recipe.students.training.updates=many", "recipe.students.training.updates", "'many'"),
         ("recipe.students.training.updates=1.5", "recipe.students.training.updates", "1.5"),

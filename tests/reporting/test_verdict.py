@@ -102,9 +102,33 @@ def test_one_seed_says_that_seed_noise_is_unknown():
         table("dev", row("ce", 20, **lone), row("a", 25, against(5, sd=None), **lone)),
         table("test-x", row("ce", 20, **lone), row("a", 25, against(5, sd=None), **lone)),
     )
-    assert verdict.headline == "a looks better than ce, but the seed noise is unknown."
+    assert verdict.headline == "Beside ce, a looks better on test-x, but the seed noise is unknown."
     assert "With one seed of every method the seed noise is unknown" in text
     assert "finding" not in text
+
+
+def test_with_one_seed_a_loss_on_a_test_set_is_said_before_a_gain():
+    lone = {"sd": None, "seeds": (1,)}
+
+    def beside(split, bleu):
+        return table(
+            split, row("ce", 20, **lone), row("a", bleu, against(bleu - 20, sd=None), **lone)
+        )
+
+    verdict, _ = said(beside("dev", 25), beside("test-x", 25), beside("test-y", 12))
+    assert verdict.headline == (
+        "Beside ce, a looks worse on test-y and better on test-x, but the seed noise is unknown."
+    )
+
+
+def test_a_baseline_that_dev_prefers_stays_chosen_where_test_prefers_another():
+    verdict, text = said(
+        table("dev", row("ce", 21), row("a", 20, against(-1, p=0.3))),
+        table("test-x", row("ce", 20), row("a", 24, against(4))),
+    )
+    assert verdict.chosen == "ce"
+    assert verdict.headline == "Dev prefers the baseline ce itself."
+    assert "a did beat the baseline beyond noise, but dev did not choose so" in text
 
 
 def test_a_method_with_one_seed_among_others_is_named():

@@ -50,11 +50,11 @@ def toy_encoded(tokenizer, toy_pairs, tmp_path_factory):
 
 @pytest.fixture
 def made(models, toy_encoded, tmp_path):
-    def make(folders, *, shard_rows=5, by_perplexity=False, exported=None):
+    def make(folders, *, shard_rows=5, by_perplexity=False, exported=None, device="cpu"):
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
         maker = HypothesisMaker(
             models=folders, exported=exported, encoded=toy_encoded, config=CONFIG, threads=1,
-            by_perplexity=by_perplexity,
+            by_perplexity=by_perplexity, device=device,
         )  # fmt: skip
         plan = ShardPlan.open(folder / "shards", rows=12, shard_rows=shard_rows)
         for index in plan.missing():
@@ -77,6 +77,12 @@ def test_two_equal_members_translate_as_one_does(made, models, tmp_path):
     export_teacher(models[0], tmp_path / "exported")
     fast = made(models[:1], exported=tmp_path / "exported")
     assert described(made((models[0], models[0]))) == described(fast)
+
+
+def test_pytorch_translates_on_other_devices_as_ctranslate2_does_on_a_cpu(made, models, tmp_path):
+    export_teacher(models[0], tmp_path / "exported")
+    one = made(models[:1], exported=tmp_path / "exported")
+    assert described(made(models[:1], device="cpu:0")) == described(one)
 
 
 def test_an_ensemble_translates_with_the_mean_of_its_members(made, models, toy_encoded, tokenizer):

@@ -106,6 +106,10 @@ def test_configuration_and_files_are_stored(
     tracker.log_artifacts(run_id, tmp_path / "in", "report")
     text = Path(client.download_artifacts(run_id, "config.yaml", str(tmp_path))).read_text("utf-8")
     assert text == "z: 1\na:\n  é:\n  - 1\n  - x\n"
+    tracker.log_config(run_id, {"uri": "postgresql://ann:hunter2@db/kd?password=hunter2"})
+    text = Path(client.download_artifacts(run_id, "config.yaml", str(tmp_path))).read_text("utf-8")
+    assert "db/kd" in text
+    assert "hunter2" not in text
     assert [file.path for file in client.list_artifacts(run_id, "report")] == ["report/report.html"]
     assert len(list((storage / "mlartifacts").glob(f"{run_id}/**/report.html"))) == 1
 

@@ -1,0 +1,54 @@
+"""How runs are spread over the nodes of a cluster, and what no node could hold."""
+
+import pytest
+import ray
+
+from kdray.cluster.session import Width, check_resources, run_width
+from kdray.config import Execution
+from kdray.errors import InputError
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A cluster of nodes with so many CPUs, as Ray describes it."""
+
+    def of(*cpus):
+        nodes = [{"Alive": True, "Resources": {"CPU": float(n)}} for n in cpus]
+        gone = {"Alive": False, "Resources": {"CPU": 64.0}}
+        monkeypatch.setattr(ray, "nodes", lambda: [*nodes, {"Alive": True, "Resources": {}}, gone])
+        monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": float(sum(cpus))})
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("nodes", "side_by_side", "tokens", "width"),
+    [
+        ((2,), 1, 4096, Width(2, 1)),
+        ((2,), 2, 4096, Width(1, 1)),
+        ((16,), 1, 1536, Width(3, 5)),
+        ((8, 8), 1, 1536, Width(3, 4)),  # two workers of five CPUs would not fit one node
+        ((3, 3, 2), 2, 512, Width(1, 3)),
+        ((1, 1, 1), 1, 512, Width(1, 1)),
+    ],
+)
+def test_workers_fit_the_nodes(cluster, nodes, side_by_side, tokens, width):
+    cluster(*nodes)
+    execution = Execution(parallel_students=side_by_side)
+    assert run_width(execution, runs=side_by_side, tokens_per_update=tokens) == width
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train_workers": 17}, "train_workers 17 .* the cluster has 16"),
+        ({"cpus_per_worker": 9}, "cpus_per_worker 9 are more than the 8 CPUs of the largest node"),
+        ({"evaluation_cpus": 9}, "evaluation_cpus 9 are more than the 8 CPUs"),
+        ({"use_gpu": True}, "need a GPU each, the cluster has 0"),
+    ],
+)
+def test_what_no_node_could_hold_is_refused(cluster, settings, message):
+    cluster(8, 8)
+    check_resources(Execution(train_workers=2, cpus_per_worker=8, evaluation_cpus=8))
+    with pytest.raises(InputError, match=message):
+        check_resources(Execution(**settings))
