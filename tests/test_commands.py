@@ -1,11 +1,26 @@
 """Command lines without Ray: help, dry runs, and what a user gets wrong."""
 
+from functools import partial
+
 import pytest
+import torch
+import yaml
 from micro_study import CONFIG
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from kdray.__main__ import app
+from kdray.artifacts import write_json
 from kdray.command import exit_codes
+from kdray.config import Experiment
+from kdray.fit.job import METHOD_CONFIG, METHOD_WEIGHTS
+from kdray.fit.worker import Worker
+from kdray.model.storage import save_model, tensors
+from kdray.progress import Display
+from kdray.stages.models import training_job
+from kdray.stages.study import Study, open_study
+from kdray.stages.text import make_text
+from kdray.text.tokenizer import Tokenizer
 
 
 @pytest.fixture
@@ -46,6 +61,8 @@ def test_dry_run_names_every_stage_and_makes_nothing(config, tmp_path):
          ["students.sizes.a", "width is 64 and the teacher's 32"]),
         ("execution.storage=/proc/none", ["/proc/none", "cannot be written"]),
         ("recipe.evaluation.bleu_tokenize=13b", ["13b", "13a"]),
+        ("search.seed=-1", ["search.seed", "greater than or equal to 0"]),
+        ("search.seed=4294967296", ["search.seed", "less than 4294967296"]),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_message_and_exit_code_2(config, capsys, override, words):
@@ -66,3 +83,84 @@ def test_search_of_a_value_that_the_method_lacks_is_refused(config, tmp_path, ca
         app(["tune", str(config), "--set", space, "--set", storage], standalone_mode=False)
     assert ended.value.code == 2
     assert "gate.temper" in capsys.readouterr().err
+
+
+def refused(capsys, *arguments):
+    """What a command says that ends with exit code 2."""
+    with pytest.raises(SystemExit) as ended, exit_codes():
+        app([str(argument) for argument in arguments], standalone_mode=False)
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    return " ".join(message.split())
+
+
+@pytest.mark.parametrize("model", ["teacher", "nano/cross_entropy/seed-1"])
+def test_dev_that_a_model_cannot_read_ends_a_study_before_the_teacher(
+    config, tmp_path, capsys, monkeypatch, model
+):
+    monkeypatch.setattr(Study, "start_ray", lambda study: pytest.fail("it went on"))
+    raw = yaml.safe_load(CONFIG)
+    nano = raw["recipe"]["students"]["sizes"]["nano"]
+    (raw["recipe"]["teacher"]["model"] if model == "teacher" else nano)["max_length"] = 8
+    storage = tmp_path / "runs"
+    raw["execution"] = {"storage": str(storage), "tracking": {"enabled": False}}
+    config.write_text(yaml.safe_dump(raw))
+    message = refused(capsys, "train", config)
+    for words in ("dev: ", " of 20 pairs", f"than {model} reads", "its max_length is 8", "shorten"):
+        assert words in message
+    assert not (storage / "model").exists()
+    assert not (storage / "work").exists()
+
+
+@pytest.fixture
+def with_gate(config, tmp_path):
+    """Publish untrained models that read so many tokens. -> the configuration."""
+
+    def make(*, teacher, student):
+        raw = yaml.safe_load(CONFIG)
+        raw["recipe"]["teacher"]["model"]["max_length"] = teacher
+        raw["recipe"]["students"]["sizes"]["nano"]["max_length"] = student
+        raw["execution"] = {"storage": str(tmp_path / "runs"), "tracking": {"enabled": False}}
+        config.write_text(yaml.safe_dump(raw))
+        with open_study(Experiment.model_validate(raw), Display()) as study:
+            make_text(study)
+            for model in (*study.plan.teachers, *study.plan.students):
+                study.store.publish(model.key, partial(untrained, study, model))
+        return config
+
+    return make
+
+
+def untrained(study, model, folder):
+    job = training_job(study, model)
+    tokenizer = Tokenizer.load(job.tokenizer)
+    objective = job.objective(tokenizer, Worker(device=torch.device("cpu")))
+    save_model(folder, job.shape(tokenizer), tensors(objective.student))
+    save_file(tensors(objective.method), folder / METHOD_WEIGHTS)
+    write_json(folder / METHOD_CONFIG, job.method.model_dump(mode="json"))
+    tokenizer.save(folder)
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "src", "ref", "what"),
+    [
+        (256, 64, 70, 3, "source"),
+        (64, 256, 70, 3, "source"),
+        (256, 64, 3, 70, "reference"),
+        (256, 64, 20, 3, "teacher's translation"),
+    ],
+)
+def test_a_line_that_is_too_long_for_the_gate_is_named(
+    with_gate, tmp_path, capsys, teacher, student, src, ref, what
+):
+    config, file = with_gate(teacher=teacher, student=student), tmp_path / "lines.tsv"
+    file.write_text(f"a\tb\n{'a ' * src}\t{'b ' * ref}\n")
+    message = refused(capsys, "gate", config, "nano/hybrid/seed-1", file)
+    for words in (f"{file}, line 2: the {what} has ", " read 64 at most", "shorten or split"):
+        assert words.replace(" ", "") in message.replace(" ", "")  # where the terminal breaks it
+    file.write_text("a\tb\n")
+    found = invoke("gate", config, "nano/hybrid/seed-1", file)
+    assert found.exit_code == 0, found.output
+    assert found.output.splitlines()[1].endswith("\ta")

@@ -1,15 +1,37 @@
-"""A trial is a student of the searched method, whatever the first method of the recipe is."""
+"""What trials are, which spaces are refused before anything is made, and how a trial ends."""
+
+import threading
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from micro_study import CONFIG
 
-from kdray.config import Experiment, TeacherLayers
+from kdray.artifacts import Key, Store
+from kdray.cluster import search as trials
+from kdray.cluster import train
+from kdray.config import CrossEntropyConfig, Experiment, ModelConfig, TeacherLayers, TrainingConfig
+from kdray.errors import ConfigError
+from kdray.fit.history import HISTORY, read_history
+from kdray.fit.job import TrainingJob
+from kdray.plan import ModelPlan
 from kdray.progress import Display
 from kdray.stages import search
 from kdray.stages.study import Study, open_study
+from kdray.text.encoded import build_encoded
+from kdray.tracking import NullTracker
 
 VALUES = {"gate.initial": 0.3, "gate.stabiliser.strength": 0.1}
+
+
+def micro(storage, *, space=None, **recipe):
+    """The micro study with a changed recipe, and another space over its method `searched`."""
+    raw = yaml.safe_load(CONFIG)
+    raw["recipe"] |= recipe
+    raw["execution"] = {"storage": str(storage), "tracking": {"enabled": False}}
+    if space is not None:
+        raw["search"] = {"method": "searched", "space": space}
+    return Experiment.model_validate(raw)
 
 
 @pytest.fixture
@@ -20,10 +42,7 @@ def trial_of(tmp_path, monkeypatch):
     monkeypatch.setattr(Study, "start_ray", lambda study: None)
 
     def prepare(**recipe):
-        raw = yaml.safe_load(CONFIG)
-        raw["recipe"] |= recipe
-        raw["execution"] = {"storage": str(tmp_path), "tracking": {"enabled": False}}
-        with open_study(Experiment.model_validate(raw), Display()) as study:
+        with open_study(micro(tmp_path, **recipe), Display()) as study:
             search.run_search(study, search.check_search(study))
             return study, jobs[0].trial(VALUES)
 
@@ -53,3 +72,264 @@ def test_a_trial_starts_from_the_teacher_where_its_size_does(trial_of):
     assert trial.job.origin.layers == TeacherLayers((0,), (0,))
     assert trial.plan.key.inputs["initial"] == teacher.key.fingerprint
     assert trial.job.model.width == 24
+
+
+def choice(*values):
+    return {"kind": "choice", "values": values}
+
+
+def between(low, high):
+    return {"kind": "uniform", "low": low, "high": high}
+
+
+def check(storage, method, space, *, others=(), **recipe):
+    """Check the search of a method. -> the space afterwards."""
+    methods = {"searched": method, **{f"other{i}": other for i, other in enumerate(others)}}
+    with open_study(micro(storage, space=space, methods=methods, **recipe), Display()) as study:
+        return search.check_search(study).model_dump()["space"]
+
+
+BEAMS = {"hypotheses": {"beam": 4, "num_hyps": 4}, "topk": {"k": 4, "temperatures": [1.0, 2.0]},
+         "sampled": {}}  # fmt: skip
+UNMADE = [
+    ({"kind": "interpolation", "n": 1}, "n", 2, "from 2 hypotheses"),
+    ({"kind": "multi_hypothesis", "n": 1, "candidates": 2}, "candidates", 4, "from 4 hypotheses"),
+    ({"kind": "token_level", "prefix": "reference"}, "prefix", "hypothesis",
+     "hypotheses and topk on hypothesis"),
+    ({"kind": "token_level", "signal": "topk"}, "signal", "sampled", "sampled on reference"),
+    ({"kind": "hybrid", "layout": "two_pass"}, "layout", "one_pass", "topk on hypothesis"),
+    ({"kind": "cross_entropy"}, "kind", "sentence_level", "reads hypotheses"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "value", "what"), UNMADE)
+def test_a_value_whose_signals_are_not_made_is_refused(tmp_path, method, path, value, what):
+    space = {path: choice(method[path], value, method[path])}  # neither the first nor the last
+    with pytest.raises(ConfigError) as refused:
+        check(tmp_path, method, space, signals=BEAMS)
+    for words in (f"{{'{path}': {value!r}}}", what, "add a method with these values"):
+        assert words in str(refused.value)
+    check(tmp_path, method, space, others=[{**method, path: value}], signals=BEAMS)
+
+
+def test_a_temperature_that_moves_to_another_signal_is_refused(tmp_path):
+    signals = BEAMS | {"topk": {"k": 4, "temperatures": [2.0]}}
+    method = {"kind": "token_level", "temperature": 2.0}
+    with pytest.raises(ConfigError, match=r"'temperature': 1\.0.*sampled on reference"):
+        check(tmp_path, method, {"temperature": choice(1.0, 2.0)}, signals=signals)
+
+
+def test_combinations_of_choices_are_looked_at(tmp_path):
+    method = {"kind": "multi_hypothesis", "n": 1, "candidates": 2}
+    space = {"n": choice(1, 2), "candidates": choice(2, 4)}
+    made = [{"kind": "multi_hypothesis", "n": n, "candidates": c} for n, c in ((2, 2), (2, 4))]
+    with pytest.raises(ConfigError, match="'n': 1, 'candidates': 4"):
+        check(tmp_path, method, space, others=made, signals=BEAMS)
+
+
+def test_in_a_large_space_each_choice_is_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "MOST_POINTS", 5)
+    space = {"alpha": choice(0.1, 0.2), "prefix": choice("reference", "hypothesis", "reference")}
+    with pytest.raises(ConfigError, match="'prefix': 'hypothesis'"):
+        check(tmp_path, {"kind": "token_level"}, space)
+
+
+@pytest.mark.parametrize(
+    ("method", "space", "message"),
+    [
+        ({"kind": "multi_hypothesis", "n": 1, "candidates": 1}, {"n": between(1, 2)}, "'n': 1.6"),
+        ({"kind": "interpolation", "n": 1}, {"n": between(1, 2)}, "whole numbers in a choice"),
+        ({"kind": "token_level"}, {"temperature": between(1, 2)}, "any number of the range"),
+    ],
+)
+def test_a_range_whose_inside_is_refused_is_refused(tmp_path, method, space, message):
+    made = [{"kind": "interpolation", "n": 2}]
+    signals = BEAMS | {"sampled": None}
+    with pytest.raises(ConfigError, match=message):
+        check(tmp_path, method, space, others=made, signals=signals)
+
+
+@pytest.mark.parametrize("path", ["alpha.low", "alpha.low.x", "prefix.ref", "alpa", "a.b.c", ""])
+def test_a_path_that_leads_nowhere_is_refused(tmp_path, path):
+    with pytest.raises(ConfigError, match=rf"search\.space\.{path}: token_level has no such value"):
+        check(tmp_path, {"kind": "token_level"}, {path: choice(0.1)})
+
+
+def test_looking_at_a_space_leaves_it_as_it_is(tmp_path):
+    kinds = ("scalar", "sentence")
+    gates = choice(*({"kind": kind, "initial": 0.5} for kind in kinds))
+    space = {"gate": gates, "gate.initial": between(0.2, 0.8)}
+    found = check(tmp_path, {"kind": "hybrid"}, space)["gate"]["values"]
+    assert found == tuple({"kind": kind, "initial": 0.5} for kind in kinds)
+
+
+class Tracker(NullTracker):
+    """Remembers which runs began and how they ended."""
+
+    def __init__(self):
+        self.begun, self.ended = [], []
+
+    def ensure_run(self, name, **_):
+        self.begun.append(name)
+        return f"run {len(self.begun)}"
+
+    def finish(self, run_id, status):
+        self.ended.append((run_id, status))
+
+
+class Scene:
+    """One student of 12 updates as a trial, and a Tune that hears its reports."""
+
+    def __init__(self, job, store, monkeypatch, tracker):
+        self.store, self.tracker = store, tracker
+        self.key = Key("model", 1, {})
+        model = ModelPlan("trial", "plain", "cross_entropy", "nano", 1, job.model, job.method,
+                          job.training, self.key)  # fmt: skip
+        config = Experiment.model_validate(yaml.safe_load(CONFIG)).search
+        self.job = trials.SearchJob(
+            config=config, trial=lambda values: trials.Trial(model, job), store=store.root,
+            tracker={}, parent_run="", updates=12, validate_every=4,
+        )  # fmt: skip
+        self.heard, self.on_report = [], lambda report: None
+        monkeypatch.setattr(trials, "tracker_from_spec", lambda spec: tracker)
+        monkeypatch.setattr(trials.tune, "report", self.report)
+
+    def report(self, report):
+        self.heard.append((threading.current_thread().name, report))
+        self.on_report(report)
+
+    def run(self):
+        trials._run_trial({}, self.job, threads=1)
+
+    def stop_at(self, step):
+        """Do what Tune does: `tune.report` leaves by a SystemExit in the trial's thread."""
+
+        def report(heard):
+            if heard["step"] == step:
+                raise SystemExit(0)
+
+        self.on_report = report
+
+    def steps(self, thread="MainThread"):
+        return [report["step"] for name, report in self.heard if name == thread]
+
+
+@pytest.fixture
+def scene(toy_corpus, toy_tokenizers, tmp_path, monkeypatch):
+    """Make a scene, with other values of its training."""
+    for name in ("encoded", "tokenizer"):
+        (tmp_path / name).mkdir()
+    build_encoded(toy_corpus, toy_tokenizers["joint"], tmp_path / "encoded")
+    toy_tokenizers["joint"].save(tmp_path / "tokenizer")
+
+    def make(**training):
+        store = Store.open(tmp_path / "store")
+        training = {
+            "updates": 12, "tokens_per_update": 256, "checkpoint_every": 4, "validate_every": 4,
+            "schedule": {"kind": "cosine", "peak": 0.01, "warmup": 2},
+            "averaging": {"kind": "none"}, **training,
+        }  # fmt: skip
+        job = TrainingJob(
+            model=ModelConfig(preset="nano", max_length=64),
+            method=CrossEntropyConfig(kind="cross_entropy"),
+            training=TrainingConfig.model_validate(training),
+            seed=1,
+            corpus=toy_corpus.path,
+            tokenizer=tmp_path / "tokenizer",
+            encoded=tmp_path / "encoded",
+            folder=store.work_path(Key("model", 1, {})),
+        )
+        return Scene(job, store, monkeypatch, Tracker())
+
+    return make
+
+
+def test_a_trial_reports_each_validation_once(scene):
+    here = scene()
+    here.run()
+    assert here.steps() == [4, 8, 12]
+    assert [report["run"] for _, report in here.heard] == ["run 1", "run 1", ""]
+    assert here.tracker.ended == [("run 1", "FINISHED")]
+    here.run()
+    assert here.steps() == [4, 8, 12] * 2
+    assert len(here.tracker.begun) == 1
+
+
+def test_a_trial_that_is_stopped_at_its_last_report_leaves_its_student(scene):
+    here = scene()
+    here.stop_at(12)
+    with pytest.raises(SystemExit):
+        here.run()
+    assert here.store.find(here.key) is not None
+    assert here.tracker.ended == [("run 1", "FINISHED")]
+
+
+def test_so_does_one_whose_own_patience_ends_it(scene):
+    early = {"metric": "loss", "patience": 1, "min_delta": 100.0}
+    here = scene(early_stopping=early)
+    here.stop_at(8)
+    with pytest.raises(SystemExit):
+        here.run()
+    artifact = here.store.find(here.key)
+    assert artifact is not None
+    assert read_history(artifact.path / HISTORY)[-1]["step"] == 8
+    assert here.tracker.ended == [("run 1", "FINISHED")]
+
+
+def test_a_trial_that_is_stopped_early_has_not_failed(scene):
+    here = scene()
+    here.stop_at(4)
+    with pytest.raises(SystemExit):
+        here.run()
+    assert here.store.find(here.key) is None
+    assert here.tracker.ended == []  # its process has too little time left
+    watch = trials._Watch(lambda latest: None, here.tracker)
+    watch.on_trial_complete(1, [], SimpleNamespace(last_result=here.heard[-1][1]))
+    assert here.tracker.ended == [("run 1", "KILLED")]
+    here.on_report = lambda report: None
+    here.run()  # goes on where it was stopped
+    assert here.steps() == [4, 4, 8, 12]
+
+
+def test_a_finished_trial_is_not_killed_afterwards(scene):
+    here = scene()
+    here.run()
+    watch = trials._Watch(lambda latest: None, here.tracker)
+    for last in (here.heard[-1][1], {}):
+        watch.on_trial_complete(1, [], SimpleNamespace(last_result=last))
+    assert here.tracker.ended == [("run 1", "FINISHED")]
+
+
+def test_a_trial_that_breaks_has_failed(scene, monkeypatch):
+    here = scene()
+    monkeypatch.setattr(Store, "publish", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        here.run()
+    assert here.tracker.ended == [("run 1", "FAILED")]
+
+
+def test_equal_trials_side_by_side_train_once(scene, monkeypatch):
+    monkeypatch.setattr(train, "LOCK_SECONDS", 0.2)
+    here, waits = scene(), threading.Event()
+    errors = []
+
+    def body():
+        try:
+            here.run()
+        except BaseException as error:
+            errors.append(error)
+
+    second = threading.Thread(target=body, name="second")
+
+    def begin_the_second(report):
+        if threading.current_thread().name == "MainThread" and not waits.is_set():
+            waits.set()
+            second.start()
+            second.join(timeout=1)  # longer than it waits for a folder
+
+    here.on_report = begin_the_second
+    here.run()
+    second.join(timeout=60)
+    assert not errors
+    assert here.steps() == here.steps("second") == [4, 8, 12]
+    assert here.tracker.ended == [("run 1", "FINISHED")]

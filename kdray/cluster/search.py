@@ -2,18 +2,20 @@
 
 A trial holds the CPUs (and GPU) of one worker, so Tune's parallelism is the only one: a Train run
 inside a trial would ask for resources a second time. Trials share the teacher's stored signals and
-publish their students like any other, so a trial that was finished before is found again.
+publish their students like any other, so a trial that was finished before is found again. Tune may
+end a trial at any report, by SystemExit: a student is published before its last row is reported.
 """
 
 import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, assert_never
 
 import torch
+from filelock import FileLock
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
@@ -24,12 +26,14 @@ from kdray.cluster.session import run_width
 from kdray.cluster.train import exclusive
 from kdray.config import Execution, SearchConfig
 from kdray.config.search import Choice, Dimension, LogUniform, Uniform
+from kdray.fit.checkpoint import newest_progress
 from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
+from kdray.fit.trunk import CHECKPOINTS
 from kdray.fit.worker import Worker
 from kdray.plan import ModelPlan
-from kdray.tracking import tracker_from_spec
+from kdray.tracking import NullTracker, Tracker, tracker_from_spec
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +66,7 @@ class SearchJob:
     config: SearchConfig
     trial: Callable[[Values], Trial]
     store: Path
-    tracker: Mapping[str, str | None]
+    tracker: Mapping[str, str | None] = field(repr=False)  # may hold a password
     parent_run: str
     updates: int
     validate_every: int
@@ -91,7 +95,7 @@ def search(
             name=f"search-{uuid.uuid4().hex[:8]}",
             storage_path=str(job.store / "work" / "ray"),
             verbose=0,
-            callbacks=[_Watch(watch)],
+            callbacks=[_Watch(watch, tracker_from_spec(job.tracker))],
         ),
     ).fit()
     found = [_result(result, job) for result in results]
@@ -106,14 +110,31 @@ def mode(config: SearchConfig) -> str:
 
 
 def _run_trial(values: dict[str, Any], job: SearchJob, threads: int) -> None:
-    """Body of a trial: train, or find what was trained before; report every validation."""
+    """Body of a trial: train, or find what was trained before; report every validation.
+
+    One that is equal to a running trial waits for that, and finds what it made.
+    """
     prepare(threads=threads)
     trial = job.trial(values)
-    store = Store(job.store)
-    found = store.find(trial.plan.key)
-    if found is not None:
-        _report_history(found.path / HISTORY, job, trial)
-        return
+    store, key = Store(job.store), trial.plan.key
+    reported = 0
+    if store.find(key) is None:
+        with _alone(trial.job.folder):
+            if store.find(key) is None:
+                reported = _train(values, job, trial, store, threads=threads)
+    for row in read_history(store.path(key) / HISTORY):
+        if row["step"] > reported and job.config.metric in row:
+            _report(row, job, trial)
+
+
+def _alone(folder: Path) -> FileLock:
+    """Holds back equal trials: beside the folder, which goes when the student is published."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.with_suffix(".lock"))
+
+
+def _train(values: Values, job: SearchJob, trial: Trial, store: Store, *, threads: int) -> int:
+    """Train and publish. -> the update of the last row that was reported: one before the last."""
     tracker = tracker_from_spec(job.tracker)
     run_id = tracker.ensure_run(
         f"trial-{trial.plan.key.fingerprint[:8]}",
@@ -124,40 +145,44 @@ def _run_trial(values: dict[str, Any], job: SearchJob, threads: int) -> None:
     )
     history = trial.job.folder / HISTORY
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    reported = 0.0
+    reported = 0
 
     def send(step: int) -> None:
         nonlocal reported
         rows = certain_rows(history, step)
         tracker.log_history(run_id, rows)
+        last = step if _is_over(trial.job, step) else None
         for row in rows:
-            if row["step"] > reported and job.config.metric in row:
-                reported = row["step"]
-                _report(row, job, trial)
+            if reported < row["step"] != last and job.config.metric in row:
+                reported = int(row["step"])
+                _report(row, job, trial, run_id)
 
     try:
         with exclusive(trial.job.folder):
             progress = trial.job.run(Worker(device=device), threads=threads, on_checkpoint=send)
-        store.publish(trial.plan.key, lambda folder: trial.job.publish(folder, progress))
-    except BaseException:
+            store.publish(trial.plan.key, lambda folder: trial.job.publish(folder, progress))
+    except Exception:  # not a SystemExit: the driver has ended the run of a trial that it stops
         tracker.finish(run_id, "FAILED")
         raise
     tracker.finish(run_id, "FINISHED")
+    return reported
 
 
-def _report_history(path: Path, job: SearchJob, trial: Trial) -> None:
-    for row in read_history(path):
-        if job.config.metric in row:
-            _report(row, job, trial)
+def _is_over(job: TrainingJob, step: int) -> bool:
+    """Whether the checkpoint of this update is a run's last one."""
+    if job.training.early_stopping is None:
+        return step == job.ends_at
+    return newest_progress(job.folder / CHECKPOINTS).is_over(job.ends_at)
 
 
-def _report(row: Mapping[str, float], job: SearchJob, trial: Trial) -> None:
+def _report(row: Mapping[str, float], job: SearchJob, trial: Trial, run_id: str = "") -> None:
+    """Tell Tune of a validation, and of the MLflow run that goes on, if one does."""
     tune.report(
         {
             "score": row[job.config.metric],
             "step": int(row["step"]),
             "fingerprint": trial.plan.key.fingerprint,
+            "run": run_id,
         }
     )
 
@@ -221,10 +246,14 @@ def _result(result: Any, job: SearchJob) -> TrialResult:  # noqa: ANN401 (Tune's
 
 
 class _Watch(tune.Callback):  # type: ignore[misc]
-    """Hands the newest metrics of all trials to the display, twice a second at most."""
+    """Hands the newest metrics of all trials to the display, twice a second at most.
 
-    def __init__(self, watch: Callable[[Sequence[Values]], None]) -> None:
-        self.watch = watch
+    It also ends the MLflow runs of trials that the scheduler stops. Their processes cannot: they
+    are ended a few tenths of a second after the SystemExit.
+    """
+
+    def __init__(self, watch: Callable[[Sequence[Values]], None], tracker: Tracker) -> None:
+        self.watch, self.tracker = watch, tracker
         self.shown = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -232,10 +261,15 @@ class _Watch(tune.Callback):  # type: ignore[misc]
         return {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.watch, self.shown = lambda latest: None, 0.0
+        self.watch, self.tracker, self.shown = lambda latest: None, NullTracker(), 0.0
 
     def on_trial_result(self, iteration: int, trials: list[Any], *rest: Any, **info: Any) -> None:  # noqa: ANN401
         """Called by Tune in the driver."""
         if time.monotonic() - self.shown > 0.5:
             self.shown = time.monotonic()
             self.watch([each.last_result for each in trials])
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        """Called by Tune in the driver, while a trial that is to be stopped waits in its report."""
+        if going_on := trial.last_result.get("run"):
+            self.tracker.finish(going_on, "KILLED")

@@ -1,26 +1,30 @@
 """From stored artifacts to a student's training data. Everything is joined by pair_id."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kdray.artifacts import RECORD
 from kdray.errors import DataError
-from kdray.fit.data import Distributions, TrainingData
+from kdray.fit.data import TrainingData
 from kdray.methods.base import Method
 from kdray.methods.online import OnlineTeacher
 from kdray.schema import Form, Split, View
 from kdray.teacher.hypotheses import Hypotheses
 from kdray.teacher.signals import load_distributions
+from kdray.teacher.stored import Stored, StoredRows
 from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit
 from kdray.text.sequences import Sequences
 
 UNFINISHED = "hypothesis reached the length limit"
 TOO_LONG = "longer than training.max_tokens"
+TOO_LONG_FOR_TEACHER = "longer than the teacher's positions"
 NO_HYPOTHESIS = "no hypothesis"
 
 
@@ -56,6 +60,36 @@ class _Chosen:
             self.train = self.train[good]
             self.hyps = None if self.hyps is None else self.hyps[good]
 
+    def places(self, view: View) -> Rows:
+        """Where the targets of a view stand among all of that view."""
+        if view is not View.HYPOTHESIS:
+            return self.train
+        assert self.hyps is not None, "translations were loaded because the method reads them"
+        return self.hyps
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """All pairs of the corpus, the targets of each view, and the rows that each view has."""
+
+    train: EncodedSplit
+    views: Mapping[View, Sequences]
+    whole: Mapping[View, _Chosen]
+
+    def pair_ids(self, chosen: _Chosen) -> NDArray[np.int64]:
+        """Of each chosen row."""
+        return self.train.pair_ids[chosen.train]
+
+    def lengths(self, chosen: _Chosen, view: View | None) -> NDArray[np.int64]:
+        """Tokens of the target, or without a view of the source, of each chosen row."""
+        if view is None:
+            return self.train.src.lengths[chosen.train]
+        return self.views[view].lengths[chosen.places(view)]
+
+    def longer_sides(self, chosen: _Chosen, view: View) -> NDArray[np.int64]:
+        """Tokens of the source or the target, whichever has more, of each chosen row."""
+        return np.maximum(self.lengths(chosen, None), self.lengths(chosen, view))
+
 
 def assemble(
     method: Method,
@@ -70,28 +104,32 @@ def assemble(
     Raises:
         DataError: stored signals lack pairs, or do not fit the sequences they belong to.
     """
-    train = EncodedSplit.load(encoded, Split.TRAIN)
-    views: dict[View, Sequences] = {View.REFERENCE: train.ref}
-    chosen = _Chosen(np.arange(len(train)), None, Counter())
-    if View.HYPOTHESIS in method.views:
-        hyps = _load_hypotheses(signals)
-        chosen = _with_hypotheses(train, hyps, signals)
-        chosen.keep(hyps.finished[chosen.hyps], UNFINISHED)
-        views[View.HYPOTHESIS] = hyps.ids
+    texts, chosen = _texts(method, EncodedSplit.load(encoded, Split.TRAIN), signals)
     for view in (None, *method.views):
-        ids = train.src if view is None else views[view]
-        at = chosen.train if view is None else _places(chosen, view)
-        chosen.keep(ids.lengths[at] <= max_tokens, TOO_LONG)
-    pair_ids = train.pair_ids[chosen.train]
-    taken = {view: views[view].take(_places(chosen, view)) for view in method.views}
+        chosen.keep(texts.lengths(chosen, view) <= max_tokens, TOO_LONG)
+    stored = {
+        view: load_distributions(*signals.distributions[view])
+        for view in method.reads
+        if view in signals.distributions
+    }
+    for view, found in stored.items():
+        unread = _unread(texts, view, found, folder=signals.distributions[view][1])
+        chosen.keep(~np.isin(texts.pair_ids(chosen), unread), TOO_LONG_FOR_TEACHER)
+    if teacher is not None:
+        for view in set(method.reads) - set(stored):
+            shown = View.REFERENCE if view is View.STUDENT else view  # it keeps some of those
+            chosen.keep(
+                texts.longer_sides(chosen, shown) <= teacher.positions, TOO_LONG_FOR_TEACHER
+            )
+    pair_ids = texts.pair_ids(chosen)
+    taken = {view: texts.views[view].take(chosen.places(view)) for view in method.views}
     return TrainingData(
         pair_ids=pair_ids,
-        src=train.src.take(chosen.train),
+        src=texts.train.src.take(chosen.train),
         views=taken,
         distributions={
-            view: _stored(signals, view, pair_ids, taken[view])
-            for view in method.reads
-            if view in signals.distributions
+            view: _rows(found, pair_ids, taken[view], folder=signals.distributions[view][1])
+            for view, found in stored.items()
         },
         left_out=dict(chosen.left_out),
         teacher=teacher,
@@ -120,11 +158,18 @@ def join(wanted: NDArray[np.int64], stored: NDArray[np.int64], *, what: str) -> 
     return np.asarray(order[places], dtype=np.int64)
 
 
-def _places(chosen: _Chosen, view: View) -> Rows:
-    if view is not View.HYPOTHESIS:
-        return chosen.train
-    assert chosen.hyps is not None, "translations were loaded because the method reads them"
-    return chosen.hyps
+def _texts(method: Method, train: EncodedSplit, signals: Signals) -> tuple[_Texts, _Chosen]:
+    """What a method learns from, and the rows of it that it can learn: no unfinished ones."""
+    views = {View.REFERENCE: train.ref}
+    whole = {View.REFERENCE: _Chosen(np.arange(len(train)), None, Counter())}
+    if View.HYPOTHESIS not in method.views:
+        return _Texts(train, views, whole), replace(whole[View.REFERENCE])
+    hyps = _load_hypotheses(signals)
+    views[View.HYPOTHESIS] = hyps.ids
+    whole[View.HYPOTHESIS] = _with_hypotheses(train, hyps, signals)
+    chosen = replace(whole[View.HYPOTHESIS])
+    chosen.keep(hyps.finished[chosen.hyps], UNFINISHED)
+    return _Texts(train, views, whole), chosen
 
 
 def _load_hypotheses(signals: Signals) -> Hypotheses:
@@ -147,11 +192,33 @@ def _with_hypotheses(train: EncodedSplit, hyps: Hypotheses, signals: Signals) ->
     return _Chosen(pairs[order], known[order], left_out)
 
 
-def _stored(
-    signals: Signals, view: View, pair_ids: NDArray[np.int64], ids: Sequences
-) -> Distributions:
-    form, folder = signals.distributions[view]
-    stored = load_distributions(form, folder)
+def _unread(texts: _Texts, view: View, stored: Stored, *, folder: Path) -> NDArray[np.int64]:
+    """Pairs that have no row because the teacher's positions are too few for them.
+
+    They are as many as the record beside the rows counts, and longer than all that have a row.
+    Otherwise there are none: what is missing then is missing for another reason, and an error.
+    """
+    whole = texts.whole[view]
+    pair_ids, lengths = texts.pair_ids(whole), texts.longer_sides(whole, view)
+    absent = ~np.isin(pair_ids, stored.pair_ids)
+    longest_read = lengths[~absent].max(initial=0)
+    if absent.sum() != _quarantined(folder) or (lengths[absent] <= longest_read).any():
+        return pair_ids[:0]
+    return pair_ids[absent]
+
+
+def _quarantined(folder: Path) -> int:
+    """Pairs that were too long for the teacher, as the record of a published signal says."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return 0
+    return int(record["counts"].get("quarantined", 0))
+
+
+def _rows(
+    stored: Stored, pair_ids: NDArray[np.int64], ids: Sequences, *, folder: Path
+) -> StoredRows:
     order = join(pair_ids, stored.pair_ids, what=str(folder))
     found = np.diff(stored.offsets)[order]
     wrong = np.flatnonzero(found != ids.lengths)

@@ -24,7 +24,7 @@ from kdray.fit.machine import choose_precision, probe
 from kdray.fit.objective import Objective, build_objective, method_of, student_of
 from kdray.fit.record import Run, averaged_scores, plain_scores
 from kdray.fit.trunk import CHECKPOINTS, Trunk, store_trunk
-from kdray.fit.validation import Validator
+from kdray.fit.validation import Validator, check_dev
 from kdray.fit.worker import Worker
 from kdray.methods.build import build_method
 from kdray.methods.online import OnlineTeacher
@@ -38,7 +38,7 @@ from kdray.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
-MACHINE = "machine.json"
+MACHINE, LEFT_OUT = "machine.json", "left_out.json"
 METHOD_CONFIG, METHOD_WEIGHTS, TOTALS = "method.json", "method.safetensors", "totals.json"
 
 
@@ -84,6 +84,8 @@ class TrainingJob:
         stop: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False,
     ) -> Progress:
         """Train, or continue to the end. -> where the run stands."""
+        dev = EncodedSplit.load(self.encoded, Split.DEV)
+        check_dev(dev, model=self.folder.name, max_length=self.model.max_length)
         tokenizer = Tokenizer.load(self.tokenizer)
         teacher = self._teacher(worker)
         objective = self.objective(tokenizer, worker, teacher)
@@ -94,7 +96,6 @@ class TrainingJob:
             max_tokens=min(self.training.max_tokens, self.model.max_length),
             teacher=teacher,
         )
-        dev = EncodedSplit.load(self.encoded, Split.DEV)
         run = replace(
             self._run(tokenizer),
             validate=self._validator(dev, tokenizer, threads=threads),
@@ -103,7 +104,7 @@ class TrainingJob:
             on_checkpoint=on_checkpoint,
             stop=stop,
         )
-        self._note_machine(worker, objective)
+        self._note(worker, objective, data)
         if self.trunk is not None:
             if worker.is_first:
                 self.trunk.begin(objective, run)
@@ -135,8 +136,8 @@ class TrainingJob:
             },
         )
 
-    def _note_machine(self, worker: Worker, objective: Objective) -> None:
-        """Leave in the folder what the model is trained in, and on what."""
+    def _note(self, worker: Worker, objective: Objective, data: TrainingData) -> None:
+        """Leave in the folder what the model is trained in, on what, and without which pairs."""
         if not worker.is_first:
             return
         products = probe(worker.device)
@@ -144,6 +145,9 @@ class TrainingJob:
         self.folder.mkdir(parents=True, exist_ok=True)
         noted = {"precision": objective.precision, "workers": worker.world_size}
         write_json(self.folder / MACHINE, {**noted, **asdict(products)})
+        if data.left_out:
+            logger.warning("%s: left out of training: %s", self.folder.name, dict(data.left_out))
+        write_json(self.folder / LEFT_OUT, dict(data.left_out))
 
     def objective(
         self, tokenizer: Tokenizer, worker: Worker, teacher: OnlineTeacher | None = None
@@ -223,7 +227,8 @@ class TrainingJob:
     def _totals(self, progress: Progress) -> dict[str, Any]:
         """What all parts of the training took, how the model was chosen, what dev says of it.
 
-        `shared_updates` is how many of its updates a trunk made.
+        `shared_updates` is how many of its updates a trunk made, `left_out` how many pairs were
+        no part of this part, by reason.
         """
         before, history, first_step = self._before(), self.folder / HISTORY, self.first_step()
         found = facts(self.training, progress, first_step=first_step)
@@ -232,6 +237,7 @@ class TrainingJob:
             "shared_updates": 0 if self.trunk is None else self.trunk.until,
             "target_tokens": before["target_tokens"] + progress.target_tokens,
             "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
+            "left_out": json.loads((self.folder / LEFT_OUT).read_text(encoding="utf-8")),
             **found,
             "dev": {
                 "plain": plain_scores(history, found["chosen_update"]),

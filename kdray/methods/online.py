@@ -27,6 +27,11 @@ class OnlineTeacher:
         for model in self.models:
             model.eval().requires_grad_(False)
 
+    @property
+    def positions(self) -> int:
+        """The longest sequence that all models can read."""
+        return min(model.config.max_length for model in self.models)
+
     def encode(self, src_BS: Tensor, src_mask_BS: Tensor) -> list[Tensor]:
         """Encoder states of each teacher, for several readings of the same sources."""
         with torch.no_grad():

@@ -21,7 +21,8 @@ def with_student_view(
 ) -> Batch:
     """Add what `writer` samples for the chosen sentences; the others keep their references.
 
-    A sequence has at most int(1.5·reference tokens) + 5 tokens, and fits the writer's positions.
+    A sequence has at most int(1.5·reference tokens) + 5 tokens, and fits the positions of the
+    writer and of the batch's teacher.
     """
     reference, sentences = batch.targets[View.REFERENCE], batch.src_BS.size(0)
     counts = torch.bincount(reference.sentence_N, minlength=sentences).tolist()
@@ -29,6 +30,8 @@ def with_student_view(
     rows = chosen_B.nonzero().squeeze(1).tolist()
     if rows:
         longest = writer.config.max_length
+        if batch.teacher is not None:
+            longest = min(longest, batch.teacher.positions)
         made = sample(
             writer,
             batch.src_BS[rows],

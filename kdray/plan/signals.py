@@ -53,20 +53,30 @@ class SignalPlan:
     distributions: Mapping[tuple[View, Form], Key] = field(default_factory=dict)
 
     def of(self, method: SingleMethodConfig) -> StudentSignals:
-        """What a method reads."""
+        """What a method reads.
+
+        Raises:
+            ConfigError: it is none of the recipe's, and reads what none of those does.
+        """
         needs = method.needs()
         best = {view: self.config.best(needs, view) for view in needs.distributions}
-        hyps = (self.recoded or self.hypotheses) if needs.hypotheses else None
+        hyps, what = (self.recoded or self.hypotheses) if needs.hypotheses else None, "hypotheses"
         if isinstance(method, InterpolationConfig | MultiHypothesisConfig):
-            hyps = self.selections[choice_of(method)]
+            hyps = self.selections.get(choice_of(method))
+            what = f"a selection of its own from {needs.hypotheses} hypotheses"
+        stored = {view: form for view, form in best.items() if form is not Form.ONLINE}
+        lacking = [what] if needs.hypotheses and hyps is None else []
+        lacking += [f"{f} on {v}" for v, f in stored.items() if (v, f) not in self.distributions]
+        if lacking:
+            raise ConfigError(
+                f"{method.kind} reads {' and '.join(lacking)}, which no method of the recipe reads"
+            )
         online = Form.ONLINE in best.values()
         return StudentSignals(
             hypotheses=hyps,
             all_hypotheses=isinstance(method, MultiHypothesisConfig),
             distributions={
-                view: (form, self.distributions[view, form])
-                for view, form in best.items()
-                if form is not Form.ONLINE
+                view: (form, self.distributions[view, form]) for view, form in stored.items()
             },
             online=online,
             teachers=self.teachers if online else (),

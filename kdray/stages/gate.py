@@ -43,12 +43,31 @@ class GateRow:
     sentence_loss: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """The most tokens that student and teacher can read, and where the sentences stand."""
+
+    tokens: int
+    file: Path | None
+
+    def check(self, ids: Sequence[Sequence[int]], what: str) -> None:
+        """Raise InputError for the first sentence that has more."""
+        for number, tokens in enumerate(ids, start=1):
+            if len(tokens) > self.tokens:
+                where = f"{Split.DEV}, pair" if self.file is None else f"{self.file}, line"
+                raise InputError(
+                    f"{where} {number}: the {what} has {len(tokens)} tokens, student and teacher "
+                    f"read {self.tokens} at most (their max_length); shorten or split the sentence"
+                )
+
+
 def read_gates(study: Study, student: str, file: Path | None) -> list[GateRow]:
     """Gates of the sentences of a file (source, tab, reference), or of dev, in their order.
 
     Raises:
         InputError: there is no such student, it is not made yet, or it has no gate; the file
-            cannot be read, or a line of it lacks the reference that the method reads.
+            cannot be read, or a line of it lacks the reference that the method reads or is
+            longer than the models can read.
     """
     plan = _find(study, student)
     folder = study.path(plan.key)
@@ -69,7 +88,8 @@ def read_gates(study: Study, student: str, file: Path | None) -> list[GateRow]:
             f"{file}: a line without a reference, and the layout {method.layout} reads the "
             "teacher's distributions on references; write source, tab, reference on each line"
         )
-    data = _data(study, method, tokenizer, pairs, teacher)
+    limit = _Limit(min(model.config.max_length, teacher.positions), file)
+    data = _data(study, method, tokenizer, pairs, teacher, limit)
     return [
         GateRow(src, *values)
         for (src, _), values in zip(pairs, _values(model, method, data), strict=True)
@@ -115,15 +135,26 @@ def _data(
     tokenizer: Tokenizer,
     pairs: Sequence[tuple[str, str]],
     teacher: OnlineTeacher,
+    limit: _Limit,
 ) -> TrainingData:
     src = tokenizer.encode_src([src for src, _ in pairs])
+    refs = tokenizer.encode_tgt([ref for _, ref in pairs])
+    limit.check(src, "source")
+    if View.REFERENCE in method.views:
+        limit.check(refs, "reference")
     config = study.recipe.signals.hypotheses
     assert config is not None, "a hybrid could not have been trained without"
-    options = SearchOptions(beam=config.beam, length_penalty=config.length_penalty)
+    options = SearchOptions(
+        beam=config.beam,
+        length_penalty=config.length_penalty,
+        max_length_ratio=config.max_length_ratio,
+        max_length_slack=config.max_length_slack,
+    )
     found = generate(teacher.models, src, options)
-    views = {View.HYPOTHESIS: Sequences.from_lists([best.ids for best, *_ in found])}
+    hyps = [best.ids for best, *_ in found]
+    limit.check(hyps, "teacher's translation")
+    views = {View.HYPOTHESIS: Sequences.from_lists(hyps)}
     if View.REFERENCE in method.views:
-        refs = tokenizer.encode_tgt([ref for _, ref in pairs])
         views = {View.REFERENCE: Sequences.from_lists(refs), **views}
     return TrainingData(
         pair_ids=np.arange(len(pairs)),

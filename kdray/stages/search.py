@@ -1,6 +1,9 @@
 """The search: students of one method with other values, judged on dev over one teacher cache."""
 
+import copy
 import functools
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,20 +15,24 @@ from rich.table import Table
 from kdray.artifacts import Store, write_json
 from kdray.cluster.search import SearchJob, Trial, TrialResult, search
 from kdray.config import BranchConfig, MethodConfig, Recipe, SearchConfig, StagesConfig
+from kdray.config.search import Choice, Dimension, LogUniform
 from kdray.errors import ConfigError, StageFailed
 from kdray.fit.job import TrainingJob
-from kdray.plan import Plan, student_plan
+from kdray.plan import ModelPlan, Plan, student_plan
 from kdray.stages.models import origin_of, stored_signals, teacher_paths, training_job
 from kdray.stages.study import Study
 
 _METHOD: TypeAdapter[MethodConfig] = TypeAdapter(MethodConfig)
+INSIDE = (math.sqrt(5) - 1) / 2  # of a range: a number that no field takes by accident
+MOST_POINTS = 500  # tried before the search; each takes about a millisecond
 
 
 def check_search(study: Study) -> SearchConfig:
-    """The search of the experiment, after trying one value of each dimension.
+    """The search of the experiment, after planning students all over its space.
 
     Raises:
-        ConfigError: there is none, or it names what the method does not have.
+        ConfigError: there is none, or it names what the method does not have, or a student of it
+            cannot be trained or reads what will not be made.
     """
     config = study.experiment.search
     if config is None:
@@ -39,18 +46,14 @@ def check_search(study: Study) -> SearchConfig:
             f"search.method {config.method!r} ({base.kind}) has parts, and a trial is one "
             "training; search a method of one part"
         )
-    for values in _corners(config):
-        method = varied(base, values)
-        try:
-            study.recipe.check_method(config.method, method)
-        except ValueError as error:
-            raise ConfigError(f"search.space: {error}") from None
     if config.algorithm == "grid":
         wrong = [name for name, dimension in config.space.items() if dimension.kind != "choice"]
         if wrong:
             raise ConfigError(
                 f"search.space.{wrong[0]}: a grid takes only dimensions of kind choice"
             )
+    for values in _points(config):
+        _check_point(study, config, values)
     return config
 
 
@@ -100,20 +103,22 @@ def varied(base: MethodConfig, values: Mapping[str, Any]) -> MethodConfig:
     raw = base.model_dump(mode="json")
     for dotted, value in values.items():
         *path, last = dotted.split(".")
-        inner = raw
+        inner: Any = raw
         for key in path:
-            inner = inner.get(key, {})
-        if last not in inner:
+            inner = inner.get(key) if isinstance(inner, dict) else None
+        there = inner if isinstance(inner, dict) else {}
+        if last not in there:
             raise ConfigError(
                 f"search.space.{dotted}: {base.kind} has no such value; at that place there are "
-                f"{', '.join(sorted(inner)) or 'none'}"
+                f"{', '.join(sorted(there)) or 'none'}"
             )
-        inner[last] = value
+        there[last] = copy.deepcopy(value)  # a later path may go into it
     try:
         return _METHOD.validate_python(raw)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise ConfigError(f"search.space: {values}: {first['msg']}") from None
+        repair = "; list whole numbers in a choice" if first["type"] == "int_from_float" else ""
+        raise ConfigError(f"search.space: {dict(values)}: {first['msg']}{repair}") from None
 
 
 def _trial(
@@ -126,24 +131,13 @@ def _trial(
     values: Mapping[str, Any],
 ) -> Trial:
     """The student that these values describe: first size, first seed."""
-    method = varied(recipe.methods[name], values)
-    size, seed = next(iter(recipe.students.sizes)), recipe.students.seeds[0]
-    student = student_plan(
-        recipe,
-        plan.encoded,
-        plan.signals,
-        size=size,
-        method_name=name,
-        method=method,
-        seed=seed,
-        inherits=plan.inheritance.get(size),
-    )
+    student = _student(recipe, plan, name, varied(recipe.methods[name], values))
     trial_job = replace(
         job,
         model=student.model,
         method=student.method,
         training=student.training,
-        seed=seed,
+        seed=student.seed,
         trunk=None,  # a trial is trained from its start
         folder=store.work_path(student.key),
         signals=stored_signals(student, store, teachers=teachers),
@@ -153,15 +147,64 @@ def _trial(
     return Trial(student, trial_job)
 
 
-def _corners(config: SearchConfig) -> list[dict[str, Any]]:
-    """Two points that between them hold the ends of every dimension, and all choices one by one."""
-    low, high = {}, {}
-    for name, dimension in config.space.items():
-        if dimension.kind == "choice":
-            low[name], high[name] = dimension.values[0], dimension.values[-1]
-        else:
-            low[name], high[name] = dimension.low, dimension.high
-    return [low, high]
+def _student(recipe: Recipe, plan: Plan, name: str, method: MethodConfig) -> ModelPlan:
+    """The student of a trial: first size, first seed."""
+    size = next(iter(recipe.students.sizes))
+    return student_plan(
+        recipe,
+        plan.encoded,
+        plan.signals,
+        size=size,
+        method_name=name,
+        method=method,
+        seed=recipe.students.seeds[0],
+        inherits=plan.inheritance.get(size),
+    )
+
+
+def _check_point(study: Study, config: SearchConfig, values: Mapping[str, Any]) -> None:
+    """Plan the student of these values; raise ConfigError if it cannot be trained."""
+    recipe, name = study.recipe, config.method
+    method = varied(recipe.methods[name], values)
+    ranges = [name for name, dimension in config.space.items() if dimension.kind != "choice"]
+    drawn = f" ({', '.join(ranges)}: any number of the range)" if ranges else ""
+    place = f"search.space: {dict(values)}{drawn}"
+    try:
+        recipe.check_method(name, method)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    try:
+        _student(recipe, study.plan, name, method)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{place}: {error}; add a method with these values to `recipe.methods`, and its "
+            "signals are made"
+        ) from None
+
+
+def _points(config: SearchConfig) -> list[dict[str, Any]]:
+    """Points of the space: all choices, and of each range both ends and a number inside.
+
+    Every combination of them; where those are many, the first and the last values of all
+    dimensions, and each value beside the first ones of the others.
+    """
+    tried = {name: _tried(dimension) for name, dimension in config.space.items()}
+    if math.prod(map(len, tried.values())) <= MOST_POINTS:
+        every = itertools.product(*tried.values())
+        return [dict(zip(tried, point, strict=True)) for point in every]
+    first = {name: values[0] for name, values in tried.items()}
+    last = {name: values[-1] for name, values in tried.items()}
+    alone = [{**first, name: value} for name, values in tried.items() for value in values]
+    return [first, last, *alone]
+
+
+def _tried(dimension: Dimension) -> tuple[Any, ...]:
+    if isinstance(dimension, Choice):
+        return dimension.values
+    low, high = dimension.low, dimension.high
+    if isinstance(dimension, LogUniform):
+        return low, low ** (1 - INSIDE) * high**INSIDE, high
+    return low, low * (1 - INSIDE) + high * INSIDE, high
 
 
 def _write(study: Study, config: SearchConfig, results: Sequence[TrialResult]) -> None:

@@ -3,14 +3,20 @@
 from pathlib import Path
 
 from kdray.artifacts import Artifact
+from kdray.fit.validation import check_dev
+from kdray.schema import Split
 from kdray.stages.study import Study
 from kdray.text.corpus import build_corpus
-from kdray.text.encoded import build_encoded
+from kdray.text.encoded import EncodedSplit, build_encoded
 from kdray.text.tokenizer import Tokenizer, build_tokenizer
 
 
 def make_text(study: Study) -> None:
-    """Make corpus, tokenizer and ids, as far as they are missing."""
+    """Make corpus, tokenizer and ids, as far as they are missing.
+
+    Raises:
+        DataError: dev holds pairs that are too long for a model that is to be trained.
+    """
     corpus = _make_corpus(study)
     plan, recipe, store = study.plan, study.recipe, study.store
     if plan.tokenizer is not None:
@@ -22,6 +28,9 @@ def make_text(study: Study) -> None:
     tokenizer = Tokenizer.load(students_tokenizer(study))
     if not study.is_made(plan.encoded):
         store.publish(plan.encoded, lambda folder: build_encoded(corpus, tokenizer, folder))
+    dev = EncodedSplit.load(study.path(plan.encoded), Split.DEV)
+    for model in (*plan.teachers, *plan.students):
+        check_dev(dev, model=model.name, max_length=model.model.max_length)
     if not study.is_made(plan.teacher_encoded):
         other = Tokenizer.load(plan.brought[0])  # only a brought teacher has ids of its own
         store.publish(plan.teacher_encoded, lambda folder: build_encoded(corpus, other, folder))

@@ -17,7 +17,6 @@ from kdray.teacher.ensemble import (
     TOKENS_PER_BATCH,
     load_members,
     log_weights,
-    positions_of,
     read_pairs,
     weigh,
 )
@@ -74,9 +73,9 @@ class DistributionMaker:
         by_perplexity: bool = False,
     ) -> None:
         members = load_members(models, device=device)
-        self.vocabulary, self.positions = members[0].tgt_vocab, positions_of(members)
-        check_k(config, self.vocabulary)
         self.teacher = OnlineTeacher(members)
+        self.vocabulary, self.positions = members[0].tgt_vocab, self.teacher.positions
+        check_k(config, self.vocabulary)
         self.config, self.view = config, view
         self.weighted = by_perplexity and len(members) > 1
         train = EncodedSplit.load(encoded, Split.TRAIN)

@@ -40,11 +40,6 @@ def load_members(folders: Sequence[Path], *, device: str) -> tuple[Transformer, 
     return tuple(load_model(folder).to(device) for folder in folders)
 
 
-def positions_of(members: Sequence[Transformer]) -> int:
-    """The longest sequence that all members can read."""
-    return min(member.config.max_length for member in members)
-
-
 def log_weights(read: DenseTargets, target: Target, *, sentences: int) -> Tensor:
     """Members weighed by the inverse of their perplexity on the references. -> [B, M].
 
@@ -70,7 +65,7 @@ def weigh(teacher: OnlineTeacher, src: Sequences, refs: Sequences, rows: Rows) -
     device = members[0].output_weight.device
     weights_BM = torch.zeros(len(rows), len(members), device=device).log_softmax(1)
     order = np.argsort(refs.lengths[rows], kind="stable")
-    order = order[refs.lengths[rows[order]] <= positions_of(members)]
+    order = order[refs.lengths[rows[order]] <= teacher.positions]
     if not len(order):
         return weights_BM
     for part in np.split(order, cuts(refs.lengths[rows[order]], most=TOKENS_PER_BATCH)):

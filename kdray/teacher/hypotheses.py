@@ -17,7 +17,7 @@ from kdray.model.ctranslate2 import FastTranslator, export
 from kdray.model.generate import Hypothesis, SearchOptions, generate
 from kdray.model.storage import load_model
 from kdray.schema import Column, Split
-from kdray.teacher.ensemble import load_members, positions_of, weigh
+from kdray.teacher.ensemble import load_members, weigh
 from kdray.teacher.shards import ShardPlan
 from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit
@@ -108,8 +108,8 @@ class HypothesisMaker:
         )
         self.by_perplexity = by_perplexity
         members = load_members(models, device=device)
-        self.positions = positions_of(members)
         self.teacher = OnlineTeacher(members)
+        self.positions = self.teacher.positions
         self.translator: FastTranslator | None = None
         if len(members) == 1 and device == "cpu":
             assert exported is not None, "one model is exported before it is asked"

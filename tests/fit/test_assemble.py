@@ -11,9 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from kdray.artifacts import RECORD, write_json
 from kdray.config import ModelConfig, SingleMethodConfig
 from kdray.errors import DataError
-from kdray.fit.assemble import NO_HYPOTHESIS, TOO_LONG, UNFINISHED, Signals, assemble, join
+from kdray.fit.assemble import (
+    NO_HYPOTHESIS,
+    TOO_LONG,
+    TOO_LONG_FOR_TEACHER,
+    UNFINISHED,
+    Signals,
+    assemble,
+    join,
+)
 from kdray.fit.data import TrainingData
 from kdray.methods.base import Method
 from kdray.methods.build import build_method
@@ -34,10 +43,14 @@ BOTH = (View.REFERENCE, View.HYPOTHESIS)
 PAIR_IDS = [100, 7, 55, 3, 8, 21]  # neither sorted nor without gaps, as cleaning leaves them
 
 
+def new_model(*, max_length: int = 512) -> Transformer:
+    shape = ModelConfig(preset="nano", width=8, heads=1, max_length=max_length)
+    return Transformer(shape, src_vocab=99, tgt_vocab=99, shared=True)
+
+
 def new_method(raw: dict[str, str]) -> Method:
-    shape = ModelConfig(preset="nano", width=8, heads=1)
-    student = Transformer(shape, src_vocab=99, tgt_vocab=99, shared=True)
-    return build_method(TypeAdapter(SingleMethodConfig).validate_python(raw), student=student)
+    config = TypeAdapter(SingleMethodConfig).validate_python(raw)
+    return build_method(config, student=new_model())
 
 
 def texts(*, salt: int) -> dict[int, list[int]]:
@@ -57,6 +70,7 @@ class Stored:
     soft_order: list[int] = field(default_factory=lambda: list(PAIR_IDS))
     unfinished: frozenset[int] = frozenset()
     num_hyps: int = 1
+    quarantined: int = 0  # as the records of both distributions say
 
     def assemble(
         self,
@@ -116,6 +130,7 @@ class Stored:
             label_rank=np.zeros(len(flat), dtype=np.uint16),
             log_label=np.zeros((len(flat), 1), dtype=np.float16),
         ).save(folder)
+        write_json(folder / RECORD, {"counts": {"quarantined": self.quarantined}})
 
 
 def described(data: TrainingData) -> list[object]:
@@ -181,7 +196,7 @@ def test_all_hypotheses_of_a_pair_are_rows_of_their_own_best_first(tmp_path: Pat
 
 def test_a_teacher_that_runs_beside_the_student_needs_nothing_stored(tmp_path: Path) -> None:
     Stored().assemble(tmp_path, CROSS_ENTROPY)
-    teacher = OnlineTeacher([])
+    teacher = OnlineTeacher([new_model()])
     data = assemble(
         new_method({"kind": "token_level"}),
         encoded=tmp_path / "encoded",
@@ -242,6 +257,76 @@ def test_a_pair_without_distributions_is_an_error(tmp_path: Path, method) -> Non
     stored = Stored(soft_order=[p for p in PAIR_IDS if p not in (8, 21)])
     with pytest.raises(DataError, match=r"2 of 6 pairs are missing, first 8; remove it and run"):
         stored.assemble(tmp_path, method)
+
+
+LONG = [5] * 30 + [EOS]
+
+
+def with_long(which: str, *pair_ids: int) -> Stored:
+    """Some sequences are longer than all others."""
+    stored = Stored()
+    return replace(stored, **{which: {**getattr(stored, which), **dict.fromkeys(pair_ids, LONG)}})
+
+
+@pytest.mark.parametrize(
+    ("method", "which"),
+    [(ONE_PASS, "srcs"), (ONE_PASS, "hyps"), (TWO_PASS, "srcs"), (TWO_PASS, "refs")],
+)
+def test_pairs_that_were_too_long_for_the_teacher_are_left_out(tmp_path, method, which) -> None:
+    read = [p for p in PAIR_IDS if p not in (8, 21)]
+    stored = replace(with_long(which, 8, 21), soft_order=read, quarantined=2)
+    data = stored.assemble(tmp_path, method)
+    assert data.left_out == {TOO_LONG_FOR_TEACHER: 2}
+    assert data.pair_ids.tolist() == read
+    plain = replace(stored, quarantined=0, soft_order=PAIR_IDS)
+    (tmp_path / "plain").mkdir()
+    of_all = described(plain.assemble(tmp_path / "plain", method))
+    assert described(data) == [row for row in of_all if row[0] in read]
+
+
+def test_pairs_that_were_quarantined_without_a_translation_count_too(tmp_path: Path) -> None:
+    read = [p for p in PAIR_IDS if p not in (8, 21)]
+    stored = replace(with_long("srcs", 8, 21), soft_order=read, hyp_order=read, quarantined=2)
+    data = stored.assemble(tmp_path, TWO_PASS)
+    assert data.left_out == {NO_HYPOTHESIS: 2}
+    assert data.pair_ids.tolist() == read
+
+
+@pytest.mark.parametrize(
+    ("absent", "quarantined"),
+    [((8, 21), 0), ((8, 21), 1), ((8, 3), 2), ((8,), 2), ((8, 21, 3), 2), ((8, 21, 3), 3)],
+)
+def test_pairs_that_are_missing_for_another_reason_are_an_error(
+    tmp_path: Path, absent: tuple[int, ...], quarantined: int
+) -> None:
+    """8 and 21 are longer than the others, so nothing but these can be too long for a teacher."""
+    stored = replace(
+        with_long("refs", 8, 21),
+        soft_order=[p for p in PAIR_IDS if p not in absent],
+        quarantined=quarantined,
+    )
+    with pytest.raises(DataError, match=f"{len(absent)} of 6 pairs are missing"):
+        stored.assemble(tmp_path, TWO_PASS)
+
+
+@pytest.mark.parametrize("kind", ["token_level", "imitation", "on_policy", "tie"])
+@pytest.mark.parametrize("which", ["srcs", "refs"])
+def test_a_teacher_beside_the_student_is_not_shown_what_it_cannot_read(
+    tmp_path: Path, kind: str, which: str
+) -> None:
+    stored = with_long(which, 8)
+    at_limit = {55: [*LONG[:29], EOS]}
+    stored = replace(stored, **{which: {**getattr(stored, which), **at_limit}})
+    stored.assemble(tmp_path, CROSS_ENTROPY)
+    data = assemble(
+        new_method({"kind": kind}),
+        encoded=tmp_path / "encoded",
+        signals=Signals(),
+        max_tokens=50,
+        teacher=OnlineTeacher([new_model(), new_model(max_length=30)]),
+    )
+    assert data.left_out == {TOO_LONG_FOR_TEACHER: 1}
+    assert data.pair_ids.tolist() == [p for p in PAIR_IDS if p != 8]
 
 
 def test_distributions_of_pairs_that_are_left_out_are_not_asked_for(tmp_path: Path) -> None:

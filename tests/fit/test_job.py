@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from nano_training import changed
@@ -13,19 +14,21 @@ from torch.nn import functional as F
 
 from kdray.artifacts import Artifact
 from kdray.config import CrossEntropyConfig, HybridConfig, ModelConfig, TeacherLayers
-from kdray.errors import ArtifactDamaged
+from kdray.errors import ArtifactDamaged, DataError
 from kdray.fit import machine
+from kdray.fit.assemble import TOO_LONG
 from kdray.fit.checkpoint import Checkpoints
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import TOTALS, Origin, TrainingJob
 from kdray.fit.trunk import Trunk
-from kdray.fit.validation import Validator
+from kdray.fit.validation import Validator, check_dev
 from kdray.fit.worker import Worker
 from kdray.model.inherit import inherit
 from kdray.model.storage import load_model, save_model, tensors
 from kdray.schema import Column, Split
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit, build_encoded
+from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import BOS, PAD, Tokenizer
 
 TRAINING = changed(updates=12, tokens_per_update=512, checkpoint_every=4, validate_every=12)
@@ -106,6 +109,38 @@ def test_it_publishes_the_mean_of_its_checkpoints(trained: TrainingJob, tmp_path
     assert json.loads(json.dumps(counts)) == counts, "it goes into a record"
     assert read_history(tmp_path / HISTORY) == read_history(trained.folder / HISTORY)
     assert Tokenizer.load(tmp_path).checksum == Tokenizer.load(trained.tokenizer).checksum
+
+
+def test_pairs_that_were_left_out_are_told(job, tmp_path: Path, caplog) -> None:
+    train = EncodedSplit.load(job.encoded, Split.TRAIN)
+    sides = np.maximum(train.src.lengths, train.ref.lengths)
+    limit = int(sides.max()) - 1
+    training = TRAINING.model_copy(update={"max_tokens": limit})
+    short = replace(job, training=training, folder=tmp_path / "short")
+    progress = short.run(Worker(), threads=1)
+    (tmp_path / "made").mkdir()
+    left_out = short.publish(tmp_path / "made", progress)["left_out"]
+    assert left_out == {TOO_LONG: int((sides > limit).sum())}
+    assert f"left out of training: {left_out}" in caplog.text
+
+
+@pytest.mark.parametrize(("src", "ref"), [(9, 8), (8, 9)])
+def test_a_dev_pair_may_be_as_long_as_the_model_reads(src: int, ref: int) -> None:
+    srcs = Sequences.from_lists([[4], *2 * [[4] * src]])
+    refs = Sequences.from_lists([[4], *2 * [[4] * ref]])
+    dev = EncodedSplit(np.arange(3), srcs, refs)
+    check_dev(dev, model="nano", max_length=9)
+    message = "dev: 2 of 3 pairs, first pair 2, .* nano reads: 9 .* max_length is 8; raise"
+    with pytest.raises(DataError, match=message):
+        check_dev(dev, model="nano", max_length=8)
+
+
+def test_dev_that_the_model_cannot_read_ends_a_run_before_it_begins(job, tmp_path: Path) -> None:
+    model = job.model.model_copy(update={"max_length": 8})
+    short = replace(job, model=model, folder=tmp_path / "short")
+    with pytest.raises(DataError, match="raise its max_length, or shorten"):
+        short.run(Worker(), threads=1)
+    assert not short.folder.exists()
 
 
 def test_a_run_stays_in_the_precision_that_it_or_its_trunk_began_in(
