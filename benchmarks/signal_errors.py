@@ -23,7 +23,7 @@ from kdray.methods.token_level import TokenLevel
 from kdray.model.storage import load_shape
 from kdray.model.transformer import Transformer
 from kdray.schema import View
-from kdray.teacher.ensemble import load_members, positions_of, read_pairs
+from kdray.teacher.ensemble import load_members, read_pairs
 from kdray.teacher.stored import Read
 from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit
@@ -66,7 +66,7 @@ class World:
         teacher = OnlineTeacher(load_members(teachers, device="cpu"))
         (learner,) = load_members([student], device="cpu")
         longest = np.maximum(split.src.lengths, split.ref.lengths)
-        fits = np.flatnonzero(longest <= positions_of([*teacher.models, learner]))
+        fits = np.flatnonzero(longest <= min(teacher.positions, learner.config.max_length))
         rows = fits[: pairs or None]
         if not len(rows):
             raise DataError(f"none of the {len(split)} pairs is short enough for both models")

@@ -260,11 +260,14 @@ def test_each_student_is_followed_by_one_run_with_the_whole_curve(tmp_path, with
     with open_study(Experiment.model_validate(raw), Display()) as study:
         run_stages(study, "train")
         client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+        experiments = [client.get_experiment_by_name("micro").experiment_id]
+        trained = client.search_runs(experiments, "tags.`kdray.role` != 'study'")
+        assert [run.info.status for run in trained] == 6 * ["FINISHED"], "before any is scored"
         for model in study.plan.students:
             study.runs.finish_model(
                 models.model_run(study, model), read_history(study.path(model.key) / HISTORY), {}
             )
-    found = client.search_runs([client.get_experiment_by_name("micro").experiment_id])
+    found = client.search_runs(experiments)
     roles = [run.data.tags["kdray.role"] for run in found]
     assert {role: roles.count(role) for role in roles} == {"study": 1, "trunk": 2, "student": 4}
     assert {run.info.status for run in found} == {"FINISHED"}

@@ -183,9 +183,8 @@ def _make_models(
                 progress = _finished(jobs[name].job)
                 watch.ended(name, progress)
                 _publish(study, jobs[name].job, key, progress)
-                if plans[name].until is not None:
-                    rows = read_history(study.path(key) / HISTORY)
-                    study.runs.finish_model(jobs[name].run_id, rows, {})
+                rows = read_history(study.path(key) / HISTORY)
+                study.runs.finish_model(jobs[name].run_id, rows, {})  # scores are added later
             else:
                 study.runs.fail_model(jobs[name].run_id)
                 study.display.note(str(failure))
