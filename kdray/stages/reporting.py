@@ -76,8 +76,9 @@ def _sharing(plan: Plan) -> str:
 
 
 def _training_notes(study: Study) -> list[str]:
-    """Which runs ended early, and what averaging did to each model's dev BLEU."""
-    notes = []
+    """Which runs ended early, what they left out, and what averaging did to dev BLEU."""
+    notes: list[str] = []
+    averaged: dict[str, list[tuple[float, str]]] = {}  # by kind: what BLEU gained, and where
     for model in (*study.plan.teachers, *study.plan.students):
         made = study.store.find(model.key)
         if made is None:
@@ -89,14 +90,26 @@ def _training_notes(study: Study) -> list[str]:
                 f"{model.name}: stopped early after {made.counts['updates']} updates; the model is "
                 f"that of update {made.counts['chosen_update']}, the best by dev {early.metric}"
             )
+        for reason, pairs in made.counts.get("left_out", {}).items():
+            notes.append(f"{model.method_name}: {pairs} pairs are left out of training, {reason}")
         dev = made.counts["dev"]
         if dev["averaged"]:
-            notes.append(
-                f"{model.name}: averaging ({made.counts['averaging']}) changed dev BLEU from "
-                f"{dev['plain']['bleu']:.2f} to {dev['averaged']['bleu']:.2f}, "
-                f"dev loss from {dev['plain']['loss']:.4f} to {dev['averaged']['loss']:.4f}"
-            )
-    return notes
+            gain = dev["averaged"]["bleu"] - dev["plain"]["bleu"]
+            averaged.setdefault(made.counts["averaging"], []).append((gain, model.name))
+    notes += [averaging_note(kind, gains) for kind, gains in averaged.items()]
+    return list(dict.fromkeys(notes))  # seeds and sizes leave out the same
+
+
+def averaging_note(kind: str, gains: Sequence[tuple[float, str]]) -> str:
+    """What averaged weights did to the dev BLEU of some models, in words."""
+    (low, worst), (high, best) = min(gains), max(gains)
+    if len(gains) == 1:
+        return f"{worst}: averaging ({kind}) changed greedy dev BLEU by {low:+.2f}"
+    mean = sum(gain for gain, _ in gains) / len(gains)
+    return (
+        f"Averaging ({kind}) changed the greedy dev BLEU of {len(gains)} models by {mean:+.2f} in "
+        f"the mean, from {low:+.2f} ({worst}) to {high:+.2f} ({best})"
+    )
 
 
 def show_results(study: Study, results: Sequence[Result], paths: ReportPaths | None = None) -> None:

@@ -1,0 +1,45 @@
+"""What a report notes of the training of its models: once each, however many models there are."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from kdray.stages.reporting import _training_notes, averaging_note
+
+
+def model(name, method, **counts):
+    dev = {"plain": {"bleu": 20.0}, "averaged": {"bleu": 21.5}}
+    made = {"stopped_early": False, "averaging": "last", "dev": dev, "left_out": {}, **counts}
+    return SimpleNamespace(name=name, method_name=method, key=made)
+
+
+@pytest.fixture
+def study():
+    long = {"left_out": {"longer than the teacher's positions": 3}}
+    plain = {"dev": {"plain": {"bleu": 20.0}, "averaged": {}}}
+    return SimpleNamespace(
+        plan=SimpleNamespace(
+            teachers=[model("teacher", "teacher", **plain)],
+            students=[model(f"nano/token/seed-{n}", "token", **long) for n in (1, 2)],
+        ),
+        store=SimpleNamespace(find=lambda key: SimpleNamespace(counts=key)),
+    )
+
+
+def test_what_seeds_have_in_common_is_said_once(study):
+    assert _training_notes(study) == [
+        "token: 3 pairs are left out of training, longer than the teacher's positions",
+        "Averaging (last) changed the greedy dev BLEU of 2 models by +1.50 in the mean, from "
+        "+1.50 (nano/token/seed-1) to +1.50 (nano/token/seed-2)",
+    ]
+
+
+def test_averaging_names_the_models_that_lost_and_gained_most():
+    assert averaging_note("ema", [(-1.5, "a"), (0.25, "b"), (0.5, "c")]) == (
+        "Averaging (ema) changed the greedy dev BLEU of 3 models by -0.25 in the mean, from "
+        "-1.50 (a) to +0.50 (c)"
+    )
+    assert (
+        averaging_note("ema", [(-1.5, "a")])
+        == "a: averaging (ema) changed greedy dev BLEU by -1.50"
+    )
