@@ -163,7 +163,8 @@ def _panels(metric: str, found: Sequence[Series], styles: Mapping[str, LineStyle
         axes.set_ylabel(metric)
         axes.tick_params(labelleft=True)
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    for size, axes in panels.items():  # only now the common scale is final
+    figure.draw_without_rendering()  # only now the common scale is final
+    for size, axes in panels.items():
         ends = [(series.method, *_end(series)) for series in found if series.size == size]
         _label(axes, [(name, x, y, styles[name].color) for name, x, y in ends])
     return figure
@@ -220,6 +221,7 @@ def _draw_trade(
     axes.set_xlabel("decoding speed (target tokens/s)")
     axes.set_ylabel("BLEU")
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    figure.draw_without_rendering()
     _label(axes, labels)
     caption = f"BLEU on {table.title} over decoding speed. Bars: standard deviation over seeds."
     unmeasured = len(table.rows) - len(measured)
@@ -235,10 +237,12 @@ def _point_name(row: Row, sizes: Sequence[str]) -> str:
 
 
 def _label(axes: Axes, points: Sequence[tuple[str, float, float, str]]) -> None:
-    """Write (name, x, y, colour) at the right edge, moved apart, each with a line to its point."""
+    """Write (name, x, y, colour) at the right edge, moved apart, each with a line to its point.
+
+    The figure was drawn, which fixes the limits that the positions depend on.
+    """
     figure = axes.figure
     assert isinstance(figure, Figure)
-    figure.draw_without_rendering()  # fixes the limits, which the positions depend on
     scale = figure.dpi / 72 * LABEL_GAP / axes.get_window_extent().height  # one gap in axes heights
     to_axes = axes.transData + axes.transAxes.inverted()
     ordered = sorted(points, key=lambda point: point[2])
@@ -287,5 +291,6 @@ def _save(figure: Figure, stem: Path, *, title: str, caption: str) -> Plot:
     FigureCanvasAgg(figure)
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
     figure.savefig(png, metadata={"Software": None})
+    figure.set_layout_engine("none")  # the same places again, without the search for them
     figure.savefig(svg, metadata={"Date": None, "Creator": None})
     return Plot(title=title, caption=caption, png=png, svg=svg)
