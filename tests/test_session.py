@@ -3,6 +3,7 @@
 import pytest
 import ray
 
+from kdray.cluster.decode import actors
 from kdray.cluster.session import Width, check_resources, run_width
 from kdray.config import Execution
 from kdray.errors import InputError
@@ -52,3 +53,10 @@ def test_what_no_node_could_hold_is_refused(cluster, settings, message):
     check_resources(Execution(train_workers=2, cpus_per_worker=8, evaluation_cpus=8))
     with pytest.raises(InputError, match=message):
         check_resources(Execution(**settings))
+
+
+def test_only_what_runs_on_gpus_is_as_wide_as_they_are_many(monkeypatch):
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 16.0, "GPU": 1.0})
+    execution = Execution(use_gpu=True)
+    assert (actors(execution, on_gpu=True), actors(execution, on_gpu=False)) == (1, 16)
+    assert actors(Execution(decode_actors=3), on_gpu=False) == 3

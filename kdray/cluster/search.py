@@ -148,6 +148,7 @@ def _train(values: Values, job: SearchJob, trial: Trial, store: Store, *, thread
     reported = 0
 
     def send(step: int) -> None:
+        """Hand on what a checkpoint makes certain, but for the last row of a run that is over."""
         nonlocal reported
         rows = certain_rows(history, step)
         tracker.log_history(run_id, rows)
