@@ -35,7 +35,7 @@ def session(execution: Execution, *, dashboard: bool = False) -> Iterator[None]:
         check_resources(execution)
         yield
         return
-    address = execution.address or os.environ.get("RAY_ADDRESS")
+    address = cluster_address(execution)
     environment = {**ENVIRONMENT, **_RAY_ENVIRONMENT, **({} if address else _LOCAL_ENVIRONMENT)}
     try:
         ray.init(
@@ -56,6 +56,11 @@ def session(execution: Execution, *, dashboard: bool = False) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def cluster_address(execution: Execution) -> str | None:
+    """Of the cluster that a command works on. None: a local session, which ends with it."""
+    return execution.address or os.environ.get("RAY_ADDRESS")
 
 
 def check_resources(execution: Execution) -> None:

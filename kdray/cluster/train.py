@@ -6,29 +6,28 @@ the workers up, connects them, and starts them again when one dies.
 """
 
 import logging
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ray
 import ray.train
 import ray.train.torch
 from filelock import FileLock, Timeout
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from kdray.cluster.session import Width, run_width
+from kdray.cluster.session import Width, cluster_address, run_width
 from kdray.config import Execution
-from kdray.errors import InputError, KdrayError, StageFailed
+from kdray.errors import InputError, StageFailed
 from kdray.fit.history import HISTORY, certain_rows
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.worker import Worker
 from kdray.tracking import tracker_from_spec
-
-logger = logging.getLogger(__name__)
 
 LOCK_SECONDS = 60.0  # a killed run's workers are gone well before
 POLL_SECONDS = 0.5
@@ -55,30 +54,45 @@ def train(
     `runs` counts the jobs with those that were finished before. `watch` is called about twice a
     second while runs are going on.
     """
-    waiting = list(jobs)
-    running: dict[ray.ObjectRef[str | None], str] = {}
-    while waiting or running:
-        while waiting and len(running) < execution.parallel_students:
-            name = waiting.pop(0)
-            tokens = jobs[name].job.training.tokens_per_update
+    logging.getLogger("ray.train").setLevel(logging.ERROR)  # the display shows what it would say
+    pool = ThreadPoolExecutor(execution.parallel_students, thread_name_prefix="train")
+    running: dict[Future[str | None], str] = {}
+    try:
+        for name, tracked in jobs.items():
+            tokens = tracked.job.training.tokens_per_update
             width = run_width(execution, runs=runs, tokens_per_update=tokens)
-            running[_launch.remote(jobs[name], execution, width)] = name
-        done, _ = ray.wait(list(running), timeout=POLL_SECONDS)
-        watch()
-        for reference in done:
-            name = running.pop(reference)
-            failure = ray.get(reference)
-            yield name, None if failure is None else StageFailed(f"{name}: {failure}")
+            running[pool.submit(_fit, _trainer(tracked, execution, width))] = name
+        while running:
+            done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            watch()
+            for future in done:
+                name, failure = running.pop(future), future.result()
+                yield name, None if failure is None else StageFailed(f"{name}: {failure}")
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-@ray.remote(num_cpus=0, max_retries=0)  # type: ignore[untyped-decorator]
-def _launch(tracked: TrackedJob, execution: Execution, width: Width) -> str | None:
-    """Run one TorchTrainer to its end. -> why it failed, or None.
+class _Trainer(TorchTrainer):  # type: ignore[misc]
+    """Starts two processes less for each run than Ray Train does.
 
-    A name of its own for each attempt: Ray Train would take a known name for a run to restore.
+    One would hand out Ray Data sets: workers read memory-mapped files. The other frees what a
+    killed driver held of a cluster: a local session ends with its driver. There it would also delay
+    the end of every run by ten seconds, since it asks the dashboard, which a local session lacks.
     """
+
+    local = False
+
+    def _create_default_callbacks(self) -> list[Any]:
+        unused = {"DatasetsCallback"}
+        if self.local:
+            unused.add("PlacementGroupCleanerCallback")
+        return [c for c in super()._create_default_callbacks() if type(c).__name__ not in unused]
+
+
+def _trainer(tracked: TrackedJob, execution: Execution, width: Width) -> TorchTrainer:
+    """A training run, with a name of its own: Ray Train would restore a run that it knows."""
     resources = {"CPU": float(width.cpus), **({"GPU": 1.0} if execution.use_gpu else {})}
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         _train_loop,
         train_loop_config={
             "tracked": tracked,
@@ -96,6 +110,12 @@ def _launch(tracked: TrackedJob, execution: Execution, width: Width) -> str | No
             failure_config=FailureConfig(max_failures=execution.max_failures),
         ),
     )
+    trainer.local = cluster_address(execution) is None
+    return trainer
+
+
+def _fit(trainer: TorchTrainer) -> str | None:
+    """Run one training run to its end, in a thread of the driver. -> why it failed, or None."""
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
@@ -149,11 +169,6 @@ def exclusive(folder: Path) -> FileLock:
 
 
 def _cause(error: BaseException) -> str:
-    """The message of the innermost known error, or the last line of what Ray says."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, KdrayError):
-            return str(seen)
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+    """The last line of what Ray says, without the name of an error of ours."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return re.sub(r"^kdray\.errors\.\w+: ", "", lines[-1]) if lines else type(error).__name__

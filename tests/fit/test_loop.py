@@ -52,6 +52,7 @@ def newest_weights(run: Run) -> dict[str, torch.Tensor]:
     return load_file(newest / WEIGHTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_learns_and_logs_every_part(tmp_path: Path, method: str) -> None:
     run = new_run(tmp_path)

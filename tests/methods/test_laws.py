@@ -176,6 +176,7 @@ def test_bfloat16_stays_near_single_precision(precision, name):
     assert torch.cosine_similarity(ours, theirs, 0) > math.cos(math.radians(15))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TYPICAL)
 def test_training_lowers_the_loss(name):
     trial = Trial.of(ALL_METHODS[name], dtype=torch.float32)
