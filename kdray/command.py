@@ -1,11 +1,15 @@
-"""What all command lines share: options, the experiment they load, errors and exit codes."""
+"""What all command lines share: options, the experiment they load, errors and exit codes.
+
+Verbs import torch and Ray late, once the configuration is read: help and a misspelt key should not
+wait for them.
+"""
 
 import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,9 +17,10 @@ from rich.table import Column, Table
 
 from kdray.config import load_experiment
 from kdray.errors import KdrayError
-from kdray.pipeline import stages_of
 from kdray.progress import Display
-from kdray.stages.study import Study, open_study
+
+if TYPE_CHECKING:
+    from kdray.stages.study import Study
 
 Config = Annotated[
     Path, typer.Argument(help="YAML file of the experiment; tune_configs/ holds examples.")
@@ -61,10 +66,12 @@ def studied(
     dry_run: bool,
     all_signals: bool = False,
     tracked: bool = True,
-) -> Iterator[Study]:
+) -> "Iterator[Study]":
     """The study that a configuration describes; a dry run shows it and ends the command."""
-    display = Display()
     experiment = load_experiment(config, overrides)
+    from kdray.stages.study import open_study
+
+    display = Display()
     tracked = tracked and not dry_run
     with open_study(experiment, display, all_signals=all_signals, tracked=tracked) as study:
         if dry_run:
@@ -73,8 +80,10 @@ def studied(
         yield study
 
 
-def show_plan(study: Study) -> None:
+def show_plan(study: "Study") -> None:
     """Print every artifact, whether it is there, and why not."""
+    from kdray.pipeline import stages_of
+
     names = Column("what", overflow="fold")  # names of students differ at their ends
     table = Table("stage", names, "fingerprint", "state", title=study.experiment.name)
     for stage, what, key in stages_of(study):

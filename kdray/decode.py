@@ -1,7 +1,6 @@
 """`python -m kdray.decode CONFIG`: the teacher and the signals it leaves for its students."""
 
 from kdray.command import Config, DryRun, Overrides, run, studied
-from kdray.pipeline import run_stages
 
 
 def decode(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
@@ -10,6 +9,8 @@ def decode(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -
     Stores every signal that the configuration names, also those that none of its methods reads.
     """
     with studied(config, overrides, dry_run=dry_run, all_signals=True) as found:
+        from kdray.pipeline import run_stages
+
         run_stages(found, "decode")
 
 

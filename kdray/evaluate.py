@@ -1,13 +1,14 @@
 """`python -m kdray.evaluate CONFIG`: scores of all models on dev and the tests."""
 
 from kdray.command import Config, DryRun, Overrides, run, studied
-from kdray.pipeline import check_complete, run_evaluation
-from kdray.stages.reporting import show_results
 
 
 def evaluate(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
     """Translate and score with every model of the experiment; trains what is missing."""
     with studied(config, overrides, dry_run=dry_run) as found:
+        from kdray.pipeline import check_complete, run_evaluation
+        from kdray.stages.reporting import show_results
+
         show_results(found, run_evaluation(found))
         check_complete(found)
 

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from kdray.command import Config, Overrides, run, studied
-from kdray.stages.gate import read_gates
 
 
 def gate(
@@ -20,6 +19,8 @@ def gate(
 ) -> None:
     """Print g, both losses per token and the source of every sentence, separated by tabs."""
     with studied(config, overrides, dry_run=False, tracked=False) as found:
+        from kdray.stages.gate import read_gates
+
         typer.echo("gate\ttoken_loss\tsentence_loss\tsource")
         for row in read_gates(found, student, file):
             typer.echo(f"{row.gate:.4f}\t{row.token_loss:.4f}\t{row.sentence_loss:.4f}\t{row.src}")

@@ -4,9 +4,9 @@ corpus, tokenizer -> teacher -> signals -> students -> scores -> report
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from kdray.artifacts import Key
-from kdray.cluster.search import TrialResult
 from kdray.errors import StageFailed
 from kdray.plan import TEACHER, Plan, scores_key
 from kdray.reporting.facts import ReportPaths
@@ -14,10 +14,12 @@ from kdray.scoring.result import Result
 from kdray.stages.models import make_students, make_teacher
 from kdray.stages.reporting import make_report
 from kdray.stages.scores import make_scores, stored_results
-from kdray.stages.search import check_search, run_search
 from kdray.stages.signals import make_signals
 from kdray.stages.study import Study
 from kdray.stages.text import make_text
+
+if TYPE_CHECKING:
+    from kdray.cluster.search import TrialResult
 
 STAGES: dict[str, tuple[Callable[[Study], object], ...]] = {
     "decode": (make_text, make_teacher, make_signals),
@@ -63,12 +65,14 @@ def run_report(study: Study) -> tuple[list[Result], ReportPaths]:
     return results, make_report(study, results)
 
 
-def run_search_path(study: Study) -> list[TrialResult]:
+def run_search_path(study: Study) -> "list[TrialResult]":
     """Make what all trials share, then search. The tests are not touched.
 
     Raises:
         StageFailed: trials failed; the table holds the others.
     """
+    from kdray.stages.search import check_search, run_search  # with Ray Tune
+
     config = check_search(study)
     run_stages(study, "decode")
     return run_search(study, config)

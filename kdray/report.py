@@ -1,13 +1,14 @@
 """`python -m kdray.report CONFIG`: the report, from scores that exist."""
 
 from kdray.command import Config, DryRun, Overrides, run, studied
-from kdray.pipeline import run_report
-from kdray.stages.reporting import show_results
 
 
 def report(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
     """Write the report of what is trained and scored already; trains and scores nothing."""
     with studied(config, overrides, dry_run=dry_run) as found:
+        from kdray.pipeline import run_report
+        from kdray.stages.reporting import show_results
+
         show_results(found, *run_report(found))
 
 

@@ -1,8 +1,6 @@
 """`python -m kdray.study CONFIG`: the whole study, from the corpus to the report."""
 
 from kdray.command import Config, DryRun, Overrides, run, studied
-from kdray.pipeline import check_complete, run_study
-from kdray.stages.reporting import show_results
 
 
 def study(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
@@ -11,6 +9,9 @@ def study(config: Config, overrides: Overrides = [], dry_run: DryRun = False) ->
     What exists already is not made again: the same command continues a study that was stopped.
     """
     with studied(config, overrides, dry_run=dry_run) as found:
+        from kdray.pipeline import check_complete, run_study
+        from kdray.stages.reporting import show_results
+
         results, paths = run_study(found)
         show_results(found, results, paths)
         check_complete(found)

@@ -1,12 +1,13 @@
 """`python -m kdray.train CONFIG`: the students, without scores on the tests."""
 
 from kdray.command import Config, DryRun, Overrides, run, studied
-from kdray.pipeline import check_complete, run_stages
 
 
 def train(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
     """Train every student of the experiment, and before them whatever they need."""
     with studied(config, overrides, dry_run=dry_run) as found:
+        from kdray.pipeline import check_complete, run_stages
+
         run_stages(found, "train")
         check_complete(found)
 

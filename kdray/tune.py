@@ -1,7 +1,6 @@
 """`python -m kdray.tune CONFIG`: search values of a method with Ray Tune over one teacher cache."""
 
 from kdray.command import Config, DryRun, Overrides, run, studied
-from kdray.pipeline import run_search_path
 
 
 def tune(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
@@ -10,6 +9,8 @@ def tune(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> 
     The teacher and its signals are made once, before the search starts.
     """
     with studied(config, overrides, dry_run=dry_run) as found:
+        from kdray.pipeline import run_search_path
+
         run_search_path(found)
 
 

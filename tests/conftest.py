@@ -3,6 +3,7 @@
 Sentences of short invented words are translated word for word: a nano model learns it in seconds.
 """
 
+import os
 import random
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 
 from kdray.artifacts import Artifact, Key
@@ -28,15 +30,24 @@ WORDS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: the last one to begin should not be the longest."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Files with Ray, then with other slow tests: the last to begin should not be the longest."""
+    ray, slow = (
+        {item.path for item in items if item.get_closest_marker(mark)} for mark in ("ray", "slow")
+    )
+    items.sort(key=lambda item: (item.path not in ray, item.path not in slow))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Tensors this small gain nothing from a second thread, and lose much on a busy machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this run of the tests have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")
@@ -78,13 +89,16 @@ def toy_tokenizers(
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The storage of a micro study that ran to its end."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+def undisturbed(shared_folder: Path) -> Path:
+    """The storage of a micro study that ran to its end; the first process that asks runs it."""
+    folder = shared_folder / "undisturbed"
     config = folder / "micro.yaml"
-    config.write_text(micro_study.CONFIG)
-    done = micro_study.run("study", config, folder / "storage")
-    assert done.returncode == 0, done.stdout + done.stderr
+    with FileLock(shared_folder / "undisturbed.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            config.write_text(micro_study.CONFIG)
+            done = micro_study.run("study", config, folder / "storage")
+            assert done.returncode == 0, done.stdout + done.stderr
     return folder / "storage"
 
 

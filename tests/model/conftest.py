@@ -1,17 +1,21 @@
 """Nano models that have learned enough of the toy task for their outputs to be peaked."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from kdray.config import ModelConfig
 from kdray.fit.data import TrainingData
 from kdray.methods.base import Per
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.model.ctranslate2 import FastTranslator, export
+from kdray.model.storage import Shape, load_model, save_model, tensors
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 from kdray.text.sequences import Sequences
@@ -31,21 +35,42 @@ class Translators:
     sources: list[list[int]]
 
 
-@pytest.fixture(scope="session", params=["joint", "separate"])
+@pytest.fixture(scope="session")
+def all_translators(
+    toy_pairs: list[tuple[str, str]], toy_tokenizers: dict[str, Tokenizer], shared_folder: Path
+) -> Callable[[str], Translators]:
+    """Those of a tokenizer; the first process that asks trains them."""
+
+    @cache
+    def of(name: str) -> Translators:
+        tokenizer = toy_tokenizers[name]
+        src, ref = (list(side) for side in zip(*toy_pairs, strict=True))
+        sources, references = tokenizer.encode_src(src), tokenizer.encode_tgt(ref)
+        folder = shared_folder / f"translator-{name}"
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                folder.mkdir()
+                model = train(tokenizer, sources[:TRAINING_PAIRS], references[:TRAINING_PAIRS])
+                shape = Shape(
+                    config=model.config,
+                    src_vocab=tokenizer.src_vocab,
+                    tgt_vocab=tokenizer.tgt_vocab,
+                    shared=model.shared,
+                    tokenizer=name,
+                )
+                save_model(folder, shape, tensors(model))
+                export(model, tokenizer, folder)
+        fast = FastTranslator.load(folder, tokenizer, positions=POSITIONS, threads=1)
+        return Translators(load_model(folder).eval(), fast, sources[TRAINING_PAIRS:])
+
+    return of
+
+
+@pytest.fixture(params=["joint", "separate"])
 def translators(
-    request: pytest.FixtureRequest,
-    toy_pairs: list[tuple[str, str]],
-    toy_tokenizers: dict[str, Tokenizer],
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, all_translators: Callable[[str], Translators]
 ) -> Translators:
-    tokenizer = toy_tokenizers[request.param]
-    src, ref = (list(side) for side in zip(*toy_pairs, strict=True))
-    sources, references = tokenizer.encode_src(src), tokenizer.encode_tgt(ref)
-    model = train(tokenizer, sources[:TRAINING_PAIRS], references[:TRAINING_PAIRS])
-    folder: Path = tmp_path_factory.mktemp("exported")
-    export(model, tokenizer, folder)
-    fast = FastTranslator.load(folder, tokenizer, positions=POSITIONS, threads=1)
-    return Translators(model, fast, sources[TRAINING_PAIRS:])
+    return all_translators(request.param)
 
 
 def train(tokenizer: Tokenizer, src: list[list[int]], ref: list[list[int]]) -> Transformer:

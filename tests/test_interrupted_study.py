@@ -37,7 +37,7 @@ def kill_when(pattern, config, storage):
     return driver.wait()
 
 
-def test_a_study_killed_at_every_stage_ends_as_one_left_alone(tmp_path, undisturbed):
+def test_a_study_killed_at_every_stage_ends_as_one_left_alone(tmp_path, request):
     config = tmp_path / "micro.yaml"
     config.write_text(CONFIG)
     killed = tmp_path / "killed"
@@ -47,5 +47,6 @@ def test_a_study_killed_at_every_stage_ends_as_one_left_alone(tmp_path, undistur
         assert not (killed / "reports" / "micro" / "results.json").exists()
     finished = run("study", config, killed)
     assert finished.returncode == 0, finished.stdout + finished.stderr
+    undisturbed = request.getfixturevalue("undisturbed")  # by now another process has it ready
     assert scores(killed) == scores(undisturbed)
     assert not list((killed / "work").glob("*/*/checkpoints")), "what is published leaves no work"
