@@ -84,6 +84,7 @@ class Updater:
         tokens_per_pass: int | None = None,
     ) -> None:
         self.objective = objective
+        self.parameters = list(objective.parameters())  # walking through modules takes its time
         self.optimizer = optimizer
         self.data = data
         self.config = config
@@ -118,9 +119,7 @@ class Updater:
         rate = self._begin(number, epoch=progress.step // self.per_epoch)
         share = self._share(self._rows(progress.step))
         loss = self._backward(share)
-        norm = nn.utils.clip_grad_norm_(
-            self.objective.parameters(), self.config.clip_norm, foreach=True
-        )
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm, foreach=True)
         averages = self._averages(loss, share.counts)
         self._check(number, averages, norm)
         self.optimizer.step()

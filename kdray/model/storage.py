@@ -35,8 +35,8 @@ class Shape(Frozen):
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by name, each tied tensor once."""
-    named = dict(module.named_parameters())
-    return named | {k: v for k, v in module.state_dict().items() if k not in _tied(module)}
+    named, tied = dict(module.named_parameters()), _tied(module)
+    return named | {k: v for k, v in module.state_dict().items() if k not in tied}
 
 
 def save_model(folder: Path, shape: Shape, weights: dict[str, Tensor]) -> None:

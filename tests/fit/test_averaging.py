@@ -21,7 +21,7 @@ from kdray.fit.record import Run
 from kdray.fit.selection import Selection
 from kdray.fit.worker import Worker
 
-EVERY_ONE = {"checkpoint_every": 1, "validate_every": 10, "updates": 20}
+EVERY_ONE = {"checkpoint_every": 1, "validate_every": 10, "updates": 10}
 
 
 def train(run: Run) -> Progress:
@@ -31,8 +31,8 @@ def train(run: Run) -> Progress:
 
 @pytest.fixture(scope="module")
 def snapshots(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, torch.Tensor]]:
-    """The weights after each of 20 updates; which averaging a run has does not change them."""
-    averaging = {"kind": "last", "checkpoints": 20}
+    """The weights after each of 10 updates; which averaging a run has does not change them."""
+    averaging = {"kind": "last", "checkpoints": 10}
     run = new_run(tmp_path_factory.mktemp("run"), changed(**EVERY_ONE, averaging=averaging))
     train(run)
     return [load_file(path / WEIGHTS) for path in run_checkpoints(run).paths()]
@@ -50,7 +50,7 @@ def left(folder: Path, config: TrainingConfig) -> dict[str, torch.Tensor]:
 def test_ema_is_its_formula(tmp_path, snapshots, decay: float) -> None:
     """Σ d^(t−i)·θ_i / Σ d^(t−i): nothing of the initial weights is in it."""
     found = left(tmp_path, changed(**EVERY_ONE, averaging={"kind": "ema", "decay": decay}))
-    parts = [decay ** (20 - i) for i in range(1, 21)]
+    parts = [decay ** (10 - i) for i in range(1, 11)]
     for name, value in found.items():
         by_hand = sum(p * each[name].double() for p, each in zip(parts, snapshots, strict=True))
         torch.testing.assert_close(value.double(), by_hand / sum(parts), rtol=1e-4, atol=1e-6)
@@ -58,7 +58,7 @@ def test_ema_is_its_formula(tmp_path, snapshots, decay: float) -> None:
 
 @pytest.mark.parametrize(
     ("window", "every", "taken"),
-    [(1.0, 1, range(1, 21)), (0.5, 1, range(11, 21)), (0.5, 4, (12, 16, 20)), (0.1, 1, (19, 20))],
+    [(1.0, 1, range(1, 11)), (0.5, 1, range(6, 11)), (0.5, 2, (6, 8, 10)), (0.2, 1, (9, 10))],
 )
 def test_swa_is_the_mean_of_its_snapshots(tmp_path, snapshots, window, every, taken) -> None:
     averaging = {"kind": "swa", "window": window, "every": every}

@@ -17,7 +17,7 @@ from kdray.methods.cross_entropy import CrossEntropy
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 
-UPDATES = 25
+UPDATES = 16
 
 
 @pytest.mark.slow

@@ -108,7 +108,7 @@ def test_a_branch_equals_the_run_that_was_trained_alone(tmp_path: Path, method: 
 @pytest.mark.slow
 def test_a_trunk_is_lengthened_and_branches_at_several_places(tmp_path: Path) -> None:
     trunk = None
-    for updates in (20, 30, 60):
+    for updates in (20, 30, 40):
         config = of_length(CONSTANT, updates)
         until = branching_update(config)
         trunk = train(tmp_path / f"trunk-{until}", "selective", config, trunk=trunk, until=until)
@@ -131,9 +131,9 @@ AVERAGINGS = [
 def test_a_branch_has_the_mean_and_the_best_of_the_run_alone(tmp_path: Path, averaging) -> None:
     config = changed(**{**CONSTANT.model_dump(), "averaging": averaging, "validate_every": 5})
     how = {"validate": judge}
-    longer = of_length(config, 60)
+    longer = of_length(config, 40)
     short = train(tmp_path / "trunk-15", "centred", config, until=15, **how)
-    trunk = train(tmp_path / "trunk-35", "centred", longer, trunk=short, until=35, **how)
+    trunk = train(tmp_path / "trunk-20", "centred", longer, trunk=short, until=20, **how)
     for length, start in ((config, short), (longer, trunk)):
         branch, alone = (tmp_path / f"{name}-{length.updates}" for name in ("branch", "alone"))
         train(branch, "centred", length, trunk=start, **how)
