@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import token_losses
+from kdray.methods.kernel_losses import DenseLoss
 from kdray.methods.targets import DenseTargets
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -67,18 +68,27 @@ class Annealing(Method):
         return {**averages, "annealing/factor": self.factor}
 
 
-class DampedLogits:
+class DampedLogits(DenseLoss):
     """‖z_q − Φ·z_p‖² of centred logits, whose gradient 2·(z_q − Φ·z_p) is centred too."""
 
-    temperature = 1.0
     reads_softmax = False
 
     def __init__(self, targets: DenseTargets, factor: float) -> None:
-        self.targets, self.factor = targets, factor
+        super().__init__(targets)
+        self.factor = factor
 
-    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+    def fold(
+        self,
+        z: Tensor,
+        q: Tensor,
+        teacher: Tensor | None,
+        scale: Tensor,
+        weight: Tensor,
+        rows: slice,
+    ) -> Tensor:
         """See SoftLoss."""
-        gap = z.sub_(self.targets.part(rows).logits(), alpha=self.factor)
+        assert teacher is not None
+        gap = z.sub_(teacher, alpha=self.factor)
         gap.sub_(gap.mean(1, keepdim=True))
         q.mul_(scale[:, None]).addcmul_(gap, weight[:, None], value=2)
         return gap.square_().sum(1)

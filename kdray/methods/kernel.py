@@ -14,8 +14,10 @@ its states a block at a time.
 The loss is linear in the weights, so its gradient is known in the forward pass: blocks of rows
 that fit the cache are projected, turned into their own gradient, and folded into the gradients of
 h and W. No [N, V] tensor is ever stored (the idea of Liger Kernel, Hsu et al. 2024, and of Cut
-Cross-Entropy, Wijmans et al. 2024, here with soft targets). What smoothing adds is the same in
-every column, so it needs no pass over the logits: Σ_v z_v is h·Σ_v W_v.
+Cross-Entropy, Wijmans et al. 2024, here with soft targets). Products want blocks of hundreds of
+rows; a loss that goes over the same numbers many times between them takes pieces of a block, which
+fit a nearer cache. What smoothing adds is the same in every column, so it needs no pass over the
+logits: Σ_v z_v is h·Σ_v W_v.
 
 Products are taken in the precision of `product_dtype`; all between them is float32 at least. On a
 CPU that is also faster, because it converts bfloat16 to float32 and back in every pass.
@@ -28,7 +30,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kdray.methods.kernel_losses import HardLoss, SoftLoss
-from kdray.methods.targets import row_blocks
+from kdray.methods.targets import pieces, row_blocks
 from kdray.model.precision import exact, no_rounding, product_dtype, widened
 
 
@@ -107,8 +109,8 @@ class _Kernel(torch.autograd.Function):
             hard = HardLoss(labels, hard_weight, smoothing, mean_z)
         block = _Block(hard, soft, soft_weight, sums)
         for rows in row_blocks(len(states), vocabulary=len(matrix)):
-            gradient = block.gradient(widened(states[rows] @ matrix.T), rows)
-            sums.add(gradient.to(dtype), states, matrix, rows)
+            gradient = block.gradient(widened(states[rows] @ matrix.T), rows, dtype=dtype)
+            sums.add(gradient, states, matrix, rows)
         grad_hidden, grad_weight = sums.hidden.to(hidden.dtype), sums.weight.to(weight.dtype)
         ctx.save_for_backward(grad_hidden, grad_weight, sums.hard_loss, sums.soft_loss)
         ctx.mark_non_differentiable(sums.hard_loss, sums.soft_loss)
@@ -178,18 +180,38 @@ class _Block:
         self.temperature = 1.0 if soft is None else soft.temperature
         self.soft_weight = soft_weight / self.temperature  # dz/d(logits) = 1/T
 
-    def gradient(self, z: Tensor, rows: slice) -> Tensor:
+    def gradient(self, z: Tensor, rows: slice, *, dtype: torch.dtype) -> Tensor:
         """Of the weighted sum with respect to logits z [n, V], but for smoothing; z is used up."""
+        teacher = None if self.soft is None else self.soft.teacher(rows)
+        parts = [slice(0, len(z))]
+        if self.soft is not None and self.soft.in_pieces:
+            parts = pieces(len(z), vocabulary=z.size(1), device=z.device)
+        if len(parts) == 1:
+            return self._piece(z, teacher, rows).to(dtype)
+        found = z if z.dtype == dtype else torch.empty_like(z, dtype=dtype)
+        for part in parts:
+            some = None if teacher is None else teacher[part]
+            place = slice(rows.start + part.start, rows.start + part.stop)
+            found[part] = self._piece(z[part], some, place)
+        return found
+
+    def _piece(self, z: Tensor, teacher: Tensor | None, rows: slice) -> Tensor:
         if self.soft is None or self.temperature == 1.0:
-            return self._at_one_temperature(z, self.hard, self.soft, rows)
+            return self._at_one_temperature(z, teacher, self.hard, self.soft, rows)
         if self.hard is None:
-            return self._at_one_temperature(z.div_(self.temperature), None, self.soft, rows)
-        gradient = self._at_one_temperature(z, self.hard, None, rows)
+            z.div_(self.temperature)
+            return self._at_one_temperature(z, teacher, None, self.soft, rows)
+        gradient = self._at_one_temperature(z, None, self.hard, None, rows)
         z.div_(self.temperature)
-        return gradient.add_(self._at_one_temperature(z, None, self.soft, rows))
+        return gradient.add_(self._at_one_temperature(z, teacher, None, self.soft, rows))
 
     def _at_one_temperature(
-        self, z: Tensor, hard: HardLoss | None, soft: SoftLoss | None, rows: slice
+        self,
+        z: Tensor,
+        teacher: Tensor | None,
+        hard: HardLoss | None,
+        soft: SoftLoss | None,
+        rows: slice,
     ) -> Tensor:
         """Both parts from one softmax."""
         if hard is None and soft is not None and not soft.reads_softmax:
@@ -204,7 +226,7 @@ class _Block:
             q.mul_(scale[:, None])
         else:
             weight = self.soft_weight[rows]
-            self.sums.soft_loss[rows] = soft.fold(z, q, scale, weight, rows)
+            self.sums.soft_loss[rows] = soft.fold(z, q, teacher, scale, weight, rows)
         if hard is not None:
             hard.add_label_term(q, rows)
         return q

@@ -1,7 +1,7 @@
-"""What the loss kernel does with a block of logits: a loss for each position, and its gradient.
+"""What the loss kernel does with some rows of logits: a loss for each, and its gradient.
 
-N positions, of which a block is the `rows`, n of them; V vocabulary, K kept entries. z are logits
-[n, V] over the temperature, q their softmax. The gradient is made in the memory of q.
+N positions, of which n are the `rows`; V vocabulary, K kept entries. z are logits [n, V] over the
+temperature, q their softmax. The gradient is made in the memory of q.
 """
 
 import math
@@ -44,14 +44,31 @@ class HardLoss:
 
 
 class SoftLoss(Protocol):
-    """A loss of what a teacher says, at one temperature."""
+    """A loss of what a teacher says, at one temperature.
+
+    reads_softmax: whether `fold` is to be given the student's probabilities.
+    in_pieces: whether `fold` goes over all entries so often that it gains from few rows at a time.
+    """
 
     temperature: float
     reads_softmax: bool
+    in_pieces: bool
 
-    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
-        """Turn q into scale·q + weight·∂loss/∂z; z is used up. -> the losses of a block, [n].
+    def teacher(self, rows: slice) -> Tensor | None:
+        """The teacher's logits [n, V] in memory of their own; None where `fold` reads none."""
 
+    def fold(
+        self,
+        z: Tensor,
+        q: Tensor,
+        teacher: Tensor | None,
+        scale: Tensor,
+        weight: Tensor,
+        rows: slice,
+    ) -> Tensor:
+        """Turn q into scale·q + weight·∂loss/∂z; z and teacher are used up. -> the losses, [n].
+
+        teacher: rows of what `teacher` gave, which may have been asked for more rows at once.
         scale: of another loss, [n]. weight: [n]. q is zero if no loss reads it.
         """
 
@@ -69,6 +86,7 @@ class _Sparse:
     """Of kept entries and one bucket."""
 
     reads_softmax = True
+    in_pieces = False
 
     def __init__(self, targets: SoftTargets, measure: Measure) -> None:
         self.ids_NK, self.measure = targets.ids_NK, measure
@@ -77,7 +95,18 @@ class _Sparse:
         self.p_NE = log_p.exp()
         self.log_p_NE = log_p.masked_fill_(log_p.isneginf(), FLOOR)
 
-    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+    def teacher(self, rows: slice) -> None:
+        """All is stored."""
+
+    def fold(
+        self,
+        z: Tensor,
+        q: Tensor,
+        teacher: Tensor | None,
+        scale: Tensor,
+        weight: Tensor,
+        rows: slice,
+    ) -> Tensor:
         """The bucket's slope lies on all entries that are not kept, by their share of it."""
         ids = self.ids_NK[rows]
         kept_z, kept_q = z.gather(1, ids), q.gather(1, ids)
@@ -101,18 +130,41 @@ class _Sparse:
         return found.value
 
 
-class _Dense:
-    """Of whole distributions, made from the teacher's states block by block."""
+class DenseLoss:
+    """A loss that reads whole distributions, made from the teacher's states block by block."""
 
     reads_softmax = True
+    in_pieces = False
 
-    def __init__(self, targets: DenseTargets, measure: Measure) -> None:
-        self.targets, self.measure = targets, measure
+    def __init__(self, targets: DenseTargets) -> None:
+        self.targets = targets
         self.temperature = targets.temperature
 
-    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+    def teacher(self, rows: slice) -> Tensor:
+        """The teacher's logits over T."""
+        return self.targets.part(rows).scaled_logits()
+
+
+class _Dense(DenseLoss):
+    """Any divergence."""
+
+    in_pieces = True
+
+    def __init__(self, targets: DenseTargets, measure: Measure) -> None:
+        super().__init__(targets)
+        self.measure = measure
+
+    def fold(
+        self,
+        z: Tensor,
+        q: Tensor,
+        teacher: Tensor | None,
+        scale: Tensor,
+        weight: Tensor,
+        rows: slice,
+    ) -> Tensor:
         """See SoftLoss."""
-        teacher = self.targets.part(rows).scaled_logits()
+        assert teacher is not None
         p = teacher.softmax(1)
         log_p = teacher.sub_(norm_at_max(teacher, p)[:, None])
         log_q = z.sub_(norm_at_max(z, q)[:, None])
@@ -122,18 +174,20 @@ class _Dense:
         return found.value
 
 
-class _DenseForward:
-    """Forward KL from whole distributions, which needs no logarithm of any entry."""
+class _DenseForward(DenseLoss):
+    """Forward KL, which needs no logarithm of any entry."""
 
-    reads_softmax = True
-
-    def __init__(self, targets: DenseTargets) -> None:
-        self.targets = targets
-        self.temperature = targets.temperature
-
-    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+    def fold(
+        self,
+        z: Tensor,
+        q: Tensor,
+        teacher: Tensor | None,
+        scale: Tensor,
+        weight: Tensor,
+        rows: slice,
+    ) -> Tensor:
         """See SoftLoss."""
-        teacher = self.targets.part(rows).scaled_logits()
+        assert teacher is not None
         return fold_forward(z, q, teacher, teacher.softmax(1), scale, weight)
 
 

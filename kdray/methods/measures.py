@@ -94,9 +94,12 @@ def adaptive(x: Pair, *, head: float) -> Measured:
     of_all = gap.sum(1)
     of_head = _gap_in_head(x.p, gap, head=head, entries=min(LIKELIEST, x.p.size(1)))
     weight = (of_head / of_all.clamp_min(torch.finfo(gap.dtype).tiny)).clamp_max_(1.0)
-    of_forward, of_reverse = forward(x), reverse(x)
-    value = torch.lerp(of_reverse.value, of_forward.value, weight)
-    return Measured(value, torch.lerp(of_reverse.slope, of_forward.slope, weight[:, None]))
+    ratio = x.log_q - x.log_p.clamp_min(FLOOR)
+    of_forward = gap.copy_(ratio).mul_(x.p).sum(1).neg_()
+    kl = ratio.mul_(x.q)
+    value = torch.lerp(kl.sum(1), of_forward, weight)
+    own = weight[:, None]
+    return Measured(value, kl.mul_(1 - own).addcmul_(x.p, own, value=-1))
 
 
 @dataclass(frozen=True, slots=True)

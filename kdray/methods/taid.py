@@ -18,7 +18,7 @@ from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import token_losses
-from kdray.methods.kernel_losses import norm_at_max
+from kdray.methods.kernel_losses import DenseLoss, norm_at_max
 from kdray.methods.targets import DenseTargets
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -94,18 +94,25 @@ class Taid(Method):
         return {**averages, "taid/t": t}
 
 
-class Interpolated:
+class Interpolated(DenseLoss):
     """CE(p_t, q), p_t = softmax((1−t)·sg(z_q) + t·z_p), whose gradient is q − p_t."""
 
-    temperature = 1.0
-    reads_softmax = True
-
     def __init__(self, targets: DenseTargets, share: float) -> None:
-        self.targets, self.share = targets, share
+        super().__init__(targets)
+        self.share = share
 
-    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+    def fold(
+        self,
+        z: Tensor,
+        q: Tensor,
+        teacher: Tensor | None,
+        scale: Tensor,
+        weight: Tensor,
+        rows: slice,
+    ) -> Tensor:
         """−Σ p_t log q = log Σ exp z − Σ p_t z."""
+        assert teacher is not None
         norm = norm_at_max(z, q)
-        p_t = torch.lerp(z, self.targets.part(rows).logits(), self.share).softmax(1)
+        p_t = torch.lerp(z, teacher, self.share).softmax(1)
         q.mul_((scale + weight)[:, None]).addcmul_(p_t, weight[:, None], value=-1)
         return norm - p_t.mul_(z).sum(1)

@@ -13,6 +13,7 @@ from torch import Tensor
 from kdray.model.precision import product_dtype, widened
 
 BLOCK_BYTES = 8 << 20  # of float32 logits at a time; a loss holds two to eight such blocks
+PIECE_BYTES = 1 << 19  # of them, where one thread goes over the same numbers many times
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,17 @@ def row_blocks(positions: int, *, vocabulary: int) -> Iterator[slice]:
     rows = max(16, BLOCK_BYTES // (4 * vocabulary))
     for start in range(0, max(positions, 1), rows):
         yield slice(start, min(start + rows, positions))
+
+
+def pieces(rows: int, *, vocabulary: int, device: torch.device) -> list[slice]:
+    """Slices of a block that fit a core's own cache; one of all rows where no core is alone.
+
+    Several threads share each operation, and would wait for one another after every little one.
+    """
+    size = max(1, PIECE_BYTES // (4 * vocabulary))
+    if device.type != "cpu" or torch.get_num_threads() > 1 or rows <= size:
+        return [slice(0, rows)]
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
 def _p_log_p(log_p: Tensor) -> Tensor:

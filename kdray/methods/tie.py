@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, Target, teacher_of
 from kdray.methods.kernel import TokenLosses, token_losses
-from kdray.methods.kernel_losses import fold_forward
+from kdray.methods.kernel_losses import DenseLoss, fold_forward
 from kdray.methods.targets import DenseTargets
 from kdray.model.precision import widened
 from kdray.model.transformer import Transformer
@@ -93,21 +93,27 @@ class Tie(Method):
         )
 
 
-class Ranked:
+class Ranked(DenseLoss):
     """KL + HR. It notes HR, and for the next pass what the student finds likeliest."""
 
-    temperature = 1.0
-    reads_softmax = True
-
     def __init__(self, targets: DenseTargets, k: int) -> None:
+        super().__init__(targets)
+        self.k = k
         hidden_ND = targets.members[0].hidden_ND
-        self.targets, self.k = targets, k
         self.ranking_N = widened(hidden_ND.new_zeros(len(hidden_ND)))
         self.likeliest_N = hidden_ND.new_zeros(len(hidden_ND), dtype=torch.long)
 
-    def fold(self, z: Tensor, q: Tensor, scale: Tensor, weight: Tensor, rows: slice) -> Tensor:
+    def fold(
+        self,
+        z: Tensor,
+        q: Tensor,
+        teacher: Tensor | None,
+        scale: Tensor,
+        weight: Tensor,
+        rows: slice,
+    ) -> Tensor:
         """The ranking's slope lies on few entries: those that either ranks."""
-        teacher = self.targets.part(rows).logits()
+        assert teacher is not None
         p = teacher.softmax(1)
         ranking = rank(p, q, k=self.k)
         self.ranking_N[rows], self.likeliest_N[rows] = ranking.value, ranking.likeliest

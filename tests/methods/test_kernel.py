@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from toy_teacher import soft_targets
 from kdray.methods import targets
 from kdray.methods.kernel import label_log_probs, token_losses
 from kdray.methods.kernel_losses import soft_loss
-from kdray.methods.measures import FLOOR
+from kdray.methods.measures import FLOOR, FORWARD, Measure
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
 
 TIGHT = {"rtol": 1e-8, "atol": 1e-10}
@@ -48,14 +49,14 @@ def problem(*, n, v, d, k, seed=0, temperature=1.0, smoothing=0.0, size=1.0, who
     )
 
 
-def kernel_losses(p):
+def kernel_losses(p, measure=FORWARD):
     return token_losses(
         p.hidden,
         p.weight,
         labels_N=p.labels,
         hard_weight_N=p.hard_weight,
         label_smoothing=p.smoothing,
-        soft=None if p.soft is None else soft_loss(p.soft),
+        soft=None if p.soft is None else soft_loss(p.soft, measure),
         soft_weight_N=p.soft_weight,
     )
 
@@ -139,21 +140,21 @@ def test_agrees_with_the_dense_reference(shape, labelled):
 def test_agrees_in_single_precision(shape):
     double = problem(**{**shape, "size": 1.0})
     expected = with_gradients(dense_losses, double)
-    for name in INPUTS:
-        setattr(double, name, getattr(double, name).detach().float())
-    if double.soft is not None:
-        double.soft = in_single(double.soft)
-    found = with_gradients(kernel_losses, double)
+    found = with_gradients(kernel_losses, in_single(double))
     for name, value in found.items():
         assert value.dtype == torch.float32
         torch.testing.assert_close(value.double(), expected[name], rtol=1e-4, atol=2e-4)
 
 
-def in_single(soft):
+def in_single(p):
+    soft = p.soft
     if isinstance(soft, SoftTargets):
-        return replace(soft, logp_NK=soft.logp_NK.float(), log_tail_N=soft.log_tail_N.float())
-    members = tuple(Member(m.hidden_ND.float(), m.weight_VD.float()) for m in soft.members)
-    return replace(soft, members=members, log_weights_NM=soft.log_weights_NM.float())
+        soft = replace(soft, logp_NK=soft.logp_NK.float(), log_tail_N=soft.log_tail_N.float())
+    elif soft is not None:
+        members = tuple(Member(m.hidden_ND.float(), m.weight_VD.float()) for m in soft.members)
+        soft = replace(soft, members=members, log_weights_NM=soft.log_weights_NM.float())
+    values = {name: getattr(p, name).detach().float() for name in INPUTS}
+    return SimpleNamespace(**{**vars(p), **values, "soft": soft})
 
 
 def test_weights_default_to_one():
@@ -175,6 +176,28 @@ def test_many_blocks_equal_one(monkeypatch, temperature, whole):
     assert len(list(targets.row_blocks(50, vocabulary=20))) == 4
     torch.testing.assert_close(with_gradients(kernel_losses, p), whole, **TIGHT)
     assert_dense(p)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+@pytest.mark.parametrize("divergence", ["reverse", "jensen_shannon", "adaptive"])
+@pytest.mark.parametrize("precision", [torch.float64, torch.bfloat16])
+def test_pieces_of_a_block_equal_it_bit_for_bit(monkeypatch, temperature, divergence, precision):
+    p = problem(n=50, v=20, d=4, k=6, smoothing=0.1, temperature=temperature, whole=True)
+
+    def losses():
+        with torch.autocast("cpu", precision, enabled=precision is torch.bfloat16):
+            return with_gradients(partial(kernel_losses, measure=Measure(divergence)), p)
+
+    if precision is torch.bfloat16:
+        p = in_single(p)
+    monkeypatch.setattr(targets, "BLOCK_BYTES", 1 << 20)
+    of_rows = {"vocabulary": 20, "device": torch.device("cpu")}
+    monkeypatch.setattr(targets, "PIECE_BYTES", 1 << 20)
+    assert targets.pieces(50, **of_rows) == [slice(0, 50)]
+    block = losses()
+    monkeypatch.setattr(targets, "PIECE_BYTES", 4 * 20 * 7)
+    assert [part.stop for part in targets.pieces(50, **of_rows)] == [*range(7, 50, 7), 50]
+    torch.testing.assert_close(losses(), block, rtol=0, atol=0)
 
 
 def test_log_probs_of_labels_are_those_of_the_losses():
