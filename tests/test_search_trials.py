@@ -21,6 +21,8 @@ from kdray.stages.study import Study, open_study
 from kdray.text.encoded import build_encoded
 from kdray.tracking import NullTracker
 
+pytestmark = pytest.mark.slow
+
 VALUES = {"gate.initial": 0.3, "gate.stabiliser.strength": 0.1}
 
 

@@ -21,6 +21,8 @@ from kdray.fit.record import Run
 from kdray.fit.selection import Selection
 from kdray.fit.worker import Worker
 
+pytestmark = pytest.mark.slow
+
 EVERY_ONE = {"checkpoint_every": 1, "validate_every": 10, "updates": 10}
 
 

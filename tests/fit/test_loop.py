@@ -30,6 +30,8 @@ from kdray.fit.worker import Worker
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 
+pytestmark = pytest.mark.slow
+
 PARTS = {
     "cross_entropy": {"cross_entropy_reference"},
     "selective": {"cross_entropy_reference", "token", "selected"},
@@ -52,7 +54,6 @@ def newest_weights(run: Run) -> dict[str, torch.Tensor]:
     return load_file(newest / WEIGHTS)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_learns_and_logs_every_part(tmp_path: Path, method: str) -> None:
     run = new_run(tmp_path)

@@ -29,6 +29,8 @@ from kdray.fit.objective import student_of
 from kdray.fit.trunk import CHECKPOINTS, Trunk, store_trunk
 from kdray.fit.worker import Worker
 
+pytestmark = pytest.mark.slow
+
 CONSTANT = changed(
     updates=30,
     schedule={"kind": "constant_cooldown", "peak": 0.01, "warmup": 5, "cooldown": 0.4},
@@ -93,7 +95,6 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert rows(one) == rows(other)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("method", SHARING)
 def test_a_branch_equals_the_run_that_was_trained_alone(tmp_path: Path, method: str) -> None:
     until = branching_update(CONSTANT)
@@ -105,7 +106,6 @@ def test_a_branch_equals_the_run_that_was_trained_alone(tmp_path: Path, method: 
     assert len(list((tmp_path / "alone" / CHECKPOINTS).iterdir())) == 4, "15 is among the last"
 
 
-@pytest.mark.slow
 def test_a_trunk_is_lengthened_and_branches_at_several_places(tmp_path: Path) -> None:
     trunk = None
     for updates in (20, 30, 40):
@@ -126,7 +126,6 @@ AVERAGINGS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("averaging", AVERAGINGS)
 def test_a_branch_has_the_mean_and_the_best_of_the_run_alone(tmp_path: Path, averaging) -> None:
     config = changed(**{**CONSTANT.model_dump(), "averaging": averaging, "validate_every": 5})
@@ -151,7 +150,6 @@ def test_a_branch_has_the_mean_and_the_best_of_the_run_alone(tmp_path: Path, ave
         assert (branch / CHECKPOINTS / f"{best:08d}").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("averaging", AVERAGINGS)
 def test_another_method_goes_on_with_means_and_checkpoints(tmp_path: Path, averaging) -> None:
     config = changed(**{**CONSTANT.model_dump(), "averaging": averaging})
@@ -188,7 +186,6 @@ def test_checkpoints_of_another_method_are_not_taken_for_the_branchs_own(tmp_pat
         train(tmp_path / "branch", "prior", trunk=trunk)
 
 
-@pytest.mark.slow
 def test_a_method_whose_updates_follow_the_length_would_not(tmp_path: Path) -> None:
     assert follows_length(TypeAdapter(SingleMethodConfig).validate_python(METHODS["imitation"]))
     trunk = train(tmp_path / "trunk", "imitation", of_length(CONSTANT, 60), until=15)
@@ -224,7 +221,6 @@ def test_what_a_kill_left_of_a_copy_is_copied_again(tmp_path: Path) -> None:
     assert_same_run(tmp_path / "branch", tmp_path / "alone")
 
 
-@pytest.mark.slow
 def test_another_method_takes_the_student_and_its_moments(tmp_path: Path) -> None:
     trunk = replace(train(tmp_path / "trunk", "centred", until=15), same_method=False)
     for method in ("cross_entropy", "prior", "bilevel", "selective"):

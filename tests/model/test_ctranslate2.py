@@ -4,6 +4,8 @@ import pytest
 
 from kdray.model.generate import SearchOptions, generate
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = {
     "greedy": SearchOptions(),
     "beam": SearchOptions(beam=4),

@@ -6,6 +6,8 @@ import torch
 from kdray.model.generate import SearchOptions, generate
 from kdray.text.tokenizer import BOS, EOS, PAD, UNK
 
+pytestmark = pytest.mark.slow
+
 
 def log_probs(model, source, ids):
     """log p of each token of a translation, by one pass over the whole of it."""

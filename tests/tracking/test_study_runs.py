@@ -10,6 +10,8 @@ from kdray.errors import StageFailed
 from kdray.stages.runs import STUDY, Runs
 from kdray.tracking import Tracker
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("error", "study", "unfinished"),

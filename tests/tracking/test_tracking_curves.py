@@ -16,6 +16,8 @@ from tracking_probe import curve, expected, row, start
 from kdray.tracking import Tracker, tracker_from_spec
 from kdray.tracking.curves import Curves
 
+pytestmark = pytest.mark.slow
+
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(calls=st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=6))
@@ -53,7 +55,6 @@ def test_history_longer_than_a_batch_arrives_whole(tracker: Tracker, client: Mlf
     assert curve(client, run_id) == expected(1500)
 
 
-@pytest.mark.slow
 def test_killed_while_logging_then_resumed_gives_one_curve(
     tracker: Tracker, client: MlflowClient
 ) -> None:

@@ -13,6 +13,8 @@ from tracking_probe import NOTHING, curve, start
 from kdray.tracking import Tracker
 from kdray.tracking.runs import flat_params
 
+pytestmark = pytest.mark.slow
+
 
 def test_students_stand_below_their_study(tracker: Tracker, client: MlflowClient) -> None:
     study = tracker.ensure_run("study", parent_id=None, run_id=None, tags=NOTHING, params={})
