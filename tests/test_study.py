@@ -59,7 +59,8 @@ def test_search_ranks_its_trials_on_dev(config, undisturbed):
 
 
 def test_more_workers_than_the_cluster_has_is_refused(config, tmp_path):
-    done = run("study", config, tmp_path, "execution.train_workers=99")
+    untracked = "execution.tracking.enabled=false"
+    done = run("study", config, tmp_path, "execution.train_workers=99", untracked)
     assert done.returncode == 2
     assert "train_workers 99" in done.stderr
     assert "Traceback" not in done.stderr

@@ -269,6 +269,7 @@ def test_every_weight_of_a_student_is_given(layers, shared):
     }
 
 
+@pytest.mark.slow
 def test_a_pruned_student_knows_more_than_a_random_one(translators, toy_pairs, toy_tokenizers):
     teacher = translators.model
     tokenizer = toy_tokenizers["joint" if teacher.shared else "separate"]

@@ -9,6 +9,8 @@ from tracking_probe import curve, expected, row, start
 
 from kdray.tracking import MlflowTracker, Tracker, runs
 
+pytestmark = pytest.mark.slow
+
 
 def test_dead_server_stops_nothing_and_is_told_once(
     dead: MlflowTracker, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -16,6 +16,8 @@ from kdray.errors import InputError
 from kdray.tracking import MlflowTracker, NullTracker, Tracker, open_tracker, tracker_from_spec
 from kdray.tracking.store import connect, redact
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "uri",
@@ -80,7 +82,6 @@ def test_same_tracker_in_another_process(
     assert "mlflow.db" not in repr(reopened)
 
 
-@pytest.mark.slow
 def test_two_drivers_make_one_database(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
