@@ -11,7 +11,7 @@ from kdray.cluster.session import Width
 from kdray.config import Execution
 from kdray.errors import TrainingDiverged
 
-TRACKED = SimpleNamespace(job=SimpleNamespace(folder=Path("/storage/work/model/abc")))
+TRACKED = SimpleNamespace(job=SimpleNamespace(folder=Path("work/model/abc")))
 
 
 def callbacks(execution):

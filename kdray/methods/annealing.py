@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import token_losses
-from kdray.methods.kernel_losses import DenseLoss
+from kdray.methods.kernel_losses import DenseLoss, Piece
 from kdray.methods.targets import DenseTargets
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -77,18 +77,9 @@ class DampedLogits(DenseLoss):
         super().__init__(targets)
         self.factor = factor
 
-    def fold(
-        self,
-        z: Tensor,
-        q: Tensor,
-        teacher: Tensor | None,
-        scale: Tensor,
-        weight: Tensor,
-        rows: slice,
-    ) -> Tensor:
+    def fold(self, at: Piece) -> Tensor:
         """See SoftLoss."""
-        assert teacher is not None
-        gap = z.sub_(teacher, alpha=self.factor)
+        gap = at.z.sub_(at.teacher, alpha=self.factor)
         gap.sub_(gap.mean(1, keepdim=True))
-        q.mul_(scale[:, None]).addcmul_(gap, weight[:, None], value=2)
+        at.q.mul_(at.scale[:, None]).addcmul_(gap, at.weight[:, None], value=2)
         return gap.square_().sum(1)

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kdray.methods.kernel_losses import HardLoss, SoftLoss
+from kdray.methods.kernel_losses import HardLoss, Piece, SoftLoss
 from kdray.methods.targets import pieces, row_blocks
 from kdray.model.precision import exact, no_rounding, product_dtype, widened
 
@@ -226,7 +226,8 @@ class _Block:
             q.mul_(scale[:, None])
         else:
             weight = self.soft_weight[rows]
-            self.sums.soft_loss[rows] = soft.fold(z, q, teacher, scale, weight, rows)
+            at = Piece(z, q, scale, weight, rows, teacher)
+            self.sums.soft_loss[rows] = soft.fold(at)
         if hard is not None:
             hard.add_label_term(q, rows)
         return q

@@ -5,7 +5,7 @@ temperature, q their softmax. The gradient is made in the memory of q.
 """
 
 import math
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -43,6 +43,27 @@ class HardLoss:
         q.scatter_add_(1, self.labels_N[rows, None], self.at_label_N[rows, None])
 
 
+class Piece(NamedTuple):
+    """Some rows of logits and all that a loss needs there. z, q and the teacher's are used up.
+
+    z: logits over T. q: their softmax, or zero if no loss reads it. scale: of another loss, [n].
+    weight: [n]. teacher_z: rows of what `SoftLoss.teacher` gave, asked for more rows at once.
+    """
+
+    z: Tensor
+    q: Tensor
+    scale: Tensor
+    weight: Tensor
+    rows: slice
+    teacher_z: Tensor | None
+
+    @property
+    def teacher(self) -> Tensor:
+        """The teacher's logits [n, V], for losses that have some."""
+        assert self.teacher_z is not None, "a loss of whole distributions gives logits"
+        return self.teacher_z
+
+
 class SoftLoss(Protocol):
     """A loss of what a teacher says, at one temperature.
 
@@ -57,20 +78,8 @@ class SoftLoss(Protocol):
     def teacher(self, rows: slice) -> Tensor | None:
         """The teacher's logits [n, V] in memory of their own; None where `fold` reads none."""
 
-    def fold(
-        self,
-        z: Tensor,
-        q: Tensor,
-        teacher: Tensor | None,
-        scale: Tensor,
-        weight: Tensor,
-        rows: slice,
-    ) -> Tensor:
-        """Turn q into scale·q + weight·∂loss/∂z; z and teacher are used up. -> the losses, [n].
-
-        teacher: rows of what `teacher` gave, which may have been asked for more rows at once.
-        scale: of another loss, [n]. weight: [n]. q is zero if no loss reads it.
-        """
+    def fold(self, at: Piece) -> Tensor:
+        """Turn q into scale·q + weight·∂loss/∂z. -> the losses, [n]."""
 
 
 def soft_loss(targets: TeacherTargets, measure: Measure = FORWARD) -> SoftLoss:
@@ -98,16 +107,9 @@ class _Sparse:
     def teacher(self, rows: slice) -> None:
         """All is stored."""
 
-    def fold(
-        self,
-        z: Tensor,
-        q: Tensor,
-        teacher: Tensor | None,
-        scale: Tensor,
-        weight: Tensor,
-        rows: slice,
-    ) -> Tensor:
+    def fold(self, at: Piece) -> Tensor:
         """The bucket's slope lies on all entries that are not kept, by their share of it."""
+        z, q, scale, weight, rows = at.z, at.q, at.scale, at.weight, at.rows
         ids = self.ids_NK[rows]
         kept_z, kept_q = z.gather(1, ids), q.gather(1, ids)
         norm = _log_norm(z, kept_z[:, 0], kept_q[:, 0])
@@ -154,52 +156,34 @@ class _Dense(DenseLoss):
         super().__init__(targets)
         self.measure = measure
 
-    def fold(
-        self,
-        z: Tensor,
-        q: Tensor,
-        teacher: Tensor | None,
-        scale: Tensor,
-        weight: Tensor,
-        rows: slice,
-    ) -> Tensor:
+    def fold(self, at: Piece) -> Tensor:
         """See SoftLoss."""
-        assert teacher is not None
+        z, q, teacher = at.z, at.q, at.teacher
         p = teacher.softmax(1)
         log_p = teacher.sub_(norm_at_max(teacher, p)[:, None])
         log_q = z.sub_(norm_at_max(z, q)[:, None])
         found = self.measure(Pair(p, log_p, q, log_q))
-        own = torch.addcmul(scale, weight, found.slope.sum(1), value=-1)
-        q.mul_(own[:, None]).addcmul_(found.slope, weight[:, None])
+        own = torch.addcmul(at.scale, at.weight, found.slope.sum(1), value=-1)
+        q.mul_(own[:, None]).addcmul_(found.slope, at.weight[:, None])
         return found.value
 
 
 class _DenseForward(DenseLoss):
     """Forward KL, which needs no logarithm of any entry."""
 
-    def fold(
-        self,
-        z: Tensor,
-        q: Tensor,
-        teacher: Tensor | None,
-        scale: Tensor,
-        weight: Tensor,
-        rows: slice,
-    ) -> Tensor:
+    def fold(self, at: Piece) -> Tensor:
         """See SoftLoss."""
-        assert teacher is not None
-        return fold_forward(z, q, teacher, teacher.softmax(1), scale, weight)
+        return fold_forward(at, at.teacher.softmax(1), at.scale)
 
 
-def fold_forward(
-    z: Tensor, q: Tensor, teacher: Tensor, p: Tensor, scale: Tensor, weight: Tensor
-) -> Tensor:
-    """KL(p ‖ q) with the teacher's logits z', which are used up. -> [n].
+def fold_forward(at: Piece, p: Tensor, scale: Tensor) -> Tensor:
+    """KL(p ‖ q), p the softmax of the teacher's logits z', with a scale of the caller's. -> [n].
 
     Σ p (log p − log q) = Σ p (z' − z) + log Σ exp z − log Σ exp z'.
     """
+    z, q, teacher = at.z, at.q, at.teacher
     norms = norm_at_max(z, q) - norm_at_max(teacher, p)
-    q.mul_((scale + weight)[:, None]).addcmul_(p, weight[:, None], value=-1)
+    q.mul_((scale + at.weight)[:, None]).addcmul_(p, at.weight[:, None], value=-1)
     return teacher.sub_(z).mul_(p).sum(1) + norms
 
 

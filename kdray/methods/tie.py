@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, Target, teacher_of
 from kdray.methods.kernel import TokenLosses, token_losses
-from kdray.methods.kernel_losses import DenseLoss, fold_forward
+from kdray.methods.kernel_losses import DenseLoss, Piece, fold_forward
 from kdray.methods.targets import DenseTargets
 from kdray.model.precision import widened
 from kdray.model.transformer import Transformer
@@ -103,23 +103,14 @@ class Ranked(DenseLoss):
         self.ranking_N = widened(hidden_ND.new_zeros(len(hidden_ND)))
         self.likeliest_N = hidden_ND.new_zeros(len(hidden_ND), dtype=torch.long)
 
-    def fold(
-        self,
-        z: Tensor,
-        q: Tensor,
-        teacher: Tensor | None,
-        scale: Tensor,
-        weight: Tensor,
-        rows: slice,
-    ) -> Tensor:
+    def fold(self, at: Piece) -> Tensor:
         """The ranking's slope lies on few entries: those that either ranks."""
-        assert teacher is not None
-        p = teacher.softmax(1)
-        ranking = rank(p, q, k=self.k)
+        rows, p = at.rows, at.teacher.softmax(1)
+        ranking = rank(p, at.q, k=self.k)
         self.ranking_N[rows], self.likeliest_N[rows] = ranking.value, ranking.likeliest
-        own = torch.addcmul(scale, weight, ranking.slope.sum(1), value=-1)
-        kl = fold_forward(z, q, teacher, p, own, weight)
-        q.scatter_add_(1, ranking.entries, ranking.slope * weight[:, None])
+        own = torch.addcmul(at.scale, at.weight, ranking.slope.sum(1), value=-1)
+        kl = fold_forward(at, p, own)
+        at.q.scatter_add_(1, ranking.entries, ranking.slope * at.weight[:, None])
         return kl + ranking.value
 
 
