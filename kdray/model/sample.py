@@ -35,9 +35,7 @@ def sample(
         tokens_BT = _draw(model, src_BS, src_mask_BS, max_lengths, temperature, greedy)
     finally:
         model.train(training)
-    return [
-        _until_end(row, limit) for row, limit in zip(tokens_BT.tolist(), max_lengths, strict=True)
-    ]
+    return [_until_pad(row) for row in tokens_BT.tolist()]
 
 
 def _draw(
@@ -48,25 +46,49 @@ def _draw(
     temperature: float,
     greedy: bool,
 ) -> Tensor:
-    """Tokens until every row has ended, what comes after an end included. -> [B, T]."""
-    limits_B = torch.tensor(max_lengths, device=src_BS.device)
-    memory_BSD = model.encode(src_BS, src_mask_BS)
+    """Tokens until every row has ended, `<pad>` after an end. -> [B, T].
+
+    G of the B rows go on; the model sees no others.
+    """
+    limits_G = torch.tensor(max_lengths, device=src_BS.device)
+    drawn_BT = torch.full((len(max_lengths), max(max_lengths)), PAD, device=src_BS.device)
+    rows_G = limits_G.nonzero()[:, 0]
+    limits_G, mask_GS = limits_G[rows_G], src_mask_BS[rows_G]
+    memory_GSD = model.encode(src_BS[rows_G], mask_GS)
+    tokens_G = torch.full_like(rows_G, BOS)
     caches = model.new_caches()
-    drawn = [torch.full((src_BS.size(0), 1), BOS, device=src_BS.device)]
-    ended_B = limits_B <= 0
-    while not bool(ended_B.all()):
-        step = len(drawn) - 1
-        hidden_BTD = model.decode(drawn[-1], memory_BSD, src_mask_BS, caches=caches, start=step)
-        logits_BV = F.linear(hidden_BTD[:, 0], model.output_weight).float()
-        logits_BV[:, [PAD, UNK, BOS, *([EOS] if step == 0 else [])]] = -torch.inf
-        if greedy:
-            drawn.append(logits_BV.argmax(1, keepdim=True))
-        else:
-            drawn.append((logits_BV / temperature).softmax(1).multinomial(1))
-        ended_B = ended_B | (drawn[-1][:, 0] == EOS) | (step + 1 >= limits_B)
-    return torch.cat(drawn[1:], dim=1)
+    for step in range(drawn_BT.size(1)):
+        hidden_GTD = model.decode(
+            tokens_G[:, None], memory_GSD, mask_GS, caches=caches, start=step
+        )
+        logits_GV = F.linear(hidden_GTD[:, 0], model.output_weight).float()
+        logits_GV[:, [PAD, UNK, BOS, *([EOS] if step == 0 else [])]] = -torch.inf
+        tokens_G = logits_GV.argmax(1) if greedy else _sampled(logits_GV, temperature)
+        drawn_BT[rows_G, step] = tokens_G
+        going = ((tokens_G != EOS) & (step + 1 < limits_G)).nonzero()[:, 0]
+        if len(going) == 0:
+            break
+        if len(going) < len(rows_G):
+            rows_G, limits_G, tokens_G = rows_G[going], limits_G[going], tokens_G[going]
+            mask_GS, memory_GSD = mask_GS[going], memory_GSD[going]
+            for cache in caches:
+                cache.select(going)
+    return drawn_BT
 
 
-def _until_end(tokens: list[int], limit: int) -> list[int]:
-    kept = tokens[:limit]
-    return kept[: kept.index(EOS) + 1] if EOS in kept else kept
+def _sampled(logits_GV: Tensor, temperature: float) -> Tensor:
+    """A token of each row, where its cumulative distribution passes a uniform number. -> [G].
+
+    That is one random number a row; `torch.multinomial` draws one for each entry. The logits are
+    used up.
+    """
+    likeliest_G1 = logits_GV.amax(1, keepdim=True)
+    mass_GV = logits_GV.sub_(likeliest_G1).div_(temperature).exp_().cumsum(1)
+    total_G1 = mass_GV[:, -1:]
+    place_G1 = torch.rand_like(total_G1) * total_G1
+    below_G1 = torch.nextafter(total_G1, torch.zeros_like(total_G1))  # a product may round up
+    return torch.searchsorted(mass_GV, torch.minimum(place_G1, below_G1), right=True)[:, 0]
+
+
+def _until_pad(tokens: list[int]) -> list[int]:
+    return tokens[: tokens.index(PAD)] if PAD in tokens else tokens
