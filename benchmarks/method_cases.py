@@ -40,7 +40,7 @@ class Case:
     def limit_at(self, expected: float) -> float | None:
         """The most that its ratio should be; None where nothing is promised."""
         if self.limit is None and self.signal in (Form.HIDDEN, Form.ONLINE):
-            return 1.15 * expected if self.kind not in ("imitation", "on_policy") else None
+            return 1.15 * expected
         return self.limit
 
     def config(self) -> SingleMethodConfig:

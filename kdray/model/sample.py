@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from kdray.model.transformer import Transformer
 from kdray.text.tokenizer import BOS, EOS, PAD, UNK
 
+CHUNK = 64  # entries of a distribution that are summed before one of them is drawn
+
 
 @torch.no_grad()
 def sample(
@@ -77,17 +79,27 @@ def _draw(
 
 
 def _sampled(logits_GV: Tensor, temperature: float) -> Tensor:
-    """A token of each row, where its cumulative distribution passes a uniform number. -> [G].
+    """A token of each row: first one of C chunks of E entries, then an entry of it. -> [G].
 
-    That is one random number a row; `torch.multinomial` draws one for each entry. The logits are
-    used up.
+    Two random numbers a row; `torch.multinomial` draws one for each entry. The logits are used up.
     """
     likeliest_G1 = logits_GV.amax(1, keepdim=True)
-    mass_GV = logits_GV.sub_(likeliest_G1).div_(temperature).exp_().cumsum(1)
-    total_G1 = mass_GV[:, -1:]
-    place_G1 = torch.rand_like(total_G1) * total_G1
-    below_G1 = torch.nextafter(total_G1, torch.zeros_like(total_G1))  # a product may round up
-    return torch.searchsorted(mass_GV, torch.minimum(place_G1, below_G1), right=True)[:, 0]
+    mass_GV = logits_GV.sub_(likeliest_G1).div_(temperature).exp_()
+    if missing := -mass_GV.size(1) % CHUNK:
+        mass_GV = F.pad(mass_GV, (0, missing))
+    mass_GCE = mass_GV.view(len(mass_GV), -1, CHUNK)
+    chunk_G = _drawn(mass_GCE.sum(2))
+    entry_G = _drawn(mass_GCE[torch.arange(len(chunk_G), device=chunk_G.device), chunk_G])
+    return chunk_G * CHUNK + entry_G
+
+
+def _drawn(mass_GE: Tensor) -> Tensor:
+    """An entry of each row, where the sum of those up to it passes a uniform number. -> [G]."""
+    sums_GE = mass_GE.cumsum(1)
+    whole_G1 = sums_GE[:, -1:]
+    below_G1 = torch.nextafter(whole_G1, torch.zeros_like(whole_G1))  # a product may round up
+    place_G1 = torch.minimum(torch.rand_like(whole_G1) * whole_G1, below_G1)
+    return torch.searchsorted(sums_GE, place_G1, right=True)[:, 0]
 
 
 def _until_pad(tokens: list[int]) -> list[int]:
