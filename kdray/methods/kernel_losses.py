@@ -160,8 +160,8 @@ class _Dense(DenseLoss):
         """See SoftLoss."""
         z, q, teacher = at.z, at.q, at.teacher
         p = teacher.softmax(1)
-        log_p = teacher.sub_(norm_at_max(teacher, p)[:, None])
-        log_q = z.sub_(norm_at_max(z, q)[:, None])
+        log_p = teacher.sub_(log_norm(teacher, p)[:, None])
+        log_q = z.sub_(log_norm(z, q)[:, None])
         found = self.measure(Pair(p, log_p, q, log_q))
         own = torch.addcmul(at.scale, at.weight, found.slope.sum(1), value=-1)
         q.mul_(own[:, None]).addcmul_(found.slope, at.weight[:, None])
@@ -182,14 +182,14 @@ def fold_forward(at: Piece, p: Tensor, scale: Tensor) -> Tensor:
     Σ p (log p − log q) = Σ p (z' − z) + log Σ exp z − log Σ exp z'.
     """
     z, q, teacher = at.z, at.q, at.teacher
-    norms = norm_at_max(z, q) - norm_at_max(teacher, p)
+    norms = log_norm(z, q) - log_norm(teacher, p)
     q.mul_((scale + at.weight)[:, None]).addcmul_(p, at.weight[:, None], value=-1)
     return teacher.sub_(z).mul_(p).sum(1) + norms
 
 
-def norm_at_max(z: Tensor, q: Tensor) -> Tensor:
-    """Log Σ exp(z) from the likeliest entry of each row of q, the softmax of z. -> [n]."""
-    return z.amax(1) - q.amax(1).log()
+def log_norm(z: Tensor, q: Tensor) -> Tensor:
+    """Log Σ exp(z) of rows whose softmax q is known. -> [n]."""
+    return _log_norm(z, z[:, -1], q[:, -1])
 
 
 def _log_norm(z: Tensor, entry_z: Tensor, entry_q: Tensor) -> Tensor:

@@ -92,10 +92,10 @@ def adaptive(x: Pair, *, head: float) -> Measured:
     """
     gap = (x.p - x.q).abs()
     of_all = gap.sum(1)
-    of_head = _gap_in_head(x.p, gap, head=head, entries=min(LIKELIEST, x.p.size(1)))
+    of_head = _gap_in_head(x.p, gap, head=head)
     weight = (of_head / of_all.clamp_min(torch.finfo(gap.dtype).tiny)).clamp_max_(1.0)
     ratio = x.log_q - x.log_p.clamp_min(FLOOR)
-    of_forward = gap.copy_(ratio).mul_(x.p).sum(1).neg_()
+    of_forward = torch.mul(ratio, x.p, out=gap).sum(1).neg_()
     kl = ratio.mul_(x.q)
     value = torch.lerp(kl.sum(1), of_forward, weight)
     own = weight[:, None]
@@ -145,8 +145,20 @@ def _mixture(a: Tensor, b: Tensor, *, share: float) -> Tensor:
     return torch.lerp(a, b, share).clamp_min_(torch.finfo(a.dtype).tiny)
 
 
-def _gap_in_head(p: Tensor, gap: Tensor, *, head: float, entries: int) -> Tensor:
-    """Σ of the gaps over the head, where it is within so many entries, else over all. -> [n]."""
+def _gap_in_head(p: Tensor, gap: Tensor, *, head: float) -> Tensor:
+    """Σ of the gaps over the head. -> [n]. One entry that is most of p needs no sorting."""
+    first = p.amax(1)
+    sums = functional.threshold(p, 0.5, 0.0).mul_(gap).sum(1) / first
+    alone = (first >= head) & (first > 0.5)
+    if not alone.all():
+        several = (~alone).nonzero()[:, 0]
+        entries = min(LIKELIEST, p.size(1))
+        sums[several] = _gap_in_several(p[several], gap[several], head=head, entries=entries)
+    return sums
+
+
+def _gap_in_several(p: Tensor, gap: Tensor, *, head: float, entries: int) -> Tensor:
+    """The same by the likeliest entries: so many, or where they are not the head, all. -> [n]."""
     found, order = p.topk(entries, dim=1)
     before = found.cumsum(1) - found
     in_head = before < head
@@ -154,5 +166,5 @@ def _gap_in_head(p: Tensor, gap: Tensor, *, head: float, entries: int) -> Tensor
     if entries < p.size(1):
         longer = before[:, -1] + found[:, -1] < head
         if longer.any():
-            sums[longer] = _gap_in_head(p[longer], gap[longer], head=head, entries=p.size(1))
+            sums[longer] = _gap_in_several(p[longer], gap[longer], head=head, entries=p.size(1))
     return sums

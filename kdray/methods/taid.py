@@ -18,7 +18,7 @@ from torch import Tensor
 
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import token_losses
-from kdray.methods.kernel_losses import DenseLoss, Piece, norm_at_max
+from kdray.methods.kernel_losses import DenseLoss, Piece, log_norm
 from kdray.methods.targets import DenseTargets
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -104,7 +104,7 @@ class Interpolated(DenseLoss):
     def fold(self, at: Piece) -> Tensor:
         """−Σ p_t log q = log Σ exp z − Σ p_t z."""
         z, q, weight = at.z, at.q, at.weight
-        norm = norm_at_max(z, q)
+        norm = log_norm(z, q)
         p_t = torch.lerp(z, at.teacher, self.share).softmax(1)
         q.mul_((at.scale + weight)[:, None]).addcmul_(p_t, weight[:, None], value=-1)
         return norm - p_t.mul_(z).sum(1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from kdray.model.precision import product_dtype, widened
 
 BLOCK_BYTES = 8 << 20  # of float32 logits at a time; a loss holds two to eight such blocks
-PIECE_BYTES = 1 << 19  # of them, where one thread goes over the same numbers many times
+PIECE_BYTES = 1 << 20  # of them, where one thread goes over the same numbers many times
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,9 +60,7 @@ def _draw(
     tokens_G = torch.full_like(rows_G, BOS)
     caches = model.new_caches()
     for step in range(drawn_BT.size(1)):
-        hidden_GTD = model.decode(
-            tokens_G[:, None], memory_GSD, mask_GS, caches=caches, start=step
-        )
+        hidden_GTD = model.decode(tokens_G[:, None], memory_GSD, mask_GS, caches=caches, start=step)
         logits_GV = F.linear(hidden_GTD[:, 0], model.output_weight).float()
         logits_GV[:, [PAD, UNK, BOS, *([EOS] if step == 0 else [])]] = -torch.inf
         tokens_G = logits_GV.argmax(1) if greedy else _sampled(logits_GV, temperature)
