@@ -7,9 +7,12 @@ import pytest
 import ray.train
 
 from kdray.cluster import train
-from kdray.cluster.session import Width
-from kdray.config import Execution
+from kdray.cluster.session import Width, session
+from kdray.config import CrossEntropyConfig, Execution, ModelConfig, TrainingConfig
 from kdray.errors import TrainingDiverged
+from kdray.fit.job import TrainingJob
+from kdray.text.encoded import build_encoded
+from kdray.tracking.contract import NullTracker
 
 TRACKED = SimpleNamespace(job=SimpleNamespace(folder=Path("work/model/abc")))
 
@@ -39,3 +42,32 @@ def test_a_run_starts_no_process_that_it_has_no_use_for(monkeypatch):
 )
 def test_the_cause_of_a_failure_is_its_last_line(said, cause):
     assert train._cause(TrainingDiverged(said)) == cause
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_run_that_diverged_is_not_started_again(toy_corpus, toy_tokenizers, tmp_path):
+    encoded, tokenizer = tmp_path / "encoded", tmp_path / "tokenizer"
+    for folder in (encoded, tokenizer):
+        folder.mkdir()
+    build_encoded(toy_corpus, toy_tokenizers["joint"], encoded)
+    toy_tokenizers["joint"].save(tokenizer)
+    schedule = {"kind": "inverse_sqrt", "peak": 1e30, "warmup": 1}
+    training = {"updates": 12, "tokens_per_update": 512, "schedule": schedule}
+    job = TrainingJob(
+        model=ModelConfig(preset="nano", max_length=64),
+        method=CrossEntropyConfig(kind="cross_entropy"),
+        training=TrainingConfig.model_validate(training),
+        seed=1,
+        corpus=toy_corpus.path,
+        tokenizer=tokenizer,
+        encoded=encoded,
+        folder=tmp_path / "work" / "model",
+    )
+    jobs = {"student": train.TrackedJob(job, "", NullTracker().spec())}
+    wide = Execution(storage=str(tmp_path), cpus=2, train_workers=2, cpus_per_worker=1)
+    with session(wide):
+        ((name, failure),) = train.train(jobs, execution=wide, runs=1, watch=lambda: None)
+    assert name == "student"
+    assert str(failure).startswith("student: update 2 with CrossEntropy: the objective is ")
+    assert (job.folder / train.DIVERGED).exists()  # so Ray saw workers that ended well

@@ -22,13 +22,14 @@ from ray.train.torch import TorchTrainer
 
 from kdray.cluster.session import Width, cluster_address, run_width
 from kdray.config import Execution
-from kdray.errors import InputError, StageFailed
+from kdray.errors import InputError, StageFailed, TrainingDiverged
 from kdray.fit.history import HISTORY, certain_rows
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.worker import Worker
 from kdray.tracking import tracker_from_spec
 
+DIVERGED = "diverged.txt"  # in a run's folder: why it ended for good
 LOCK_SECONDS = 60.0  # a killed run's workers are gone well before
 POLL_SECONDS = 0.5
 
@@ -61,7 +62,8 @@ def train(
         for name, tracked in jobs.items():
             tokens = tracked.job.training.tokens_per_update
             width = run_width(execution, runs=runs, tokens_per_update=tokens)
-            running[pool.submit(_fit, _trainer(tracked, execution, width))] = name
+            trainer = _trainer(tracked, execution, width)
+            running[pool.submit(_fit, trainer, tracked.job.folder)] = name
         while running:
             done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             watch()
@@ -114,13 +116,15 @@ def _trainer(tracked: TrackedJob, execution: Execution, width: Width) -> TorchTr
     return trainer
 
 
-def _fit(trainer: TorchTrainer) -> str | None:
+def _fit(trainer: TorchTrainer, folder: Path) -> str | None:
     """Run one training run to its end, in a thread of the driver. -> why it failed, or None."""
+    diverged = folder / DIVERGED
+    diverged.unlink(missing_ok=True)
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
         return _cause(error)
-    return None
+    return diverged.read_text(encoding="utf-8") if diverged.exists() else None
 
 
 def _train_loop(config: dict[str, Any]) -> None:
@@ -135,11 +139,15 @@ def _train_loop(config: dict[str, Any]) -> None:
         world_size=context.get_world_size(),
         device=ray.train.torch.get_device(),
     )
-    if worker.is_first:
-        with exclusive(tracked.job.folder):
-            _tracked_run(tracked, worker, how)
-    else:
-        tracked.job.run(worker, **how)
+    try:
+        if worker.is_first:
+            with exclusive(tracked.job.folder):
+                _tracked_run(tracked, worker, how)
+        else:
+            tracked.job.run(worker, **how)
+    except TrainingDiverged as error:  # in every worker; what Ray starts again would end the same
+        if worker.is_first:
+            (tracked.job.folder / DIVERGED).write_text(str(error), encoding="utf-8")
     ray.train.report({"finished": True})
 
 
