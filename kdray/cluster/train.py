@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from kdray.fit.history import HISTORY, certain_rows
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.worker import Worker
-from kdray.tracking import tracker_from_spec
+from kdray.tracking import beside, tracker_from_spec
 
 DIVERGED = "diverged.txt"  # in a run's folder: why it ended for good
 LOCK_SECONDS = 60.0  # a killed run's workers are gone well before
@@ -155,11 +156,10 @@ def _tracked_run(tracked: TrackedJob, worker: Worker, how: Mapping[str, Any]) ->
     """Train, and send the tracker what is certain of the history at every checkpoint."""
     tracker = tracker_from_spec(tracked.tracker)
     history = tracked.job.folder / HISTORY
-
-    def send(step: int) -> None:
-        tracker.log_history(tracked.run_id, certain_rows(history, step))
-
-    with tracker.system_metrics(tracked.run_id):
+    with (
+        tracker.system_metrics(tracked.run_id),
+        beside(tracker, tracked.run_id, partial(certain_rows, history)) as send,
+    ):
         tracked.job.run(worker, on_checkpoint=send, **how)
 
 

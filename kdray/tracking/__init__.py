@@ -7,6 +7,7 @@ takes seconds. Losing the tracker never stops a training run; only `open_tracker
 anything else, raises.
 """
 
+from kdray.tracking.beside import beside
 from kdray.tracking.contract import NullTracker, RunStatus, Tracker
 from kdray.tracking.opening import open_tracker, tracker_from_spec
 from kdray.tracking.runs import MlflowTracker
@@ -16,6 +17,7 @@ __all__ = [
     "NullTracker",
     "RunStatus",
     "Tracker",
+    "beside",
     "open_tracker",
     "tracker_from_spec",
 ]
