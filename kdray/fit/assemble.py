@@ -23,7 +23,7 @@ from kdray.text.encoded import EncodedSplit
 from kdray.text.sequences import Sequences
 
 UNFINISHED = "hypothesis reached the length limit"
-TOO_LONG = "longer than training.max_tokens"
+TOO_LONG = "longer than training.max_tokens or the model's max_length"
 TOO_LONG_FOR_TEACHER = "longer than the teacher's positions"
 NO_HYPOTHESIS = "no hypothesis"
 
