@@ -1,10 +1,11 @@
-"""A study that is killed with SIGKILL at every stage ends with the scores of one left alone."""
+"""A study that is stopped at every stage ends with the scores of one left alone."""
 
 import os
 import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 from micro_study import CONFIG, command, run, scores
 
@@ -19,10 +20,11 @@ UNDER_WAY = {
     "students": "work/model/*/checkpoints/00000010",
     "scores": "scores/*/record.json",
 }
+LATER = "work/model/*/checkpoints/00000100"  # of the teacher
 
 
-def kill_when(pattern, config, storage):
-    """Start the study and kill its driver as soon as a file matches. -> its exit code."""
+def stop_when(pattern, config, storage, stop):
+    """Start the study and stop it as soon as a file matches. -> its exit code."""
     driver = subprocess.Popen(
         command("study", config, storage),
         stdout=subprocess.DEVNULL,
@@ -33,8 +35,21 @@ def kill_when(pattern, config, storage):
     while driver.poll() is None and not list(storage.glob(pattern)):
         assert time.monotonic() < ends, f"{pattern} did not appear"
         time.sleep(0.02)
-    os.kill(driver.pid, signal.SIGKILL)
+    stop(driver.pid)
     return driver.wait()
+
+
+def kill(driver):
+    """As a machine that fails."""
+    os.kill(driver, signal.SIGKILL)
+
+
+def interrupt(driver):
+    """Ctrl-C, which a terminal sends to all processes in front. None of them may live on."""
+    processes = [psutil.Process(driver), *psutil.Process(driver).children(recursive=True)]
+    os.killpg(driver, signal.SIGINT)
+    _, alive = psutil.wait_procs(processes[1:], timeout=60)
+    assert not alive
 
 
 def test_a_study_killed_at_every_stage_ends_as_one_left_alone(tmp_path, request):
@@ -43,8 +58,10 @@ def test_a_study_killed_at_every_stage_ends_as_one_left_alone(tmp_path, request)
     killed = tmp_path / "killed"
     killed.mkdir()
     for stage, pattern in UNDER_WAY.items():
-        assert kill_when(pattern, config, killed) == -signal.SIGKILL, stage
+        assert stop_when(pattern, config, killed, kill) == -signal.SIGKILL, stage
         assert not (killed / "reports" / "micro" / "results.json").exists()
+        if stage == "teacher":
+            assert stop_when(LATER, config, killed, interrupt) == 130
     finished = run("study", config, killed)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     undisturbed = request.getfixturevalue("undisturbed")  # by now another process has it ready
