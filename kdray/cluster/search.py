@@ -33,7 +33,7 @@ from kdray.fit.machine import prepare
 from kdray.fit.trunk import CHECKPOINTS
 from kdray.fit.worker import Worker
 from kdray.plan import ModelPlan
-from kdray.tracking import NullTracker, Tracker, tracker_from_spec
+from kdray.tracking import NullTracker, RunStatus, Tracker, tracker_from_spec
 
 logger = logging.getLogger(__name__)
 
@@ -249,8 +249,8 @@ def _result(result: Any, job: SearchJob) -> TrialResult:  # noqa: ANN401 (Tune's
 class _Watch(tune.Callback):  # type: ignore[misc]
     """Hands the newest metrics of all trials to the display, twice a second at most.
 
-    It also ends the MLflow runs of trials that the scheduler stops. Their processes cannot: they
-    are ended a few tenths of a second after the SystemExit.
+    It also ends the MLflow runs of trials that cannot: those that the scheduler stops are ended a
+    few tenths of a second after the SystemExit, others die at once, as by a lack of memory.
     """
 
     def __init__(self, watch: Callable[[Sequence[Values]], None], tracker: Tracker) -> None:
@@ -272,5 +272,13 @@ class _Watch(tune.Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         """Called by Tune in the driver, while a trial that is to be stopped waits in its report."""
-        if going_on := trial.last_result.get("run"):
-            self.tracker.finish(going_on, "KILLED")
+        self._end(trial, "KILLED")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        """Called by Tune in the driver."""
+        self._end(trial, "FAILED")
+
+    def _end(self, trial: Any, status: RunStatus) -> None:  # noqa: ANN401
+        """End the run that the trial's last report named as going on."""
+        if going_on := (trial.last_result or {}).get("run"):
+            self.tracker.finish(going_on, status)
