@@ -210,3 +210,24 @@ def anchors(page: Path) -> set[str]:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("demo", "search_gate"),
+        ("multi30k", "multi30k_methods"),
+        ("multi30k", "multi30k_initial"),
+    ],
+)
+def test_experiments_share_what_their_heads_say(first, second) -> None:
+    """What the second needs of corpus, teacher and translations is not made again."""
+    folder = ROOT / "tune_configs"
+    one, other = (load_experiment(folder / f"{name}.yaml").recipe for name in (first, second))
+    head = (folder / f"{second}.yaml").read_text(encoding="utf-8").partition("name:")[0]
+    assert f"{first}.yaml" in head
+    assert other.corpus == one.corpus
+    assert other.tokenizer == one.tokenizer
+    assert other.teacher == one.teacher
+    assert other.signals.hypotheses == one.signals.hypotheses
+    assert other.evaluation.bleu_tokenize == one.evaluation.bleu_tokenize
