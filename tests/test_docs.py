@@ -231,3 +231,8 @@ def test_experiments_share_what_their_heads_say(first, second) -> None:
     assert other.teacher == one.teacher
     assert other.signals.hypotheses == one.signals.hypotheses
     assert other.evaluation.bleu_tokenize == one.evaluation.bleu_tokenize
+    if "and its signals" in head:
+        assert other.signals == one.signals
+    if "and the students" in head:
+        assert other.students == one.students
+        assert other.methods.items() >= one.methods.items()

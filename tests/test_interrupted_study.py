@@ -20,11 +20,12 @@ UNDER_WAY = {
     "students": "work/model/*/checkpoints/00000010",
     "scores": "scores/*/record.json",
 }
-LATER = "work/model/*/checkpoints/00000100"  # of the teacher
+LATER = "work/model/*/checkpoints/00000[12]?0"  # of the teacher
 
 
 def stop_when(pattern, config, storage, stop):
-    """Start the study and stop it as soon as a file matches. -> its exit code."""
+    """Start the study and stop it as soon as another file matches. -> its exit code."""
+    before = set(storage.glob(pattern))  # workers may outlive their driver for a moment
     driver = subprocess.Popen(
         command("study", config, storage),
         stdout=subprocess.DEVNULL,
@@ -32,7 +33,7 @@ def stop_when(pattern, config, storage, stop):
         start_new_session=True,
     )
     ends = time.monotonic() + SECONDS
-    while driver.poll() is None and not list(storage.glob(pattern)):
+    while driver.poll() is None and set(storage.glob(pattern)) <= before:
         assert time.monotonic() < ends, f"{pattern} did not appear"
         time.sleep(0.02)
     stop(driver.pid)
@@ -46,9 +47,10 @@ def kill(driver):
 
 def interrupt(driver):
     """Ctrl-C, which a terminal sends to all processes in front. None of them may live on."""
-    processes = [psutil.Process(driver), *psutil.Process(driver).children(recursive=True)]
+    below = psutil.Process(driver).children(recursive=True)
     os.killpg(driver, signal.SIGINT)
-    _, alive = psutil.wait_procs(processes[1:], timeout=60)
+    _, alive = psutil.wait_procs(below, timeout=60)
+    assert below
     assert not alive
 
 

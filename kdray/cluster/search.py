@@ -249,8 +249,9 @@ def _result(result: Any, job: SearchJob) -> TrialResult:  # noqa: ANN401 (Tune's
 class _Watch(tune.Callback):  # type: ignore[misc]
     """Hands the newest metrics of all trials to the display, twice a second at most.
 
-    It also ends the MLflow runs of trials that cannot: those that the scheduler stops are ended a
-    few tenths of a second after the SystemExit, others die at once, as by a lack of memory.
+    It also ends the MLflow runs of trials that cannot, once they have reported: those that the
+    scheduler stops are ended a few tenths of a second after the SystemExit, others die at once, as
+    by a lack of memory.
     """
 
     def __init__(self, watch: Callable[[Sequence[Values]], None], tracker: Tracker) -> None:

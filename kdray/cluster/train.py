@@ -119,12 +119,11 @@ def _trainer(tracked: TrackedJob, execution: Execution, width: Width) -> TorchTr
 
 def _fit(trainer: TorchTrainer, folder: Path) -> str | None:
     """Run one training run to its end, in a thread of the driver. -> why it failed, or None."""
-    diverged = folder / DIVERGED
-    diverged.unlink(missing_ok=True)
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
         return _cause(error)
+    diverged = folder / DIVERGED
     return diverged.read_text(encoding="utf-8") if diverged.exists() else None
 
 
@@ -140,15 +139,17 @@ def _train_loop(config: dict[str, Any]) -> None:
         world_size=context.get_world_size(),
         device=ray.train.torch.get_device(),
     )
+    diverged = tracked.job.folder / DIVERGED
     try:
         if worker.is_first:
             with exclusive(tracked.job.folder):
+                diverged.unlink(missing_ok=True)
                 _tracked_run(tracked, worker, how)
         else:
             tracked.job.run(worker, **how)
     except TrainingDiverged as error:  # in every worker; what Ray starts again would end the same
         if worker.is_first:
-            (tracked.job.folder / DIVERGED).write_text(str(error), encoding="utf-8")
+            diverged.write_text(str(error), encoding="utf-8")
     ray.train.report({"finished": True})
 
 

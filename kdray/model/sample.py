@@ -88,16 +88,20 @@ def _sampled(logits_GV: Tensor, temperature: float) -> Tensor:
     mass_GCE = mass_GV.view(len(mass_GV), -1, CHUNK)
     chunk_G = _drawn(mass_GCE.sum(2))
     entry_G = _drawn(mass_GCE[torch.arange(len(chunk_G), device=chunk_G.device), chunk_G])
-    return chunk_G * CHUNK + entry_G
+    return (chunk_G * CHUNK + entry_G).clamp_max(logits_GV.size(1) - 1)
 
 
 def _drawn(mass_GE: Tensor) -> Tensor:
-    """An entry of each row, where the sum of those up to it passes a uniform number. -> [G]."""
+    """An entry of each row, where the sum of those up to it passes a uniform number. -> [G].
+
+    Any entry where the sum is not a number: what is learned from it is not finite then, and tells.
+    """
     sums_GE = mass_GE.cumsum(1)
     whole_G1 = sums_GE[:, -1:]
     below_G1 = torch.nextafter(whole_G1, torch.zeros_like(whole_G1))  # a product may round up
     place_G1 = torch.minimum(torch.rand_like(whole_G1) * whole_G1, below_G1)
-    return torch.searchsorted(sums_GE, place_G1, right=True)[:, 0]
+    entry_G = torch.searchsorted(sums_GE, place_G1, right=True)[:, 0]
+    return entry_G.clamp_max(mass_GE.size(1) - 1)
 
 
 def _until_pad(tokens: list[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Telling a tracker of a training run beside its updates, which never wait for it."""
+"""Telling a tracker of a training run beside its updates, which do not wait for it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,8 +13,9 @@ def beside(
 ) -> Iterator[Callable[[int], None]]:
     """Yield what sends, in a thread, the rows of a run's history up to a step.
 
-    A call that still waits gives way to the next one, whose rows begin with the same. At the end
-    of the body all is sent. The tracker's connection is made before the body begins.
+    A call that still waits gives way to the next one, whose rows begin with the same. The body
+    begins when the tracker is connected or has failed to be; at its end the last call is waited
+    for, with what the tracker takes then.
     """
 
     def send(step: int) -> None:
