@@ -16,8 +16,10 @@ from filelock import FileLock
 from hypothesis import settings
 
 from kdray.artifacts import Artifact, Key
-from kdray.config import TokenizerConfig
+from kdray.config import CrossEntropyConfig, ModelConfig, TokenizerConfig, TrainingConfig
+from kdray.fit.job import TrainingJob
 from kdray.schema import Column
+from kdray.text.encoded import build_encoded
 from kdray.text.tokenizer import Tokenizer, build_tokenizer
 
 settings.register_profile("kdray", deadline=None, max_examples=40)  # a busy machine is not a bug
@@ -86,6 +88,33 @@ def toy_tokenizers(
         build_tokenizer(config, toy_corpus, folder)
         found[name] = Tokenizer.load(folder)
     return found
+
+
+@pytest.fixture(scope="session")
+def toy_job(
+    toy_corpus: Artifact,
+    toy_tokenizers: dict[str, Tokenizer],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> TrainingJob:
+    """A nano model that learns the toy references, 12 updates; each test gives it a folder."""
+    folder = tmp_path_factory.mktemp("toy-job")
+    encoded, tokenizer = folder / "encoded", folder / "tokenizer"
+    encoded.mkdir()
+    tokenizer.mkdir()
+    build_encoded(toy_corpus, toy_tokenizers["joint"], encoded)
+    toy_tokenizers["joint"].save(tokenizer)
+    schedule = {"kind": "cosine", "peak": 0.01, "warmup": 2}
+    training = {"updates": 12, "tokens_per_update": 512, "schedule": schedule}
+    return TrainingJob(
+        model=ModelConfig(preset="nano", max_length=64),
+        method=CrossEntropyConfig(kind="cross_entropy"),
+        training=TrainingConfig.model_validate(training),
+        seed=1,
+        corpus=toy_corpus.path,
+        tokenizer=tokenizer,
+        encoded=encoded,
+        folder=folder / "work",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What trials are, which spaces are refused before anything is made, and how a trial ends."""
 
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,15 +11,13 @@ from micro_study import CONFIG
 from kdray.artifacts import Key, Store
 from kdray.cluster import search as trials
 from kdray.cluster import train
-from kdray.config import CrossEntropyConfig, Experiment, ModelConfig, TeacherLayers, TrainingConfig
+from kdray.config import Experiment, TeacherLayers, TrainingConfig
 from kdray.errors import ConfigError
 from kdray.fit.history import HISTORY, read_history
-from kdray.fit.job import TrainingJob
 from kdray.plan import ModelPlan
 from kdray.progress import Display
 from kdray.stages import search
 from kdray.stages.study import Study, open_study
-from kdray.text.encoded import build_encoded
 from kdray.tracking import NullTracker
 
 pytestmark = pytest.mark.slow
@@ -217,12 +216,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(toy_corpus, toy_tokenizers, tmp_path, monkeypatch):
+def scene(toy_job, tmp_path, monkeypatch):
     """Make a scene, with other values of its training."""
-    for name in ("encoded", "tokenizer"):
-        (tmp_path / name).mkdir()
-    build_encoded(toy_corpus, toy_tokenizers["joint"], tmp_path / "encoded")
-    toy_tokenizers["joint"].save(tmp_path / "tokenizer")
 
     def make(**training):
         store = Store.open(tmp_path / "store")
@@ -231,14 +226,9 @@ def scene(toy_corpus, toy_tokenizers, tmp_path, monkeypatch):
             "schedule": {"kind": "cosine", "peak": 0.01, "warmup": 2},
             "averaging": {"kind": "none"}, **training,
         }  # fmt: skip
-        job = TrainingJob(
-            model=ModelConfig(preset="nano", max_length=64),
-            method=CrossEntropyConfig(kind="cross_entropy"),
+        job = replace(
+            toy_job,
             training=TrainingConfig.model_validate(training),
-            seed=1,
-            corpus=toy_corpus.path,
-            tokenizer=tmp_path / "tokenizer",
-            encoded=tmp_path / "encoded",
             folder=store.work_path(Key("model", 1, {})),
         )
         return Scene(job, store, monkeypatch, Tracker())

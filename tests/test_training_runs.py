@@ -1,5 +1,6 @@
 """What kdray asks of Ray Train, and what it makes of its failures."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,10 +9,8 @@ import ray.train
 
 from kdray.cluster import train
 from kdray.cluster.session import Width, session
-from kdray.config import CrossEntropyConfig, Execution, ModelConfig, TrainingConfig
+from kdray.config import Execution, TrainingConfig
 from kdray.errors import StageFailed
-from kdray.fit.job import TrainingJob
-from kdray.text.encoded import build_encoded
 from kdray.tracking.contract import NullTracker
 
 TRACKED = SimpleNamespace(job=SimpleNamespace(folder=Path("work/model/abc")))
@@ -46,25 +45,13 @@ def test_the_cause_of_a_failure_is_its_last_line(said, cause):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_run_that_diverged_is_not_started_again(
-    toy_corpus, toy_tokenizers, tmp_path, monkeypatch
-):
+def test_a_run_that_diverged_is_not_started_again(toy_job, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "_cause", lambda error: f"Ray saw a failure: {error}")
-    encoded, tokenizer = tmp_path / "encoded", tmp_path / "tokenizer"
-    for folder in (encoded, tokenizer):
-        folder.mkdir()
-    build_encoded(toy_corpus, toy_tokenizers["joint"], encoded)
-    toy_tokenizers["joint"].save(tokenizer)
     schedule = {"kind": "inverse_sqrt", "peak": 1e30, "warmup": 1}
     training = {"updates": 12, "tokens_per_update": 512, "schedule": schedule}
-    job = TrainingJob(
-        model=ModelConfig(preset="nano", max_length=64),
-        method=CrossEntropyConfig(kind="cross_entropy"),
+    job = replace(
+        toy_job,
         training=TrainingConfig.model_validate(training),
-        seed=1,
-        corpus=toy_corpus.path,
-        tokenizer=tokenizer,
-        encoded=encoded,
         folder=tmp_path / "work" / "model",
     )
     jobs = {"student": train.TrackedJob(job, "", NullTracker().spec())}

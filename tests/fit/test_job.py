@@ -13,7 +13,7 @@ from nano_training import changed
 from torch.nn import functional as F
 
 from kdray.artifacts import Artifact
-from kdray.config import CrossEntropyConfig, HybridConfig, ModelConfig, TeacherLayers
+from kdray.config import HybridConfig, ModelConfig, TeacherLayers
 from kdray.errors import ArtifactDamaged, DataError
 from kdray.fit import machine
 from kdray.fit.assemble import TOO_LONG
@@ -27,7 +27,7 @@ from kdray.model.inherit import inherit
 from kdray.model.storage import load_model, save_model, tensors
 from kdray.schema import Column, Split
 from kdray.text.corpus import Corpus
-from kdray.text.encoded import EncodedSplit, build_encoded
+from kdray.text.encoded import EncodedSplit
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import BOS, PAD, Tokenizer
 
@@ -35,27 +35,8 @@ TRAINING = changed(updates=12, tokens_per_update=512, checkpoint_every=4, valida
 
 
 @pytest.fixture(scope="module")
-def job(
-    toy_corpus: Artifact,
-    toy_tokenizers: dict[str, Tokenizer],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> TrainingJob:
-    folder = tmp_path_factory.mktemp("job")
-    encoded, tokenizer = folder / "encoded", folder / "tokenizer"
-    encoded.mkdir()
-    tokenizer.mkdir()
-    build_encoded(toy_corpus, toy_tokenizers["joint"], encoded)
-    toy_tokenizers["joint"].save(tokenizer)
-    return TrainingJob(
-        model=ModelConfig(preset="nano", max_length=64),
-        method=CrossEntropyConfig(kind="cross_entropy"),
-        training=TRAINING,
-        seed=1,
-        corpus=toy_corpus.path,
-        tokenizer=tokenizer,
-        encoded=encoded,
-        folder=folder / "work",
-    )
+def job(toy_job: TrainingJob, tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
+    return replace(toy_job, training=TRAINING, folder=tmp_path_factory.mktemp("job") / "work")
 
 
 @pytest.fixture(scope="module")
