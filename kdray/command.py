@@ -5,6 +5,7 @@ wait for them.
 """
 
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,16 +47,32 @@ def run(command: Callable[..., None]) -> None:
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Known errors are one message on standard error and their exit code, without a traceback."""
+    """Known errors are one message on standard error and their exit code, without a traceback.
+
+    Ctrl-C and SIGTERM, which `ray job stop` and batch systems send, end the command in order.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    stopped_by: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the command at once
+        stopped_by.append(number)
+        raise KeyboardInterrupt  # the one exception that Ray lets through
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except KdrayError as error:
         Console(stderr=True).print(f"[bold red]error[/]: {_escape(str(error))}", highlight=False)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # Typer makes one of the other
+        if not stopped_by:
+            raise
         Console(stderr=True).print("stopped; the same command continues from here")
-        sys.exit(130)
+        sys.exit(128 + stopped_by[0])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -10,9 +10,11 @@ from functools import partial
 import psutil
 import pytest
 from micro_study import CONFIG, command, run, scores
+from mlflow import MlflowClient
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
+STOPPED = "stopped; the same command continues from here\n"
 SECONDS = 240  # until a stage must have begun
 # What stands in the storage folder once a stage is under way, in the order of the stages.
 UNDER_WAY = {
@@ -25,19 +27,21 @@ UNDER_WAY = {
 
 
 def stop_when(under_way, config, storage, stop):
-    """Start the study and stop it as soon as it is that far. -> its exit code."""
-    driver = subprocess.Popen(
-        command("study", config, storage),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    """Start the study and stop it as soon as it is that far. -> its exit code, and its errors."""
+    errors = config.with_suffix(".err")
+    with errors.open("w") as file:
+        driver = subprocess.Popen(
+            command("study", config, storage),
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            start_new_session=True,
+        )
     ends = time.monotonic() + SECONDS
     while driver.poll() is None and not under_way(driver.pid):
         assert time.monotonic() < ends, "the study did not get there"
         time.sleep(0.02)
     stop(driver.pid)
-    return driver.wait()
+    return driver.wait(), errors.read_text()
 
 
 def made(storage, pattern, _):
@@ -63,12 +67,32 @@ def kill(driver):
 
 
 def interrupt(driver):
-    """Ctrl-C, which a terminal sends to all processes in front. None of them may live on."""
+    """Ctrl-C, which a terminal sends to all processes in front."""
+    with nothing_lives_on(driver):
+        os.killpg(driver, signal.SIGINT)
+
+
+def terminate(driver):
+    """As `ray job stop` and batch systems do."""
+    with nothing_lives_on(driver):
+        os.kill(driver, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def nothing_lives_on(driver):
+    """No process below it."""
     below = psutil.Process(driver).children(recursive=True)
-    os.killpg(driver, signal.SIGINT)
+    yield
     _, alive = psutil.wait_procs(below, timeout=60)
     assert below
     assert not alive
+
+
+def statuses(storage):
+    """Of the runs in MLflow."""
+    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("micro")
+    return {run.info.status for run in client.search_runs([experiment.experiment_id])}
 
 
 def test_a_study_killed_at_every_stage_ends_as_one_left_alone(tmp_path, request):
@@ -78,10 +102,12 @@ def test_a_study_killed_at_every_stage_ends_as_one_left_alone(tmp_path, request)
     killed.mkdir()
     for stage, pattern in UNDER_WAY.items():
         began = partial(made, killed, pattern)
-        assert stop_when(began, config, killed, kill) == -signal.SIGKILL, stage
+        assert stop_when(began, config, killed, kill)[0] == -signal.SIGKILL, stage
         assert not (killed / "reports" / "micro" / "results.json").exists()
         if stage == "teacher":
-            assert stop_when(trains, config, killed, interrupt) == 130
+            assert stop_when(trains, config, killed, interrupt) == (130, STOPPED)
+            assert stop_when(trains, config, killed, terminate) == (143, STOPPED)
+            assert statuses(killed) == {"KILLED"}
     finished = run("study", config, killed)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     undisturbed = request.getfixturevalue("undisturbed")  # by now another process has it ready

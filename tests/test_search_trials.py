@@ -300,18 +300,6 @@ def test_a_trial_that_breaks_has_failed(scene, monkeypatch):
     assert here.tracker.ended == [("run 1", "FAILED")]
 
 
-def test_a_trial_whose_process_dies_has_failed(scene):
-    here = scene()
-    here.on_report = lambda report: 1 / 0  # here its own process still tells so
-    with pytest.raises(ZeroDivisionError):
-        here.run()
-    here.tracker.ended.clear()
-    watch = trials._Watch(lambda latest: None, here.tracker)
-    watch.on_trial_error(1, [], SimpleNamespace(last_result=here.heard[-1][1]))
-    watch.on_trial_error(1, [], SimpleNamespace(last_result={}))  # it died before its first report
-    assert here.tracker.ended == [("run 1", "FAILED")]
-
-
 def test_equal_trials_side_by_side_train_once(scene, monkeypatch):
     monkeypatch.setattr(train, "LOCK_SECONDS", 0.2)
     here, waits = scene(), threading.Event()

@@ -7,6 +7,7 @@ end a trial at any report, by SystemExit: a student is published before its last
 """
 
 import logging
+import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, assert_never
 
+import optuna
 import torch
 from filelock import FileLock
 from ray import tune
@@ -33,9 +35,15 @@ from kdray.fit.machine import prepare
 from kdray.fit.trunk import CHECKPOINTS
 from kdray.fit.worker import Worker
 from kdray.plan import ModelPlan
-from kdray.tracking import NullTracker, RunStatus, Tracker, tracker_from_spec
+from kdray.tracking import NullTracker, Tracker, tracker_from_spec
 
 logger = logging.getLogger(__name__)
+
+_TUNE_ENVIRONMENT = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # its own handler makes a result of Ctrl-C
+    "RAY_AIR_NEW_OUTPUT": "0",  # of the two reporters, the one that can be silent
+}
+ROLE = {"kdray.role": "trial"}  # tags of a trial's MLflow run
 
 Values = Mapping[str, Any]
 
@@ -76,6 +84,20 @@ def search(
     job: SearchJob, *, execution: Execution, watch: Callable[[Sequence[Values]], None]
 ) -> list[TrialResult]:
     """Run all trials. -> their results, best first, failed ones last."""
+    tracker, ended = tracker_from_spec(job.tracker), False
+    try:
+        found = _fit(job, execution, _Watch(watch, tracker))
+        ended = True
+    finally:  # a process that was killed, or is about to be, leaves its run as if it went on
+        tracker.finish_children(job.parent_run, ROLE, "FAILED" if ended else "KILLED")
+    sign = -1 if mode(job.config) == "max" else 1
+    worst = float("inf")
+    return sorted(found, key=lambda t: worst if t.score is None else sign * t.score)
+
+
+def _fit(job: SearchJob, execution: Execution, watch: "_Watch") -> list[TrialResult]:
+    """The same in the order of the trials."""
+    os.environ.update(_TUNE_ENVIRONMENT)
     config = job.config
     one_worker = execution.model_copy(update={"train_workers": 1})
     runs = execution.parallel_students
@@ -95,13 +117,10 @@ def search(
             name=f"search-{uuid.uuid4().hex[:8]}",
             storage_path=str(job.store / "work" / "ray"),
             verbose=0,
-            callbacks=[_Watch(watch, tracker_from_spec(job.tracker))],
+            callbacks=[watch],
         ),
     ).fit()
-    found = [_result(result, job) for result in results]
-    sign = -1 if mode(config) == "max" else 1
-    worst = float("inf")
-    return sorted(found, key=lambda t: worst if t.score is None else sign * t.score)
+    return [_result(result, job) for result in results]
 
 
 def mode(config: SearchConfig) -> str:
@@ -140,7 +159,7 @@ def _train(values: Values, job: SearchJob, trial: Trial, store: Store, *, thread
         f"trial-{trial.plan.key.fingerprint[:8]}",
         parent_id=job.parent_run,
         run_id=None,
-        tags={"kdray.role": "trial", "kdray.fingerprint": trial.plan.key.fingerprint},
+        tags={**ROLE, "kdray.fingerprint": trial.plan.key.fingerprint},
         params={**values, "method": trial.plan.method.model_dump(mode="json")},
     )
     history = trial.job.folder / HISTORY
@@ -214,6 +233,7 @@ def _grid(config: SearchConfig) -> dict[str, Any]:
 
 def _algorithm(config: SearchConfig, execution: Execution) -> Any:  # noqa: ANN401
     if config.algorithm == "optuna":
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         return ConcurrencyLimiter(
             OptunaSearch(seed=config.seed), max_concurrent=execution.parallel_students
         )
@@ -249,9 +269,8 @@ def _result(result: Any, job: SearchJob) -> TrialResult:  # noqa: ANN401 (Tune's
 class _Watch(tune.Callback):  # type: ignore[misc]
     """Hands the newest metrics of all trials to the display, twice a second at most.
 
-    It also ends the MLflow runs of trials that cannot, once they have reported: those that the
-    scheduler stops are ended a few tenths of a second after the SystemExit, others die at once, as
-    by a lack of memory.
+    It also ends the MLflow runs of trials that the scheduler stops: they are ended themselves a few
+    tenths of a second after the SystemExit.
     """
 
     def __init__(self, watch: Callable[[Sequence[Values]], None], tracker: Tracker) -> None:
@@ -273,13 +292,5 @@ class _Watch(tune.Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         """Called by Tune in the driver, while a trial that is to be stopped waits in its report."""
-        self._end(trial, "KILLED")
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
-        """Called by Tune in the driver."""
-        self._end(trial, "FAILED")
-
-    def _end(self, trial: Any, status: RunStatus) -> None:  # noqa: ANN401
-        """End the run that the trial's last report named as going on."""
         if going_on := (trial.last_result or {}).get("run"):
-            self.tracker.finish(going_on, status)
+            self.tracker.finish(going_on, "KILLED")

@@ -6,6 +6,8 @@ submitted job, which sets RAY_ADDRESS.
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,14 +40,15 @@ def session(execution: Execution, *, dashboard: bool = False) -> Iterator[None]:
     address = cluster_address(execution)
     environment = {**ENVIRONMENT, **_RAY_ENVIRONMENT, **({} if address else _LOCAL_ENVIRONMENT)}
     try:
-        ray.init(
-            address=address or "local",
-            num_cpus=None if address else execution.cpus,
-            include_dashboard=None if address else dashboard,
-            runtime_env={"env_vars": environment},
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with _own_sigterm():
+            ray.init(
+                address=address or "local",
+                num_cpus=None if address else execution.cpus,
+                include_dashboard=None if address else dashboard,
+                runtime_env={"env_vars": environment},
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except ConnectionError as error:
         raise InputError(
             f"execution.address {address}: no Ray cluster answers there ({error}); start one, or "
@@ -56,6 +59,16 @@ def session(execution: Execution, *, dashboard: bool = False) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep a handler of SIGTERM that Ray would replace: its own ends Ray before the driver."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and before is not signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, before)
 
 
 def cluster_address(execution: Execution) -> str | None:

@@ -8,9 +8,9 @@ from kdray.cluster.train import TrackedJob, train
 from kdray.errors import StageFailed
 from kdray.fit.assemble import Signals
 from kdray.fit.checkpoint import Progress, newest_progress
-from kdray.fit.history import HISTORY, read_history
+from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import Origin, TrainingJob
-from kdray.fit.trunk import Trunk
+from kdray.fit.trunk import CHECKPOINTS, Trunk
 from kdray.plan import ModelPlan
 from kdray.progress import Bars
 from kdray.stages.study import Study
@@ -186,7 +186,9 @@ def _make_models(
                 rows = read_history(study.path(key) / HISTORY)
                 study.runs.finish_model(jobs[name].run_id, rows, {})  # scores are added later
             else:
-                study.runs.fail_model(jobs[name].run_id)
+                folder = jobs[name].job.folder
+                rows = certain_rows(folder / HISTORY, newest_progress(folder / CHECKPOINTS).step)
+                study.runs.fail_model(jobs[name].run_id, rows)
                 study.display.note(str(failure))
                 failures[key.fingerprint] = failure
     return failures
@@ -194,7 +196,7 @@ def _make_models(
 
 def _finished(job: TrainingJob) -> Progress:
     """Where a run stands that says it is over."""
-    progress = newest_progress(job.folder / "checkpoints")
+    progress = newest_progress(job.folder / CHECKPOINTS)
     if not progress.is_over(job.ends_at):
         raise StageFailed(
             f"{job.folder}: training ended at update {progress.step} of {job.ends_at} "

@@ -85,8 +85,9 @@ class Runs:
         self.tracker.log_metrics(run_id, final)
         self._end(run_id, "FINISHED")
 
-    def fail_model(self, run_id: str) -> None:
-        """End the run of a model that could not be made."""
+    def fail_model(self, run_id: str, history: Sequence[Mapping[str, float]]) -> None:
+        """Send what is missing of the curves of a model that could not be made; end its run."""
+        self.tracker.log_history(run_id, history)
         self._end(run_id, "FAILED")
 
     def _end(self, run_id: str, status: RunStatus) -> None:

@@ -72,6 +72,9 @@ class Tracker(Protocol):
     def finish(self, run_id: str, status: RunStatus) -> None:
         """Send what waits, and end the run."""
 
+    def finish_children(self, parent_id: str, tags: Mapping[str, str], status: RunStatus) -> None:
+        """End the runs below a run that have these tags and seem to go on: their processes died."""
+
     def spec(self) -> dict[str, str | None]:
         """Plain strings from which `tracker_from_spec` makes the same tracker in another process.
 
@@ -120,6 +123,9 @@ class NullTracker:
         return contextlib.nullcontext()
 
     def finish(self, run_id: str, status: RunStatus) -> None:
+        """Nothing is stored."""
+
+    def finish_children(self, parent_id: str, tags: Mapping[str, str], status: RunStatus) -> None:
         """Nothing is stored."""
 
     def spec(self) -> dict[str, str | None]:

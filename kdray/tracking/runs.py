@@ -144,6 +144,17 @@ class MlflowTracker:
         if lost:
             logger.warning("run %s: %d points of its curves are not in MLflow", run_id, lost)
 
+    def finish_children(self, parent_id: str, tags: Mapping[str, str], status: RunStatus) -> None:
+        """MLflow is asked which they are."""
+        if not parent_id:
+            return
+        wanted = {"mlflow.parentRunId": parent_id, **tags}
+        conditions = [f"tags.`{name}` = '{value}'" for name, value in wanted.items()]
+        question = " and ".join(["attributes.status = 'RUNNING'", *conditions])
+        with self._tolerating("ending runs"):
+            for run in self._client.search_runs([self.experiment_id], question):
+                self.finish(run.info.run_id, status)
+
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401 (MlflowClient)
         return connect(self.uri)

@@ -35,7 +35,22 @@ def test_no_run_is_left_running_by_a_study_that_was_stopped(
         runs.ensure(name, name=name, tags=NOTHING, params={}) for name in ("a", "b", "c")
     )
     runs.finish_model(made, [], {"test/bleu": 1.0})
-    runs.fail_model(failed)
+    runs.fail_model(failed, [{"step": 1, "time": 1.0, "train/loss": 2.0}])
     runs.close(None if error is None else type(error), error, None)
     ended = [client.get_run(run).info.status for run in (runs.parent, made, failed, begun)]
     assert ended == [study, "FINISHED", "FAILED", unfinished]
+    assert client.get_run(failed).data.metrics == {"train/loss": 2.0}, "to see why it failed"
+
+
+def test_runs_of_processes_that_died_are_ended(tracker: Tracker, client: MlflowClient) -> None:
+    def begin(parent: str | None, role: str) -> str:
+        tags = {"kdray.role": role}
+        return tracker.ensure_run(role, parent_id=parent, run_id=None, tags=tags, params={})
+
+    parent, other = begin(None, "study"), begin(None, "study")
+    dead, done, student = begin(parent, "trial"), begin(parent, "trial"), begin(parent, "student")
+    elsewhere = begin(other, "trial")
+    tracker.finish(done, "FINISHED")
+    tracker.finish_children(parent, {"kdray.role": "trial"}, "FAILED")
+    statuses = [client.get_run(run).info.status for run in (dead, done, student, elsewhere, parent)]
+    assert statuses == ["FAILED", "FINISHED", "RUNNING", "RUNNING", "RUNNING"]
