@@ -13,6 +13,7 @@ from kdray.methods.base import Batch, Method, Per
 from kdray.methods.online import OnlineTeacher
 from kdray.methods.sequences import build_target
 from kdray.methods.targets import TeacherTargets
+from kdray.model.device import moved
 from kdray.schema import View
 from kdray.text.batching import BatchPlan, Rows
 from kdray.text.sequences import Sequences
@@ -68,7 +69,7 @@ class TrainingData:
 
     def batch(self, rows: Rows, *, device: torch.device) -> Batch:
         """Padded tensors of some rows, before the teacher is read."""
-        src = torch.from_numpy(self.src.padded(rows, pad=PAD)).to(device, non_blocking=True)
+        src = moved(torch.from_numpy(self.src.padded(rows, pad=PAD)), device)
         targets = {view: build_target(ids, rows, device=device) for view, ids in self.views.items()}
         return Batch(src_BS=src, src_mask_BS=src != PAD, targets=targets, teacher=self.teacher)
 

@@ -75,8 +75,9 @@ def label_log_probs(hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> T
     """Log-probability of each label, without gradient. -> [N]."""
     dtype = product_dtype(weight_VD)
     states_ND, matrix_VD = hidden_ND.to(dtype), weight_VD.to(dtype)
-    found = torch.empty(len(states_ND), dtype=exact(dtype), device=hidden_ND.device)
-    for rows in row_blocks(len(states_ND), vocabulary=len(matrix_VD)):
+    device = hidden_ND.device
+    found = torch.empty(len(states_ND), dtype=exact(dtype), device=device)
+    for rows in row_blocks(len(states_ND), vocabulary=len(matrix_VD), device=device):
         logits = widened(states_ND[rows] @ matrix_VD.T)
         label = logits.gather(1, labels_N[rows, None]).squeeze(1)
         found[rows] = label - logits.logsumexp(1)
@@ -108,7 +109,7 @@ class _Kernel(torch.autograd.Function):
                 mean_z = sums.smooth(states, matrix, hard_weight * smoothing)
             hard = HardLoss(labels, hard_weight, smoothing, mean_z)
         block = _Block(hard, soft, soft_weight, sums)
-        for rows in row_blocks(len(states), vocabulary=len(matrix)):
+        for rows in row_blocks(len(states), vocabulary=len(matrix), device=states.device):
             gradient = block.gradient(widened(states[rows] @ matrix.T), rows, dtype=dtype)
             sums.add(gradient, states, matrix, rows)
         grad_hidden, grad_weight = sums.hidden.to(hidden.dtype), sums.weight.to(weight.dtype)

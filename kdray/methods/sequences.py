@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from kdray.methods.base import Target
+from kdray.model.device import moved
 from kdray.text.batching import Rows
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import BOS, PAD
@@ -22,7 +23,7 @@ def build_target(ids: Sequences, rows: Rows, *, device: torch.device) -> Target:
     sentence = np.repeat(np.arange(len(rows)), lengths)
 
     def tensor(array: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
+        return moved(torch.from_numpy(np.ascontiguousarray(array)), device)
 
     return Target(
         inputs_BT=tensor(inputs),

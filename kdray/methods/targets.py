@@ -10,9 +10,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from kdray.model.device import moved
 from kdray.model.precision import product_dtype, widened
 
 BLOCK_BYTES = 8 << 20  # of float32 logits at a time; a loss holds two to eight such blocks
+GPU_BLOCK_BYTES = 128 << 20  # where the launch of a kernel costs more than its way to memory
 PIECE_BYTES = 1 << 20  # of them, where one thread goes over the same numbers many times
 
 
@@ -36,10 +38,10 @@ class SoftTargets:
         label = self.log_label_N
         return replace(
             self,
-            ids_NK=self.ids_NK.to(device, non_blocking=True),
-            logp_NK=self.logp_NK.to(device, non_blocking=True),
-            log_tail_N=self.log_tail_N.to(device, non_blocking=True),
-            log_label_N=None if label is None else label.to(device, non_blocking=True),
+            ids_NK=moved(self.ids_NK, device),
+            logp_NK=moved(self.logp_NK, device),
+            log_tail_N=moved(self.log_tail_N, device),
+            log_label_N=None if label is None else moved(label, device),
         )
 
     def cast_for_products(self) -> Self:
@@ -96,13 +98,10 @@ class DenseTargets:
         """The same distributions on another device."""
         weights = self.log_weights_NM
         members = tuple(
-            Member(
-                m.hidden_ND.to(device, non_blocking=True), m.weight_VD.to(device, non_blocking=True)
-            )
-            for m in self.members
+            Member(moved(m.hidden_ND, device), moved(m.weight_VD, device)) for m in self.members
         )
-        moved = None if weights is None else weights.to(device, non_blocking=True)
-        return replace(self, members=members, log_weights_NM=moved)
+        weights = None if weights is None else moved(weights, device)
+        return replace(self, members=members, log_weights_NM=weights)
 
     def cast_for_products(self) -> Self:
         """The same in the precision of matrix products, cast once and not in every block."""
@@ -149,16 +148,18 @@ class DenseTargets:
         """Parts whose logits fit the cache, and where they are."""
         first = self.members[0]
         positions, vocabulary = first.hidden_ND.size(0), first.weight_VD.size(0)
-        for rows in row_blocks(positions, vocabulary=vocabulary):
+        device = first.hidden_ND.device
+        for rows in row_blocks(positions, vocabulary=vocabulary, device=device):
             yield self.part(rows), rows
 
 
 TeacherTargets = SoftTargets | DenseTargets
 
 
-def row_blocks(positions: int, *, vocabulary: int) -> Iterator[slice]:
+def row_blocks(positions: int, *, vocabulary: int, device: torch.device) -> Iterator[slice]:
     """Slices of positions whose logits fit the cache; at least one, which may be empty."""
-    rows = max(16, BLOCK_BYTES // (4 * vocabulary))
+    size = BLOCK_BYTES if device.type == "cpu" else GPU_BLOCK_BYTES
+    rows = max(16, size // (4 * vocabulary))
     for start in range(0, max(positions, 1), rows):
         yield slice(start, min(start + rows, positions))
 

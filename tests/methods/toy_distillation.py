@@ -1,5 +1,6 @@
 """A tiny distillation task, to test the laws of all methods on."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -44,6 +45,7 @@ class Trial:
     form: Form | None
     data: TrainingData
     written: Sequences | None
+    device: torch.device = CPU
 
     @classmethod
     def of(
@@ -77,12 +79,25 @@ class Trial:
             getattr(other, name).load_state_dict(getattr(self, name).state_dict())
         return other
 
+    def on(self, device: torch.device) -> "Trial":
+        """The same on another device, but for stored distributions, which are read from here."""
+        teacher = OnlineTeacher([copy.deepcopy(m).to(device) for m in self.teacher.models])
+        online = self.form is Form.ONLINE
+        return replace(
+            self,
+            method=copy.deepcopy(self.method).to(device),
+            student=copy.deepcopy(self.student).to(device),
+            teacher=teacher,
+            data=replace(self.data, teacher=teacher if online else None),
+            device=device,
+        )
+
     def batch(self, rows: Sequence[int] = range(PAIRS), *, precision: Precision = "fp32") -> Batch:
         """What the training loop would make of these pairs."""
         chosen = np.asarray(rows)
-        batch = self.data.batch(chosen, device=CPU)
+        batch = self.data.batch(chosen, device=self.device)
         if self.written is not None:
-            made = build_target(self.written, chosen, device=CPU)
+            made = build_target(self.written, chosen, device=self.device)
             batch = replace(batch, targets={**batch.targets, View.STUDENT: made})
         products = Objective(self.student, self.method, precision).products()
         with torch.no_grad(), products:
