@@ -200,7 +200,7 @@ class Scene:
         self.on_report(report)
 
     def run(self):
-        trials._run_trial({}, self.job, threads=1)
+        trials._run_trial({}, self.job, threads=1, device="cpu")
 
     def stop_at(self, step):
         """Do what Tune does: `tune.report` leaves by a SystemExit in the trial's thread."""

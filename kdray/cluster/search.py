@@ -103,8 +103,10 @@ def _fit(job: SearchJob, execution: Execution, watch: "_Watch") -> list[TrialRes
     runs = execution.parallel_students
     cpus = run_width(one_worker, runs=runs, tokens_per_update=1).cpus
     resources = {"cpu": cpus, "gpu": 1 if execution.use_gpu else 0}
+    device = "cuda" if execution.use_gpu else "cpu"
+    body = tune.with_parameters(_run_trial, job=job, threads=cpus, device=device)
     results = tune.Tuner(
-        tune.with_resources(tune.with_parameters(_run_trial, job=job, threads=cpus), resources),
+        tune.with_resources(body, resources),
         param_space=_grid(config) if config.algorithm == "grid" else _space(config),
         tune_config=tune.TuneConfig(
             metric="score",
@@ -128,7 +130,7 @@ def mode(config: SearchConfig) -> str:
     return "min" if config.metric == "dev/loss" else "max"
 
 
-def _run_trial(values: dict[str, Any], job: SearchJob, threads: int) -> None:
+def _run_trial(values: dict[str, Any], job: SearchJob, threads: int, device: str) -> None:
     """Body of a trial: train, or find what was trained before; report every validation.
 
     One that is equal to a running trial waits for that, and finds what it made.
@@ -140,7 +142,8 @@ def _run_trial(values: dict[str, Any], job: SearchJob, threads: int) -> None:
     if store.find(key) is None:
         with _alone(trial.job.folder):
             if store.find(key) is None:
-                reported = _train(values, job, trial, store, threads=threads)
+                worker = Worker(device=torch.device(device))
+                reported = _train(values, job, trial, store, worker, threads=threads)
     for row in read_history(store.path(key) / HISTORY):
         if row["step"] > reported and job.config.metric in row:
             _report(row, job, trial)
@@ -152,7 +155,9 @@ def _alone(folder: Path) -> FileLock:
     return FileLock(folder.with_suffix(".lock"))
 
 
-def _train(values: Values, job: SearchJob, trial: Trial, store: Store, *, threads: int) -> int:
+def _train(
+    values: Values, job: SearchJob, trial: Trial, store: Store, worker: Worker, *, threads: int
+) -> int:
     """Train and publish. -> the update of the last row that was reported: one before the last."""
     tracker = tracker_from_spec(job.tracker)
     run_id = tracker.ensure_run(
@@ -163,7 +168,6 @@ def _train(values: Values, job: SearchJob, trial: Trial, store: Store, *, thread
         params={**values, "method": trial.plan.method.model_dump(mode="json")},
     )
     history = trial.job.folder / HISTORY
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     reported = 0
 
     def send(step: int) -> None:
@@ -179,7 +183,7 @@ def _train(values: Values, job: SearchJob, trial: Trial, store: Store, *, thread
 
     try:
         with exclusive(trial.job.folder):
-            progress = trial.job.run(Worker(device=device), threads=threads, on_checkpoint=send)
+            progress = trial.job.run(worker, threads=threads, on_checkpoint=send)
             store.publish(trial.plan.key, lambda folder: trial.job.publish(folder, progress))
     except Exception:  # not a SystemExit: the driver has ended the run of a trial that it stops
         tracker.finish(run_id, "FAILED")
