@@ -4,13 +4,20 @@ The same job is run by turns in two ways, each from new processes to their end: 
 worker is a process that calls `TrainingJob.run`, and `orchestrated`, where a driver opens the
 tracker and a Ray session and trains through `kdray.cluster.train`, with the system's metrics
 recorded. Storage is new each time, so MLflow makes its database each time too. What an update
-takes is read off the history that the loop writes, checkpoints and validation included, and what
-is left of the whole time is spent outside updates: imports, Ray's session, MLflow's database, the
-last checkpoint. One JSON line says how much longer each of the two is when orchestrated (medians
-over rounds, and each round), and what share of a run with ten minutes of updates that makes.
+takes is read off the history that the loop writes, checkpoints and validation included; the rest
+of the time is spent outside updates. Of an orchestrated run it is told apart: what the run itself
+takes, from the session that is up to its last curve in MLflow, and what the command takes around
+it (imports, the session, MLflow's database), which a study of many runs pays once.
+
+Differences of an update's time are smaller than the noise of a shared machine. So what other
+processes than the workers take of the processors meanwhile is measured too: where the workers keep
+all of them busy, it is what updates lose. One JSON line has it all (medians over rounds, and each
+round), and what it makes of a run with ten minutes of updates.
 """
 
+import json
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -19,9 +26,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
 from torch import distributed
 
 from kdray.artifacts import Artifact, Key
+from kdray.command import exit_codes
 from kdray.config import Execution, ModelConfig, TokenizerConfig, TrackingConfig, TrainingConfig
 from kdray.config.methods import CrossEntropyConfig
 from kdray.config.text import GeneratedCorpusConfig
@@ -36,14 +45,20 @@ from kdray.text.tokenizer import Tokenizer, build_tokenizer
 PIECES = 600  # that the generated text has enough words for
 LONG_RUN = 600  # seconds of updates
 NAME = "orchestration"  # of the job, and of MLflow's experiment
+TOLD = "told.json"  # what the driver measured
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """Of one run: of an update, and of everything else together."""
+    """Of one run: of an update, of the run's rest, and of the command's rest around it.
+
+    beside: share of all processors that other processes than the workers take during updates.
+    """
 
     update: float
-    outside: float
+    run: float
+    command: float = 0.0
+    beside: float = 0.0
 
 
 Way = Callable[[TrainingJob, int, int], None]
@@ -68,24 +83,36 @@ def measure(model: str, *, updates: int, rounds: int, workers: int, threads: int
 
 
 def report(found: Mapping[str, list[Seconds]]) -> dict[str, Any]:
-    """Seconds outside updates and milliseconds of one, and what is added to them."""
-    pairs = list(zip(found["direct"], found["orchestrated"], strict=True))
-    outside = [after.outside - before.outside for before, after in pairs]
+    """Medians, what is added in each round, and what that makes of a long run."""
+    plain, whole = found["direct"], found["orchestrated"]
+    pairs = list(zip(plain, whole, strict=True))
+    run = [after.run - before.run for before, after in pairs]
+    command = [added + after.command for added, after in zip(run, whole, strict=True)]
     update = [after.update - before.update for before, after in pairs]
-    count = LONG_RUN / median(each.update for each in found["direct"])
-    added = median(outside) + count * median(update)
+    beside = median(each.beside for each in whole)
     return {
         "outside_s": {
-            name: round(median(s.outside for s in runs), 2) for name, runs in found.items()
+            "direct": _rounded(median(each.run for each in plain)),
+            "run": _rounded(median(each.run for each in whole)),
+            "command": _rounded(median(each.run + each.command for each in whole)),
         },
         "update_ms": {
-            name: round(1000 * median(s.update for s in runs), 2) for name, runs in found.items()
+            name: _rounded(1000 * median(each.update for each in runs))
+            for name, runs in found.items()
         },
-        "added_outside_s": [round(each, 2) for each in outside],
-        "added_update_ms": [round(1000 * each, 2) for each in update],
-        "ten_minutes_longer_by": round(added / LONG_RUN, 4),
-        "of_which_outside": round(median(outside) / LONG_RUN, 4),
+        "added_to_run_s": [_rounded(each) for each in run],
+        "added_by_command_s": [_rounded(each) for each in command],
+        "added_to_update_ms": [_rounded(1000 * each) for each in update],
+        "beside": [round(each.beside, 4) for each in whole],
+        "ten_minutes_longer_by": {
+            "run": round(median(run) / LONG_RUN + beside, 4),
+            "command": round(median(command) / LONG_RUN + beside, 4),
+        },
     }
+
+
+def _rounded(value: float) -> float:
+    return round(value, 2)
 
 
 def make_job(model: ModelConfig, updates: int, folder: Path) -> TrainingJob:
@@ -118,7 +145,11 @@ def seconds_of(way: Way, job: TrainingJob, workers: int, threads: int) -> Second
     rows = [row for row in read_history(job.folder / HISTORY) if "train/tokens_per_second" in row]
     first, last = rows[0], rows[-1]
     update = (last["time"] - first["time"]) / (last["step"] - first["step"])
-    return Seconds(update, whole - job.training.updates * update)
+    updates, told = job.training.updates * update, job.folder / TOLD
+    if not told.exists():
+        return Seconds(update, whole - updates)
+    found = json.loads(told.read_text())
+    return Seconds(update, found["run"] - updates, whole - found["run"], found["beside"])
 
 
 def direct(job: TrainingJob, workers: int, threads: int) -> None:
@@ -154,11 +185,16 @@ def _worker(job: TrainingJob, rank: int, workers: int, threads: int) -> None:
 
 
 def _driver(job: TrainingJob, workers: int, threads: int) -> None:
+    with exit_codes():
+        _train(job, workers, threads)
+
+
+def _train(job: TrainingJob, workers: int, threads: int) -> None:
     from kdray.cluster.session import session
     from kdray.cluster.train import TrackedJob, train
     from kdray.tracking import open_tracker
 
-    storage = job.folder.parent.parent
+    storage, history = job.folder.parent.parent, job.folder / HISTORY
     execution = Execution(
         storage=str(storage),
         cpus=workers * threads,
@@ -166,11 +202,42 @@ def _driver(job: TrainingJob, workers: int, threads: int) -> None:
         cpus_per_worker=threads,
     )
     tracker = open_tracker(TrackingConfig(), storage=storage, experiment=NAME)
-    run_id = tracker.ensure_run(NAME, parent_id=None, run_id=None, tags={}, params={})
-    tracked = TrackedJob(job, run_id, tracker.spec())
     with session(execution):
-        for _, failure in train({NAME: tracked}, execution=execution, runs=1, watch=lambda: None):
+        started, beside = time.perf_counter(), Beside(history)
+        run_id = tracker.ensure_run(NAME, parent_id=None, run_id=None, tags={}, params={})
+        tracked = TrackedJob(job, run_id, tracker.spec())
+        for _, failure in train({NAME: tracked}, execution=execution, runs=1, watch=beside.look):
             if failure is not None:
                 raise failure
-    tracker.log_history(run_id, read_history(job.folder / HISTORY))
-    tracker.finish(run_id, "FINISHED")
+        tracker.log_history(run_id, read_history(history))
+        tracker.finish(run_id, "FINISHED")
+        told = {"run": time.perf_counter() - started, "beside": beside.share()}
+    (job.folder / TOLD).write_text(json.dumps(told))
+
+
+class Beside:
+    """What this process and those it started, but for the training workers, take of the CPUs."""
+
+    def __init__(self, history: Path) -> None:
+        self.history = history
+        self.processes: list[psutil.Process] = []
+        self.first = self.last = (0.0, 0.0)  # seconds of the clock, and of the processes
+
+    def look(self) -> None:
+        """Called again and again; it counts from the first row of the history on."""
+        if not self.processes and self.history.exists() and self.history.stat().st_size:
+            driver = psutil.Process()
+            everyone = [driver, *driver.children(recursive=True)]
+            self.processes = [p for p in everyone if "RayTrainWorker" not in " ".join(p.cmdline())]
+            self.first = self._now()
+        if self.processes:
+            self.last = self._now()
+
+    def share(self) -> float:
+        """Of all processors, between the first look and the last one."""
+        clock, used = (after - before for before, after in zip(self.first, self.last, strict=True))
+        return used / clock / (os.cpu_count() or 1)
+
+    def _now(self) -> tuple[float, float]:
+        times = [process.cpu_times() for process in self.processes if process.is_running()]
+        return time.perf_counter(), sum(each.user + each.system for each in times)

@@ -4,6 +4,7 @@ Verbs import torch and Ray late, once the configuration is read: help and a miss
 wait for them.
 """
 
+import gc
 import logging
 import signal
 import sys
@@ -73,6 +74,7 @@ def exit_codes() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        gc.freeze()  # or Python's end goes through all that torch, Ray and MLflow made: a second
 
 
 @contextmanager

@@ -22,12 +22,17 @@ LEAST_TOKENS_OF_WORKER = 512  # of an update, below which another worker gains n
 
 # The controller of a training run looks after its workers this often, and notices their end then.
 _RAY_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
-# Nobody takes the nodes of a local session away, so no run needs an actor that watches for it.
-_LOCAL_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+_LOCAL_ENVIRONMENT = {
+    # Nobody takes the node away, so no run needs an actor that watches for it.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Nobody reads the metrics of Ray's own processes; a dashboard would show them.
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+}
 
 
 @contextmanager
-def session(execution: Execution, *, dashboard: bool = False) -> Iterator[None]:
+def session(execution: Execution) -> Iterator[None]:
     """Start or join Ray, check that the cluster is large enough, and leave it at the end.
 
     Raises:
@@ -38,13 +43,16 @@ def session(execution: Execution, *, dashboard: bool = False) -> Iterator[None]:
         yield
         return
     address = cluster_address(execution)
-    environment = {**ENVIRONMENT, **_RAY_ENVIRONMENT, **({} if address else _LOCAL_ENVIRONMENT)}
+    environment = {**ENVIRONMENT, **_RAY_ENVIRONMENT}
+    if not address:
+        environment |= _LOCAL_ENVIRONMENT
+        os.environ.update(_LOCAL_ENVIRONMENT)  # Ray's own processes take it from here
     try:
         with _own_sigterm():
             ray.init(
                 address=address or "local",
                 num_cpus=None if address else execution.cpus,
-                include_dashboard=None if address else dashboard,
+                include_dashboard=None if address else False,
                 runtime_env={"env_vars": environment},
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -55,10 +63,25 @@ def session(execution: Execution, *, dashboard: bool = False) -> Iterator[None]:
             "leave the address out to run locally"
         ) from None
     try:
+        if not address:
+            _end_helpers()
         check_resources(execution)
         yield
     finally:
         ray.shutdown()
+
+
+def _end_helpers() -> None:
+    """End those of Ray's processes that a local session has no use for.
+
+    One would print the workers' logs in the driver, which is switched off, one would look for
+    nodes, one waits for a dashboard. Together they take more than a percent of a core, and one
+    takes a second to end.
+    """
+    node = ray._private.worker._global_node
+    node.kill_log_monitor()
+    node.kill_monitor()
+    node.kill_dashboard()
 
 
 @contextmanager

@@ -7,9 +7,10 @@ the workers up, connects them, and starts them again when one dies.
 
 import logging
 import re
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ import ray.train.torch
 from filelock import FileLock, Timeout
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 
 from kdray.cluster.session import Width, cluster_address, run_width
 from kdray.config import Execution
@@ -57,30 +59,55 @@ def train(
     second while runs are going on.
     """
     logging.getLogger("ray.train").setLevel(logging.ERROR)  # the display shows what it would say
-    pool = ThreadPoolExecutor(execution.parallel_students, thread_name_prefix="train")
-    running: dict[Future[str | None], str] = {}
-    try:
-        for name, tracked in jobs.items():
+    waiting, running = list(jobs.items()), dict[Future[str | None], str]()
+    while waiting or running:
+        while waiting and len(running) < execution.parallel_students:
+            name, tracked = waiting.pop(0)
             tokens = tracked.job.training.tokens_per_update
             width = run_width(execution, runs=runs, tokens_per_update=tokens)
-            trainer = _trainer(tracked, execution, width)
-            running[pool.submit(_fit, trainer, tracked.job.folder)] = name
-        while running:
-            done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            watch()
-            for future in done:
-                name, failure = running.pop(future), future.result()
-                yield name, None if failure is None else StageFailed(f"{name}: {failure}")
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+            running[_start(_trainer(tracked, execution, width), tracked.job.folder)] = name
+        done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+        watch()
+        for future in done:
+            name, failure = running.pop(future), future.result()
+            yield name, None if failure is None else StageFailed(f"{name}: {failure}")
+
+
+def _start(trainer: TorchTrainer, folder: Path) -> Future[str | None]:
+    """Run one training run in a thread of the driver. -> why it failed, or None.
+
+    The thread is one that Python does not wait for at its end: Ray may leave it in a call that
+    never returns when the session is shut down under it.
+    """
+    future = Future[str | None]()
+
+    def body() -> None:
+        try:
+            future.set_result(_fit(trainer, folder))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=body, name=f"train {folder.name}", daemon=True).start()
+    return future
+
+
+class _NodesStay(FixedScalingPolicy):  # type: ignore[misc]
+    """Asks no autoscaler for nodes: a local session has one, and no other to come."""
+
+    def after_controller_start(self, train_run_context: object) -> None:
+        """Registers nothing."""
+
+    def _maybe_send_resource_request(self) -> None:
+        """Sends nothing."""
 
 
 class _Trainer(TorchTrainer):  # type: ignore[misc]
-    """Starts two processes less for each run than Ray Train does.
+    """Starts fewer processes for each run than Ray Train does.
 
-    One would hand out Ray Data sets: workers read memory-mapped files. The other frees what a
-    killed driver held of a cluster: a local session ends with its driver. There it would also delay
-    the end of every run by ten seconds, since it asks the dashboard, which a local session lacks.
+    One would hand out Ray Data sets: workers read memory-mapped files. A local session, which ends
+    with its driver, needs two others no more. One would free what a killed driver held of a
+    cluster, and delay the end of every run by ten seconds, since it asks the dashboard, which is
+    not there. The other would ask for more nodes.
     """
 
     local = False
@@ -90,6 +117,11 @@ class _Trainer(TorchTrainer):  # type: ignore[misc]
         if self.local:
             unused.add("PlacementGroupCleanerCallback")
         return [c for c in super()._create_default_callbacks() if type(c).__name__ not in unused]
+
+    def _initialize_and_run_controller(self, **arguments: Any) -> Any:  # noqa: ANN401
+        if self.local:
+            arguments["scaling_policy"] = _NodesStay(self.scaling_config)
+        return super()._initialize_and_run_controller(**arguments)
 
 
 def _trainer(tracked: TrackedJob, execution: Execution, width: Width) -> TorchTrainer:
@@ -118,7 +150,7 @@ def _trainer(tracked: TrackedJob, execution: Execution, width: Width) -> TorchTr
 
 
 def _fit(trainer: TorchTrainer, folder: Path) -> str | None:
-    """Run one training run to its end, in a thread of the driver. -> why it failed, or None."""
+    """Run one training run to its end. -> why it failed, or None."""
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
