@@ -18,6 +18,7 @@ from typing import Any
 
 import ray.train
 import ray.train.torch
+import torch
 from filelock import FileLock, Timeout
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
@@ -165,12 +166,10 @@ def _train_loop(config: dict[str, Any]) -> None:
     threads: int = config["threads"]
     how = {"threads": threads, "tokens_per_pass": config["tokens_per_pass"]}
     prepare(threads=threads)
-    context = ray.train.get_context()
-    worker = Worker(
-        rank=context.get_world_rank(),
-        world_size=context.get_world_size(),
-        device=ray.train.torch.get_device(),
-    )
+    context, device = ray.train.get_context(), ray.train.torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # what collectives without tensors of their own go by
+    worker = Worker(context.get_world_rank(), context.get_world_size(), device)
     diverged = tracked.job.folder / DIVERGED
     try:
         if worker.is_first:
