@@ -220,7 +220,7 @@ def table(lines):
 @pytest.fixture(scope="module")
 def without_peers(tmp_path_factory):
     """What a race of two workers each prints where no other toolkit is installed."""
-    if any(metadata.distributions(name=package) for package in PACKAGES.values()):
+    if any(found for name in PACKAGES.values() for found in metadata.distributions(name=name)):
         pytest.skip("a toolkit is installed beside kdray")
     sizes = ("--precision=fp32", "--workers=2", "--threads=1")
     done = started("training.py", *RACE, *sizes, "--peers", tmp_path_factory.mktemp("peers"))
