@@ -88,10 +88,12 @@ def _end_helpers() -> None:
 def _own_sigterm() -> Iterator[None]:
     """Keep a handler of SIGTERM that Ray would replace: its own ends Ray before the driver."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    in_main = threading.current_thread() is threading.main_thread()
-    if in_main and before is not signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and before is not signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, before)
 
 
 def cluster_address(execution: Execution) -> str | None:
