@@ -13,8 +13,10 @@ from kdray.errors import InputError
 def cluster(monkeypatch):
     """A cluster of nodes with so many CPUs, as Ray describes it."""
 
-    def of(*cpus):
+    def of(*cpus, gpus=()):
         nodes = [{"Alive": True, "Resources": {"CPU": float(n)}} for n in cpus]
+        for node, number in zip(nodes, gpus, strict=False):
+            node["Resources"]["GPU"] = float(number)
         gone = {"Alive": False, "Resources": {"CPU": 64.0}}
         monkeypatch.setattr(ray, "nodes", lambda: [*nodes, {"Alive": True, "Resources": {}}, gone])
         monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": float(sum(cpus))})
@@ -37,6 +39,26 @@ def test_workers_fit_the_nodes(cluster, nodes, side_by_side, tokens, width):
     cluster(*nodes)
     execution = Execution(parallel_students=side_by_side)
     assert run_width(execution, runs=side_by_side, tokens_per_update=tokens) == width
+
+
+def test_workers_of_a_set_width_are_so_many_as_fit(cluster):
+    cluster(16, 6)
+    execution = Execution(cpus_per_worker=4)
+    assert run_width(execution, runs=1, tokens_per_update=4096) == Width(5, 4)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gpus", "width"),
+    [
+        ((16, 64), (4,), Width(4, 4)),  # the second node has CPUs alone
+        ((2,), (4,), Width(2, 1)),
+        ((8, 8), (2, 1), Width(3, 4)),
+    ],
+)
+def test_with_gpus_only_nodes_that_have_some_count(cluster, nodes, gpus, width):
+    cluster(*nodes, gpus=gpus)
+    execution = Execution(use_gpu=True)
+    assert run_width(execution, runs=1, tokens_per_update=4096) == width
 
 
 @pytest.mark.parametrize(

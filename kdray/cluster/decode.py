@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 import ray.data
+import torch
 from ray.data import ActorPoolStrategy, DataContext
 
 from kdray.config import Execution
@@ -37,7 +38,7 @@ class ShardActor:
     """Builds shards; made once in each actor."""
 
     def __init__(self, work: ShardWork) -> None:
-        prepare(threads=1)
+        prepare(threads=1, device=torch.device("cuda" if work.on_gpu else "cpu"))
         self.plan = work.plan
         self.build = work.maker(**work.arguments)
 

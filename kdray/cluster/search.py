@@ -135,14 +135,15 @@ def _run_trial(values: dict[str, Any], job: SearchJob, threads: int, device: str
 
     One that is equal to a running trial waits for that, and finds what it made.
     """
-    prepare(threads=threads)
+    where = torch.device(device)
+    prepare(threads=threads, device=where)
     trial = job.trial(values)
     store, key = Store(job.store), trial.plan.key
     reported = 0
     if store.find(key) is None:
         with _alone(trial.job.folder):
             if store.find(key) is None:
-                worker = Worker(device=torch.device(device))
+                worker = Worker(device=where)
                 reported = _train(values, job, trial, store, worker, threads=threads)
     for row in read_history(store.path(key) / HISTORY):
         if row["step"] > reported and job.config.metric in row:

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -146,22 +146,48 @@ def run_width(execution: Execution, *, runs: int, tokens_per_update: int) -> Wid
     second thread gains far less than a second worker. It depends on nothing that a stopped study
     has finished already, so that it continues with the width it started with.
     """
-    resources = ray.cluster_resources()
+    nodes = [_places(node, use_gpu=execution.use_gpu) for node in _nodes()]
     side_by_side = min(runs, execution.parallel_students)
-    cpus = max(1, int(resources.get("CPU", 1)) // side_by_side)
-    devices = int(resources.get("GPU", 1)) // side_by_side if execution.use_gpu else cpus
+    cpus = max(1, sum(node.cpus for node in nodes) // side_by_side)
+    each = execution.cpus_per_worker or 1
     workers = execution.train_workers
     if workers is None:
-        workers = max(1, min(devices, tokens_per_update // LEAST_TOKENS_OF_WORKER))
+        fitting = sum(node.workers(each) for node in nodes) // side_by_side
+        workers = max(1, min(fitting, tokens_per_update // LEAST_TOKENS_OF_WORKER))
     if execution.cpus_per_worker is not None:
         return Width(workers, execution.cpus_per_worker)
-    wide, nodes = max(1, cpus // workers), node_cpus()
-    while wide > 1 and sum(node // wide for node in nodes) < side_by_side * workers:
+    wide = max(1, cpus // workers)
+    while wide > 1 and sum(node.workers(wide) for node in nodes) < side_by_side * workers:
         wide -= 1  # a worker stays on one node
     return Width(workers, wide)
 
 
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """What a node has for training workers: CPUs, and of GPUs so many as they may take."""
+
+    cpus: int
+    most: int
+
+    def workers(self, cpus: int) -> int:
+        """How many fit, of so many CPUs each."""
+        return min(self.cpus // cpus, self.most)
+
+
+def _places(resources: Mapping[str, float], *, use_gpu: bool) -> _Places:
+    """With GPUs, a node without one has no place."""
+    cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+    if use_gpu:
+        return _Places(cpus if gpus else 0, gpus)
+    return _Places(cpus, cpus)
+
+
+def _nodes() -> list[Mapping[str, float]]:
+    """Resources of each node."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 def node_cpus() -> list[int]:
     """CPUs of each node that has any."""
-    found = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    found = [int(resources.get("CPU", 0)) for resources in _nodes()]
     return [cpus for cpus in found if cpus]

@@ -165,10 +165,10 @@ def _train_loop(config: dict[str, Any]) -> None:
     tracked: TrackedJob = config["tracked"]
     threads: int = config["threads"]
     how = {"threads": threads, "tokens_per_pass": config["tokens_per_pass"]}
-    prepare(threads=threads)
     context, device = ray.train.get_context(), ray.train.torch.get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)  # what collectives without tensors of their own go by
+    prepare(threads=threads, device=device)
     worker = Worker(context.get_world_rank(), context.get_world_size(), device)
     diverged = tracked.job.folder / DIVERGED
     try:

@@ -24,6 +24,7 @@ ENVIRONMENT = {
 PROBE_SIZE = 512  # of square matrices: a few milliseconds on one core
 ROUNDS = 5
 PROBE_SECONDS = 0.1  # after which no further round begins: bfloat16 may be emulated, and slow
+CPU = torch.device("cpu")
 BF16_ERROR = 1e-4  # relative; products in float32 err by 1e-6, in bfloat16 by 3e-3
 
 
@@ -39,13 +40,14 @@ class Products:
     bf16_gflops: float
 
 
-def prepare(*, threads: int) -> None:
-    """Set what can be set from inside the process."""
+def prepare(*, threads: int, device: torch.device = CPU) -> None:
+    """Set what can be set from inside the process, for work on a device."""
     torch.set_num_threads(threads)
     # Lets fp32 products use oneDNN, which is faster than MKL on many CPUs. It also permits bfloat16
-    # inside, which CPUs with such tiles may then take: so it is looked at, not trusted.
+    # inside, which CPUs with such tiles may then take: so it is looked at, not trusted. A GPU would
+    # round to TF32.
     torch.set_float32_matmul_precision("medium")
-    if _error(*_factors(torch.device("cpu"))) > BF16_ERROR:
+    if device.type != CPU.type or _error(*_factors(CPU)) > BF16_ERROR:
         torch.set_float32_matmul_precision("highest")
 
 
@@ -85,6 +87,9 @@ def _error(a: Tensor, b: Tensor) -> float:
 
 
 def _gflops(a: Tensor, b: Tensor) -> float:
+    if a.device.type == "cuda":
+        a @ b  # the first product loads its kernel
+        torch.cuda.synchronize()
     best, begun = float("inf"), time.perf_counter()
     for _ in range(ROUNDS):
         started = time.perf_counter()

@@ -45,5 +45,4 @@ class Worker:
 
     def barrier(self) -> None:
         """Wait for all workers."""
-        if self.world_size > 1:
-            distributed.barrier()
+        self.total([torch.zeros(())])  # `distributed.barrier` would choose a GPU by the rank

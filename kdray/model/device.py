@@ -8,7 +8,7 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device.
 
     To a GPU it goes by way of pinned memory: only from there does the copy run beside the kernels
-    that were launched before, and beside the host, which goes on to the next batch.
+    that were launched before, while the host goes on.
     """
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)

@@ -8,6 +8,14 @@ from kdray.fit.machine import choose_precision, probe
 from kdray.fit.worker import Worker
 
 
+@pytest.fixture(autouse=True)
+def as_before():
+    """Leave the setting of the process as it was."""
+    before = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
 def test_products_in_float32_are_not_rounded():
     machine.prepare(threads=torch.get_num_threads())
     found = probe(torch.device("cpu"))
@@ -17,12 +25,13 @@ def test_products_in_float32_are_not_rounded():
 
 def test_a_machine_that_rounds_is_set_to_highest(monkeypatch):
     monkeypatch.setattr(machine, "_error", lambda a, b: 3e-3)
-    before = torch.get_float32_matmul_precision()
-    try:
-        machine.prepare(threads=torch.get_num_threads())
-        assert torch.get_float32_matmul_precision() == "highest"
-    finally:
-        torch.set_float32_matmul_precision(before)
+    machine.prepare(threads=torch.get_num_threads())
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_gpu_is_not_to_round_to_tf32():
+    machine.prepare(threads=torch.get_num_threads(), device=torch.device("cuda"))
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 @pytest.mark.parametrize("native", [True, False])

@@ -16,6 +16,7 @@ def several_blocks() -> Iterator[None]:
     """16 positions at a time, in pieces of 5: a batch of the toy task has two blocks or more."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(targets, "BLOCK_BYTES", 1)
+        patch.setattr(targets, "GPU_BLOCK_BYTES", 1)
         patch.setattr(targets, "PIECE_BYTES", 5 * 4 * VOCAB)
         yield
 

@@ -2,6 +2,8 @@
 
 Where there is no GPU, a device that is made up takes its place: its tensors have shapes and no
 numbers, and meet no tensor of another device. Methods whose shapes depend on numbers are left out.
+`test_made_up_device.py` runs this in a process of its own: torch must know a device before its
+first backward pass.
 """
 
 import copy
@@ -26,6 +28,8 @@ from kdray.methods.targets import TeacherTargets
 from kdray.schema import Form, View
 
 DEPEND_ON_NUMBERS = ("selective", "taid", "divergence_adaptive")
+_setup_privateuseone_for_python_backend(rename="elsewhere")
+DEVICE = torch.device("elsewhere", 0)
 NAMES = [name for name in TYPICAL if not name.startswith(DEPEND_ON_NUMBERS)]
 
 
@@ -58,16 +62,10 @@ class Elsewhere:
         return module
 
 
-@pytest.fixture(scope="module")
-def device() -> torch.device:
-    _setup_privateuseone_for_python_backend(rename="elsewhere")
-    return torch.device("elsewhere", 0)
-
-
 @pytest.fixture
-def elsewhere(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
     """Branches that look at numbers are taken as they mostly are; precision is that of the CPU."""
-    place = Elsewhere(device, FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()))
+    place = Elsewhere(DEVICE, FakeTensorMode(allow_non_fake_inputs=True, shape_env=ShapeEnv()))
     monkeypatch.setattr(torch, "autocast", lambda *args, **kwargs: nullcontext())
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *args: False)
     monkeypatch.setattr(kernel_losses, "_log_norm", lambda z, entry_z, entry_q: entry_z - entry_q)
