@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdray.config import ModelConfig
+from kdray.config.model import ModelConfig
 
 Size = tuple[int, int, int, int]
 """Of a batch: rows, longest source, longest target, target tokens."""

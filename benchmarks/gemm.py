@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kdray.config import ModelConfig
+from kdray.config.model import ModelConfig
 
 LARGE = (2048, 2048, 2048)
 SECONDS = 0.5  # for each shape and precision

@@ -7,7 +7,7 @@ from typing import Any
 from flops import Flops
 from pydantic import TypeAdapter
 
-from kdray.config import SingleMethodConfig
+from kdray.config.methods.union import SingleMethodConfig
 from kdray.schema import Form
 
 NONE = "none"  # no distributions are read

@@ -40,13 +40,9 @@ from flops import Flops, flops_of
 from method_cases import NONE, Case, cases
 from world import World
 
-from kdray.config import (
-    ModelConfig,
-    SampledConfig,
-    TopKConfig,
-    TrainingConfig,
-)
-from kdray.config.model import PRESETS
+from kdray.config.model import PRESETS, ModelConfig
+from kdray.config.signals import SampledConfig, TopKConfig
+from kdray.config.training import TrainingConfig
 from kdray.fit.checkpoint import Progress
 from kdray.fit.data import Distributions, TrainingData
 from kdray.fit.machine import choose_precision, prepare

@@ -31,9 +31,11 @@ from torch import distributed
 
 from kdray.artifacts import Artifact, Key
 from kdray.command import exit_codes
-from kdray.config import Execution, ModelConfig, TokenizerConfig, TrackingConfig, TrainingConfig
-from kdray.config.methods import CrossEntropyConfig
-from kdray.config.text import GeneratedCorpusConfig
+from kdray.config.execution import Execution, TrackingConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
+from kdray.config.model import ModelConfig
+from kdray.config.text import GeneratedCorpusConfig, TokenizerConfig
+from kdray.config.training import TrainingConfig
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare

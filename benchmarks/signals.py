@@ -40,7 +40,7 @@ from environment import restart_with_environment
 from pydantic import ValidationError
 from signal_errors import Errors, Learnt, World, batch_noise, dense, learn
 
-from kdray.config import HiddenConfig, SampledConfig, TopKConfig
+from kdray.config.signals import HiddenConfig, SampledConfig, TopKConfig
 from kdray.errors import KdrayError
 from kdray.fit.machine import prepare
 from kdray.methods.targets import SoftTargets

@@ -71,8 +71,7 @@ from training_setting import Setting, System, sizes_of
 from training_systems import SYSTEMS
 from world import World
 
-from kdray.config import ModelConfig
-from kdray.config.model import PRESETS, Preset
+from kdray.config.model import PRESETS, ModelConfig, Preset
 from kdray.fit.machine import has_bf16, prepare
 
 MODELS = ("small", "mini", "tiny")

@@ -28,7 +28,7 @@ from training_setting import (
 )
 from turns import Turn
 
-from kdray.config import ModelConfig
+from kdray.config.model import ModelConfig
 from kdray.fit.data import TrainingData
 from kdray.fit.worker import Worker
 from kdray.schema import View

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from world import size_of
 
-from kdray.config import ModelConfig, TrainingConfig
+from kdray.config.model import ModelConfig
+from kdray.config.training import TrainingConfig
 from kdray.fit.assemble import Signals, assemble
 from kdray.fit.data import TrainingData
 from kdray.fit.worker import Worker

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from kdray.config import load_experiment
+from kdray.config.load import load_experiment
 from kdray.errors import KdrayError
 from kdray.progress import Display
 

@@ -16,7 +16,10 @@ from filelock import FileLock
 from hypothesis import settings
 
 from kdray.artifacts import Artifact, Key
-from kdray.config import CrossEntropyConfig, ModelConfig, TokenizerConfig, TrainingConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
+from kdray.config.model import ModelConfig
+from kdray.config.text import TokenizerConfig
+from kdray.config.training import TrainingConfig
 from kdray.fit.job import TrainingJob
 from kdray.schema import Column
 from kdray.text.encoded import build_encoded

@@ -7,8 +7,8 @@ import yaml
 from micro_study import CONFIG
 
 from kdray.__main__ import main
-from kdray.config import Experiment
-from kdray.config.methods import SingleMethodConfig
+from kdray.config.experiment import Experiment
+from kdray.config.methods.union import SingleMethodConfig
 from kdray.fit.history import HISTORY, read_history
 from kdray.progress import Display
 from kdray.stages.study import open_study

@@ -12,7 +12,8 @@ from typing import get_args
 import pytest
 import torch
 
-from kdray.config import ModelConfig, SingleMethodConfig
+from kdray.config.methods.union import SingleMethodConfig
+from kdray.config.model import ModelConfig
 from kdray.fit.machine import has_bf16
 from kdray.model.storage import Shape, save_model, tensors
 from kdray.text.encoded import build_encoded

@@ -10,7 +10,7 @@ from micro_study import CONFIG
 from safetensors.torch import load_file
 
 from kdray.command import show_plan
-from kdray.config import Experiment
+from kdray.config.experiment import Experiment
 from kdray.errors import StageFailed
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.worker import Worker

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from kdray.__main__ import app
 from kdray.artifacts import write_json
 from kdray.command import exit_codes
-from kdray.config import Experiment
+from kdray.config.experiment import Experiment
 from kdray.fit.job import METHOD_CONFIG, METHOD_WEIGHTS
 from kdray.fit.worker import Worker
 from kdray.model.storage import save_model, tensors

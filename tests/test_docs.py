@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from kdray.config import Experiment, GateConfig, MethodConfig, ModelConfig, load_experiment
-from kdray.config.load import apply_override, read_yaml
-from kdray.config.model import PRESETS
+from kdray.config.experiment import Experiment
+from kdray.config.gates import GateConfig
+from kdray.config.load import apply_override, load_experiment, read_yaml
+from kdray.config.methods.union import MethodConfig
+from kdray.config.model import PRESETS, ModelConfig
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))

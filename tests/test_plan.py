@@ -6,7 +6,8 @@ import pytest
 import yaml
 from micro_study import CONFIG
 
-from kdray.config import Experiment, ModelConfig
+from kdray.config.experiment import Experiment
+from kdray.config.model import ModelConfig
 from kdray.errors import ConfigError, DataError
 from kdray.model.storage import WEIGHTS, Shape, save_model, tensors
 from kdray.plan import make_plan

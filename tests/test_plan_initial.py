@@ -7,7 +7,8 @@ import pytest
 import yaml
 from micro_study import CONFIG
 
-from kdray.config import Experiment, ModelConfig
+from kdray.config.experiment import Experiment
+from kdray.config.model import ModelConfig
 from kdray.errors import ConfigError
 from kdray.model import inherit
 from kdray.model.storage import SHAPE, Shape, save_model, tensors

@@ -11,7 +11,9 @@ from micro_study import CONFIG
 from kdray.artifacts import Key, Store
 from kdray.cluster import search as trials
 from kdray.cluster import train
-from kdray.config import Experiment, TeacherLayers, TrainingConfig
+from kdray.config.experiment import Experiment
+from kdray.config.initial import TeacherLayers
+from kdray.config.training import TrainingConfig
 from kdray.errors import ConfigError
 from kdray.fit.history import HISTORY, read_history
 from kdray.plan import ModelPlan

@@ -5,7 +5,7 @@ import ray
 
 from kdray.cluster.decode import actors
 from kdray.cluster.session import Width, check_resources, run_width
-from kdray.config import Execution
+from kdray.config.execution import Execution
 from kdray.errors import InputError
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from micro_study import CONFIG
 
-from kdray.config import Experiment
+from kdray.config.experiment import Experiment
 from kdray.fit.history import HISTORY, read_history
 from kdray.pipeline import run_stages, run_study
 from kdray.progress import Display

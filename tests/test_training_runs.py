@@ -9,7 +9,8 @@ import ray.train
 
 from kdray.cluster import train
 from kdray.cluster.session import Width, session
-from kdray.config import Execution, TrainingConfig
+from kdray.config.execution import Execution
+from kdray.config.training import TrainingConfig
 from kdray.errors import StageFailed
 from kdray.tracking.contract import NullTracker
 

@@ -13,7 +13,7 @@ import ray.data
 import torch
 from ray.data import ActorPoolStrategy, DataContext
 
-from kdray.config import Execution
+from kdray.config.execution import Execution
 from kdray.errors import StageFailed
 from kdray.fit.machine import prepare
 from kdray.teacher.shards import ShardPlan

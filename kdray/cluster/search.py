@@ -26,8 +26,8 @@ from ray.tune.search.optuna import OptunaSearch
 from kdray.artifacts import Store
 from kdray.cluster.session import run_width
 from kdray.cluster.train import exclusive
-from kdray.config import Execution, SearchConfig
-from kdray.config.search import Choice, Dimension, LogUniform, Uniform
+from kdray.config.execution import Execution
+from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig, Uniform
 from kdray.fit.checkpoint import newest_progress
 from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import ray
 
-from kdray.config import Execution
+from kdray.config.execution import Execution
 from kdray.errors import InputError
 from kdray.fit.machine import ENVIRONMENT
 

@@ -25,7 +25,7 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 
 from kdray.cluster.session import Width, cluster_address, run_width
-from kdray.config import Execution
+from kdray.config.execution import Execution
 from kdray.errors import InputError, StageFailed, TrainingDiverged
 from kdray.fit.history import HISTORY, certain_rows
 from kdray.fit.job import TrainingJob

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from kdray.config.methods import SingleMethodConfig
-from kdray.config.mixed_methods import HybridConfig
+from kdray.config.methods.hybrid import HybridConfig
+from kdray.config.methods.union import SingleMethodConfig
 from kdray.config.training import ConstantCooldownConfig, SwaConfig, TrainingConfig
 
 FOLLOW_LENGTH = frozenset({"annealing", "taid", "imitation"})

@@ -42,3 +42,9 @@ class Distilled(Frozen):
     def needs(self) -> Needs:
         """Teacher signals that this method reads: on the references, if not told otherwise."""
         return self.reads(View.REFERENCE)
+
+
+class Online(Distilled):
+    """What methods that no stored distributions can serve have in common."""
+
+    forms = (Form.ONLINE,)

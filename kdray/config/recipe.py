@@ -7,14 +7,14 @@ from pydantic import Field, ValidationError, model_validator
 from kdray.config.base import Frozen, Name
 from kdray.config.budgets import check_lengths, follows_length
 from kdray.config.initial import RandomInitialConfig, SizeConfig, chosen_layers
-from kdray.config.methods import (
+from kdray.config.methods.feature import FeatureConfig
+from kdray.config.methods.union import (
     BranchConfig,
     MethodConfig,
     StageConfig,
     StagesConfig,
     single_methods,
 )
-from kdray.config.online_methods import FeatureConfig
 from kdray.config.signals import Needs, SignalsConfig
 from kdray.config.teacher import (
     BroughtTeacherConfig,

@@ -10,8 +10,13 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor, nn
 
-from kdray.config import EmaConfig, SwaConfig, TrainingConfig
-from kdray.config.training import LastAveragingConfig, NoAveragingConfig
+from kdray.config.training import (
+    EmaConfig,
+    LastAveragingConfig,
+    NoAveragingConfig,
+    SwaConfig,
+    TrainingConfig,
+)
 from kdray.errors import DataError
 from kdray.fit.checkpoint import Checkpoints, Progress
 

@@ -12,7 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from kdray.artifacts import write_json
-from kdray.config import ModelConfig, Precision, SingleMethodConfig, TeacherLayers, TrainingConfig
+from kdray.config.initial import TeacherLayers
+from kdray.config.methods.union import SingleMethodConfig
+from kdray.config.model import ModelConfig
+from kdray.config.training import Precision, TrainingConfig
 from kdray.errors import ArtifactDamaged
 from kdray.fit.assemble import Signals, assemble
 from kdray.fit.averaging import averaged, chosen_step, facts

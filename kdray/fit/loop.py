@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 import torch
 
-from kdray.config import LastAveragingConfig, TrainingConfig
+from kdray.config.training import LastAveragingConfig, TrainingConfig
 from kdray.errors import DataError
 from kdray.fit.averaging import RunningMean, running_mean
 from kdray.fit.checkpoint import Checkpoints, Progress

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kdray.config import Precision
+from kdray.config.training import Precision
 from kdray.fit.worker import Worker
 
 ENVIRONMENT = {

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module
 
-from kdray.config import Precision
+from kdray.config.training import Precision
 from kdray.fit.worker import Worker
 from kdray.methods.base import Batch, Loss, Method, Per
 from kdray.model.transformer import Transformer

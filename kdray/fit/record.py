@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import torch
 
-from kdray.config import TrainingConfig
+from kdray.config.training import TrainingConfig
 from kdray.errors import StageFailed
 from kdray.fit.averaging import RunningMean, averaged
 from kdray.fit.checkpoint import Checkpoints, Progress

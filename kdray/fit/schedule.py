@@ -3,7 +3,7 @@
 import math
 from typing import assert_never
 
-from kdray.config import (
+from kdray.config.training import (
     ConstantCooldownConfig,
     CosineConfig,
     InverseSqrtConfig,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from kdray.config import EarlyStoppingConfig
+from kdray.config.training import EarlyStoppingConfig
 
 BEST_BY: Literal["loss"] = "loss"  # where no early stopping names another metric
 

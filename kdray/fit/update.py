@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from kdray.config import TrainingConfig
+from kdray.config.training import TrainingConfig
 from kdray.errors import TrainingDiverged
 from kdray.fit.bilevel import GateStep, learns_from_dev
 from kdray.fit.checkpoint import Progress

@@ -2,37 +2,37 @@
 
 from typing import assert_never
 
-from kdray.config import (
-    AnnealingConfig,
+from kdray.config.gates import (
     BilevelConfig,
     CentredConfig,
     ConfidenceGateConfig,
-    CrossEntropyConfig,
-    DivergenceConfig,
     EntropyGateConfig,
-    FeatureConfig,
     FixedGateConfig,
     GateConfig,
-    HardGateConfig,
-    HybridConfig,
-    ImitationConfig,
-    InterpolationConfig,
-    MultiHypothesisConfig,
     NoStabiliserConfig,
-    OnPolicyConfig,
     PriorConfig,
     ScalarGateConfig,
     ScheduleGateConfig,
-    SelectiveConfig,
     SentenceGateConfig,
-    SentenceLevelConfig,
-    SingleMethodConfig,
     StabiliserConfig,
-    TaidConfig,
-    TieConfig,
     TokenGateConfig,
-    TokenLevelConfig,
 )
+from kdray.config.methods.annealing import AnnealingConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
+from kdray.config.methods.divergence import DivergenceConfig
+from kdray.config.methods.feature import FeatureConfig
+from kdray.config.methods.hard_gate import HardGateConfig
+from kdray.config.methods.hybrid import HybridConfig
+from kdray.config.methods.imitation import ImitationConfig
+from kdray.config.methods.interpolation import InterpolationConfig
+from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
+from kdray.config.methods.on_policy import OnPolicyConfig
+from kdray.config.methods.selective import SelectiveConfig
+from kdray.config.methods.sentence_level import SentenceLevelConfig
+from kdray.config.methods.taid import TaidConfig
+from kdray.config.methods.tie import TieConfig
+from kdray.config.methods.token_level import TokenLevelConfig
+from kdray.config.methods.union import SingleMethodConfig
 from kdray.methods import gates, stabilisers
 from kdray.methods.annealing import Annealing
 from kdray.methods.base import Method

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdray.config import ModelConfig
+from kdray.config.model import ModelConfig
 from kdray.model.precision import widened
 from kdray.model.softmax import softmax
 

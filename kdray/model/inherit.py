@@ -37,8 +37,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kdray.config import ModelConfig, TeacherLayers
-from kdray.config.initial import evenly_spaced
+from kdray.config.initial import TeacherLayers, evenly_spaced
+from kdray.config.model import ModelConfig
 from kdray.model.attention import CrossAttention, SelfAttention
 from kdray.model.transformer import DecoderLayer, EncoderLayer, FeedForward, Transformer
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from kdray.artifacts import write_json
-from kdray.config import ModelConfig
 from kdray.config.base import Frozen
+from kdray.config.model import ModelConfig
 from kdray.errors import DataError
 from kdray.model.transformer import Transformer
 

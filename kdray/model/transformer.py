@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kdray.config import ModelConfig
+from kdray.config.model import ModelConfig
 from kdray.model.attention import (
     CrossAttention,
     LayerCache,

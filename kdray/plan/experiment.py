@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdray.artifacts import Key, sha256_file
-from kdray.config import (
-    BroughtTeacherConfig,
-    CrossEntropyConfig,
-    Experiment,
-    Recipe,
-    TrainedTeacherConfig,
-    members,
-)
+from kdray.config.experiment import Experiment
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
+from kdray.config.recipe import Recipe
+from kdray.config.teacher import BroughtTeacherConfig, TrainedTeacherConfig, members
 from kdray.errors import DataError
 from kdray.model.storage import WEIGHTS, load_shape
 from kdray.plan.initial import Inheritance, plan_inheritance

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdray.config import Recipe, TeacherLayers, TrainedTeacherConfig
-from kdray.config.initial import RandomInitialConfig, chosen_layers
+from kdray.config.initial import RandomInitialConfig, TeacherLayers, chosen_layers
+from kdray.config.recipe import Recipe
+from kdray.config.teacher import TrainedTeacherConfig
 from kdray.errors import ConfigError
 from kdray.model import inherit
 from kdray.model.storage import load_shape

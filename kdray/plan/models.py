@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdray.artifacts import Key
-from kdray.config import ModelConfig, SingleMethodConfig, TrainingConfig
 from kdray.config.base import Frozen
+from kdray.config.methods.union import SingleMethodConfig
+from kdray.config.model import ModelConfig
+from kdray.config.training import TrainingConfig
 from kdray.plan.initial import Inheritance
 from kdray.plan.signals import StudentSignals
 

@@ -5,14 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdray.artifacts import Key
-from kdray.config import (
-    InterpolationConfig,
-    MultiHypothesisConfig,
-    Recipe,
-    SignalsConfig,
-    SingleMethodConfig,
-    single_methods,
-)
+from kdray.config.methods.interpolation import InterpolationConfig
+from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
+from kdray.config.methods.union import SingleMethodConfig, single_methods
+from kdray.config.recipe import Recipe
+from kdray.config.signals import SignalsConfig
 from kdray.config.teacher import EnsembleTeacherConfig
 from kdray.errors import ConfigError
 from kdray.schema import Form, View

@@ -7,16 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kdray.artifacts import Key
-from kdray.config import (
-    BranchConfig,
-    MethodConfig,
-    ModelConfig,
-    Recipe,
-    SingleMethodConfig,
-    StagesConfig,
-    TrainingConfig,
-)
 from kdray.config.budgets import branching_update, follows_length, of_length
+from kdray.config.methods.union import BranchConfig, MethodConfig, SingleMethodConfig, StagesConfig
+from kdray.config.model import ModelConfig
+from kdray.config.recipe import Recipe
+from kdray.config.training import TrainingConfig
 from kdray.plan.initial import Inheritance
 from kdray.plan.models import ModelPlan, model_key, trunk_key
 from kdray.plan.signals import SignalPlan

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from kdray.config import Recipe, single_methods
+from kdray.config.methods.union import single_methods
+from kdray.config.recipe import Recipe
 from kdray.errors import ConfigError
 from kdray.model.storage import load_shape
 from kdray.text.tokenizer import Tokenizer

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kdray.artifacts import write_json
-from kdray.config import EvaluationConfig
+from kdray.config.recipe import EvaluationConfig
 from kdray.errors import DataError
 from kdray.model.ctranslate2 import FastTranslator, export
 from kdray.model.generate import Hypothesis, SearchOptions, generate

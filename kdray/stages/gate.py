@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 
-from kdray.config import HybridConfig, SingleMethodConfig
+from kdray.config.methods.hybrid import HybridConfig
+from kdray.config.methods.union import SingleMethodConfig
 from kdray.errors import InputError
 from kdray.fit.data import TrainingData
 from kdray.fit.job import METHOD_CONFIG, METHOD_WEIGHTS

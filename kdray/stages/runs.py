@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from kdray.artifacts import Key, Store, write_json
-from kdray.config import Experiment
+from kdray.config.experiment import Experiment
 from kdray.tracking import NullTracker, RunStatus, Tracker, open_tracker
 
 STUDY = "study"

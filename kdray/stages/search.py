@@ -14,8 +14,9 @@ from rich.table import Table
 
 from kdray.artifacts import Store, write_json
 from kdray.cluster.search import SearchJob, Trial, TrialResult, search
-from kdray.config import BranchConfig, MethodConfig, Recipe, SearchConfig, StagesConfig
-from kdray.config.search import Choice, Dimension, LogUniform
+from kdray.config.methods.union import BranchConfig, MethodConfig, StagesConfig
+from kdray.config.recipe import Recipe
+from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig
 from kdray.errors import ConfigError, StageFailed
 from kdray.fit.job import TrainingJob
 from kdray.plan import ModelPlan, Plan, student_plan

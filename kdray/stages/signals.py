@@ -5,7 +5,7 @@ from typing import Any
 
 from kdray.artifacts import Key
 from kdray.cluster.decode import Build, ShardWork, make_shards
-from kdray.config import EnsembleTeacherConfig
+from kdray.config.teacher import EnsembleTeacherConfig
 from kdray.plan.signals import Selecting
 from kdray.schema import Form, Split, View
 from kdray.stages.models import teacher_paths

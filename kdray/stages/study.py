@@ -7,7 +7,8 @@ from pathlib import Path
 
 from kdray.artifacts import Key, Store
 from kdray.cluster.session import session
-from kdray.config import Experiment, Recipe
+from kdray.config.experiment import Experiment
+from kdray.config.recipe import Recipe
 from kdray.plan import Plan, make_plan
 from kdray.progress import Display
 from kdray.scoring.scores import check_tokenizer

@@ -9,7 +9,7 @@ from typing import Any, assert_never
 import numpy as np
 import torch
 
-from kdray.config import HiddenConfig, SampledConfig, TopKConfig
+from kdray.config.signals import HiddenConfig, SampledConfig, TopKConfig
 from kdray.errors import ConfigError, StageFailed
 from kdray.methods.online import OnlineTeacher
 from kdray.schema import Split, View

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kdray.config import HypothesesConfig
+from kdray.config.signals import HypothesesConfig
 from kdray.errors import StageFailed
 from kdray.methods.online import OnlineTeacher
 from kdray.model.ctranslate2 import FastTranslator, export

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdray.config import SampledConfig
+from kdray.config.signals import SampledConfig
 from kdray.errors import ConfigError, DataError
 from kdray.methods.targets import SoftTargets
 from kdray.seeds import derive_seed

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kdray.config import InterpolationConfig, MultiHypothesisConfig
+from kdray.config.methods.interpolation import InterpolationConfig
+from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.errors import DataError, StageFailed
 from kdray.schema import Column, Split
 from kdray.teacher.hypotheses import FILE, Hypotheses, sum_counts

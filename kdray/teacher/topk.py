@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdray.config import TopKConfig
+from kdray.config.signals import TopKConfig
 from kdray.methods.targets import SoftTargets
 from kdray.teacher.stored import (
     Layout,

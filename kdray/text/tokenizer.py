@@ -14,7 +14,7 @@ import numpy as np
 import sentencepiece as spm
 
 from kdray.artifacts import Artifact, Key, sha256_file
-from kdray.config import TokenizerConfig
+from kdray.config.text import TokenizerConfig
 from kdray.errors import DataError
 from kdray.schema import Column, Split
 from kdray.text.corpus import Corpus

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from kdray.config import TrackingConfig
+from kdray.config.execution import TrackingConfig
 from kdray.errors import InputError
 from kdray.tracking.contract import NullTracker, Tracker
 from kdray.tracking.runs import MlflowTracker

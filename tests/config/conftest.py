@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kdray.config import Experiment, load_experiment
+from kdray.config.experiment import Experiment
+from kdray.config.load import load_experiment
 
 EXPERIMENT = """\
 name: small

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kdray.config import ModelConfig, SizeConfig, TeacherLayers
-from kdray.config.initial import chosen_layers, evenly_spaced
+from kdray.config.initial import SizeConfig, TeacherLayers, chosen_layers, evenly_spaced
+from kdray.config.model import ModelConfig
 from kdray.errors import ConfigError
 
 MINI = ModelConfig(preset="mini")  # width 128, feedforward 256, 4 heads, 4 and 4 layers

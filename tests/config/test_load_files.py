@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kdray.config import Experiment, load_experiment
+from kdray.config.experiment import Experiment
+from kdray.config.load import load_experiment
 from kdray.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "tune_configs"

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kdray.config import Execution, Experiment, ModelConfig, SignalsConfig
-from kdray.config.model import PRESETS, Preset
+from kdray.config.execution import Execution
+from kdray.config.experiment import Experiment
+from kdray.config.model import PRESETS, ModelConfig, Preset
+from kdray.config.signals import SignalsConfig
 from kdray.schema import View
 from kdray.text.corpus import corpus_key
 from kdray.text.tokenizer import tokenizer_key

@@ -2,8 +2,9 @@
 
 import pytest
 
-from kdray.config import CosineConfig, CrossEntropyConfig
 from kdray.config.load import apply_override
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
+from kdray.config.training import CosineConfig
 from kdray.errors import ConfigError
 
 

@@ -16,7 +16,7 @@ from nano_training import TRAINING, new_objective, new_run, training_data
 from torch import distributed
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from kdray.config import TrainingConfig
+from kdray.config.training import TrainingConfig
 from kdray.fit import checkpoint, history, record, update
 from kdray.fit.loop import fit
 from kdray.fit.worker import Worker

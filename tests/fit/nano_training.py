@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 
-from kdray.config import ModelConfig, SingleMethodConfig, TrainingConfig
+from kdray.config.methods.union import SingleMethodConfig
+from kdray.config.model import ModelConfig
+from kdray.config.training import TrainingConfig
 from kdray.fit.data import TrainingData
 from kdray.fit.objective import Objective, build_objective
 from kdray.fit.record import Run

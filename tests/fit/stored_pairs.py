@@ -8,7 +8,8 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from kdray.artifacts import RECORD, write_json
-from kdray.config import ModelConfig, SingleMethodConfig
+from kdray.config.methods.union import SingleMethodConfig
+from kdray.config.model import ModelConfig
 from kdray.fit.assemble import (
     Signals,
     assemble,

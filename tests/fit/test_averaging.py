@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nano_training import EARLY, changed, judge, new_objective, new_run, training_data
 from safetensors.torch import load_file
 
-from kdray.config import EarlyStoppingConfig, EmaConfig, SwaConfig, TrainingConfig
+from kdray.config.training import EarlyStoppingConfig, EmaConfig, SwaConfig, TrainingConfig
 from kdray.errors import ArtifactDamaged, DataError
 from kdray.fit.averaging import RunningMean, averaged, ema_weight, running_mean, swa_weight
 from kdray.fit.checkpoint import MEANS, WEIGHTS, Progress, newest_progress

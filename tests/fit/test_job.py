@@ -13,7 +13,9 @@ from nano_training import changed
 from torch.nn import functional as F
 
 from kdray.artifacts import Artifact
-from kdray.config import HybridConfig, ModelConfig, TeacherLayers
+from kdray.config.initial import TeacherLayers
+from kdray.config.methods.hybrid import HybridConfig
+from kdray.config.model import ModelConfig
 from kdray.errors import ArtifactDamaged, DataError
 from kdray.fit import machine
 from kdray.fit.assemble import TOO_LONG

@@ -18,7 +18,7 @@ from nano_training import (
 )
 from safetensors.torch import load_file
 
-from kdray.config import ScheduleConfig
+from kdray.config.training import ScheduleConfig
 from kdray.errors import DataError, TrainingDiverged
 from kdray.fit import update
 from kdray.fit.checkpoint import WEIGHTS, Progress

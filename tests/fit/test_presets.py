@@ -5,8 +5,8 @@ import pytest
 import torch
 from nano_training import VOCAB, random_sequences
 
-from kdray.config import ModelConfig, TrainingConfig
-from kdray.config.model import PRESETS
+from kdray.config.model import PRESETS, ModelConfig
+from kdray.config.training import TrainingConfig
 from kdray.fit.checkpoint import Progress
 from kdray.fit.data import TrainingData
 from kdray.fit.meter import Meter

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdray.config import ConstantCooldownConfig, CosineConfig, InverseSqrtConfig, ScheduleConfig
+from kdray.config.training import (
+    ConstantCooldownConfig,
+    CosineConfig,
+    InverseSqrtConfig,
+    ScheduleConfig,
+)
 from kdray.fit.schedule import default_peak, learning_rate
 
 peaks = st.floats(1e-6, 1.0)

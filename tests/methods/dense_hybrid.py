@@ -6,7 +6,7 @@ import torch
 from dense_batch import Dense
 from torch import Tensor
 
-from kdray.config import (
+from kdray.config.gates import (
     CentredConfig,
     ConfidenceGateConfig,
     EntropyGateConfig,

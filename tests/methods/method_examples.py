@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import TypeAdapter
 
-from kdray.config import SingleMethodConfig
+from kdray.config.methods.union import SingleMethodConfig
 from kdray.schema import Form
 
 TOPK, SAMPLED, HIDDEN, ONLINE = Form.TOPK, Form.SAMPLED, Form.HIDDEN, Form.ONLINE

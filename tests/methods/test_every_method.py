@@ -7,16 +7,13 @@ import pytest
 from method_examples import ALL_METHODS, GATES, HYBRIDS, STABILISERS, TYPICAL, parse
 from pydantic import ValidationError
 
-from kdray.config import (
-    DivergenceConfig,
-    GateConfig,
-    HardGateConfig,
-    HybridConfig,
-    ImitationConfig,
-    SelectiveConfig,
-    SingleMethodConfig,
-    StabiliserConfig,
-)
+from kdray.config.gates import GateConfig, StabiliserConfig
+from kdray.config.methods.divergence import DivergenceConfig
+from kdray.config.methods.hard_gate import HardGateConfig
+from kdray.config.methods.hybrid import HybridConfig
+from kdray.config.methods.imitation import ImitationConfig
+from kdray.config.methods.selective import SelectiveConfig
+from kdray.config.methods.union import SingleMethodConfig
 
 PARSED = {name: parse(raw) for name, raw in ALL_METHODS.items()}
 

@@ -11,7 +11,7 @@ from method_examples import GATES
 from pydantic import TypeAdapter
 from toy_teacher import soft_targets
 
-from kdray.config import GateConfig
+from kdray.config.gates import GateConfig
 from kdray.methods.base import Clock, Target
 from kdray.methods.build import build_gate, build_stabiliser
 from kdray.methods.gates import ConfidenceGate, EntropyGate, Scene, SentenceGate, TokenGate

@@ -7,7 +7,7 @@ import torch
 from method_examples import ALL_METHODS, TYPICAL
 from toy_distillation import Trial
 
-from kdray.config import Precision
+from kdray.config.training import Precision
 
 if not torch.cuda.is_available():
     pytest.skip("needs an NVIDIA GPU", allow_module_level=True)

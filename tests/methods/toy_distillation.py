@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from toy_teacher import CPU, VOCAB, Exact, model, toy_teacher
 
-from kdray.config import Precision, SingleMethodConfig
+from kdray.config.methods.union import SingleMethodConfig
+from kdray.config.training import Precision
 from kdray.fit.data import TrainingData
 from kdray.fit.objective import Objective
 from kdray.methods.base import Batch, Clock, Method, Per, Target

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kdray.config import ModelConfig
+from kdray.config.model import ModelConfig
 from kdray.methods.online import OnlineTeacher
 from kdray.methods.sequences import build_target
 from kdray.methods.targets import DenseTargets, SoftTargets, TeacherTargets

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdray.config import ModelConfig
+from kdray.config.model import ModelConfig
 from kdray.model.generate import SearchOptions, generate
 from kdray.model.transformer import Transformer
 from kdray.text.tokenizer import BOS, EOS, PAD, UNK

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from kdray.config import ModelConfig, TeacherLayers
-from kdray.config.initial import evenly_spaced
+from kdray.config.initial import TeacherLayers, evenly_spaced
+from kdray.config.model import ModelConfig
 from kdray.model.inherit import inherit, kept_channels, residual_importance
 from kdray.model.transformer import Transformer, sinusoids
 from kdray.text.sequences import Sequences

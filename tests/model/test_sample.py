@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from kdray.config import ModelConfig
+from kdray.config.model import ModelConfig
 from kdray.model.sample import CHUNK, sample
 from kdray.model.transformer import Transformer
 from kdray.text.tokenizer import BOS, EOS, PAD, UNK

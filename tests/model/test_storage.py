@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from kdray.config import ModelConfig
+from kdray.config.model import ModelConfig
 from kdray.errors import DataError
 from kdray.methods.stabilisers import Centred
 from kdray.model.storage import (

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdray.config import ModelConfig
-from kdray.config.model import PRESETS
+from kdray.config.model import PRESETS, ModelConfig
 from kdray.model.transformer import Transformer, causal_bias, sinusoids
 
 SRC_VOCAB, TGT_VOCAB, WIDTH = 11, 13, 16

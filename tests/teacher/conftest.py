@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from kdray.config import ModelConfig
+from kdray.config.model import ModelConfig
 from kdray.model.storage import Shape, save_model, tensors
 from kdray.schema import Column, Split
 from kdray.teacher.hypotheses import FILE

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdray.config import HiddenConfig, SampledConfig, TopKConfig
+from kdray.config.signals import HiddenConfig, SampledConfig, TopKConfig
 from kdray.errors import ConfigError, DataError, StageFailed
 from kdray.model.storage import load_model
 from kdray.schema import Form, Split, View

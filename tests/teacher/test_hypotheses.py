@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from kdray.config import HypothesesConfig
+from kdray.config.signals import HypothesesConfig
 from kdray.errors import DataError
 from kdray.model.generate import SearchOptions, generate
 from kdray.model.storage import load_model

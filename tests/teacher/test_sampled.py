@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from kdray.config import SampledConfig
+from kdray.config.signals import SampledConfig
 from kdray.errors import ConfigError, DataError
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdray.artifacts import Artifact, Key
-from kdray.config import TokenizerConfig
+from kdray.config.text import TokenizerConfig
 from kdray.errors import DataError
 from kdray.schema import Column
 from kdray.text.tokenizer import (

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from kdray.config import TrackingConfig
+from kdray.config.execution import TrackingConfig
 from kdray.tracking import MlflowTracker, Tracker, open_tracker
 
 

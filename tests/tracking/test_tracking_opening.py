@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient, environment_variables
 from tracking_probe import start
 
-from kdray.config import TrackingConfig
+from kdray.config.execution import TrackingConfig
 from kdray.errors import InputError
 from kdray.tracking import MlflowTracker, NullTracker, Tracker, open_tracker, tracker_from_spec
 from kdray.tracking.store import connect, redact
@@ -85,7 +85,7 @@ def test_same_tracker_in_another_process(
 def test_two_drivers_make_one_database(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from kdray.config import TrackingConfig\n"
+        "from kdray.config.execution import TrackingConfig\n"
         "from kdray.tracking import open_tracker\n"
         "tracker = open_tracker(TrackingConfig(), storage=Path(sys.argv[1]), experiment='x')\n"
         "print(tracker.spec()['experiment_id'])\n"

@@ -1,11 +1,10 @@
-"""Methods that weigh distributions against sequences, anew for each token or sentence."""
+"""Configuration of `hybrid`."""
 
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from kdray.config.base import LabelSmoothing
-from kdray.config.distilled import WITH_TAIL, Distilled
+from kdray.config.distilled import Distilled
 from kdray.config.gates import FixedGateConfig, GateConfig, TeacherGateConfig, TokenGateConfig
 from kdray.config.signals import Needs
 from kdray.schema import Form, View
@@ -48,35 +47,3 @@ class HybridConfig(Distilled):
         """The distributions of L_token and the hypothesis of L_sentence."""
         prefix = View.REFERENCE if self.layout == "two_pass" else View.HYPOTHESIS
         return self.reads(prefix, temperature=self.temperature, hypotheses=1)
-
-
-class HardGateConfig(Distilled):
-    """At each token the teacher alone or the reference alone (Hard-Gate KD, Lee 2022).
-
-    The teacher where the student is surer of the reference token than the teacher is, as a guard
-    against over-confidence; the temperature is the teacher's only.
-    """
-
-    forms = WITH_TAIL
-    kind: Literal["hard_gate"]
-    temperature: float = Field(default=1.5, gt=0)
-    per: Literal["token", "sentence"] = "token"
-    label_smoothing: LabelSmoothing = 0.0
-
-    def needs(self) -> Needs:
-        """Distributions at its temperature on the references."""
-        return self.reads(View.REFERENCE, temperature=self.temperature)
-
-
-class SelectiveConfig(Distilled):
-    """CE, plus KL on the tokens that the student finds hardest (Wang et al. 2021).
-
-    `batch` takes the share of each batch; `global` compares with the losses of the last
-    `queue` tokens.
-    """
-
-    kind: Literal["selective"]
-    scope: Literal["batch", "global"] = "global"
-    share: float = Field(default=0.5, gt=0, le=1)
-    queue: int = Field(default=30_000, ge=1)
-    label_smoothing: LabelSmoothing = 0.1

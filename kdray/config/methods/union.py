@@ -8,20 +8,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kdray.config.base import Frozen
-from kdray.config.distribution_methods import (
-    AnnealingConfig,
-    DivergenceConfig,
-    TaidConfig,
-    TokenLevelConfig,
-)
-from kdray.config.mixed_methods import HardGateConfig, HybridConfig, SelectiveConfig
-from kdray.config.online_methods import FeatureConfig, ImitationConfig, OnPolicyConfig, TieConfig
-from kdray.config.sequence_methods import (
-    CrossEntropyConfig,
-    InterpolationConfig,
-    MultiHypothesisConfig,
-    SentenceLevelConfig,
-)
+from kdray.config.methods.annealing import AnnealingConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
+from kdray.config.methods.divergence import DivergenceConfig
+from kdray.config.methods.feature import FeatureConfig
+from kdray.config.methods.hard_gate import HardGateConfig
+from kdray.config.methods.hybrid import HybridConfig
+from kdray.config.methods.imitation import ImitationConfig
+from kdray.config.methods.interpolation import InterpolationConfig
+from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
+from kdray.config.methods.on_policy import OnPolicyConfig
+from kdray.config.methods.selective import SelectiveConfig
+from kdray.config.methods.sentence_level import SentenceLevelConfig
+from kdray.config.methods.taid import TaidConfig
+from kdray.config.methods.tie import TieConfig
+from kdray.config.methods.token_level import TokenLevelConfig
 from kdray.config.training import ScheduleConfig
 
 SingleMethodConfig = Annotated[

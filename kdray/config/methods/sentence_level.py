@@ -1,0 +1,18 @@
+"""Configuration of `sentence_level`."""
+
+from typing import Literal
+
+from kdray.config.base import Frozen, LabelSmoothing
+from kdray.config.signals import Needs
+
+
+class SentenceLevelConfig(Frozen):
+    """Cross-entropy on the teacher's translations (Kim & Rush 2016), optionally references too."""
+
+    kind: Literal["sentence_level"]
+    with_reference: bool = False
+    label_smoothing: LabelSmoothing = 0.0
+
+    def needs(self) -> Needs:
+        """One translation of each pair."""
+        return Needs(hypotheses=1)
