@@ -49,6 +49,21 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Brought:
+    """A folder that a user brought. It is read where it is, by its absolute path."""
+
+    path: Path
+    fingerprint: str  # stands for its content
+
+
+Source = Key | Brought
+"""What a step reads: an artifact of the store, or what a user brought."""
+
+Fetch = Callable[[Source], Path]
+"""Gives the local folder of what is named."""
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A published folder and what its record says."""
 
@@ -90,6 +105,10 @@ class Store:
     def path(self, key: Key) -> Path:
         """Where the artifact is, or will be."""
         return self.root / key.stage / key.fingerprint
+
+    def fetch(self, source: Source) -> Path:
+        """A local folder with the content of an artifact, or of what was brought."""
+        return source.path if isinstance(source, Brought) else self.path(source)
 
     def work_path(self, key: Key) -> Path:
         """Where an unfinished stage keeps what a restarted run continues from."""

@@ -1,0 +1,57 @@
+"""Kinds from outside the package: what installed packages add to its closed unions.
+
+A package names them as entry points. A group is called after the place where a built-in kind stands
+(`kdray.config.methods` for a method's configuration, `kdray.methods` for its loss, and so on), and
+an entry after the kind.
+"""
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Union, get_args
+
+from kdray.config.base import Frozen
+
+failures: list[str] = []
+"""Why entry points could not be used. A configuration that is refused is told of them."""
+
+
+@cache
+def outside_kinds(group: str) -> dict[str, Any]:
+    """What packages add under a group, by kind. What cannot be used goes to `failures`."""
+    kinds: dict[str, Any] = {}
+    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
+        if entry.name in kinds:
+            failures.append(f"{_place(entry)}: the kind {entry.name!r} is there twice; remove one")
+            continue
+        try:
+            kinds[entry.name] = entry.load()
+        except Exception as error:  # it is somebody else's code: anything may happen
+            failures.append(f"{_place(entry)}: cannot be loaded: {type(error).__name__}: {error}")
+    return kinds
+
+
+def with_outside(union: Any, group: str) -> Any:  # noqa: ANN401 (type expressions)
+    """A union of configuration models, completed by those of installed packages."""
+    own = {kind for model in get_args(union) for kind in kinds_of(model)}
+    models = list(get_args(union))
+    for name, model in outside_kinds(group).items():
+        if not (isinstance(model, type) and issubclass(model, Frozen) and name in kinds_of(model)):
+            failures.append(
+                f"{group}: {name} is not a kdray.config.base.Frozen with kind: Literal[{name!r}]"
+            )
+        elif name in own:
+            failures.append(f"{group}: kdray has a kind {name!r} of its own; choose another name")
+        else:
+            models.append(model)
+    return Union[tuple(models)]  # noqa: UP007 (made while the program runs)
+
+
+def kinds_of(model: type[Frozen]) -> tuple[str, ...]:
+    """The kinds that a configuration model stands for."""
+    field = model.model_fields.get("kind")
+    return () if field is None else get_args(field.annotation)
+
+
+def _place(entry: EntryPoint) -> str:
+    package = "" if entry.dist is None else f" of {entry.dist.name}"
+    return f"entry point {entry.group}:{entry.name}{package} ({entry.value})"

@@ -1,0 +1,38 @@
+"""What a step's job can be, by its shape. A job is plain data that can be pickled.
+
+It names what it reads by `Source` and is given a `fetch` that turns one into a local folder. It
+knows neither Ray, nor MLflow, nor where artifacts are kept.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from kdray.artifacts import Fetch
+
+Counts = Mapping[str, Any]
+Build = Callable[[int, int, Path], Counts]
+"""Makes rows start to stop into a folder. -> counts."""
+
+
+class Whole(Protocol):
+    """Made in one go, by one process."""
+
+    def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
+        """Fill the folder of the artifact. -> counts for its record."""
+
+
+class Sharded(Protocol):
+    """Made row range by row range, by a pool of processes, and then joined."""
+
+    on_gpu: bool
+    """Whether a process gains from a GPU."""
+
+    def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
+        """Make ready, in a folder, what all processes share. -> the number of rows."""
+
+    def builder(self, work: Path, fetch: Fetch, *, device: str) -> Build:
+        """What one process makes shards with; called once in each."""
+
+    def join(self, shards: list[Path], counts: list[Counts], folder: Path, fetch: Fetch) -> Counts:
+        """Put all shards together, which stand in the order of their rows. -> counts."""
