@@ -29,16 +29,18 @@ from typing import Any
 import psutil
 from torch import distributed
 
-from kdray.artifacts import Artifact, Key
+from kdray.artifacts import Brought, Store
 from kdray.command import exit_codes
 from kdray.config.execution import Execution, TrackingConfig
 from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.model import ModelConfig
 from kdray.config.text import GeneratedCorpusConfig, TokenizerConfig
 from kdray.config.training import TrainingConfig
+from kdray.fit.assemble import Signals
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
+from kdray.fit.spec import TrainingSpec
 from kdray.fit.worker import Worker
 from kdray.text.corpus import build_corpus
 from kdray.text.encoded import build_encoded
@@ -122,20 +124,22 @@ def make_job(model: ModelConfig, updates: int, folder: Path) -> TrainingJob:
     for name in ("corpus", "tokenizer", "encoded"):
         (folder / name).mkdir()
     build_corpus(GeneratedCorpusConfig(kind="generated"), folder / "corpus")
-    corpus = Artifact(Key("corpus", 1, {}), folder / "corpus", {})
+    corpus = folder / "corpus"
     build_tokenizer(TokenizerConfig(vocab_size=PIECES), corpus, folder / "tokenizer")
     build_encoded(corpus, Tokenizer.load(folder / "tokenizer"), folder / "encoded")
     schedule = {"kind": "inverse_sqrt", "peak": 1e-3, "warmup": 1}
-    return TrainingJob(
+    spec = TrainingSpec(
         model=model,
         method=CrossEntropyConfig(kind="cross_entropy"),
         training=TrainingConfig.model_validate({"updates": updates, "schedule": schedule}),
         seed=1,
-        corpus=folder / "corpus",
-        tokenizer=folder / "tokenizer",
-        encoded=folder / "encoded",
-        folder=folder,
+        ends_at=updates,
+        corpus=Brought(corpus, "corpus"),
+        tokenizer=Brought(folder / "tokenizer", "tokenizer"),
+        encoded=Brought(folder / "encoded", "encoded"),
+        signals=Signals(),
     )
+    return TrainingJob(spec, folder, Store(folder).fetch)
 
 
 def seconds_of(way: Way, job: TrainingJob, workers: int, threads: int) -> Seconds:
@@ -147,7 +151,7 @@ def seconds_of(way: Way, job: TrainingJob, workers: int, threads: int) -> Second
     rows = [row for row in read_history(job.folder / HISTORY) if "train/tokens_per_second" in row]
     first, last = rows[0], rows[-1]
     update = (last["time"] - first["time"]) / (last["step"] - first["step"])
-    updates, told = job.training.updates * update, job.folder / TOLD
+    updates, told = job.spec.ends_at * update, job.folder / TOLD
     if not told.exists():
         return Seconds(update, whole - updates)
     found = json.loads(told.read_text())
@@ -207,12 +211,11 @@ def _train(job: TrainingJob, workers: int, threads: int) -> None:
     with session(execution):
         started, beside = time.perf_counter(), Beside(history)
         run_id = tracker.ensure_run(NAME, parent_id=None, run_id=None, tags={}, params={})
-        tracked = TrackedJob(job, run_id, tracker.spec())
+        tracked = TrackedJob(job, Store(storage), run_id, tracker.spec())
         for _, failure in train({NAME: tracked}, execution=execution, runs=1, watch=beside.look):
             if failure is not None:
                 raise failure
         tracker.log_history(run_id, read_history(history))
-        tracker.finish(run_id, "FINISHED")
         told = {"run": time.perf_counter() - started, "beside": beside.share()}
     (job.folder / TOLD).write_text(json.dumps(told))
 

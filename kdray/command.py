@@ -22,7 +22,7 @@ from kdray.errors import KdrayError
 from kdray.progress import Display
 
 if TYPE_CHECKING:
-    from kdray.stages.study import Study
+    from kdray.runner.study import Study
 
 Config = Annotated[
     Path, typer.Argument(help="YAML file of the experiment; tune_configs/ holds examples.")
@@ -88,7 +88,7 @@ def studied(
 ) -> "Iterator[Study]":
     """The study that a configuration describes; a dry run shows it and ends the command."""
     experiment = load_experiment(config, overrides)
-    from kdray.stages.study import open_study
+    from kdray.runner.study import open_study
 
     display = Display()
     tracked = tracked and not dry_run
@@ -101,16 +101,17 @@ def studied(
 
 def show_plan(study: "Study") -> None:
     """Print every artifact, whether it is there, and why not."""
-    from kdray.pipeline import stages_of
+    from kdray.plan.step import shown_once
 
     names = Column("what", overflow="fold")  # names of students differ at their ends
     table = Table("stage", names, "fingerprint", "state", title=study.experiment.name)
-    for stage, what, key in stages_of(study):
-        made = study.is_made(key)
-        why = [] if made else study.store.explain_miss(key)
-        state = "cached" if made else "would run"
+    for step in shown_once(study.plan.steps):
+        is_made = study.is_made(step.key)
+        why = [] if is_made else study.store.explain_miss(step.key)
+        state = "cached" if is_made else "would run"
         detail = f" ({'; '.join(why[:2])})" if why else ""
-        table.add_row(stage, what, key.fingerprint, state + detail)
+        what = step.detail or step.name
+        table.add_row(step.stage, what, step.key.fingerprint, state + detail)
     study.display.console.print(table)
 
 

@@ -7,7 +7,7 @@ def evaluate(config: Config, overrides: Overrides = [], dry_run: DryRun = False)
     """Translate and score with every model of the experiment; trains what is missing."""
     with studied(config, overrides, dry_run=dry_run) as found:
         from kdray.pipeline import check_complete, run_evaluation
-        from kdray.stages.reporting import show_results
+        from kdray.runner.reporting import show_results
 
         show_results(found, run_evaluation(found))
         check_complete(found)

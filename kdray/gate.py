@@ -19,7 +19,7 @@ def gate(
 ) -> None:
     """Print g, both losses per token and the source of every sentence, separated by tabs."""
     with studied(config, overrides, dry_run=False, tracked=False) as found:
-        from kdray.stages.gate import read_gates
+        from kdray.runner.gate import read_gates
 
         typer.echo("gate\ttoken_loss\tsentence_loss\tsource")
         for row in read_gates(found, student, file):

@@ -6,7 +6,7 @@ knows neither Ray, nor MLflow, nor where artifacts are kept.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from kdray.artifacts import Fetch
 
@@ -15,13 +15,18 @@ Build = Callable[[int, int, Path], Counts]
 """Makes rows start to stop into a folder. -> counts."""
 
 
+@runtime_checkable
 class Whole(Protocol):
     """Made in one go, by one process."""
+
+    is_light: bool
+    """Whether the driver makes it; else a process on the cluster, with all CPUs of a node."""
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """Fill the folder of the artifact. -> counts for its record."""
 
 
+@runtime_checkable
 class Sharded(Protocol):
     """Made row range by row range, by a pool of processes, and then joined."""
 

@@ -7,7 +7,7 @@ def report(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -
     """Write the report of what is trained and scored already; trains and scores nothing."""
     with studied(config, overrides, dry_run=dry_run) as found:
         from kdray.pipeline import run_report
-        from kdray.stages.reporting import show_results
+        from kdray.runner.reporting import show_results
 
         show_results(found, *run_report(found))
 

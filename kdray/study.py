@@ -10,7 +10,7 @@ def study(config: Config, overrides: Overrides = [], dry_run: DryRun = False) ->
     """
     with studied(config, overrides, dry_run=dry_run) as found:
         from kdray.pipeline import check_complete, run_study
-        from kdray.stages.reporting import show_results
+        from kdray.runner.reporting import show_results
 
         results, paths = run_study(found)
         show_results(found, results, paths)

@@ -6,9 +6,9 @@ from kdray.command import Config, DryRun, Overrides, run, studied
 def train(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
     """Train every student of the experiment, and before them whatever they need."""
     with studied(config, overrides, dry_run=dry_run) as found:
-        from kdray.pipeline import check_complete, run_stages
+        from kdray.pipeline import check_complete, run_steps
 
-        run_stages(found, "train")
+        run_steps(found, "train")
         check_complete(found)
 
 

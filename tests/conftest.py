@@ -5,7 +5,10 @@ Sentences of short invented words are translated word for word: a nano model lea
 
 import os
 import random
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import micro_study
 import pyarrow as pa
@@ -15,12 +18,14 @@ import torch
 from filelock import FileLock
 from hypothesis import settings
 
-from kdray.artifacts import Artifact, Key
+from kdray.artifacts import Artifact, Brought, Key, Store
 from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.model import ModelConfig
 from kdray.config.text import TokenizerConfig
 from kdray.config.training import TrainingConfig
+from kdray.fit.assemble import Signals
 from kdray.fit.job import TrainingJob
+from kdray.fit.spec import TrainingSpec
 from kdray.schema import Column
 from kdray.text.encoded import build_encoded
 from kdray.text.tokenizer import Tokenizer, build_tokenizer
@@ -88,7 +93,7 @@ def toy_tokenizers(
     for name, joint, size in (("joint", True, 70), ("separate", False, 40)):
         config = TokenizerConfig(joint=joint, model_type="bpe", vocab_size=size)
         folder: Path = tmp_path_factory.mktemp(name)
-        build_tokenizer(config, toy_corpus, folder)
+        build_tokenizer(config, toy_corpus.path, folder)
         found[name] = Tokenizer.load(folder)
     return found
 
@@ -104,20 +109,34 @@ def toy_job(
     encoded, tokenizer = folder / "encoded", folder / "tokenizer"
     encoded.mkdir()
     tokenizer.mkdir()
-    build_encoded(toy_corpus, toy_tokenizers["joint"], encoded)
+    build_encoded(toy_corpus.path, toy_tokenizers["joint"], encoded)
     toy_tokenizers["joint"].save(tokenizer)
     schedule = {"kind": "cosine", "peak": 0.01, "warmup": 2}
     training = {"updates": 12, "tokens_per_update": 512, "schedule": schedule}
-    return TrainingJob(
+    spec = TrainingSpec(
         model=ModelConfig(preset="nano", max_length=64),
         method=CrossEntropyConfig(kind="cross_entropy"),
         training=TrainingConfig.model_validate(training),
         seed=1,
-        corpus=toy_corpus.path,
-        tokenizer=tokenizer,
-        encoded=encoded,
-        folder=folder / "work",
+        ends_at=12,
+        corpus=Brought(toy_corpus.path, "corpus"),
+        tokenizer=Brought(tokenizer, "tokenizer"),
+        encoded=Brought(encoded, "encoded"),
+        signals=Signals(),
     )
+    return TrainingJob(spec, folder / "work", Store(folder).fetch)
+
+
+@pytest.fixture(scope="session")
+def changed_job() -> Callable[..., TrainingJob]:
+    """Makes another job of one: with another folder, and other values of its spec."""
+
+    def changed(job: TrainingJob, *, folder: Path | None = None, **spec: Any) -> TrainingJob:
+        if "training" in spec:
+            spec.setdefault("ends_at", spec["training"].updates)
+        return replace(job, spec=replace(job.spec, **spec), folder=folder or job.folder)
+
+    return changed
 
 
 @pytest.fixture(scope="session")
@@ -136,26 +155,26 @@ def undisturbed(shared_folder: Path) -> Path:
 
 @pytest.fixture
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stages as they are, but shards and runs are made here, one after another."""
+    """The runner as it is, but what it gives to Ray is done here, one after another."""
+    from kdray.cluster.shards import ShardActor  # imports Ray: only where it is needed
+    from kdray.cluster.train import train_and_publish
     from kdray.fit.worker import Worker
-    from kdray.stages import models, scores, signals  # imports Ray: only where it is needed
-    from kdray.stages.study import Study
+    from kdray.runner import make, training
+    from kdray.runner.study import Study
 
-    def make_here(work, *, execution, done):
-        build = work.maker(**work.arguments)
-        for index in work.plan.missing():
-            work.plan.make(index, build)
+    def shards_here(work, *, execution, done):
+        ShardActor(work)({"shard": work.plan.missing()})
 
     def train_here(jobs, *, execution, runs, watch):
         for name, tracked in jobs.items():
-            tracked.job.run(Worker(), threads=1)
+            train_and_publish(tracked, Worker(), threads=1)
             yield name, None
 
-    def evaluate_here(job, *, key, store, threads, watch):
-        store.cached(key, lambda folder: job.run(folder, threads=threads))
+    def whole_here(step, *, store, threads):
+        store.publish(step.key, lambda folder: step.job.make(folder, store.fetch, threads=threads))
 
-    monkeypatch.setattr(signals, "make_shards", make_here)
-    monkeypatch.setattr(models, "train", train_here)
-    monkeypatch.setattr(scores, "evaluate", evaluate_here)
-    monkeypatch.setattr(scores, "evaluation_threads", lambda asked: asked or 1)
+    monkeypatch.setattr(make, "make_shards", shards_here)
+    monkeypatch.setattr(training, "train", train_here)
+    monkeypatch.setattr(make, "make_whole", whole_here)
+    monkeypatch.setattr(make, "evaluation_threads", lambda asked: asked or 1)
     monkeypatch.setattr(Study, "start_ray", lambda study: None)

@@ -10,8 +10,9 @@ from kdray.__main__ import main
 from kdray.config.experiment import Experiment
 from kdray.config.methods.union import SingleMethodConfig
 from kdray.fit.history import HISTORY, read_history
+from kdray.plan.step import STUDENT
 from kdray.progress import Display
-from kdray.stages.study import open_study
+from kdray.runner.study import open_study
 
 METHODS = {
     "cross_entropy": {},
@@ -70,13 +71,13 @@ def test_every_method_trains_and_lowers_its_dev_loss(tmp_path, monkeypatch, with
         main()
     assert ended.value.code == 0
     with open_study(Experiment.model_validate(raw), Display()) as study:
-        made = {model.name: model for s in study.plan.students for model in s.chain()}
+        made = {step.name: step for step in study.plan.steps if step.stage == STUDENT}
         assert len(made) == len(METHODS) + 2
         for name, model in made.items():
-            rows = read_history(study.path(model.key) / HISTORY)
+            rows = read_history(study.store.fetch(model.key) / HISTORY)
             losses = [row["dev/loss"] for row in rows if "dev/loss" in row]
             assert losses[-1] < losses[0], name
-        second = study.path(made["nano/stages/seed-1"].key)
+        second = study.store.fetch(made["nano/stages/seed-1"].key)
         steps = [row["step"] for row in read_history(second / HISTORY)]
         assert steps[-1] == 40, "the second stage counts on from the first"
         first = made["nano/stages/seed-1/stage-1"]

@@ -102,7 +102,7 @@ def signals(toy_corpus, toy_tokenizers, tmp_path_factory):
     for seed, name in enumerate(("encoded", "teacher", "student")):
         (folder / name).mkdir()
         if name == "encoded":
-            build_encoded(toy_corpus, tokenizer, folder / name)
+            build_encoded(toy_corpus.path, tokenizer, folder / name)
             continue
         size = tokenizer.tgt_vocab
         shape = Shape(config=ModelConfig(preset="nano"), src_vocab=size, tgt_vocab=size,

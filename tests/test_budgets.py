@@ -9,17 +9,22 @@ import yaml
 from micro_study import CONFIG
 from safetensors.torch import load_file
 
+from kdray.cluster.train import train_and_publish
 from kdray.command import show_plan
 from kdray.config.experiment import Experiment
 from kdray.errors import StageFailed
 from kdray.fit.history import HISTORY, read_history
+from kdray.fit.spec import TeacherLayers
 from kdray.fit.worker import Worker
 from kdray.model.storage import WEIGHTS
-from kdray.pipeline import run_stages, stages_of
-from kdray.plan import make_plan, trained_updates
+from kdray.pipeline import run_steps
+from kdray.plan.experiment import make_plan, trained_updates
+from kdray.plan.step import STUDENT, spec_of
 from kdray.progress import Display
-from kdray.stages import models
-from kdray.stages.study import Study, open_study
+from kdray.runner import training
+from kdray.runner.results import curves_of
+from kdray.runner.study import Study, open_study
+from kdray.runner.training import model_run
 
 SCHEDULE = {"kind": "constant_cooldown", "peak": 0.01, "warmup": 5, "cooldown": 0.3}
 PLAIN = {"kind": "cross_entropy", "label_smoothing": 0.1}
@@ -40,10 +45,14 @@ def experiment(budgets=(20, 40), *, methods=None, updates=20, storage="runs", **
     return Experiment.model_validate(raw)
 
 
+def trainings(config):
+    """The trainings of the students of an experiment, by their names."""
+    steps = make_plan(config).of(STUDENT)
+    return {step.name.removeprefix("nano/"): spec_of(step) for step in steps}
+
+
 def students(*args, **kwargs):
-    return {
-        m.name.removeprefix("nano/"): m for m in make_plan(experiment(*args, **kwargs)).students
-    }
+    return trainings(experiment(*args, **kwargs))
 
 
 def test_every_budget_is_a_student_that_leaves_one_trunk():
@@ -53,10 +62,12 @@ def test_every_budget_is_a_student_that_leaves_one_trunk():
     assert [m.ends_at for m in longest] == [10, 25, 55, 80], "checkpoints at or before 14, 28, 56"
     assert [m.own_updates for m in longest] == [10, 15, 30, 25]
     for model, updates in zip(found.values(), (20, 40, 80), strict=True):
-        assert model.training.updates == model.budget == updates
+        assert model.training.updates == model.ends_at == updates
         assert model.trunk is not None
         assert model.trunk.key in [m.key for m in longest]
-    assert trained_updates(tuple(found.values())) == (55 + 10 + 15 + 25, 140)
+    assert trained_updates(
+        make_plan(experiment((20, 40, 80), methods={"plain": PLAIN})).of(STUDENT)
+    ) == (55 + 10 + 15 + 25, 140)
 
 
 def test_a_branch_by_the_trunks_method_is_the_run_that_is_trained_alone():
@@ -102,8 +113,8 @@ def test_methods_that_follow_the_length_are_trained_alone():
     recipe = yaml.safe_load(CONFIG)["recipe"]
     raw["recipe"] |= {"teacher": recipe["teacher"], "signals": {"hidden": {}}}
     raw["recipe"]["methods"] = {"taid": {"kind": "taid"}}
-    found = make_plan(Experiment.model_validate(raw)).students
-    assert [(m.budget, m.trunk) for m in found] == [(20, None), (40, None)]
+    found = make_plan(Experiment.model_validate(raw)).of(STUDENT)
+    assert [(step.cell.length, spec_of(step).trunk) for step in found] == [(20, None), (40, None)]
     assert trained_updates(found) == (60, 60)
 
 
@@ -122,21 +133,20 @@ def from_teacher(config, *, seed=1):
 
 
 def test_trunks_start_from_the_teacher_and_what_leaves_them_does_too():
-    shared = make_plan(from_teacher(experiment((20, 40)))).students
-    alone = make_plan(from_teacher(experiment((), updates=40))).students
-    other = make_plan(from_teacher(experiment((20, 40)), seed=2)).students
-    plain = {m.name.removeprefix("nano/"): m for m in shared}["plain/seed-1/updates-40"]
-    switched = {m.name.removeprefix("nano/"): m for m in shared}["switched/seed-1/updates-40"]
-    assert [m.key for m in shared if m.budget == 40] == [m.key for m in alone]
-    for model in (*plain.chain(), switched):
-        assert model.inherits is not None
+    shared = trainings(from_teacher(experiment((20, 40))))
+    alone = trainings(from_teacher(experiment((), updates=40)))
+    other = trainings(from_teacher(experiment((20, 40)), seed=2))
+    plain, switched = (shared[f"{name}/seed-1/updates-40"] for name in ("plain", "switched"))
+    assert [m.key for m in shared.values() if m.ends_at == 40] == [m.key for m in alone.values()]
+    for model in (plain, switched):
+        assert isinstance(next(model.chain()).start, TeacherLayers)
     assert all("initial" in m.key.inputs for m in plain.chain())
     assert "initial" not in switched.key.inputs, "its trunk's fingerprint has it"
-    for ours, theirs in zip(shared, other, strict=True):
+    for ours, theirs in zip(shared.values(), other.values(), strict=True):
         assert ours.key != theirs.key
         assert ours.trunk.key != theirs.trunk.key
-    at_random = make_plan(experiment((20, 40))).students
-    assert at_random[0].trunk.key != shared[0].trunk.key
+    at_random = students((20, 40))["plain/seed-1/updates-40"]
+    assert at_random.trunk.key != plain.trunk.key
 
 
 @pytest.fixture
@@ -150,17 +160,17 @@ def without_ray(monkeypatch):
                 yield name, StageFailed(f"{name}: lightning")
                 continue
             trained.append(name.removeprefix("nano/"))
-            tracked.job.run(Worker(), threads=1)
+            train_and_publish(tracked, Worker(), threads=1)
             yield name, None
 
-    monkeypatch.setattr(models, "train", train_here)
+    monkeypatch.setattr(training, "train", train_here)
     monkeypatch.setattr(Study, "start_ray", lambda study: None)
     return trained, failing
 
 
 def made(study, name):
-    (model,) = [m for m in study.plan.students if m.name == f"nano/{name}"]
-    return study.path(model.key)
+    (step,) = [s for s in study.plan.of(STUDENT) if s.name == f"nano/{name}"]
+    return study.store.fetch(step.key)
 
 
 def same_model(one, other):
@@ -173,7 +183,7 @@ def same_model(one, other):
 def test_a_study_of_lengths_makes_what_single_studies_make(tmp_path, without_ray):
     trained, _ = without_ray
     with open_study(experiment(storage=tmp_path / "shared"), Display()) as shared:
-        run_stages(shared, "train")
+        run_steps(shared, "train")
         assert trained == [
             "plain/seed-1/trunk-10",
             "plain/seed-1/updates-20",
@@ -186,7 +196,7 @@ def test_a_study_of_lengths_makes_what_single_studies_make(tmp_path, without_ray
             alone = experiment((), updates=updates, storage=tmp_path / "alone",
                                methods={"plain": PLAIN})  # fmt: skip
             with open_study(alone, Display()) as single:
-                run_stages(single, "train")
+                run_steps(single, "train")
                 ours = made(shared, f"plain/seed-1/updates-{updates}")
                 theirs = made(single, "plain/seed-1")
                 assert ours.name == theirs.name
@@ -217,7 +227,7 @@ def test_students_from_the_teacher_with_means_are_made_alike(tmp_path, without_r
     folders = []
     for config, end in ((shared, "/updates-40"), (single, "")):
         with open_study(config, Display()) as study:
-            run_stages(study, "train")
+            run_steps(study, "train")
             folders.append([made(study, f"{n}/seed-1{end}") for n in ("plain", "switched")])
     for ours, theirs in zip(*folders, strict=True):
         assert ours.name == theirs.name
@@ -234,14 +244,14 @@ def test_a_new_length_trains_only_what_is_new(tmp_path, without_ray):
     trained, _ = without_ray
     plain = {"methods": {"plain": PLAIN}, "storage": tmp_path}
     with open_study(experiment((20,), **plain), Display()) as study:
-        run_stages(study, "train")
+        run_steps(study, "train")
     trained.clear()
     with open_study(experiment((20, 40), **plain), Display()) as study:
-        states = {what: study.is_made(key) for stage, what, key in stages_of(study)}
+        states = {step.name: study.is_made(step.key) for step in study.plan.steps}
         assert states["nano/plain/seed-1/trunk-10"]
         assert not states["nano/plain/seed-1/trunk-25"]
         show_plan(study)
-        run_stages(study, "train")
+        run_steps(study, "train")
         path = made(study, "plain/seed-1/updates-40")
     assert trained == ["plain/seed-1/trunk-25", "plain/seed-1/updates-40"]
     assert [row["step"] for row in read_history(path / HISTORY) if "train/loss" in row] == list(
@@ -249,7 +259,7 @@ def test_a_new_length_trains_only_what_is_new(tmp_path, without_ray):
     )
     trained.clear()
     with open_study(experiment((20, 40), **plain), Display()) as study:
-        run_stages(study, "train")
+        run_steps(study, "train")
     assert trained == []
 
 
@@ -258,15 +268,14 @@ def test_each_student_is_followed_by_one_run_with_the_whole_curve(tmp_path, with
     raw = experiment(storage=tmp_path).model_dump(mode="json")
     raw["execution"]["tracking"] = {}
     with open_study(Experiment.model_validate(raw), Display()) as study:
-        run_stages(study, "train")
+        run_steps(study, "train")
         client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
         experiments = [client.get_experiment_by_name("micro").experiment_id]
         trained = client.search_runs(experiments, "tags.`kdray.role` != 'study'")
         assert [run.info.status for run in trained] == 6 * ["FINISHED"], "before any is scored"
-        for model in study.plan.students:
-            study.runs.finish_model(
-                models.model_run(study, model), read_history(study.path(model.key) / HISTORY), {}
-            )
+        curves = curves_of(study)
+        for step in study.plan.of(STUDENT):
+            study.runs.finish(model_run(study, step), curves[step.cell], {})
     found = client.search_runs(experiments)
     roles = [run.data.tags["kdray.role"] for run in found]
     assert {role: roles.count(role) for role in roles} == {"study": 1, "trunk": 2, "student": 4}
@@ -284,7 +293,7 @@ def test_a_trunk_that_fails_takes_its_own_students_with_it(tmp_path, without_ray
     trained, failing = without_ray
     failing.add("nano/plain/seed-1/trunk-25")
     with open_study(experiment(storage=tmp_path), Display()) as study:
-        run_stages(study, "train")
+        run_steps(study, "train")
         assert study.notes == [
             "nano/plain/seed-1/trunk-25: lightning; so there is no "
             "nano/plain/seed-1/updates-40, nano/switched/seed-1/updates-40"
@@ -293,7 +302,7 @@ def test_a_trunk_that_fails_takes_its_own_students_with_it(tmp_path, without_ray
     failing.clear()
     trained.clear()
     with open_study(experiment(storage=tmp_path), Display()) as study:
-        run_stages(study, "train")
+        run_steps(study, "train")
     assert trained == [
         "plain/seed-1/trunk-25",
         "plain/seed-1/updates-40",

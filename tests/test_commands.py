@@ -16,10 +16,11 @@ from kdray.config.experiment import Experiment
 from kdray.fit.job import METHOD_CONFIG, METHOD_WEIGHTS
 from kdray.fit.worker import Worker
 from kdray.model.storage import save_model, tensors
+from kdray.plan.step import ENCODED, STUDENT, TEACHER, up_to
 from kdray.progress import Display
-from kdray.stages.models import training_job
-from kdray.stages.study import Study, open_study
-from kdray.stages.text import make_text
+from kdray.runner.make import make_steps
+from kdray.runner.study import Study, open_study
+from kdray.runner.training import training_job
 from kdray.text.tokenizer import Tokenizer
 
 
@@ -124,21 +125,21 @@ def with_gate(config, tmp_path):
         raw["execution"] = {"storage": str(tmp_path / "runs"), "tracking": {"enabled": False}}
         config.write_text(yaml.safe_dump(raw))
         with open_study(Experiment.model_validate(raw), Display()) as study:
-            make_text(study)
-            for model in (*study.plan.teachers, *study.plan.students):
-                study.store.publish(model.key, partial(untrained, study, model))
+            make_steps(study, up_to(study.plan.steps, ENCODED))
+            for step in (*study.plan.of(TEACHER), *study.plan.of(STUDENT)):
+                study.store.publish(step.key, partial(untrained, study, step))
         return config
 
     return make
 
 
-def untrained(study, model, folder):
-    job = training_job(study, model)
-    tokenizer = Tokenizer.load(job.tokenizer)
+def untrained(study, step, folder):
+    job = training_job(study, step)
+    tokenizer = Tokenizer.load(job.fetch(job.spec.tokenizer))
     objective = job.objective(tokenizer, Worker(device=torch.device("cpu")))
     save_model(folder, job.shape(tokenizer), tensors(objective.student))
     save_file(tensors(objective.method), folder / METHOD_WEIGHTS)
-    write_json(folder / METHOD_CONFIG, job.method.model_dump(mode="json"))
+    write_json(folder / METHOD_CONFIG, job.spec.method.model_dump(mode="json"))
     tokenizer.save(folder)
     return {}
 

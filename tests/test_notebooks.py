@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from kdray.artifacts import Key, Store
+from kdray.cell import Cell
 from kdray.fit.history import HISTORY, History
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.write import write_report
@@ -104,11 +105,8 @@ def write_study(root, toy_corpus, *, gate=True):
 
 def result(method, seed, model, path, scores):
     return Result(
-        model="student",
-        method=method,
+        cell=Cell(method, "nano", seed),
         kind="hybrid" if method == "mixed" else "cross_entropy",
-        size="nano",
-        seed=seed,
         split="dev",
         beam=4,
         bleu=scores.bleu,
@@ -159,7 +157,7 @@ def test_methods_are_compared_from_a_finished_study(tmp_path, toy_corpus):
 
     scores = names["scores"]
     assert list(scores.index) == [("dev", "nano", "ce"), ("dev", "nano", "mixed")]
-    bleu = {(result.method, result.seed): result.bleu for result in results}
+    bleu = {(result.cell.method, result.cell.seed): result.bleu for result in results}
     ce, mixed = scores.loc[("dev", "nano", "ce")], scores.loc[("dev", "nano", "mixed")]
     assert ce["seeds"] == mixed["seeds"] == 2
     assert ce["BLEU"] == pytest.approx((bleu["ce", 1] + bleu["ce", 2]) / 2)
@@ -182,7 +180,7 @@ def test_methods_are_compared_from_a_finished_study(tmp_path, toy_corpus):
     assert [line.get_label() for line in gate[0].lines] == ["mixed"]
     assert list(gate[0].lines[0].get_ydata()) == [0.1, 0.2, 0.3]
 
-    assert [(run.method, run.seed) for run in names["pair"]] == [("ce", 1), ("mixed", 1)]
+    assert [(run.cell.method, run.cell.seed) for run in names["pair"]] == [("ce", 1), ("mixed", 1)]
     extremes = names["extremes"]
     table = Corpus(toy_corpus.path).table("dev")
     assert len(extremes) == 8

@@ -10,7 +10,8 @@ from kdray.config.experiment import Experiment
 from kdray.config.model import ModelConfig
 from kdray.errors import ConfigError, DataError
 from kdray.model.storage import WEIGHTS, Shape, save_model, tensors
-from kdray.plan import make_plan
+from kdray.plan.experiment import make_plan
+from kdray.plan.step import STUDENT, TEACHER, spec_of
 from kdray.text.tokenizer import Tokenizer
 
 
@@ -19,6 +20,11 @@ def experiment(**recipe):
     del raw["search"]
     raw["recipe"] |= recipe
     return Experiment.model_validate(raw)
+
+
+def students(**recipe):
+    """The trainings of the students of a changed micro study."""
+    return [spec_of(step) for step in make_plan(experiment(**recipe)).of(STUDENT)]
 
 
 @pytest.fixture
@@ -49,8 +55,8 @@ def teacher(path):
 def test_a_brought_teacher_shares_its_vocabulary_with_word_level_students(bring, toy_tokenizers):
     folder = bring("one", toy_tokenizers["joint"])
     shared = make_plan(experiment(teacher=teacher(folder), tokenizer=None))
-    assert shared.tokenizer is None
-    assert shared.encoded == shared.teacher_encoded
+    assert shared.text.tokenizer.path == folder
+    assert shared.text.encoded == shared.text.teacher_encoded
     with pytest.raises(ConfigError, match=r"methods\.hybrid \(hybrid\).*vocabulary of their own"):
         make_plan(experiment(teacher=teacher(folder)))
 
@@ -59,9 +65,9 @@ def test_sentence_level_students_may_have_a_vocabulary_of_their_own(bring, toy_t
     folder = bring("one", toy_tokenizers["joint"])
     methods = {"s": {"kind": "sentence_level"}}
     plan = make_plan(experiment(teacher=teacher(folder), methods=methods))
-    assert plan.encoded != plan.teacher_encoded
-    assert plan.signals.recoded is not None
-    assert plan.students[0].signals.hypotheses == plan.signals.recoded
+    assert plan.text.encoded != plan.text.teacher_encoded
+    (student,) = plan.of(STUDENT)
+    assert spec_of(student).signals.hypotheses.stage == "recoded"
 
 
 def test_a_brought_teacher_without_its_weights_is_refused(bring, toy_tokenizers):
@@ -80,7 +86,7 @@ def test_how_bleu_is_taken_makes_another_model_where_it_chooses_the_checkpoint(m
             "averaging": {"kind": "none"},
             "early_stopping": {"metric": metric, "patience": 2},
         }
-        return make_plan(Experiment.model_validate(config)).students[0]
+        return make_plan(Experiment.model_validate(config)).of(STUDENT)[0]
 
     assert (model("13a").key != model("char").key) == (metric == "bleu")
 
@@ -104,9 +110,9 @@ def test_a_loss_weight_reaches_only_the_students():
     soft = {"kind": "token_level", "alpha": 0.5}
     one = make_plan(experiment(methods={"soft": soft}))
     other = make_plan(experiment(methods={"soft": {**soft, "alpha": 0.7}}))
-    assert one.students[0].key != other.students[0].key
-    assert one.signals == other.signals
-    assert one.teachers == other.teachers
+    differing = {a.stage for a, b in zip(one.steps, other.steps, strict=True) if a.key != b.key}
+    assert differing == {STUDENT, "scores"}
+    assert one.of(TEACHER) == other.of(TEACHER)
 
 
 def test_methods_with_the_same_first_stage_share_it():
@@ -118,14 +124,13 @@ def test_methods_with_the_same_first_stage_share_it():
         "a": stages({"kind": "sentence_level"}),
         "b": stages({"kind": "token_level"}),
     }
-    a, b = make_plan(experiment(methods=methods)).students
-    assert a.start is not None
-    assert a.start.key == b.start.key
+    a, b = students(methods=methods)
+    assert a.start.before.key == b.start.before.key
     assert a.key != b.key
 
 
 def test_a_name_of_a_preset_is_no_part_of_a_model():
-    named = make_plan(experiment()).students[0]
+    named = students()[0]
     raw = yaml.safe_load(CONFIG)["recipe"]["students"]
     raw["sizes"] = {"nano": {**ModelConfig(preset="nano").model_dump(), "preset": "tiny"}}
-    assert make_plan(experiment(students=raw)).students[0].key == named.key
+    assert students(students=raw)[0].key == named.key

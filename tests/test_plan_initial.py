@@ -10,9 +10,11 @@ from micro_study import CONFIG
 from kdray.config.experiment import Experiment
 from kdray.config.model import ModelConfig
 from kdray.errors import ConfigError
+from kdray.fit.spec import Random, TeacherLayers
 from kdray.model import inherit
 from kdray.model.storage import SHAPE, Shape, save_model, tensors
-from kdray.plan import make_plan
+from kdray.plan.experiment import make_plan
+from kdray.plan.step import STUDENT, TEACHER, spec_of
 
 METHODS = {"ce": {"kind": "cross_entropy"}}
 DEEP = {"preset": "nano", "encoder_layers": 4, "decoder_layers": 2}
@@ -38,10 +40,15 @@ def size(shape, kind=None, **layers):
     return shape if kind is None else {**shape, "initial": {"kind": kind, **layers}}
 
 
+def students(plan):
+    """The trainings of its students."""
+    return [spec_of(step) for step in plan.of(STUDENT)]
+
+
 def keys(sizes, **changes):
     """Fingerprint of the one student of each size."""
     plan = make_plan(experiment(sizes, **changes))
-    return {model.size: model.key.fingerprint for model in plan.students}
+    return {step.cell.size: step.key.fingerprint for step in plan.of(STUDENT)}
 
 
 def test_each_start_is_another_student():
@@ -56,18 +63,19 @@ def test_a_random_start_is_no_part_of_a_fingerprint():
     told = keys({"a": size(SHALLOW, "random"), "b": size(SHALLOW)})
     assert told["a"] == told["b"]
     plan = make_plan(experiment({"a": size(SHALLOW, "random")}))
-    (student,) = plan.students
+    (student,) = students(plan)
     assert student.key.recipe.keys() == {"model", "method", "training", "seed"}
     assert "initial" not in student.key.recipe["model"]
-    assert student.key.inputs == {"encoded": plan.encoded.fingerprint}
+    assert student.key.inputs == {"encoded": plan.text.encoded.fingerprint}
     assert type(student.model) is ModelConfig
+    assert student.start == Random()
 
 
 def test_a_random_start_needs_no_teacher():
     beside_one = keys({"a": size(SHALLOW)})
     raw = experiment({"a": size(SHALLOW)}).model_dump(mode="json")
     raw["recipe"]["teacher"] = None
-    (student,) = make_plan(Experiment.model_validate(raw)).students
+    (student,) = students(make_plan(Experiment.model_validate(raw)))
     assert student.key.fingerprint == beside_one["a"]
 
 
@@ -90,13 +98,13 @@ def test_another_teacher_makes_other_students_of_those_that_start_from_it_alone(
 
 def test_the_fingerprint_holds_the_teacher_the_layers_and_the_version(monkeypatch):
     plan = make_plan(experiment({"a": size(NARROW, "prune")}))
-    (student,) = plan.students
-    assert student.key.inputs["initial"] == plan.teachers[0].key.fingerprint
+    (student,) = students(plan)
+    assert student.key.inputs["initial"] == plan.of(TEACHER)[0].key.fingerprint
     assert student.key.recipe["initial"] == {"encoder": [0], "decoder": [0], "version": 1}
     monkeypatch.setattr(inherit, "VERSION", 2)
     again = make_plan(experiment({"a": size(NARROW, "prune")}))
-    assert again.students[0].key != student.key
-    assert again.teachers == plan.teachers
+    assert students(again)[0].key != student.key
+    assert again.of(TEACHER) == plan.of(TEACHER)
 
 
 def test_only_the_first_stage_starts_from_the_teacher():
@@ -105,12 +113,11 @@ def test_only_the_first_stage_starts_from_the_teacher():
         return {"kind": "stages", "stages": [first, {"method": last, "updates": 10}]}
 
     methods = {"a": stages({"kind": "sentence_level"}), "b": stages({"kind": "token_level"})}
-    a, b = make_plan(experiment({"a": size(NARROW, "prune")}, methods=methods)).students
-    assert a.inherits is None
+    a, b = students(make_plan(experiment({"a": size(NARROW, "prune")}, methods=methods)))
     assert "initial" not in a.key.inputs
     assert "initial" not in a.key.recipe
-    assert a.start.inherits is not None
-    assert a.start.key == b.start.key
+    assert isinstance(a.start.before.start, TeacherLayers)
+    assert a.start.before.key == b.start.before.key
 
 
 @pytest.fixture
@@ -138,9 +145,9 @@ def bring(tmp_path, toy_tokenizers):
 def test_students_start_from_a_brought_teacher(bring):
     teacher = bring(DEEP)
     plan = make_plan(experiment({"a": size(SHALLOW, "layers")}, teacher=teacher, tokenizer=False))
-    (student,) = plan.students
-    assert student.inherits.layers.encoder == (0, 3)
-    assert (student.key.inputs["initial"],) == plan.teacher_fingerprints()
+    (student,) = students(plan)
+    assert student.start.layers.encoder == (0, 3)
+    assert (student.key.inputs["initial"],) == plan.teacher.fingerprints
 
 
 @pytest.mark.parametrize(

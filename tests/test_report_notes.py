@@ -4,25 +4,27 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdray.stages.reporting import _training_notes, averaging_note
+from kdray.cell import TEACHER, Cell
+from kdray.plan.step import STUDENT
+from kdray.runner.reporting import _training_notes, averaging_note
 
 
 def model(name, method, **counts):
     dev = {"plain": {"bleu": 20.0}, "averaged": {"bleu": 21.5}}
     made = {"stopped_early": False, "averaging": "last", "dev": dev, "left_out": {}, **counts}
-    return SimpleNamespace(name=name, method_name=method, key=made)
+    return SimpleNamespace(name=name, cell=Cell(method, "nano", 1), key=made)
 
 
 @pytest.fixture
 def study():
     long = {"left_out": {"longer than the teacher's positions": 3}}
     plain = {"dev": {"plain": {"bleu": 20.0}, "averaged": {}}}
+    steps = {
+        TEACHER: [model("teacher", "teacher", **plain)],
+        STUDENT: [model(f"nano/token/seed-{n}", "token", **long) for n in (1, 2)],
+    }
     return SimpleNamespace(
-        plan=SimpleNamespace(
-            teachers=[model("teacher", "teacher", **plain)],
-            students=[model(f"nano/token/seed-{n}", "token", **long) for n in (1, 2)],
-        ),
-        store=SimpleNamespace(find=lambda key: SimpleNamespace(counts=key)),
+        plan=SimpleNamespace(of=steps.get), find=lambda key: SimpleNamespace(counts=key)
     )
 
 

@@ -1,25 +1,26 @@
 """What trials are, which spaces are refused before anything is made, and how a trial ends."""
 
 import threading
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import yaml
 from micro_study import CONFIG
 
-from kdray.artifacts import Key, Store
+from kdray.artifacts import Store
+from kdray.cell import Cell
 from kdray.cluster import search as trials
 from kdray.cluster import train
 from kdray.config.experiment import Experiment
-from kdray.config.initial import TeacherLayers
+from kdray.config.initial import Layers
 from kdray.config.training import TrainingConfig
 from kdray.errors import ConfigError
 from kdray.fit.history import HISTORY, read_history
-from kdray.plan import ModelPlan
+from kdray.fit.spec import AfterStage, Random
+from kdray.plan.step import STUDENT, TEACHER, TRIAL, Step, spec_of
 from kdray.progress import Display
-from kdray.stages import search
-from kdray.stages.study import Study, open_study
+from kdray.runner import search
+from kdray.runner.study import Study, open_study
 from kdray.tracking import NullTracker
 
 pytestmark = pytest.mark.slow
@@ -59,10 +60,11 @@ def test_a_trial_does_not_go_on_from_a_stage_of_the_first_method(trial_of):
         "hybrid": {"kind": "hybrid", "gate": {"kind": "sentence"}},
     }
     study, trial = trial_of(methods=methods)
-    assert study.plan.students[0].start is not None
-    assert trial.job.start is None
-    assert trial.job.method.gate.initial == 0.3
-    assert trial.job.training == study.recipe.students.training
+    assert isinstance(spec_of(study.plan.of(STUDENT)[0]).start, AfterStage)
+    spec = spec_of(trial)
+    assert spec.start == Random()
+    assert spec.method.gate.initial == 0.3
+    assert spec.training == study.recipe.students.training
 
 
 def test_a_trial_starts_from_the_teacher_where_its_size_does(trial_of):
@@ -70,11 +72,12 @@ def test_a_trial_starts_from_the_teacher_where_its_size_does(trial_of):
     narrow = {"preset": "nano", "width": 24, "initial": {"kind": "prune"}}
     students["sizes"] = {"narrow": narrow, "nano": {"preset": "nano"}}
     study, trial = trial_of(students=students)
-    (teacher,) = study.plan.teachers
-    assert trial.job.origin.teacher == study.path(teacher.key)
-    assert trial.job.origin.layers == TeacherLayers((0,), (0,))
-    assert trial.plan.key.inputs["initial"] == teacher.key.fingerprint
-    assert trial.job.model.width == 24
+    (teacher,) = study.plan.of(TEACHER)
+    spec = spec_of(trial)
+    assert spec.start.teacher == teacher.key
+    assert spec.start.layers == Layers((0,), (0,))
+    assert trial.key.inputs["initial"] == teacher.key.fingerprint
+    assert spec.model.width == 24
 
 
 def choice(*values):
@@ -185,16 +188,16 @@ class Scene:
 
     def __init__(self, job, store, monkeypatch, tracker):
         self.store, self.tracker = store, tracker
-        self.key = Key("model", 1, {})
-        model = ModelPlan("trial", "plain", "cross_entropy", "nano", 1, job.model, job.method,
-                          job.training, self.key)  # fmt: skip
+        self.key = job.spec.key
+        step = Step(self.key, TRIAL, "trial", "", job.spec, cell=Cell("plain", "nano", 1))
         config = Experiment.model_validate(yaml.safe_load(CONFIG)).search
         self.job = trials.SearchJob(
-            config=config, trial=lambda values: trials.Trial(model, job), store=store.root,
+            config=config, trial=lambda values: step, store=store,
             tracker={}, parent_run="", updates=12, validate_every=4,
         )  # fmt: skip
         self.heard, self.on_report = [], lambda report: None
-        monkeypatch.setattr(trials, "tracker_from_spec", lambda spec: tracker)
+        for module in (trials, train):
+            monkeypatch.setattr(module, "tracker_from_spec", lambda spec: tracker)
         monkeypatch.setattr(trials.tune, "report", self.report)
 
     def report(self, report):
@@ -218,7 +221,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(toy_job, tmp_path, monkeypatch):
+def scene(toy_job, changed_job, tmp_path, monkeypatch):
     """Make a scene, with other values of its training."""
 
     def make(**training):
@@ -228,11 +231,7 @@ def scene(toy_job, tmp_path, monkeypatch):
             "schedule": {"kind": "cosine", "peak": 0.01, "warmup": 2},
             "averaging": {"kind": "none"}, **training,
         }  # fmt: skip
-        job = replace(
-            toy_job,
-            training=TrainingConfig.model_validate(training),
-            folder=store.work_path(Key("model", 1, {})),
-        )
+        job = changed_job(toy_job, training=TrainingConfig.model_validate(training))
         return Scene(job, store, monkeypatch, Tracker())
 
     return make

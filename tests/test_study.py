@@ -15,7 +15,7 @@ def config(tmp_path_factory):
 
 
 def test_study_reports_every_model(undisturbed):
-    found = {(row["model"], row["method"], row["split"]) for row in scores(undisturbed)}
+    found = {(row["role"], row["method"], row["split"]) for row in scores(undisturbed)}
     models = [("teacher", "teacher"), ("student", "cross_entropy"), ("student", "hybrid")]
     assert found == {(*model, split) for model in models for split in ("dev", "test-generated")}
     folder = undisturbed / "reports" / "micro"

@@ -9,9 +9,10 @@ from micro_study import CONFIG
 
 from kdray.config.experiment import Experiment
 from kdray.fit.history import HISTORY, read_history
-from kdray.pipeline import run_stages, run_study
+from kdray.pipeline import run_steps, run_study
+from kdray.plan.step import STUDENT
 from kdray.progress import Display
-from kdray.stages.study import open_study
+from kdray.runner.study import open_study
 
 pytestmark = pytest.mark.slow
 
@@ -37,11 +38,12 @@ def test_students_that_start_from_the_teacher_are_ahead(tmp_path, without_ray):
     stages = [{"method": plain, "updates": 20}, {"method": plain, "updates": 10}]
     recipe["methods"] = {"twice": {"kind": "stages", "stages": stages}}
     with study_of(raw, tmp_path) as study:
-        run_stages(study, "train")
+        run_steps(study, "train")
         losses = {
-            model.size: [row["dev/loss"] for row in read_history(study.path(model.key) / HISTORY)
-                         if "dev/loss" in row]
-            for model in study.plan.students
+            step.cell.size: [row["dev/loss"]
+                             for row in read_history(study.store.fetch(step.key) / HISTORY)
+                             if "dev/loss" in row]
+            for step in study.plan.of(STUDENT)
         }  # fmt: skip
     assert all(len(found) == 3 for found in losses.values()), losses
     for ahead, behind in (("layers", "shallow"), ("pruned", "narrow")):
@@ -67,7 +69,7 @@ def test_an_ensemble_teaches(tmp_path, without_ray):
     }
     with study_of(raw, tmp_path) as study:
         results, paths = run_study(study)
-        teachers = "+".join(model.key.fingerprint for model in study.plan.teachers)
-    assert {row.fingerprint for row in results if row.method == "teacher"} == {teachers}
-    assert {row.method for row in results} == {"teacher", *recipe["methods"]}
+        teachers = "+".join(study.plan.teacher.fingerprints)
+    assert {row.fingerprint for row in results if row.cell.is_teacher} == {teachers}
+    assert {row.cell.method for row in results} == {"teacher", *recipe["methods"]}
     assert all(name in paths.markdown.read_text() for name in recipe["methods"])

@@ -1,12 +1,12 @@
 """What kdray asks of Ray Train, and what it makes of its failures."""
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import ray.train
 
+from kdray.artifacts import Store
 from kdray.cluster import train
 from kdray.cluster.session import Width, session
 from kdray.config.execution import Execution
@@ -46,16 +46,16 @@ def test_the_cause_of_a_failure_is_its_last_line(said, cause):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_run_that_diverged_is_not_started_again(toy_job, tmp_path, monkeypatch):
+def test_a_run_that_diverged_is_not_started_again(toy_job, changed_job, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "_cause", lambda error: f"Ray saw a failure: {error}")
     schedule = {"kind": "inverse_sqrt", "peak": 1e30, "warmup": 1}
     training = {"updates": 12, "tokens_per_update": 512, "schedule": schedule}
-    job = replace(
+    job = changed_job(
         toy_job,
         training=TrainingConfig.model_validate(training),
         folder=tmp_path / "work" / "model",
     )
-    jobs = {"student": train.TrackedJob(job, "", NullTracker().spec())}
+    jobs = {"student": train.TrackedJob(job, Store(tmp_path), "", NullTracker().spec())}
     wide = Execution(storage=str(tmp_path), cpus=2, train_workers=2, cpus_per_worker=1)
     with session(wide):
         ((name, failure),) = train.train(jobs, execution=wide, runs=1, watch=lambda: None)

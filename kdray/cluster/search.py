@@ -25,7 +25,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from kdray.artifacts import Store
 from kdray.cluster.session import run_width
-from kdray.cluster.train import exclusive
+from kdray.cluster.train import TrackedJob, train_and_publish
 from kdray.config.execution import Execution
 from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig, Uniform
 from kdray.fit.checkpoint import newest_progress
@@ -34,7 +34,7 @@ from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.trunk import CHECKPOINTS
 from kdray.fit.worker import Worker
-from kdray.plan import ModelPlan
+from kdray.plan.step import TRIAL, Step, params_of, spec_of, tags_of
 from kdray.tracking import NullTracker, Tracker, tracker_from_spec
 
 logger = logging.getLogger(__name__)
@@ -43,17 +43,9 @@ _TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # its own handler makes a result of Ctrl-C
     "RAY_AIR_NEW_OUTPUT": "0",  # of the two reporters, the one that can be silent
 }
-ROLE = {"kdray.role": "trial"}  # tags of a trial's MLflow run
+ROLE = {"kdray.role": TRIAL}  # a tag of each trial's MLflow run
 
 Values = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One point of the search space as a student to be trained."""
-
-    plan: ModelPlan
-    job: TrainingJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +64,8 @@ class SearchJob:
     """A search. `trial` turns values into a student; it is called in the trial's process."""
 
     config: SearchConfig
-    trial: Callable[[Values], Trial]
-    store: Path
+    trial: Callable[[Values], Step]
+    store: Store
     tracker: Mapping[str, str | None] = field(repr=False)  # may hold a password
     parent_run: str
     updates: int
@@ -117,7 +109,7 @@ def _fit(job: SearchJob, execution: Execution, watch: "_Watch") -> list[TrialRes
         ),
         run_config=tune.RunConfig(
             name=f"search-{uuid.uuid4().hex[:8]}",
-            storage_path=str(job.store / "work" / "ray"),
+            storage_path=str(job.store.root / "work" / "ray"),
             verbose=0,
             callbacks=[watch],
         ),
@@ -137,17 +129,16 @@ def _run_trial(values: dict[str, Any], job: SearchJob, threads: int, device: str
     """
     where = torch.device(device)
     prepare(threads=threads, device=where)
-    trial = job.trial(values)
-    store, key = Store(job.store), trial.plan.key
+    step, store = job.trial(values), job.store
+    training = TrainingJob(spec_of(step), store.work_path(step.key), store.fetch)
     reported = 0
-    if store.find(key) is None:
-        with _alone(trial.job.folder):
-            if store.find(key) is None:
-                worker = Worker(device=where)
-                reported = _train(values, job, trial, store, worker, threads=threads)
-    for row in read_history(store.path(key) / HISTORY):
+    if store.find(step.key) is None:
+        with _alone(training.folder):
+            if store.find(step.key) is None:
+                reported = _train(values, job, step, training, Worker(device=where), threads)
+    for row in read_history(store.fetch(step.key) / HISTORY):
         if row["step"] > reported and job.config.metric in row:
-            _report(row, job, trial)
+            _report(row, job, step)
 
 
 def _alone(folder: Path) -> FileLock:
@@ -157,56 +148,52 @@ def _alone(folder: Path) -> FileLock:
 
 
 def _train(
-    values: Values, job: SearchJob, trial: Trial, store: Store, worker: Worker, *, threads: int
+    values: Values, job: SearchJob, step: Step, training: TrainingJob, worker: Worker, threads: int
 ) -> int:
     """Train and publish. -> the update of the last row that was reported: one before the last."""
     tracker = tracker_from_spec(job.tracker)
     run_id = tracker.ensure_run(
-        f"trial-{trial.plan.key.fingerprint[:8]}",
+        step.name,
         parent_id=job.parent_run,
         run_id=None,
-        tags={**ROLE, "kdray.fingerprint": trial.plan.key.fingerprint},
-        params={**values, "method": trial.plan.method.model_dump(mode="json")},
+        tags=tags_of(step),
+        params={**params_of(step), **values},
     )
-    history = trial.job.folder / HISTORY
     reported = 0
 
-    def send(step: int) -> None:
+    def report(certain: int) -> None:
         """Hand on what a checkpoint makes certain, but for the last row of a run that is over."""
         nonlocal reported
-        rows = certain_rows(history, step)
-        tracker.log_history(run_id, rows)
-        last = step if _is_over(trial.job, step) else None
-        for row in rows:
+        last = certain if _is_over(training, certain) else None
+        for row in certain_rows(training.folder / HISTORY, certain):
             if reported < row["step"] != last and job.config.metric in row:
                 reported = int(row["step"])
-                _report(row, job, trial, run_id)
+                _report(row, job, step, run_id)
 
     try:
-        with exclusive(trial.job.folder):
-            progress = trial.job.run(worker, threads=threads, on_checkpoint=send)
-            store.publish(trial.plan.key, lambda folder: trial.job.publish(folder, progress))
+        tracked = TrackedJob(training, job.store, run_id, job.tracker)
+        train_and_publish(tracked, worker, threads=threads, told=report)
     except Exception:  # not a SystemExit: the driver has ended the run of a trial that it stops
         tracker.finish(run_id, "FAILED")
         raise
-    tracker.finish(run_id, "FINISHED")
     return reported
 
 
 def _is_over(job: TrainingJob, step: int) -> bool:
     """Whether the checkpoint of this update is a run's last one."""
-    if job.training.early_stopping is None:
-        return step == job.ends_at
-    return newest_progress(job.folder / CHECKPOINTS).is_over(job.ends_at)
+    spec = job.spec
+    if spec.training.early_stopping is None:
+        return step == spec.ends_at
+    return newest_progress(job.folder / CHECKPOINTS).is_over(spec.ends_at)
 
 
-def _report(row: Mapping[str, float], job: SearchJob, trial: Trial, run_id: str = "") -> None:
+def _report(row: Mapping[str, float], job: SearchJob, trial: Step, run_id: str = "") -> None:
     """Tell Tune of a validation, and of the MLflow run that goes on, if one does."""
     tune.report(
         {
             "score": row[job.config.metric],
             "step": int(row["step"]),
-            "fingerprint": trial.plan.key.fingerprint,
+            "fingerprint": trial.key.fingerprint,
             "run": run_id,
         }
     )

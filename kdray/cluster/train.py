@@ -24,6 +24,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 
+from kdray.artifacts import Store
 from kdray.cluster.session import Width, cluster_address, run_width
 from kdray.config.execution import Execution
 from kdray.errors import InputError, StageFailed, TrainingDiverged
@@ -40,11 +41,48 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class TrackedJob:
-    """A training run and the MLflow run that follows it."""
+    """A training, where its model is published, and the MLflow run that follows it."""
 
     job: TrainingJob
+    store: Store
     run_id: str
     tracker: Mapping[str, str | None] = field(repr=False)  # may hold a password
+
+
+def train_and_publish(
+    tracked: TrackedJob,
+    worker: Worker,
+    *,
+    threads: int,
+    tokens_per_pass: int | None = None,
+    told: Callable[[int], None] = lambda step: None,
+) -> None:
+    """Train in this worker. The first one tells the tracker, publishes, and ends the run.
+
+    `told` is called with the step up to which the history is certain, after the tracker was.
+    """
+    job, key = tracked.job, tracked.job.spec.key
+    how = {"threads": threads, "tokens_per_pass": tokens_per_pass}
+    published = float(tracked.store.find(key) is not None)  # by a worker that died after that
+    if worker.total([torch.tensor(published)])[0]:
+        return
+    if not worker.is_first:
+        job.run(worker, **how)
+        return
+    tracker = tracker_from_spec(tracked.tracker)
+    with exclusive(job.folder):
+        with (
+            tracker.system_metrics(tracked.run_id),
+            beside(tracker, tracked.run_id, partial(certain_rows, job.folder / HISTORY)) as send,
+        ):
+
+            def tell(step: int) -> None:
+                send(step)
+                told(step)
+
+            progress = job.run(worker, on_checkpoint=tell, **how)
+        tracked.store.publish(key, lambda folder: job.publish(folder, progress))
+    tracker.finish(tracked.run_id, "FINISHED")
 
 
 def train(
@@ -164,35 +202,21 @@ def _train_loop(config: dict[str, Any]) -> None:
     """The body of one worker."""
     tracked: TrackedJob = config["tracked"]
     threads: int = config["threads"]
-    how = {"threads": threads, "tokens_per_pass": config["tokens_per_pass"]}
     context, device = ray.train.get_context(), ray.train.torch.get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)  # what collectives without tensors of their own go by
     prepare(threads=threads, device=device)
     worker = Worker(context.get_world_rank(), context.get_world_size(), device)
     diverged = tracked.job.folder / DIVERGED
+    if worker.is_first:
+        diverged.unlink(missing_ok=True)
     try:
-        if worker.is_first:
-            with exclusive(tracked.job.folder):
-                diverged.unlink(missing_ok=True)
-                _tracked_run(tracked, worker, how)
-        else:
-            tracked.job.run(worker, **how)
+        how = {"threads": threads, "tokens_per_pass": config["tokens_per_pass"]}
+        train_and_publish(tracked, worker, **how)
     except TrainingDiverged as error:  # in every worker; what Ray starts again would end the same
         if worker.is_first:
             diverged.write_text(str(error), encoding="utf-8")
     ray.train.report({"finished": True})
-
-
-def _tracked_run(tracked: TrackedJob, worker: Worker, how: Mapping[str, Any]) -> None:
-    """Train, and send the tracker what is certain of the history at every checkpoint."""
-    tracker = tracker_from_spec(tracked.tracker)
-    history = tracked.job.folder / HISTORY
-    with (
-        tracker.system_metrics(tracked.run_id),
-        beside(tracker, tracked.run_id, partial(certain_rows, history)) as send,
-    ):
-        tracked.job.run(worker, on_checkpoint=send, **how)
 
 
 def exclusive(folder: Path) -> FileLock:

@@ -83,14 +83,14 @@ class SizeConfig(ModelConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherLayers:
+class Layers:
     """The layers of a teacher that a student starts from, counted from 0."""
 
     encoder: tuple[int, ...]
     decoder: tuple[int, ...]
 
 
-def chosen_layers(size: SizeConfig, teacher: ModelConfig) -> TeacherLayers | None:
+def chosen_layers(size: SizeConfig, teacher: ModelConfig) -> Layers | None:
     """The layers of a teacher of this shape that a student starts from; None: it starts at random.
 
     Raises:
@@ -107,7 +107,7 @@ def chosen_layers(size: SizeConfig, teacher: ModelConfig) -> TeacherLayers | Non
                 f"initial.{side} names layer {max(numbers)}, and the teacher has {there} there, "
                 f"0 to {there - 1}; name layers that it has"
             )
-    return TeacherLayers(
+    return Layers(
         encoder=initial.encoder or evenly_spaced(size.encoder_layers, of=teacher.encoder_layers),
         decoder=initial.decoder or evenly_spaced(size.decoder_layers, of=teacher.decoder_layers),
     )

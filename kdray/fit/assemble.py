@@ -2,9 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,22 +28,35 @@ TOO_LONG = "longer than training.max_tokens or the model's max_length"
 TOO_LONG_FOR_TEACHER = "longer than the teacher's positions"
 NO_HYPOTHESIS = "no hypothesis"
 
+Place, Other = TypeVar("Place"), TypeVar("Other")
+
 
 @dataclass(frozen=True, slots=True)
-class Signals:
-    """Where a student finds what the teacher left for it.
+class Signals(Generic[Place]):
+    """What a student reads of its teacher: named by sources in a plan, by folders in a worker.
 
     Attributes:
-        hypotheses: folder of translations, as the method wants them chosen.
+        hypotheses: translations, as the method wants them chosen.
         all_hypotheses: whether it learns every translation there, not only the best.
-        distributions: form and folder of the stored distributions on each view.
-        teachers: folders of the teachers that run beside the student.
+        distributions: form and place of the stored distributions on each view.
     """
 
-    hypotheses: Path | None = None
+    hypotheses: Place | None = None
     all_hypotheses: bool = False
-    distributions: Mapping[View, tuple[Form, Path]] = field(default_factory=dict)
-    teachers: tuple[Path, ...] = ()
+    distributions: Mapping[View, tuple[Form, Place]] = field(default_factory=dict)
+
+    def stored(self) -> dict[str, Place]:
+        """All that is stored, by the names that stand in a model's record."""
+        stored = {f"{form} on {view}": place for view, (form, place) in self.distributions.items()}
+        return stored if self.hypotheses is None else {**stored, "hypotheses": self.hypotheses}
+
+    def at(self, fetch: Callable[[Place], Other]) -> "Signals[Other]":
+        """The same at other places."""
+        return Signals(
+            hypotheses=None if self.hypotheses is None else fetch(self.hypotheses),
+            all_hypotheses=self.all_hypotheses,
+            distributions={v: (form, fetch(p)) for v, (form, p) in self.distributions.items()},
+        )
 
 
 @dataclass(slots=True)
@@ -95,7 +109,7 @@ def assemble(
     method: Method,
     *,
     encoded: Path,
-    signals: Signals,
+    signals: Signals[Path],
     max_tokens: int,
     teacher: OnlineTeacher | None = None,
 ) -> TrainingData:
@@ -158,7 +172,7 @@ def join(wanted: NDArray[np.int64], stored: NDArray[np.int64], *, what: str) -> 
     return np.asarray(order[places], dtype=np.int64)
 
 
-def _texts(method: Method, train: EncodedSplit, signals: Signals) -> tuple[_Texts, _Chosen]:
+def _texts(method: Method, train: EncodedSplit, signals: Signals[Path]) -> tuple[_Texts, _Chosen]:
     """What a method learns from, and the rows of it that it can learn: no unfinished ones."""
     views = {View.REFERENCE: train.ref}
     whole = {View.REFERENCE: _Chosen(np.arange(len(train)), None, Counter())}
@@ -172,7 +186,7 @@ def _texts(method: Method, train: EncodedSplit, signals: Signals) -> tuple[_Text
     return _Texts(train, views, whole), chosen
 
 
-def _load_hypotheses(signals: Signals) -> Hypotheses:
+def _load_hypotheses(signals: Signals[Path]) -> Hypotheses:
     assert signals.hypotheses is not None, "the config was checked for this"
     hyps = Hypotheses.load(signals.hypotheses, best_only=not signals.all_hypotheses)
     if not len(hyps.pair_ids):
@@ -180,7 +194,7 @@ def _load_hypotheses(signals: Signals) -> Hypotheses:
     return hyps
 
 
-def _with_hypotheses(train: EncodedSplit, hyps: Hypotheses, signals: Signals) -> _Chosen:
+def _with_hypotheses(train: EncodedSplit, hyps: Hypotheses, signals: Signals[Path]) -> _Chosen:
     """Each translation beside its pair, in the order of the corpus, best first within a pair."""
     if not signals.all_hypotheses:
         join(hyps.pair_ids, hyps.pair_ids, what=str(signals.hypotheses))  # none stands there twice

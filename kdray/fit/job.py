@@ -4,20 +4,17 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from kdray.artifacts import write_json
-from kdray.config.initial import TeacherLayers
-from kdray.config.methods.union import SingleMethodConfig
-from kdray.config.model import ModelConfig
-from kdray.config.training import Precision, TrainingConfig
+from kdray.artifacts import Fetch, write_json
+from kdray.config.training import Precision
 from kdray.errors import ArtifactDamaged
-from kdray.fit.assemble import Signals, assemble
+from kdray.fit.assemble import assemble
 from kdray.fit.averaging import averaged, chosen_step, facts
 from kdray.fit.checkpoint import Progress, newest_progress
 from kdray.fit.data import TrainingData
@@ -26,6 +23,7 @@ from kdray.fit.loop import fit, run_checkpoints
 from kdray.fit.machine import choose_precision, probe
 from kdray.fit.objective import Objective, build_objective, method_of, student_of
 from kdray.fit.record import Run, averaged_scores, plain_scores
+from kdray.fit.spec import AfterStage, TeacherLayers, TrainingSpec
 from kdray.fit.trunk import CHECKPOINTS, Trunk, store_trunk
 from kdray.fit.validation import Validator, check_dev
 from kdray.fit.worker import Worker
@@ -46,36 +44,15 @@ METHOD_CONFIG, METHOD_WEIGHTS, TOTALS = "method.json", "method.safetensors", "to
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """The folder of a teacher, and the layers of it that a student starts from."""
-
-    teacher: Path
-    layers: TeacherLayers
-
-
-@dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """A student, or the teacher, to be trained. Everything in it can be pickled cheaply.
+    """A training as a worker is given it: what, where it is kept, and how to get what it reads.
 
-    `start` is the model of the stage before, from which this one goes on; `origin` is what a first
-    stage starts from. Without both, weights are random. A run that ends at `until` is a trunk, and
-    one with a `trunk` goes on from it.
+    `folder` holds checkpoints and history; every worker sees it.
     """
 
-    model: ModelConfig
-    method: SingleMethodConfig
-    training: TrainingConfig
-    seed: int
-    corpus: Path
-    tokenizer: Path
-    encoded: Path
-    folder: Path  # checkpoints and history, seen by every worker
-    signals: Signals = field(default_factory=Signals)
-    start: Path | None = None
-    origin: Origin | None = None
-    trunk: Trunk | None = None
-    until: int | None = None
-    bleu_tokenize: str = "13a"
+    spec: TrainingSpec
+    folder: Path
+    fetch: Fetch
 
     def run(
         self,
@@ -87,16 +64,17 @@ class TrainingJob:
         stop: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False,
     ) -> Progress:
         """Train, or continue to the end. -> where the run stands."""
-        dev = EncodedSplit.load(self.encoded, Split.DEV)
-        check_dev(dev, model=self.folder.name, max_length=self.model.max_length)
-        tokenizer = Tokenizer.load(self.tokenizer)
+        spec, encoded = self.spec, self.fetch(self.spec.encoded)
+        dev = EncodedSplit.load(encoded, Split.DEV)
+        check_dev(dev, model=self.folder.name, max_length=spec.model.max_length)
+        tokenizer = self._tokenizer()
         teacher = self._teacher(worker)
         objective = self.objective(tokenizer, worker, teacher)
         data = assemble(
             objective.method,
-            encoded=self.encoded,
-            signals=self.signals,
-            max_tokens=min(self.training.max_tokens, self.model.max_length),
+            encoded=encoded,
+            signals=spec.signals.at(self.fetch),
+            max_tokens=min(spec.training.max_tokens, spec.model.max_length),
             teacher=teacher,
         )
         run = replace(
@@ -108,34 +86,37 @@ class TrainingJob:
             stop=stop,
         )
         self._note(worker, objective, data)
-        if self.trunk is not None:
+        trunk = self._trunk()
+        if trunk is not None:
             if worker.is_first:
-                self.trunk.begin(objective, run)
+                trunk.begin(objective, run)
             worker.barrier()
         return fit(objective, data, run, worker)
 
     def _validator(self, dev: EncodedSplit, tokenizer: Tokenizer, *, threads: int) -> Validator:
         return Validator(
             dev=dev,
-            references=Corpus(self.corpus).table(Split.DEV)[Column.REF].to_pylist(),
+            references=Corpus(self.fetch(self.spec.corpus))
+            .table(Split.DEV)[Column.REF]
+            .to_pylist(),
             tokenizer=tokenizer,
-            bleu_tokenize=self.bleu_tokenize,
+            bleu_tokenize=self.spec.bleu_tokenize,
             threads=threads,
         )
 
     def _run(self, tokenizer: Tokenizer) -> Run:
         """What training and publishing must agree on."""
         return Run(
-            config=self.training,
-            seed=self.seed,
+            config=self.spec.training,
+            seed=self.spec.seed,
             folder=self.folder,
             validate=lambda student: {},
-            until=self.until,
+            until=self.spec.ends_at,
             first_step=self.first_step(),
             identity={
                 "model": self.shape(tokenizer).model_dump(mode="json"),
-                "method": self.method.model_dump(mode="json"),
-                "seed": self.seed,
+                "method": self.spec.method.model_dump(mode="json"),
+                "seed": self.spec.seed,
             },
         )
 
@@ -160,16 +141,16 @@ class TrainingJob:
         They are those of the stage before, of the teacher, or what the seed gives. A trunk's
         replace them later, but another method has to be built beside the student that it learns.
         """
-        inherited = self._inherited()
-        torch.manual_seed(derive_seed("initialise", self.seed))
+        spec, inherited, trunk, before = self.spec, self._inherited(), self._trunk(), self._before()
+        torch.manual_seed(derive_seed("initialise", spec.seed))
         student = self.shape(tokenizer).build()
-        if self.start is not None:
-            load_weights(student, self.start / WEIGHTS)
+        if before is not None:
+            load_weights(student, before / WEIGHTS)
         elif inherited is not None:
             student.load_state_dict(inherited)
-        if self.trunk is not None and not self.trunk.same_method:
-            self.trunk.student(student)
-        method = build_method(self.method, student=student, teacher=teacher)
+        if trunk is not None and not trunk.same_method:
+            trunk.student(student)
+        method = build_method(spec.method, student=student, teacher=teacher)
         return build_objective(student, method, worker, precision=self._precision(worker))
 
     def _precision(self, worker: Worker) -> Precision:
@@ -179,14 +160,15 @@ class TrainingJob:
         """
         if newest_progress(self.folder / CHECKPOINTS).step:
             return _noted_precision(self.folder)
-        if self.trunk is not None:
-            return _noted_precision(self.trunk.folder)
-        return choose_precision(self.training.precision, worker)
+        trunk = self._trunk()
+        if trunk is not None:
+            return _noted_precision(trunk.folder)
+        return choose_precision(self.spec.training.precision, worker)
 
     def shape(self, tokenizer: Tokenizer) -> Shape:
         """The shape of the student."""
         return Shape(
-            config=self.model,
+            config=self.spec.model,
             src_vocab=tokenizer.src_vocab,
             tgt_vocab=tokenizer.tgt_vocab,
             shared=tokenizer.joint,
@@ -198,22 +180,23 @@ class TrainingJob:
 
         Of a trunk its checkpoints and history, from which other runs go on.
         """
-        if self.until is not None:
+        if self.spec.is_trunk:
             store_trunk(self.folder, folder)
             shutil.copyfile(self.folder / MACHINE, folder / MACHINE)
             return self._totals(progress)
-        tokenizer = Tokenizer.load(self.tokenizer)
+        tokenizer, training = self._tokenizer(), self.spec.training
         checkpoints = run_checkpoints(self._run(tokenizer))
-        weights = averaged(self.training, checkpoints, progress)
+        weights = averaged(training, checkpoints, progress)
         if weights is None:
-            step = chosen_step(self.training, progress)
+            step = chosen_step(training, progress)
             weights = checkpoints.weights(checkpoints.path(step))
         shape = self.shape(tokenizer)
         save_model(folder, shape, student_of(weights))
         save_file(method_of(weights), folder / METHOD_WEIGHTS)
-        write_json(folder / METHOD_CONFIG, self.method.model_dump(mode="json"))
+        write_json(folder / METHOD_CONFIG, self.spec.method.model_dump(mode="json"))
         tokenizer.save(folder)
-        rows = [] if self.start is None else list(read_history(self.start / HISTORY))
+        before = self._before()
+        rows = [] if before is None else list(read_history(before / HISTORY))
         rows += read_history(self.folder / HISTORY)
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / HISTORY).write_text(lines, encoding="utf-8")
@@ -222,22 +205,17 @@ class TrainingJob:
         shutil.copyfile(self.folder / MACHINE, folder / MACHINE)
         return {"num_params": shape.build().num_params(), **totals}
 
-    @property
-    def ends_at(self) -> int:
-        """The update after which the run has ended."""
-        return self.until or self.training.updates
-
     def _totals(self, progress: Progress) -> dict[str, Any]:
         """What all parts of the training took, how the model was chosen, what dev says of it.
 
         `shared_updates` is how many of its updates a trunk made, `left_out` how many pairs were
         no part of this part, by reason.
         """
-        before, history, first_step = self._before(), self.folder / HISTORY, self.first_step()
-        found = facts(self.training, progress, first_step=first_step)
+        before, history, first_step = self._taken(), self.folder / HISTORY, self.first_step()
+        found = facts(self.spec.training, progress, first_step=first_step)
         return {
             "updates": before["updates"] + progress.step,
-            "shared_updates": 0 if self.trunk is None else self.trunk.until,
+            "shared_updates": 0 if self.spec.trunk is None else self.spec.trunk.ends_at,
             "target_tokens": before["target_tokens"] + progress.target_tokens,
             "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
             "left_out": json.loads((self.folder / LEFT_OUT).read_text(encoding="utf-8")),
@@ -250,23 +228,39 @@ class TrainingJob:
 
     def first_step(self) -> int:
         """Updates that the stages before this one made."""
-        return int(self._before()["updates"])
+        return int(self._taken()["updates"])
 
-    def _before(self) -> dict[str, Any]:
+    def _taken(self) -> dict[str, Any]:
         """What the stages before this one took."""
-        if self.start is None:
+        before = self._before()
+        if before is None:
             return {"updates": 0, "target_tokens": 0, "train_seconds": 0.0}
-        return dict(json.loads((self.start / TOTALS).read_text(encoding="utf-8")))
+        return dict(json.loads((before / TOTALS).read_text(encoding="utf-8")))
+
+    def _before(self) -> Path | None:
+        """The folder of the stage before this one."""
+        start = self.spec.start
+        return self.fetch(start.before.key) if isinstance(start, AfterStage) else None
+
+    def _trunk(self) -> Trunk | None:
+        trunk = self.spec.trunk
+        if trunk is None:
+            return None
+        same_method = trunk.method == self.spec.method
+        return Trunk(self.fetch(trunk.key), trunk.ends_at, same_method=same_method)
 
     def _inherited(self) -> Weights | None:
-        if self.origin is None:
+        start = self.spec.start
+        if not isinstance(start, TeacherLayers):
             return None
-        return inherit(load_model(self.origin.teacher), self.model, self.origin.layers)
+        return inherit(load_model(self.fetch(start.teacher)), self.spec.model, start.layers)
+
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer.load(self.fetch(self.spec.tokenizer))
 
     def _teacher(self, worker: Worker) -> OnlineTeacher | None:
-        if not self.signals.teachers:
-            return None
-        return OnlineTeacher([load_model(f).to(worker.device) for f in self.signals.teachers])
+        teacher = self.spec.teacher
+        return None if teacher is None else teacher.reader(self.fetch, device=str(worker.device))
 
 
 def _noted_precision(folder: Path) -> Precision:

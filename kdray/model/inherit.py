@@ -37,7 +37,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kdray.config.initial import TeacherLayers, evenly_spaced
+from kdray.config.initial import Layers, evenly_spaced
 from kdray.config.model import ModelConfig
 from kdray.model.attention import CrossAttention, SelfAttention
 from kdray.model.transformer import DecoderLayer, EncoderLayer, FeedForward, Transformer
@@ -49,7 +49,7 @@ Layer = EncoderLayer | DecoderLayer
 
 
 @torch.no_grad()
-def inherit(teacher: Transformer, config: ModelConfig, layers: TeacherLayers) -> Weights:
+def inherit(teacher: Transformer, config: ModelConfig, layers: Layers) -> Weights:
     """Weights for a student of this shape with the teacher's vocabularies, as a state dict.
 
     The shape is one that `config.initial.chosen_layers` accepts. With the teacher's own shape and

@@ -1,60 +1,47 @@
-"""The identity of everything that an experiment makes, known before any of it is made.
+"""The plan of an experiment: everything that it makes, in order, before any of it is made.
 
-A fingerprint depends on the stage's slice of the recipe and on the fingerprints of what it reads,
+A fingerprint depends on a step's slice of the recipe and on the fingerprints of what it reads,
 back to the checksums of the files that were given. So a dry run can tell what is cached, and every
-stage knows where its inputs will be.
+step knows where its inputs will be.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from kdray.artifacts import Key, sha256_file
+from kdray.artifacts import Key
+from kdray.cell import TEACHER, Cell
 from kdray.config.experiment import Experiment
-from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.recipe import Recipe
-from kdray.config.teacher import BroughtTeacherConfig, TrainedTeacherConfig, members
-from kdray.errors import DataError
-from kdray.model.storage import WEIGHTS, load_shape
-from kdray.plan.initial import Inheritance, plan_inheritance
-from kdray.plan.models import TEACHER, ModelPlan, model_key
-from kdray.plan.signals import SignalPlan, StudentSignals, plan_signals
-from kdray.plan.students import student_plans
-from kdray.plan.vocabulary import check_ensemble, check_one_vocabulary, teacher_entries
+from kdray.config.teacher import EnsembleTeacherConfig
+from kdray.plan.initial import plan_starts
+from kdray.plan.signals import plan_signals
+from kdray.plan.step import SCORES, STUDENT, Step, spec_of
+from kdray.plan.students import Students
+from kdray.plan.teacher import brought_teachers, teacher_steps
+from kdray.plan.text import TextPlan, plan_text
+from kdray.plan.vocabulary import teacher_entries
 from kdray.scoring import evaluate
-from kdray.text.corpus import corpus_key
-from kdray.text.encoded import encoded_key
-from kdray.text.tokenizer import Tokenizer, tokenizer_key
+from kdray.scoring.evaluate import EvaluationJob
+from kdray.teacher.distributions import check_k
+from kdray.teacher.engine import OwnModels, Teacher
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Keys of all artifacts of an experiment.
+    """All steps in order, and how students are planned, for those that a search makes up."""
 
-    `tokenizer` is None when brought teachers bring it. `teachers` are trained here, `brought` are
-    not; at most one of the two has members. `teacher_encoded` differs from `encoded` when teacher
-    and students have vocabularies of their own. `inheritance` is what students start from, by
-    their size, if that is not random.
-    """
+    steps: tuple[Step, ...]
+    text: TextPlan
+    teacher: Teacher | None
+    students: Students
 
-    corpus: Key
-    tokenizer: Key | None
-    encoded: Key
-    brought: tuple[Path, ...]
-    teachers: tuple[ModelPlan, ...]
-    teacher_encoded: Key
-    signals: SignalPlan
-    inheritance: Mapping[str, Inheritance]
-    students: tuple[ModelPlan, ...]
-
-    def teacher_fingerprints(self) -> tuple[str, ...]:
-        """What stands for the teachers in the keys of their signals."""
-        trained = tuple(model.key.fingerprint for model in self.teachers)
-        return trained or tuple(brought_checksum(path) for path in self.brought)
+    def of(self, stage: str) -> tuple[Step, ...]:
+        """The steps of a stage that are wanted for themselves."""
+        return tuple(step for step in self.steps if step.stage == stage and step.is_goal)
 
 
 def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
-    """Work out all keys. Reads the given files, to check and to fingerprint them.
+    """Work out all steps. Reads the given files, to check and to fingerprint them.
 
     Signals that no method needs are left out, unless all are asked for.
 
@@ -64,81 +51,50 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
             the vocabulary has, or students cannot start from the teacher.
     """
     recipe = experiment.recipe
-    corpus = corpus_key(recipe.corpus)
-    teachers = members(recipe.teacher)
-    brought = tuple(Path(t.path) for t in teachers if isinstance(t, BroughtTeacherConfig))
-    check_ensemble(brought)
-    tokenizer = None if recipe.tokenizer is None else tokenizer_key(recipe.tokenizer, corpus)
-    own = Tokenizer.load(brought[0]).checksum if tokenizer is None else tokenizer.fingerprint
-    encoded = encoded_key(corpus, own)
-    teacher_encoded = encoded
-    if brought and tokenizer is not None:
-        check_one_vocabulary(recipe)
-        teacher_encoded = encoded_key(corpus, Tokenizer.load(brought[0]).checksum)
-    trained = tuple(
-        _teacher_plan(
-            config,
-            encoded,
-            number=number if len(teachers) > 1 else 0,
-            bleu_tokenize=recipe.evaluation.bleu_tokenize,
-        )
-        for number, config in enumerate(teachers, start=1)
-        if isinstance(config, TrainedTeacherConfig)
-    )
-    fingerprints = tuple(t.key.fingerprint for t in trained) or tuple(
-        map(brought_checksum, brought)
-    )
-    signals = plan_signals(
-        recipe,
-        fingerprints=fingerprints,
-        encoded=encoded,
-        teacher_encoded=teacher_encoded,
-        vocabulary=teacher_entries(recipe, brought),
-        all_signals=all_signals,
-    )
-    inheritance = plan_inheritance(recipe, brought=brought, fingerprints=fingerprints)
-    return Plan(
-        corpus=corpus,
-        tokenizer=tokenizer,
-        encoded=encoded,
-        brought=brought,
-        teachers=trained,
-        teacher_encoded=teacher_encoded,
-        signals=signals,
-        inheritance=inheritance,
-        students=tuple(student_plans(recipe, encoded, signals, inheritance)),
-    )
+    brought = brought_teachers(recipe)
+    text = plan_text(recipe, brought)
+    trained = tuple(teacher_steps(recipe, text))
+    sources = brought or tuple(step.key for step in trained)
+    weights = recipe.teacher.weights if isinstance(recipe.teacher, EnsembleTeacherConfig) else None
+    teacher = OwnModels(sources, weights or "uniform") if sources else None
+    signals = plan_signals(recipe, text, teacher, all_signals=all_signals)
+    if teacher is not None and recipe.signals.topk is not None:
+        check_k(recipe.signals.topk, teacher_entries(recipe, brought))
+    students = Students(recipe, text, signals, plan_starts(recipe, sources))
+    models = tuple(students.steps())
+    scores = _score_steps(recipe, text, teacher, (*trained, *models))
+    steps = (*text.steps, *trained, *signals.steps, *models, *scores)
+    return Plan(steps, text, teacher, students)
 
 
-def scores_key(recipe: Recipe, plan: Plan, *models: str) -> Key:
-    """Identity of the scores of a model with this fingerprint, or of several together."""
-    slice_ = recipe.evaluation.model_dump(mode="json", exclude={"bootstrap_samples"})
-    inputs = {"model": "+".join(models), "corpus": plan.corpus.fingerprint}
-    return Key("scores", evaluate.VERSION, slice_, inputs)
+def _score_steps(
+    recipe: Recipe, text: TextPlan, teacher: Teacher | None, models: Sequence[Step]
+) -> Iterator[Step]:
+    """Every model on dev and on all tests: the teachers together, then the students."""
+    if teacher is not None:
+        trained = [step for step in models if step.stage == TEACHER]
+        cell = trained[0].cell if len(trained) == 1 else None
+        yield _scores(recipe, text, teacher, cell or Cell.teacher())
+    for step in models:
+        if step.stage == STUDENT and step.is_goal:
+            assert step.cell is not None, "every student has one"
+            yield _scores(recipe, text, OwnModels((step.key,)), step.cell)
 
 
-def brought_checksum(folder: Path) -> str:
-    """What stands for a brought model: its weights, shape and tokenizer.
-
-    Raises:
-        DataError: the folder holds no kdray model.
-    """
-    shape = load_shape(folder)
-    try:
-        weights = sha256_file(folder / WEIGHTS)
-    except OSError as error:
-        raise DataError(
-            f"{folder / WEIGHTS}: {error.strerror}; a model needs it beside its shape"
-        ) from None
-    return f"{weights[:16]}-{shape.tokenizer}"
+def _scores(recipe: Recipe, text: TextPlan, model: Teacher, cell: Cell) -> Step:
+    config = recipe.evaluation
+    slice_ = config.model_dump(mode="json", exclude={"bootstrap_samples"})
+    inputs = {"model": "+".join(model.fingerprints), "corpus": text.corpus.fingerprint}
+    key = Key("scores", evaluate.VERSION, slice_, inputs)
+    reads = (text.corpus, *(source for source in model.sources if isinstance(source, Key)))
+    kind = TEACHER if cell.is_teacher else recipe.methods[cell.method].kind
+    job = EvaluationJob(model, text.corpus, config)
+    return Step(key, SCORES, str(cell), "Evaluation", job, reads, cell=cell, kind=kind)
 
 
-def _teacher_plan(
-    config: TrainedTeacherConfig, encoded: Key, *, number: int, bleu_tokenize: str
-) -> ModelPlan:
-    method = CrossEntropyConfig(kind="cross_entropy", label_smoothing=config.label_smoothing)
-    what = (config.model, method, config.training, config.seed, encoded, StudentSignals())
-    key = model_key(*what, bleu_tokenize=bleu_tokenize)
-    name = f"{TEACHER}-{number}" if number else TEACHER
-    return ModelPlan(name, TEACHER, TEACHER, TEACHER, config.seed, config.model, method,
-                     config.training, key)  # fmt: skip
+def trained_updates(students: Sequence[Step]) -> tuple[int, int]:
+    """Updates that are made for students of several lengths, and the sum of their lengths."""
+    finals = {step.key.fingerprint: spec_of(step) for step in students}
+    parts = {s.key.fingerprint: s for final in finals.values() for s in final.chain()}
+    made = sum(spec.own_updates for spec in parts.values())
+    return made, sum(spec.training.updates for spec in finals.values())

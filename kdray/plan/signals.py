@@ -1,10 +1,10 @@
-"""Which signals an experiment stores, under which fingerprints, and what each method reads."""
+"""Which signals of the teacher an experiment stores, and what each method reads of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kdray.artifacts import Key
+from kdray.artifacts import Key, Source
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.config.methods.union import SingleMethodConfig, single_methods
@@ -12,44 +12,35 @@ from kdray.config.recipe import Recipe
 from kdray.config.signals import SignalsConfig
 from kdray.config.teacher import EnsembleTeacherConfig
 from kdray.errors import ConfigError
+from kdray.fit.assemble import Signals
+from kdray.plan.step import SIGNALS, Job, Step
+from kdray.plan.text import TextPlan
 from kdray.schema import Form, View
 from kdray.teacher import distributions, hypotheses, selection
+from kdray.teacher.distributions import DistributionJob
+from kdray.teacher.engine import Teacher
+from kdray.teacher.hypotheses import RecodingJob, TranslationJob
+from kdray.teacher.selection import SelectionJob
 
 Selecting = InterpolationConfig | MultiHypothesisConfig
 
 
 @dataclass(frozen=True, slots=True)
-class StudentSignals:
-    """Keys of what one method reads. `all_hypotheses`: it learns every translation there."""
-
-    hypotheses: Key | None = None
-    all_hypotheses: bool = False
-    distributions: Mapping[View, tuple[Form, Key]] = field(default_factory=dict)
-    online: bool = False
-    teachers: tuple[str, ...] = ()
-
-    def inputs(self) -> dict[str, Key]:
-        """By the names that stand in a model's record."""
-        found = {f"{form} on {view}": key for view, (form, key) in self.distributions.items()}
-        return found if self.hypotheses is None else {**found, "hypotheses": self.hypotheses}
-
-
-@dataclass(frozen=True, slots=True)
 class SignalPlan:
-    """Keys of all signals of an experiment.
+    """Where all signals of an experiment are.
 
-    `recoded` are the translations in the students' pieces, if those are not the teacher's;
-    `selections` are choices among the n best, by the canonical form of what chooses.
+    `hypotheses` are translations in the students' pieces; `selections` are choices among the n
+    best, by the canonical form of what chooses.
     """
 
     config: SignalsConfig
-    teachers: tuple[str, ...] = ()
+    teacher: Teacher | None = None
     hypotheses: Key | None = None
-    recoded: Key | None = None
     selections: Mapping[Selecting, Key] = field(default_factory=dict)
     distributions: Mapping[tuple[View, Form], Key] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
 
-    def of(self, method: SingleMethodConfig) -> StudentSignals:
+    def of(self, method: SingleMethodConfig) -> Signals[Source]:
         """What a method reads.
 
         Raises:
@@ -57,8 +48,8 @@ class SignalPlan:
         """
         needs = method.needs()
         best = {view: self.config.best(needs, view) for view in needs.distributions}
-        hyps, what = (self.recoded or self.hypotheses) if needs.hypotheses else None, "hypotheses"
-        if isinstance(method, InterpolationConfig | MultiHypothesisConfig):
+        hyps, what = self.hypotheses if needs.hypotheses else None, "hypotheses"
+        if isinstance(method, Selecting):
             hyps = self.selections.get(choice_of(method))
             what = f"a selection of its own from {needs.hypotheses} hypotheses"
         stored = {view: form for view, form in best.items() if form is not Form.ONLINE}
@@ -68,16 +59,19 @@ class SignalPlan:
             raise ConfigError(
                 f"{method.kind} reads {' and '.join(lacking)}, which no method of the recipe reads"
             )
-        online = Form.ONLINE in best.values()
-        return StudentSignals(
+        return Signals(
             hypotheses=hyps,
             all_hypotheses=isinstance(method, MultiHypothesisConfig),
             distributions={
                 view: (form, self.distributions[view, form]) for view, form in stored.items()
             },
-            online=online,
-            teachers=self.teachers if online else (),
         )
+
+    def beside(self, method: SingleMethodConfig) -> Teacher | None:
+        """The teacher, if it runs beside the students of a method."""
+        needs = method.needs()
+        forms = {self.config.best(needs, view) for view in needs.distributions}
+        return self.teacher if Form.ONLINE in forms else None
 
 
 def choice_of(method: Selecting) -> Selecting:
@@ -86,96 +80,121 @@ def choice_of(method: Selecting) -> Selecting:
 
 
 def plan_signals(
-    recipe: Recipe,
-    *,
-    fingerprints: tuple[str, ...],
-    encoded: Key,
-    teacher_encoded: Key,
-    vocabulary: int,
-    all_signals: bool,
+    recipe: Recipe, text: TextPlan, teacher: Teacher | None, *, all_signals: bool
 ) -> SignalPlan:
-    """Keys of the signals that the methods read, or of all that the recipe asks for.
+    """Plan the signals that the methods read, or all that the recipe asks for.
 
     Raises:
         ConfigError: more entries are to be kept than the vocabulary has.
     """
     config = recipe.signals
-    if not fingerprints:
+    if teacher is None:
         return SignalPlan(config)
     methods = [single for method in recipe.methods.values() for single in single_methods(method)]
-    _check_k(config, vocabulary)
-    inputs: dict[str, str] = {
-        "teacher": "+".join(fingerprints),
-        "encoded": teacher_encoded.fingerprint,
-    }
-    if isinstance(recipe.teacher, EnsembleTeacherConfig):
-        inputs["weights"] = recipe.teacher.weights
-    hyps = recoded = None
+    planner = _Planner(recipe, text, teacher)
+    hyps = chosen_from = None
     if config.hypotheses is not None and (
         all_signals or any(m.needs().hypotheses for m in methods)
     ):
-        slice_ = config.hypotheses.model_dump(mode="json")
-        hyps = Key("hypotheses", hypotheses.VERSION, slice_, inputs)
-        if encoded != teacher_encoded:
-            parts = {"hypotheses": hyps.fingerprint, "encoded": encoded.fingerprint}
-            recoded = Key("recoded", hypotheses.VERSION, {}, parts)
-    choices = {
-        choice_of(m) for m in methods if isinstance(m, InterpolationConfig | MultiHypothesisConfig)
+        hyps = planner.translations()
+        chosen_from = planner.recoded(hyps) if text.encoded != text.teacher_encoded else hyps
+    choices = {choice_of(m) for m in methods if isinstance(m, Selecting)}
+    selections = {
+        choice: planner.selection(choice, chosen_from)
+        for choice in sorted(choices, key=repr)
+        if chosen_from is not None
     }
-    read = recoded or hyps
+    read = _distributions_read(config, methods, all_signals=all_signals)
     return SignalPlan(
         config=config,
-        teachers=fingerprints,
-        hypotheses=hyps,
-        recoded=recoded,
-        selections={
-            choice: Key(
-                "selection",
-                selection.VERSION,
-                choice.model_dump(mode="json", exclude={"label_smoothing"}),
-                {"hypotheses": read.fingerprint, "encoded": encoded.fingerprint},
-            )
-            for choice in sorted(choices, key=repr)
-            if read is not None
-        },
-        distributions={
-            (view, form): _distributions_key(config, view, form, inputs, hyps)
-            for view, form in _distributions_read(config, methods, all_signals=all_signals)
-        },
+        teacher=teacher,
+        hypotheses=chosen_from,
+        selections=selections,
+        distributions={place: planner.distributions(*place, hyps) for place in read},
+        steps=tuple(planner.steps),
     )
 
 
+def forms_read(
+    students: Sequence[tuple[str, SingleMethodConfig]], config: SignalsConfig
+) -> list[str]:
+    """Which form each method reads, where it could have read another, in words."""
+    lines = []
+    for name, method in students:
+        needs = method.needs()
+        for view, usable in needs.distributions.items():
+            if len(set(usable) & set(config.forms(view))) > 1:
+                lines.append(f"{name} reads the teacher on {view} from {config.best(needs, view)}")
+    return list(dict.fromkeys(lines))
+
+
+class _Planner:
+    """Collects steps while it plans one signal after another."""
+
+    def __init__(self, recipe: Recipe, text: TextPlan, teacher: Teacher) -> None:
+        self.recipe, self.text, self.teacher = recipe, text, teacher
+        self.steps: list[Step] = []
+        self.inputs = {
+            "teacher": "+".join(teacher.fingerprints),
+            "encoded": text.teacher_encoded.fingerprint,
+        }
+        if isinstance(recipe.teacher, EnsembleTeacherConfig):
+            self.inputs["weights"] = recipe.teacher.weights
+
+    def translations(self) -> Key:
+        """The teacher's translations, in its own pieces."""
+        config = self.recipe.signals.hypotheses
+        assert config is not None, "the caller has looked"
+        key = Key("hypotheses", hypotheses.VERSION, config.model_dump(mode="json"), self.inputs)
+        job = TranslationJob(self.teacher, self.text.corpus, self.text.teacher_encoded, config)
+        return self._add(key, "hypotheses", f"Translations, beam {config.beam}", job)
+
+    def recoded(self, hyps: Key) -> Key:
+        """The same in the students' pieces."""
+        inputs = {"hypotheses": hyps.fingerprint, "encoded": self.text.encoded.fingerprint}
+        key = Key("recoded", hypotheses.VERSION, {}, inputs)
+        name = "hypotheses in the students' pieces"
+        return self._add(key, name, "Translations in the students' pieces",
+                         RecodingJob(hyps, self.text.tokenizer), hyps)  # fmt: skip
+
+    def selection(self, choice: Selecting, hyps: Key) -> Key:
+        """A choice among the n best."""
+        recipe = choice.model_dump(mode="json", exclude={"label_smoothing"})
+        inputs = {"hypotheses": hyps.fingerprint, "encoded": self.text.encoded.fingerprint}
+        key = Key("selection", selection.VERSION, recipe, inputs)
+        name = f"{choice.kind} among {choice.needs().hypotheses} hypotheses"
+        job = SelectionJob(hyps, self.text.corpus, choice)
+        return self._add(key, name, f"Choice for {choice.kind}", job, hyps)
+
+    def distributions(self, view: View, form: Form, hyps: Key | None) -> Key:
+        """The teacher's distributions on one view, in one form."""
+        config = self.recipe.signals.distributions(form)
+        assert config is not None, "only stored forms have a key"
+        recipe: dict[str, Any] = {
+            **config.model_dump(mode="json", exclude={"on"}),
+            "form": str(form),
+            "on": str(view),
+        }
+        inputs, read = dict(self.inputs), ()
+        if view is View.HYPOTHESIS:
+            assert hyps is not None, "the config gives no distributions on what is not made"
+            inputs["hypotheses"], read = hyps.fingerprint, (hyps,)
+        key = Key("distributions", distributions.VERSION, recipe, inputs)
+        job = DistributionJob(self.teacher, self.text.teacher_encoded, read, view, config)
+        return self._add(key, f"{form} on {view}", f"Distributions on {view}, {form}", job, *read)
+
+    def _add(self, key: Key, name: str, heading: str, job: Job, *read: Key) -> Key:
+        reads = (*(s for s in self.teacher.sources if isinstance(s, Key)),
+                 self.text.teacher_encoded, *read)  # fmt: skip
+        self.steps.append(Step(key, SIGNALS, name, heading, job, reads))
+        return key
+
+
 def _distributions_read(
-    config: SignalsConfig, methods: list[SingleMethodConfig], *, all_signals: bool
+    config: SignalsConfig, methods: Sequence[SingleMethodConfig], *, all_signals: bool
 ) -> list[tuple[View, Form]]:
-    stored = (View.REFERENCE, View.HYPOTHESIS)
     if all_signals:
-        wanted = {(view, form) for view in stored for form in config.forms(view)}
+        wanted = {(v, form) for v in (View.REFERENCE, View.HYPOTHESIS) for form in config.forms(v)}
     else:
         wanted = {(v, config.best(m.needs(), v)) for m in methods for v in m.needs().distributions}
     return sorted((view, form) for view, form in wanted if form is not Form.ONLINE)
-
-
-def _distributions_key(
-    config: SignalsConfig, view: View, form: Form, inputs: Mapping[str, str], hyps: Key | None
-) -> Key:
-    settings = config.distributions(form)
-    assert settings is not None, "only stored forms have a key"
-    slice_: dict[str, Any] = {
-        **settings.model_dump(mode="json", exclude={"on"}),
-        "form": str(form),
-        "on": str(view),
-    }
-    read = dict(inputs)
-    if view is View.HYPOTHESIS:
-        assert hyps is not None, "the config gives no distributions on what is not made"
-        read["hypotheses"] = hyps.fingerprint
-    return Key("distributions", distributions.VERSION, slice_, read)
-
-
-def _check_k(config: SignalsConfig, vocabulary: int) -> None:
-    if config.topk is not None and config.topk.k > vocabulary:
-        raise ConfigError(
-            f"recipe.signals.topk.k {config.topk.k} is more than the vocabulary of {vocabulary} "
-            "entries holds; lower it"
-        )

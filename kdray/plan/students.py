@@ -1,160 +1,130 @@
-"""The students of an experiment: one for each seed, size, budget and method.
+"""The students of an experiment: one for each seed, size, length and method.
 
 Those of several stages, and those that leave a trunk, come with the models that they go on from.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
-from kdray.artifacts import Key
+from kdray.cell import Cell
 from kdray.config.budgets import branching_update, follows_length, of_length
 from kdray.config.methods.union import BranchConfig, MethodConfig, SingleMethodConfig, StagesConfig
-from kdray.config.model import ModelConfig
 from kdray.config.recipe import Recipe
 from kdray.config.training import TrainingConfig
-from kdray.plan.initial import Inheritance
-from kdray.plan.models import ModelPlan, model_key, trunk_key
+from kdray.fit.spec import AfterStage, OffTrunk, Random, Start, TeacherLayers, TrainingSpec
 from kdray.plan.signals import SignalPlan
-from kdray.reporting.curves import RunName
-
-
-def student_plans(
-    recipe: Recipe, encoded: Key, signals: SignalPlan, inheritance: Mapping[str, Inheritance]
-) -> Iterator[ModelPlan]:
-    """All students, in the order of the report."""
-    for seed in recipe.students.seeds:
-        for size in recipe.students.sizes:
-            for budget in sorted(recipe.students.budgets) or (None,):
-                for name, method in recipe.methods.items():
-                    yield student_plan(
-                        recipe,
-                        encoded,
-                        signals,
-                        size=size,
-                        method_name=name,
-                        method=method,
-                        seed=seed,
-                        inherits=inheritance.get(size),
-                        budget=budget,
-                    )
-
-
-def student_plan(
-    recipe: Recipe,
-    encoded: Key,
-    signals: SignalPlan,
-    *,
-    size: str,
-    method_name: str,
-    method: MethodConfig,
-    seed: int,
-    inherits: Inheritance | None,
-    budget: int | None = None,
-) -> ModelPlan:
-    """A student with a method that may not stand in the recipe, as a search makes them."""
-    model, training = recipe.students.sizes[size].shape, recipe.students.training
-    student = _Student(
-        encoded, signals, size, method_name, method.kind, seed, model, inherits, budget,
-        recipe.evaluation.bleu_tokenize,
-    )  # fmt: skip
-    if budget is not None:
-        training = of_length(training, budget)
-    if isinstance(method, StagesConfig):
-        return _in_stages(student, method, training)
-    if isinstance(method, BranchConfig):
-        lengths = recipe.students.lengths
-        return _branch(student, method.trunk, method.cooldown, training, lengths)
-    if budget is not None and not follows_length(method):
-        return _branch(student, method, method, training, recipe.students.lengths)
-    return student.plan(method, training)
+from kdray.plan.step import STUDENT, TRUNK, Step
+from kdray.plan.text import TextPlan
 
 
 @dataclass(frozen=True, slots=True)
-class _Student:
-    """What a student and all that it goes on from have in common."""
+class Students:
+    """Plans students, those of the recipe and those that a search makes up."""
 
-    encoded: Key
+    recipe: Recipe
+    text: TextPlan
     signals: SignalPlan
-    size: str
-    method_name: str
-    method_kind: str
-    seed: int
-    model: ModelConfig
-    inherits: Inheritance | None
-    budget: int | None
-    bleu_tokenize: str
+    starts: Mapping[str, Random | TeacherLayers]
 
-    def plan(
-        self,
-        method: SingleMethodConfig,
-        training: TrainingConfig,
-        *,
-        part: str = "",
-        start: ModelPlan | None = None,
-        trunk: ModelPlan | None = None,
-        until: int | None = None,
-    ) -> ModelPlan:
-        """A part of the way to the student, or without a `part` the student itself."""
-        reads = self.signals.of(method)
-        what = (self.model, method, training, self.seed, self.encoded, reads)
-        first = self.inherits if start is None else None
-        if until is not None:
-            key = trunk_key(*what, bleu_tokenize=self.bleu_tokenize, until=until, inherits=first)
-        else:
-            other = trunk if trunk is not None and trunk.method != method else None
-            key = model_key(
-                *what,
-                bleu_tokenize=self.bleu_tokenize,
-                start=start.key if start else None,
-                trunk=other.key if other else None,
-                inherits=None if other else first,
-            )
-        budget = self.budget if until is None else None  # a trunk is of all lengths
-        name = str(RunName(self.size, self.method_name, self.seed, budget))
-        return ModelPlan(
-            name=f"{name}/{part}" if part else name,
-            method_name=self.method_name,
-            method_kind=self.method_kind,
-            size=self.size,
-            seed=self.seed,
-            model=self.model,
-            method=method,
-            training=training,
-            key=key,
-            signals=reads,
-            start=start,
-            inherits=first,
-            budget=budget,
-            trunk=trunk,
-            until=until,
+    def cells(self) -> Iterator[Cell]:
+        """The students of the recipe, in the order of the report."""
+        students = self.recipe.students
+        for seed in students.seeds:
+            for size in students.sizes:
+                for length in sorted(students.budgets) or (None,):
+                    for method in self.recipe.methods:
+                        yield Cell(method, size, seed, length)
+
+    def spec(self, cell: Cell, method: MethodConfig) -> TrainingSpec:
+        """The training of a student by a method, which may not stand in the recipe.
+
+        Raises:
+            ConfigError: the method reads what no method of the recipe reads.
+        """
+        students = self.recipe.students
+        training, start = students.training, self.starts[cell.size]
+        if cell.length is not None:
+            training = of_length(training, cell.length)
+        if isinstance(method, StagesConfig):
+            return self._in_stages(cell, method, training, start)
+        if isinstance(method, BranchConfig):
+            start = self._off_trunk(cell, method.trunk, training, start)
+            return self._single(cell, method.cooldown, training, start)
+        if cell.length is not None and not follows_length(method):
+            start = self._off_trunk(cell, method, training, start)
+        return self._single(cell, method, training, start)
+
+    def step(self, cell: Cell, spec: TrainingSpec, *, name: str, heading: str) -> Step:
+        """A student, or what one goes on from."""
+        return Step(
+            key=spec.key,
+            stage=TRUNK if spec.is_trunk else STUDENT,
+            name=name,
+            heading=heading,
+            job=spec,
+            reads=spec.reads,
+            cell=cell,
+            kind=self.recipe.methods[cell.method].kind,
+            is_goal=name == str(cell),
         )
 
+    def steps(self) -> Iterator[Step]:
+        """All trainings. First all that go on from no other, then those that go on from them."""
+        chains = [list(self._chain(cell)) for cell in self.cells()]
+        for wave in zip_longest(*chains):
+            yield from (step for step in wave if step is not None)
 
-def _in_stages(student: _Student, method: StagesConfig, training: TrainingConfig) -> ModelPlan:
-    plan: ModelPlan | None = None
-    for number, stage in enumerate(method.stages, start=1):
-        length = training.of_stage(stage.updates, stage.schedule)
-        part = "" if number == len(method.stages) else f"stage-{number}"
-        plan = student.plan(stage.method, length, part=part, start=plan)
-    assert plan is not None, "there are two stages or more"
-    return plan
+    def _chain(self, cell: Cell) -> Iterator[Step]:
+        student = self.spec(cell, self.recipe.methods[cell.method])
+        for depth, spec in enumerate(student.chain(), start=1):
+            part = f"trunk-{spec.ends_at}" if spec.is_trunk else f"stage-{depth}"
+            name = str(cell) if spec is student else f"{replace(cell, length=None)}/{part}"
+            heading = "Students" if depth == 1 else f"Students, part {depth}"
+            yield self.step(cell, spec, name=name, heading=heading)
 
+    def _single(
+        self,
+        cell: Cell,
+        method: SingleMethodConfig,
+        training: TrainingConfig,
+        start: Start,
+        *,
+        until: int | None = None,
+    ) -> TrainingSpec:
+        return TrainingSpec(
+            model=self.recipe.students.sizes[cell.size].shape,
+            method=method,
+            training=training,
+            seed=cell.seed,
+            ends_at=until or training.updates,
+            corpus=self.text.corpus,
+            tokenizer=self.text.tokenizer,
+            encoded=self.text.encoded,
+            signals=self.signals.of(method),
+            teacher=self.signals.beside(method),
+            start=start,
+            bleu_tokenize=self.recipe.evaluation.bleu_tokenize,
+        )
 
-def _branch(
-    student: _Student,
-    trunk_method: SingleMethodConfig,
-    method: SingleMethodConfig,
-    training: TrainingConfig,
-    lengths: tuple[int, ...],
-) -> ModelPlan:
-    """A student that leaves the trunk, which is trained from one branching update to the next."""
-    trunk: ModelPlan | None = None
-    last = branching_update(training)
-    by_update = {branching_update(of_length(training, n)): n for n in reversed(lengths)}
-    for until in sorted(by_update):
-        if until <= last:
-            length = of_length(training, by_update[until])
-            trunk = student.plan(
-                trunk_method, length, part=f"trunk-{until}", trunk=trunk, until=until
-            )
-    return student.plan(method, training, trunk=trunk)
+    def _in_stages(
+        self, cell: Cell, method: StagesConfig, training: TrainingConfig, start: Start
+    ) -> TrainingSpec:
+        for stage in method.stages:
+            length = training.of_stage(stage.updates, stage.schedule)
+            spec = self._single(cell, stage.method, length, start)
+            start = AfterStage(spec)
+        return spec
+
+    def _off_trunk(
+        self, cell: Cell, method: SingleMethodConfig, training: TrainingConfig, start: Start
+    ) -> Start:
+        """Where a student leaves the trunk, which is trained from one branching to the next."""
+        lengths = [of_length(training, n) for n in self.recipe.students.lengths]
+        last = branching_update(training)
+        shortest = {branching_update(length): length for length in reversed(lengths)}
+        for until in sorted(shortest):
+            if until <= last:
+                spec = self._single(cell, method, shortest[until], start, until=until)
+                start = OffTrunk(spec)
+        return start

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kdray.artifacts import Brought
 from kdray.config.methods.union import single_methods
 from kdray.config.recipe import Recipe
 from kdray.errors import ConfigError
@@ -47,10 +48,10 @@ def check_embeddings(folder: Path) -> None:
         )
 
 
-def teacher_entries(recipe: Recipe, brought: tuple[Path, ...]) -> int:
+def teacher_entries(recipe: Recipe, brought: tuple[Brought, ...]) -> int:
     """Entries of the teacher's distributions."""
     if brought:
-        return load_shape(brought[0]).tgt_vocab
+        return load_shape(brought[0].path).tgt_vocab
     assert recipe.tokenizer is not None, "only a brought teacher brings one"
     return recipe.tokenizer.vocab_size
 

@@ -7,44 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Self
 
-from kdray.scoring.result import size_and_length
+from kdray.cell import Cell
 
 Rows = Sequence[Mapping[str, float]]
-Curves = Mapping[str, Rows]
-"""Run name -> logged rows. A row holds `step` and any of the metrics, whose names hold a slash."""
+Curves = Mapping[Cell, Rows]
+"""Model -> logged rows. A row holds `step` and any of the metrics, whose names hold a slash."""
 
 FIRST_METRICS = ("dev/bleu", "dev/chrf", "dev/loss", "train/loss", "train/gate/mean")
-
-
-@dataclass(frozen=True)
-class RunName:
-    """The name of a student's run among the curves: `size/method/seed-1`.
-
-    One of several lengths ends with its own, as in `size/method/seed-1/updates-400`.
-    """
-
-    size: str
-    method: str
-    seed: int
-    budget: int | None = None
-
-    def __str__(self) -> str:
-        name = f"{self.size}/{self.method}/seed-{self.seed}"
-        return name if self.budget is None else f"{name}/updates-{self.budget}"
-
-    @classmethod
-    def parse(cls, name: str) -> Self | None:
-        """The inverse of `str`; None for the name of another run, such as the teacher's."""
-        size, _, rest = name.partition("/")
-        method, _, end = rest.partition("/seed-")
-        seed, length, budget = end.partition("/updates-")
-        if not size or not method or not seed.removeprefix("-").isdecimal():
-            return None
-        if length and not budget.isdecimal():
-            return None
-        return cls(size, method, int(seed), int(budget) if length else None)
 
 
 @dataclass(frozen=True)
@@ -55,7 +25,7 @@ class Series:
     seed has steps of its own (another one ended early), its own line is in `alone`.
     """
 
-    size: str  # with the length, if there are several; empty: a run that is no student's
+    size: str  # with the length, if there are several; empty for the teacher
     method: str
     num_seeds: int
     steps: tuple[float, ...]
@@ -83,13 +53,12 @@ def series_of(curves: Curves, metric: str) -> list[Series]:
     Of two rows with the same step the later counts; values that are not finite are left out.
     """
     groups: dict[tuple[str, str], list[dict[float, float]]] = {}
-    for name, rows in curves.items():
-        run = RunName.parse(name)
+    for cell, rows in curves.items():
         points = {row["step"]: row[metric] for row in rows if metric in row}
         finite = {step: value for step, value in points.items() if math.isfinite(value)}
         if finite:
-            group = (size_and_length(run.size, run.budget), run.method) if run else ("", name)
-            groups.setdefault(group, []).append(finite)
+            group = "" if cell.is_teacher else cell.group
+            groups.setdefault((group, cell.method), []).append(finite)
     return [_series(size, method, seeds) for (size, method), seeds in groups.items()]
 
 

@@ -99,8 +99,8 @@ def difference_to(
 def seed_note(baseline: Runs, runs: Runs, *, baseline_name: str) -> str | None:
     """What a reader must know when a method and the baseline do not have the same seeds."""
     first = next(iter(runs.values()))
-    name = f"{first.method} ({first.group})"
-    length = "" if first.budget is None else " and length"
+    name = f"{first.cell.method} ({first.cell.group})"
+    length = "" if first.cell.length is None else " and length"
     common = runs.keys() & baseline.keys()
     if not baseline:
         return (

@@ -29,16 +29,16 @@ class Column:
     cell: Callable[[Row], str]
     is_number: bool = True
     short: str = ""  # heading in a terminal, which has no room for all columns; empty: not there
-    of_budgets: bool = False  # only where several lengths are compared
+    of_lengths: bool = False  # only where several lengths are compared
 
 
 COLUMNS = (
-    Column("Size", lambda row: row.size, is_number=False, short="Size"),
+    Column("Size", lambda row: row.cell.size, is_number=False, short="Size"),
     Column(
         "Updates",
-        lambda row: NOTHING if row.budget is None else str(row.budget),
+        lambda row: NOTHING if row.cell.length is None else str(row.cell.length),
         short="Upd.",
-        of_budgets=True,
+        of_lengths=True,
     ),
     Column("Method", lambda row: row.method, is_number=False, short="Method"),
     Column("Seeds", lambda row: str(len(row.seeds)), short="n"),
@@ -56,7 +56,7 @@ COLUMNS = (
 
 def columns_of(table: Table) -> tuple[Column, ...]:
     """The columns that the table has."""
-    return tuple(column for column in COLUMNS if table.has_budgets or not column.of_budgets)
+    return tuple(column for column in COLUMNS if table.has_lengths or not column.of_lengths)
 
 
 def terminal(table: Table) -> rich.table.Table:
@@ -96,7 +96,7 @@ def markdown_text(text: str) -> str:
 
 def footnotes(table: Table) -> list[str]:
     """What the columns and marks mean, and how the scores were computed."""
-    same = "size and length" if table.has_budgets else "size"
+    same = "size and length" if table.has_lengths else "size"
     tests = "1 comparison" if table.num_tests == 1 else f"{table.num_tests} comparisons"
     return [
         f"{table.num_segments} segments. ± is the standard deviation over seeds; in Δ, of both "

@@ -18,7 +18,6 @@ from matplotlib.ticker import EngFormatter
 
 from kdray.reporting.curves import (
     Curves,
-    RunName,
     Series,
     count_not_finite,
     metric_names,
@@ -114,15 +113,14 @@ def method_styles(methods: Sequence[str], *, baseline: str) -> dict[str, LineSty
 
 
 def _students(curves: Curves, tables: Sequence[Table]) -> list[str]:
-    runs = [RunName.parse(name) for name in curves]
     rows = [row for table in tables for row in table.rows]
     methods = [row.method for row in rows if not row.is_teacher]
-    return methods + [run.method for run in runs if run]
+    return methods + [cell.method for cell in curves if not cell.is_teacher]
 
 
 def _no_students(curves: Curves, tables: Sequence[Table]) -> list[str]:
     teachers = [row.method for table in tables for row in table.rows if row.is_teacher]
-    return teachers + [name for name in curves if RunName.parse(name) is None]
+    return teachers + [cell.method for cell in curves if cell.is_teacher]
 
 
 def _draw_metric(

@@ -8,24 +8,23 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
 
+from kdray.cell import Cell
 from kdray.errors import DataError
 from kdray.reporting.difference import LEVEL, Difference, Runs, Spread, difference_to, seed_note
 from kdray.reporting.facts import StudyFacts
-from kdray.scoring.result import Result, size_and_length
+from kdray.scoring.result import Result
 from kdray.scoring.scores import score
 from kdray.scoring.significance import holm
 
-RowKey = tuple[str, str, str]  # model, group (size and length), method
+RowKey = tuple[bool, str, str]  # is a teacher, group (size and length), method
 
 
 @dataclass(frozen=True)
 class Row:
     """One method at one size and length, or the teacher. Means over seeds; None: of none known."""
 
-    model: str
-    method: str
+    cell: Cell  # of its first seed
     kind: str
-    size: str
     seeds: tuple[int, ...]
     is_baseline: bool
     bleu: Spread
@@ -36,17 +35,21 @@ class Row:
     train_seconds: float | None
     tokens_per_second: float | None
     sentences_per_second: float | None
-    budget: int | None = None  # length in updates, where several are compared
+
+    @property
+    def method(self) -> str:
+        """Its name in the recipe."""
+        return self.cell.method
 
     @property
     def group(self) -> str:
         """Size and length: what is compared stands in one group."""
-        return size_and_length(self.size, self.budget)
+        return self.cell.group
 
     @property
     def is_teacher(self) -> bool:
         """The row is the teacher's."""
-        return self.model == "teacher"
+        return self.cell.is_teacher
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,9 @@ class Table:
         return f"{self.split}, beam {self.beam}"
 
     @property
-    def has_budgets(self) -> bool:
+    def has_lengths(self) -> bool:
         """Whether students of several lengths are compared."""
-        return any(row.budget is not None for row in self.rows)
+        return any(row.cell.length is not None for row in self.rows)
 
     @property
     def num_tests(self) -> int:
@@ -131,21 +134,22 @@ def _group_rows(results: Sequence[Result], baseline: str) -> dict[RowKey, Runs]:
     """Runs of each row, in the order of the rows."""
     rows: dict[RowKey, dict[int, Result]] = {}
     for result in results:
-        runs = rows.setdefault((result.model, result.group, result.method), {})
-        if result.seed in runs:
+        cell = result.cell
+        runs = rows.setdefault((cell.is_teacher, cell.group, cell.method), {})
+        if cell.seed in runs:
             raise DataError(f"{result.where}: it is given twice; give each run once")
         other = next(iter(runs.values()), result)
         if (other.kind, other.num_params) != (result.kind, result.num_params):
             raise DataError(
                 f"{result.where}: a {result.kind} of {result.num_params} parameters, but seed "
-                f"{other.seed} is a {other.kind} of {other.num_params}; give them different names"
+                f"{other.cell.seed} is a {other.kind} of {other.num_params}; give them different names"
             )
-        runs[result.seed] = result
+        runs[cell.seed] = result
     group_order = list(dict.fromkeys(group for _, group, _ in rows))
 
     def place(key: RowKey) -> tuple[bool, int, bool]:
-        model, group, method = key
-        return (model != "teacher", group_order.index(group), method != baseline)
+        is_teacher, group, method = key
+        return (not is_teacher, group_order.index(group), method != baseline)
 
     return {key: rows[key] for key in sorted(rows, key=place)}
 
@@ -153,9 +157,9 @@ def _group_rows(results: Sequence[Result], baseline: str) -> dict[RowKey, Runs]:
 def _baseline_runs(groups: Mapping[RowKey, Runs], runs: Runs, baseline: str) -> Runs | None:
     """The runs that `runs` is compared to; None for the teacher and for the baseline itself."""
     first = next(iter(runs.values()))
-    if first.model == "teacher" or first.method == baseline:
+    if first.cell.is_teacher or first.cell.method == baseline:
         return None
-    return groups.get(("student", first.group, baseline), {})
+    return groups.get((False, first.cell.group, baseline), {})
 
 
 def _row(runs: Runs, groups: Mapping[RowKey, Runs], *, study: StudyFacts, test: bool) -> Row:
@@ -163,12 +167,10 @@ def _row(runs: Runs, groups: Mapping[RowKey, Runs], *, study: StudyFacts, test: 
     first = results[0]
     baseline = _baseline_runs(groups, runs, study.baseline)
     return Row(
-        model=first.model,
-        method=first.method,
+        cell=first.cell,
         kind=first.kind,
-        size=first.size,
         seeds=tuple(sorted(runs)),
-        is_baseline=first.model == "student" and first.method == study.baseline,
+        is_baseline=not first.cell.is_teacher and first.cell.method == study.baseline,
         bleu=Spread.of([result.bleu for result in results]),
         chrf=Spread.of([result.chrf for result in results]),
         difference=difference_to(baseline, runs, study=study, test=test) if baseline else None,
@@ -177,7 +179,6 @@ def _row(runs: Runs, groups: Mapping[RowKey, Runs], *, study: StudyFacts, test: 
         train_seconds=_mean(results, lambda result: result.train_seconds),
         tokens_per_second=_mean(results, lambda result: result.decode_tokens_per_second),
         sentences_per_second=_mean(results, lambda result: result.decode_sentences_per_second),
-        budget=first.budget,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Self, get_args, get_origin
 
+from kdray.cell import Cell
 from kdray.errors import DataError
 from kdray.schema import Split
 
@@ -24,11 +25,8 @@ class Result:
     is None, never 0. A number that is not finite, or a split of another name, is a DataError.
     """
 
-    model: Literal["teacher", "student"]
-    method: str  # the name that the recipe gives it
+    cell: Cell
     kind: str  # of the method: cross_entropy, token_level, …
-    size: str
-    seed: int
     split: str  # `dev` or `test-<name>`
     beam: int
     bleu: float  # 0 to 100
@@ -43,7 +41,6 @@ class Result:
     decode_sentences_per_second: float | None
     fingerprint: str  # of the model
     hyps_path: str  # text file, one translation a line, in the split's order
-    budget: int | None = None  # updates that it is compared at, if there are several lengths
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -58,21 +55,18 @@ class Result:
             )
 
     @property
-    def group(self) -> str:
-        """Size and budget: what is compared stands in one group."""
-        return size_and_length(self.size, self.budget)
-
-    @property
     def where(self) -> str:
         """The measurement in words, for messages."""
+        cell = self.cell
         return (
-            f"result of {self.model} {self.method}/{self.group}/seed {self.seed} "
+            f"result of {cell.role} {cell.method}/{cell.group}/seed {cell.seed} "
             f"on {self.split}, beam {self.beam}"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as JSON values."""
-        return asdict(self)
+        """All fields as JSON values, those of the cell among them."""
+        data = asdict(self)
+        return data.pop("cell") | data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -81,7 +75,9 @@ class Result:
         Raises:
             DataError: a key is unknown or missing, or a value has another type; it is named.
         """
-        types: dict[str, Any] = {field.name: field.type for field in fields(cls)}
+        of_cell: dict[str, Any] = {field.name: field.type for field in fields(Cell)}
+        types: dict[str, Any] = {field.name: field.type for field in fields(cls)} | of_cell
+        del types["cell"]
         unknown, missing = sorted(data.keys() - types.keys()), sorted(types.keys() - data.keys())
         if unknown or missing:
             problems = [f"unknown key {key!r}" for key in unknown]
@@ -96,12 +92,8 @@ class Result:
                     f"result record: {key} is {data[key]!r}, expected {_type_name(expected)}; "
                     "evaluate again"
                 )
-        return cls(**data)
-
-
-def size_and_length(size: str, budget: int | None) -> str:
-    """A group of students in words, as `tiny` or `tiny, 400 updates`."""
-    return size if budget is None else f"{size}, {budget} updates"
+        cell = Cell(**{name: data[name] for name in of_cell})
+        return cls(cell, **{name: value for name, value in data.items() if name not in of_cell})
 
 
 def write_hyps(path: Path, hyps: Sequence[str]) -> None:

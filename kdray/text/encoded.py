@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kdray.artifacts import Artifact, Key
+from kdray.artifacts import Key
 from kdray.schema import Column, Split
 from kdray.text.corpus import Corpus
 from kdray.text.sequences import Sequences, id_type, read_table, write_table
@@ -47,11 +47,11 @@ def encoded_key(corpus: Key, tokenizer: str) -> Key:
     return Key(stage="encoded", version=VERSION, recipe={}, inputs=inputs)
 
 
-def build_encoded(corpus: Artifact, tokenizer: Tokenizer, folder: Path) -> Mapping[str, Any]:
+def build_encoded(corpus: Path, tokenizer: Tokenizer, folder: Path) -> Mapping[str, Any]:
     """Encode the train and dev splits. -> tokens of each."""
     counts: dict[str, Any] = {}
     for split in (Split.TRAIN, Split.DEV):
-        table = encode_table(Corpus(corpus.path).table(split), tokenizer)
+        table = encode_table(Corpus(corpus).table(split), tokenizer)
         write_table(folder / f"{split}.arrow", table)
         encoded = EncodedSplit.load(folder, split)
         counts[split] = {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import sentencepiece as spm
 
-from kdray.artifacts import Artifact, Key, sha256_file
+from kdray.artifacts import Key, sha256_file
 from kdray.config.text import TokenizerConfig
 from kdray.errors import DataError
 from kdray.schema import Column, Split
@@ -96,13 +96,13 @@ def tokenizer_key(config: TokenizerConfig, corpus: Key) -> Key:
     )
 
 
-def build_tokenizer(config: TokenizerConfig, corpus: Artifact, folder: Path) -> Mapping[str, Any]:
+def build_tokenizer(config: TokenizerConfig, corpus: Path, folder: Path) -> Mapping[str, Any]:
     """Train on the corpus's training text and write the models. -> counts.
 
     Raises:
         DataError: the text has too few distinct pieces for the vocabulary asked for.
     """
-    table = Corpus(corpus.path).table(Split.TRAIN)
+    table = Corpus(corpus).table(Split.TRAIN)
     sides = {SRC: table[Column.SRC], TGT: table[Column.REF]}
     rows = _sample(table.num_rows, config.max_sentences)
     texts = {name: column.take(rows).to_pylist() for name, column in sides.items()}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kdray.config.initial import SizeConfig, TeacherLayers, chosen_layers, evenly_spaced
+from kdray.config.initial import Layers, SizeConfig, chosen_layers, evenly_spaced
 from kdray.config.model import ModelConfig
 from kdray.errors import ConfigError
 
@@ -58,15 +58,15 @@ def test_a_size_is_its_shape_and_its_start() -> None:
 
 def test_layers_are_the_named_ones_or_evenly_spaced() -> None:
     named = size({"kind": "layers", "encoder": [1, 2]}, encoder_layers=2, decoder_layers=3)
-    assert chosen_layers(named, MINI) == TeacherLayers(encoder=(1, 2), decoder=(0, 2, 3))
+    assert chosen_layers(named, MINI) == Layers(encoder=(1, 2), decoder=(0, 2, 3))
     pruned = size({"kind": "prune", "decoder": [3]}, width=64, decoder_layers=1)
-    assert chosen_layers(pruned, MINI) == TeacherLayers(encoder=(0, 1, 2, 3), decoder=(3,))
+    assert chosen_layers(pruned, MINI) == Layers(encoder=(0, 1, 2, 3), decoder=(3,))
 
 
 @pytest.mark.parametrize("kind", ["layers", "prune"])
 def test_the_teacher_s_own_shape_and_other_dropout_and_length_are_possible(kind) -> None:
     own = size({"kind": kind}, dropout=0.3, max_length=1024)
-    assert chosen_layers(own, MINI) == TeacherLayers((0, 1, 2, 3), (0, 1, 2, 3))
+    assert chosen_layers(own, MINI) == Layers((0, 1, 2, 3), (0, 1, 2, 3))
 
 
 @pytest.mark.parametrize(

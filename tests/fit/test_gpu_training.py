@@ -1,6 +1,5 @@
 """A job on a GPU learns what it learns on a CPU, and goes on where it was stopped."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,12 +27,12 @@ def losses(job: TrainingJob) -> list[float]:
     return [row["dev/loss"] for row in read_history(job.folder / HISTORY) if "dev/loss" in row]
 
 
-def test_the_losses_are_those_of_a_cpu(toy_job: TrainingJob, tmp_path: Path) -> None:
-    model = toy_job.model.model_copy(update={"dropout": 0.0})
+def test_the_losses_are_those_of_a_cpu(toy_job: TrainingJob, changed_job, tmp_path: Path) -> None:
+    model = toy_job.spec.model.model_copy(update={"dropout": 0.0})
     found = {}
     for device in (torch.device("cpu"), CUDA):
         folder = tmp_path / device.type
-        job = replace(toy_job, model=model, training=TRAINING, folder=folder)
+        job = changed_job(toy_job, model=model, training=TRAINING, folder=folder)
         assert job.run(Worker(device=device), threads=1).step == 24
         found[device.type] = losses(job)
     assert found["cpu"][-1] < found["cpu"][0]
@@ -42,7 +41,7 @@ def test_the_losses_are_those_of_a_cpu(toy_job: TrainingJob, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16_autocast", "bf16_master"])
 def test_a_run_that_was_stopped_goes_on(
-    toy_job: TrainingJob, tmp_path: Path, precision: str
+    toy_job: TrainingJob, changed_job, tmp_path: Path, precision: str
 ) -> None:
     training = TRAINING.model_copy(update={"precision": precision})
 
@@ -51,7 +50,8 @@ def test_a_run_that_was_stopped_goes_on(
             raise Stopped
 
     whole, broken = (
-        replace(toy_job, training=training, folder=tmp_path / name) for name in ("whole", "broken")
+        changed_job(toy_job, training=training, folder=tmp_path / name)
+        for name in ("whole", "broken")
     )
     whole.run(Worker(device=CUDA), threads=1)
     with pytest.raises(Stopped):

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import torch
 from nano_training import changed
 from torch.nn import functional as F
 
-from kdray.artifacts import Artifact
-from kdray.config.initial import TeacherLayers
+from kdray.artifacts import Artifact, Brought, Key
+from kdray.config.initial import Layers
 from kdray.config.methods.hybrid import HybridConfig
 from kdray.config.model import ModelConfig
 from kdray.errors import ArtifactDamaged, DataError
@@ -21,8 +22,8 @@ from kdray.fit import machine
 from kdray.fit.assemble import TOO_LONG
 from kdray.fit.checkpoint import Checkpoints
 from kdray.fit.history import HISTORY, read_history
-from kdray.fit.job import TOTALS, Origin, TrainingJob
-from kdray.fit.trunk import Trunk
+from kdray.fit.job import TOTALS, TrainingJob
+from kdray.fit.spec import OffTrunk, Random, TeacherLayers
 from kdray.fit.validation import Validator, check_dev
 from kdray.fit.worker import Worker
 from kdray.model.inherit import inherit
@@ -33,12 +34,20 @@ from kdray.text.encoded import EncodedSplit
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import BOS, PAD, Tokenizer
 
+Changed = Callable[..., TrainingJob]
 TRAINING = changed(updates=12, tokens_per_update=512, checkpoint_every=4, validate_every=12)
 
 
 @pytest.fixture(scope="module")
-def job(toy_job: TrainingJob, tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
-    return replace(toy_job, training=TRAINING, folder=tmp_path_factory.mktemp("job") / "work")
+def job(
+    toy_job: TrainingJob, changed_job: Changed, tmp_path_factory: pytest.TempPathFactory
+) -> TrainingJob:
+    return changed_job(toy_job, training=TRAINING, folder=tmp_path_factory.mktemp("job") / "work")
+
+
+def read(job: TrainingJob, source: str) -> Path:
+    """The folder of what a job reads."""
+    return job.fetch(getattr(job.spec, source))
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +59,18 @@ def trained(job: TrainingJob) -> TrainingJob:
 @pytest.fixture(scope="module")
 def validator(job: TrainingJob, toy_corpus: Artifact) -> Validator:
     return Validator(
-        dev=EncodedSplit.load(job.encoded, Split.DEV),
+        dev=EncodedSplit.load(read(job, "encoded"), Split.DEV),
         references=Corpus(toy_corpus.path).table(Split.DEV)[Column.REF].to_pylist(),
-        tokenizer=Tokenizer.load(job.tokenizer),
+        tokenizer=Tokenizer.load(read(job, "tokenizer")),
         bleu_tokenize="13a",
         threads=1,
     )
 
 
 def test_a_job_crosses_processes(job: TrainingJob) -> None:
-    assert pickle.loads(pickle.dumps(job)) == job
+    again = pickle.loads(pickle.dumps(job))
+    assert (again.spec, again.folder) == (job.spec, job.folder)
+    assert read(again, "encoded") == read(job, "encoded")
 
 
 def test_the_history_ends_with_dev_metrics(trained: TrainingJob) -> None:
@@ -91,15 +102,15 @@ def test_it_publishes_the_mean_of_its_checkpoints(trained: TrainingJob, tmp_path
     assert json.loads((tmp_path / TOTALS).read_text()).items() <= counts.items()
     assert json.loads(json.dumps(counts)) == counts, "it goes into a record"
     assert read_history(tmp_path / HISTORY) == read_history(trained.folder / HISTORY)
-    assert Tokenizer.load(tmp_path).checksum == Tokenizer.load(trained.tokenizer).checksum
+    assert Tokenizer.load(tmp_path).checksum == Tokenizer.load(read(trained, "tokenizer")).checksum
 
 
-def test_pairs_that_were_left_out_are_told(job, tmp_path: Path, caplog) -> None:
-    train = EncodedSplit.load(job.encoded, Split.TRAIN)
+def test_pairs_that_were_left_out_are_told(job, changed_job, tmp_path: Path, caplog) -> None:
+    train = EncodedSplit.load(read(job, "encoded"), Split.TRAIN)
     sides = np.maximum(train.src.lengths, train.ref.lengths)
     limit = int(sides.max()) - 1
     training = TRAINING.model_copy(update={"max_tokens": limit})
-    short = replace(job, training=training, folder=tmp_path / "short")
+    short = changed_job(job, training=training, folder=tmp_path / "short")
     progress = short.run(Worker(), threads=1)
     (tmp_path / "made").mkdir()
     left_out = short.publish(tmp_path / "made", progress)["left_out"]
@@ -118,27 +129,33 @@ def test_a_dev_pair_may_be_as_long_as_the_model_reads(src: int, ref: int) -> Non
         check_dev(dev, model="nano", max_length=8)
 
 
-def test_dev_that_the_model_cannot_read_ends_a_run_before_it_begins(job, tmp_path: Path) -> None:
-    model = job.model.model_copy(update={"max_length": 8})
-    short = replace(job, model=model, folder=tmp_path / "short")
+def test_dev_that_the_model_cannot_read_ends_a_run_before_it_begins(
+    job, changed_job, tmp_path: Path
+) -> None:
+    model = job.spec.model.model_copy(update={"max_length": 8})
+    short = changed_job(job, model=model, folder=tmp_path / "short")
     with pytest.raises(DataError, match="raise its max_length, or shorten"):
         short.run(Worker(), threads=1)
     assert not short.folder.exists()
 
 
 def test_a_run_stays_in_the_precision_that_it_or_its_trunk_began_in(
-    job: TrainingJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: TrainingJob, changed_job: Changed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = replace(job, folder=tmp_path / "begun")
+    begun = changed_job(job, folder=tmp_path / "begun")
     monkeypatch.setattr(machine, "has_bf16", lambda device: False)
     begun.run(Worker(), threads=1, stop=lambda step, metrics: True)
     monkeypatch.setattr(machine, "has_bf16", lambda device: True)
 
     def precision(run: TrainingJob) -> str:
-        return run.objective(Tokenizer.load(job.tokenizer), Worker()).precision
+        return run.objective(Tokenizer.load(read(job, "tokenizer")), Worker()).precision
 
-    new = replace(job, folder=tmp_path / "new")
-    branch = replace(new, trunk=Trunk(begun.folder, until=12))
+    new = changed_job(job, folder=tmp_path / "new")
+    trunk = OffTrunk(replace(job.spec, ends_at=8))
+    branch = replace(
+        changed_job(new, start=trunk),
+        fetch=lambda source: begun.folder if isinstance(source, Key) else new.fetch(source),
+    )
     assert [precision(run) for run in (new, begun, branch)] == ["bf16_autocast", "fp32", "fp32"]
     noted = json.dumps({"precision": "bf16_master"})
     shutil.copytree(begun.folder, branch.folder)
@@ -152,10 +169,12 @@ def test_a_run_stays_in_the_precision_that_it_or_its_trunk_began_in(
     assert precision(new) == "bf16_autocast", "what a run without a checkpoint left does not count"
 
 
-def test_only_the_seed_decides_where_training_starts(job: TrainingJob) -> None:
-    tokenizer = Tokenizer.load(job.tokenizer)
+def test_only_the_seed_decides_where_training_starts(
+    job: TrainingJob, changed_job: Changed
+) -> None:
+    tokenizer = Tokenizer.load(read(job, "tokenizer"))
     one, again, other = (
-        replace(job, seed=seed).objective(tokenizer, Worker()).student.output_weight
+        changed_job(job, seed=seed).objective(tokenizer, Worker()).student.output_weight
         for seed in (1, 1, 2)
     )
     assert torch.equal(one, again)
@@ -163,33 +182,42 @@ def test_only_the_seed_decides_where_training_starts(job: TrainingJob) -> None:
 
 
 @pytest.fixture(scope="module")
-def pruned(job: TrainingJob, tmp_path_factory: pytest.TempPathFactory) -> TrainingJob:
+def pruned(
+    job: TrainingJob, changed_job: Changed, tmp_path_factory: pytest.TempPathFactory
+) -> TrainingJob:
     """The job of a narrower student that starts from a stored teacher."""
     folder = tmp_path_factory.mktemp("teacher")
-    shape = job.shape(Tokenizer.load(job.tokenizer))
+    shape = job.shape(Tokenizer.load(read(job, "tokenizer")))
     torch.manual_seed(9)
     save_model(folder, shape, tensors(shape.build()))
     narrow = ModelConfig(preset="nano", width=24, max_length=64)
-    return replace(job, model=narrow, origin=Origin(folder, TeacherLayers((0,), (0,))))
+    teacher = Brought(folder, "teacher")
+    return changed_job(job, model=narrow, start=TeacherLayers(teacher, Layers((0,), (0,))))
 
 
-def test_a_student_starts_from_the_teacher_whatever_its_seed(pruned: TrainingJob) -> None:
-    tokenizer = Tokenizer.load(pruned.tokenizer)
-    expected = inherit(load_model(pruned.origin.teacher), pruned.model, pruned.origin.layers)
+def test_a_student_starts_from_the_teacher_whatever_its_seed(
+    pruned: TrainingJob, changed_job: Changed
+) -> None:
+    tokenizer = Tokenizer.load(read(pruned, "tokenizer"))
+    start = pruned.spec.start
+    teacher = load_model(pruned.fetch(start.teacher))
+    expected = inherit(teacher, pruned.spec.model, start.layers)
     for seed in (1, 2):
-        student = replace(pruned, seed=seed).objective(tokenizer, Worker()).student
+        student = changed_job(pruned, seed=seed).objective(tokenizer, Worker()).student
         for name, value in student.state_dict().items():
             assert torch.equal(value, expected[name]), name
-    assert pickle.loads(pickle.dumps(pruned)) == pruned
+    assert pickle.loads(pickle.dumps(pruned)).spec == pruned.spec
 
 
-def test_what_a_method_starts_with_is_the_same_beside_inherited_weights(pruned) -> None:
-    tokenizer = Tokenizer.load(pruned.tokenizer)
+def test_what_a_method_starts_with_is_the_same_beside_inherited_weights(
+    pruned, changed_job
+) -> None:
+    tokenizer = Tokenizer.load(read(pruned, "tokenizer"))
     hybrid = HybridConfig.model_validate({"kind": "hybrid", "gate": {"kind": "sentence"}})
-    inheriting = replace(pruned, method=hybrid)
+    inheriting = changed_job(pruned, method=hybrid)
     one, other = (
         job.objective(tokenizer, Worker()).method.state_dict()
-        for job in (inheriting, replace(inheriting, origin=None))
+        for job in (inheriting, changed_job(inheriting, start=Random()))
     )
     assert one
     assert all(torch.equal(value, other[name]) for name, value in one.items())

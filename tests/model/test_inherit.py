@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from kdray.config.initial import TeacherLayers, evenly_spaced
+from kdray.config.initial import Layers, evenly_spaced
 from kdray.config.model import ModelConfig
 from kdray.model.inherit import inherit, kept_channels, residual_importance
 from kdray.model.transformer import Transformer, sinusoids
@@ -21,7 +21,7 @@ TEACHER = ModelConfig(
     preset="nano", width=32, feedforward=24, heads=4, encoder_layers=3, decoder_layers=3,
     dropout=0, max_length=16,
 )  # fmt: skip
-ALL = TeacherLayers((0, 1, 2), (0, 1, 2))
+ALL = Layers((0, 1, 2), (0, 1, 2))
 NARROW = TEACHER.model_copy(update={"width": 16, "feedforward": 10})
 EXACT = {"rtol": 1e-9, "atol": 1e-10}
 
@@ -74,7 +74,7 @@ def test_a_student_has_weights_of_its_own():
 def test_layers_that_are_taken_are_whole_and_in_their_order():
     teacher = new_teacher()
     shape = TEACHER.model_copy(update={"encoder_layers": 2, "decoder_layers": 1})
-    student = new_student(teacher, shape, TeacherLayers((0, 2), (1,)))
+    student = new_student(teacher, shape, Layers((0, 2), (1,)))
     teacher.encoder = nn.ModuleList([teacher.encoder[0], teacher.encoder[2]])
     teacher.decoder = nn.ModuleList([teacher.decoder[1]])
     assert torch.equal(outputs(student), outputs(teacher))
@@ -261,7 +261,7 @@ def test_the_same_teacher_gives_the_same_student():
 @pytest.mark.parametrize("shared", [True, False])
 def test_every_weight_of_a_student_is_given(layers, shared):
     shape = NARROW.model_copy(update={"encoder_layers": layers, "decoder_layers": 4 - layers})
-    chosen = TeacherLayers(evenly_spaced(layers, of=3), evenly_spaced(4 - layers, of=3))
+    chosen = Layers(evenly_spaced(layers, of=3), evenly_spaced(4 - layers, of=3))
     state = inherit(new_teacher(shared=shared), shape, chosen)
     expected = new_model(shape, shared=shared).state_dict()
     assert {name: value.shape for name, value in state.items()} == {
@@ -286,7 +286,7 @@ def test_a_pruned_student_knows_more_than_a_random_one(translators, toy_pairs, t
             shared=teacher.shared,
         ).eval()
         losses[f"random {seed}"] = dev_loss(student, *data)
-    student.load_state_dict(inherit(teacher, shape, TeacherLayers((0,), (0,))))
+    student.load_state_dict(inherit(teacher, shape, Layers((0,), (0,))))
     losses["pruned"] = dev_loss(student, *data)
     assert losses["teacher"] < losses["pruned"], losses
     assert losses["pruned"] < 0.8 * min(losses[f"random {seed}"] for seed in (1, 2, 3)), losses

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kdray.cell import Cell
 from kdray.reporting.facts import StudyFacts
 from kdray.scoring.result import Result, write_hyps
 from kdray.scoring.scores import score
@@ -37,7 +38,11 @@ class Study:
     ) -> Result:
         """Add a run whose translations have this share of wrong words."""
         tokenize = other.pop("tokenize", "13a")
-        model = other.get("model", "student")
+        size, length, role = (
+            other.pop(name, default)
+            for name, default in (("size", "tiny"), ("length", None), ("role", "student"))
+        )
+        cell = Cell(method, size, seed, length, role)
         draw = random.Random(f"{method} {seed} {split}")
         hyps = [
             " ".join(draw.choice(WORDS) if draw.random() < error else w for w in line.split())
@@ -47,11 +52,8 @@ class Study:
         write_hyps(path, hyps)
         scores = score(hyps, self.refs[split], bleu_tokenize=tokenize)
         fields = {
-            "model": model,
-            "method": method,
+            "cell": cell,
             "kind": method,
-            "size": "tiny",
-            "seed": seed,
             "split": split,
             "beam": beam,
             "bleu": scores.bleu,

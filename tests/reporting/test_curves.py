@@ -1,36 +1,23 @@
 import math
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from kdray.reporting.curves import RunName, count_not_finite, metric_names, series_of
+from kdray.cell import Cell
+from kdray.reporting.curves import count_not_finite, metric_names, series_of
 
 
 def run(method, seed, size="tiny"):
-    return str(RunName(size=size, method=method, seed=seed))
+    return Cell(method, size, seed)
 
 
 def rows(metric, points):
     return [{"step": step, "time": 1e9, metric: value} for step, value in points.items()]
 
 
-name = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True)
-
-
-@given(name, name, st.integers(), st.none() | st.integers(min_value=1))
-def test_run_names_round_trip(size, method, seed, budget):
-    made = RunName(size=size, method=method, seed=seed, budget=budget)
-    assert RunName.parse(str(made)) == made
-
-
-@pytest.mark.parametrize(
-    "other",
-    ["teacher", "tiny/ce", "tiny/ce/seed-x", "/ce/seed-1", "", "a/b/seed-1/trunk-9",
-     "a/b/seed-1/updates-"],
-)  # fmt: skip
-def test_a_name_of_another_form_is_no_student(other):
-    assert RunName.parse(other) is None
+def test_cells_read_as_a_person_names_them():
+    assert str(Cell("ce", "tiny", 1)) == "tiny/ce/seed-1"
+    assert str(Cell("ce", "tiny", 1, 400)) == "tiny/ce/seed-1/updates-400"
+    assert str(Cell.teacher(1)) == "teacher"
+    assert str(Cell.teacher(1, number=2)) == "teacher-2"
+    assert Cell("teacher", "teacher", 1) != Cell.teacher(1), "a student may be called so"
 
 
 def test_the_line_is_the_mean_over_seeds_and_the_band_their_range():
@@ -62,7 +49,7 @@ def test_methods_and_sizes_and_other_runs_are_kept_apart():
         run("ce", 1): rows("dev/bleu", {10: 1.0}),
         run("ce", 1, size="small"): rows("dev/bleu", {10: 2.0}),
         run("kd", 1): rows("dev/bleu", {10: 3.0}),
-        "teacher": rows("dev/bleu", {10: 4.0}),
+        Cell.teacher(1): rows("dev/bleu", {10: 4.0}),
         run("kd", 2): rows("dev/loss", {10: 5.0}),
     }
     found = [(series.size, series.method, series.mean) for series in series_of(curves, "dev/bleu")]
@@ -76,8 +63,8 @@ def test_methods_and_sizes_and_other_runs_are_kept_apart():
 
 def test_lengths_are_kept_apart():
     curves = {
-        str(RunName("tiny", "ce", 1, budget)): rows("dev/bleu", {budget: float(budget)})
-        for budget in (400, 800)
+        Cell("ce", "tiny", 1, length): rows("dev/bleu", {length: float(length)})
+        for length in (400, 800)
     }
     found = [(series.size, series.steps) for series in series_of(curves, "dev/bleu")]
     assert found == [("tiny, 400 updates", (400,)), ("tiny, 800 updates", (800,))]

@@ -26,13 +26,13 @@ def table(study):
         study.run("better", error=0.05, seed=seed)
         study.run("similar_one", error=0.4, seed=seed)
     study.run("lone", error=0.05)
-    study.run("teacher", error=0.02, model="teacher", size="base", target_tokens=None)
+    study.run("teacher", error=0.02, role="teacher", size="base", target_tokens=None)
     (found,) = build_tables(study.results, study=study.facts())
     return found
 
 
 def cells(markdown_table, method):
-    columns = [column for column in COLUMNS if not column.of_budgets]
+    columns = [column for column in COLUMNS if not column.of_lengths]
     for line in markdown_table.splitlines():
         parts = [part.strip() for part in re.split(r"(?<!\\)\|", line)][1:-1]
         if len(parts) == len(columns) and parts[1] == method:
@@ -63,9 +63,9 @@ def test_markdown_shows_what_a_reader_compares(table):
 def test_lengths_have_a_column_where_there_are_some(study, table):
     assert "Updates" not in markdown(table)
     study.results.clear()
-    study.run("ce", error=0.4, budget=400)
-    study.run("ce", error=0.4, budget=800)
-    study.run("teacher", error=0.1, model="teacher")
+    study.run("ce", error=0.4, length=400)
+    study.run("ce", error=0.4, length=800)
+    study.run("teacher", error=0.1, role="teacher")
     (other,) = build_tables(study.results, study=study.facts())
     assert [column.heading for column in columns_of(other)][:3] == ["Size", "Updates", "Method"]
     lines = markdown(other).splitlines()

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdray.reporting.curves import RunName
+from kdray.cell import Cell
 from kdray.reporting.plots import BASELINE_COLOR, draw_plots, method_styles, spread_apart
 from kdray.reporting.table import build_tables
 
 
 def curves_of(metric, methods=("ce", "kd"), sizes=("tiny",), seeds=(1, 2)):
     return {
-        str(RunName(size=size, method=method, seed=seed)): [
+        Cell(method, size, seed): [
             {"step": step, metric: place + seed + step} for step in (10, 20, 30)
         ]
         for size in sizes
@@ -75,7 +75,7 @@ def test_quality_and_speed_of_each_split_at_the_main_beam(study, tmp_path):
     study.run("ce", error=0.3)
     study.run("kd", error=0.1, decode_tokens_per_second=None)
     study.run("ce", error=0.3, beam=1)
-    study.run("teacher", error=0.05, model="teacher", size="base")
+    study.run("teacher", error=0.05, role="teacher", size="base")
     study.run("ce", error=0.3, split="test-news", decode_tokens_per_second=None)
     plots = draw(tmp_path / "plots", {}, build_tables(study.results, study=study.facts()))
     assert [plot.title for plot in plots] == ["Quality and speed, dev, beam 5"]

@@ -42,9 +42,9 @@ def test_the_teacher_stands_first_and_the_baseline_before_the_others(study):
     for size in ("tiny", "small"):
         for method in ("hybrid", "ce", "sentence"):
             study.run(method, error=0.2, size=size)
-    study.run("teacher", error=0.1, model="teacher", size="base")
+    study.run("teacher", error=0.1, role="teacher", size="base")
     rows = the_table(study).rows
-    assert [(row.size, row.method) for row in rows] == [
+    assert [(row.cell.size, row.method) for row in rows] == [
         ("base", "teacher"),
         ("tiny", "ce"),
         ("tiny", "hybrid"),
@@ -124,13 +124,13 @@ def test_a_size_without_a_baseline_is_no_difference_and_a_note(study):
 
 def test_methods_are_compared_at_equal_length(study):
     for seed in (1, 2):
-        study.run("ce", error=0.4, seed=seed, budget=400)
-        study.run("hybrid", error=0.3, seed=seed, budget=400)
-        study.run("ce", error=0.2, seed=seed, budget=800)
-        study.run("hybrid", error=0.1, seed=seed, budget=800)
-    study.run("hybrid", error=0.1, budget=1600)
+        study.run("ce", error=0.4, seed=seed, length=400)
+        study.run("hybrid", error=0.3, seed=seed, length=400)
+        study.run("ce", error=0.2, seed=seed, length=800)
+        study.run("hybrid", error=0.1, seed=seed, length=800)
+    study.run("hybrid", error=0.1, length=1600)
     table = the_table(study)
-    assert [(row.budget, row.method) for row in table.rows] == [
+    assert [(row.cell.length, row.method) for row in table.rows] == [
         (400, "ce"), (400, "hybrid"), (800, "ce"), (800, "hybrid"), (1600, "hybrid"),
     ]  # fmt: skip
     for ce, hybrid in (table.rows[:2], table.rows[2:4]):

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from kdray.cell import Cell
 from kdray.reporting.difference import Difference, Spread
 from kdray.reporting.table import Row, Table
 from kdray.reporting.verdict import verdicts
@@ -19,11 +20,10 @@ def against(bleu, *, p=0.01, sd=0.2, chrf=None):
 
 
 def row(method, bleu, difference=None, *, sd=0.1, seeds=(1, 2, 3), **changes):
+    cell = Cell(method, changes.pop("size", "tiny"), seeds[0], role=changes.pop("role", "student"))
     made = Row(
-        model="student",
-        method=method,
+        cell=cell,
         kind=method,
-        size="tiny",
         seeds=seeds,
         is_baseline=method == "ce",
         bleu=Spread(bleu, sd),
@@ -255,7 +255,7 @@ def test_chrf_that_disagrees_is_said_so():
 
 def test_the_choice_stands_beside_the_teacher():
     teacher = row(
-        "teacher", 30, model="teacher", size="base", num_params=10_000_000, tokens_per_second=1000.0
+        "teacher", 30, role="teacher", size="base", num_params=10_000_000, tokens_per_second=1000.0
     )
     _, text = said(
         table("dev", teacher, row("ce", 20), row("a", 25, against(5))),

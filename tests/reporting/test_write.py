@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from kdray.reporting.curves import RunName
+from kdray.cell import Cell
 from kdray.reporting.html import fact
 from kdray.reporting.write import write_report
 from kdray.scoring.result import Result
@@ -57,7 +57,7 @@ def without_speed(study):
 
 
 def test_a_report_is_a_page_a_text_data_and_pictures(filled, tmp_path):
-    curves = {str(RunName("tiny", "ce", 1)): [{"step": 1, "dev/bleu": 1.0}]}
+    curves = {Cell("ce", "tiny", 1): [{"step": 1, "dev/bleu": 1.0}]}
     paths = write(filled, tmp_path / "report", curves=curves)
     files = {p.relative_to(tmp_path / "report").as_posix() for p in paths.plots}
     assert {"plots/03-dev-bleu.png", "plots/03-dev-bleu.svg"} < files
@@ -97,7 +97,7 @@ def test_page_and_text_tell_verdict_scores_corpus_recipe_and_provenance(filled, 
 
 def test_the_page_asks_for_nothing_from_outside_and_runs_nothing(filled, tmp_path):
     without_speed(filled)
-    curves = {str(RunName("tiny", "ce", 1)): [{"step": 1, "dev/bleu": 1.0}]}
+    curves = {Cell("ce", "tiny", 1): [{"step": 1, "dev/bleu": 1.0}]}
     text = write(filled, tmp_path, curves=curves).html.read_text(encoding="utf-8")
     page = Page(text)
     assert page.links

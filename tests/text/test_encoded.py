@@ -18,7 +18,7 @@ def tokenizer(request, toy_tokenizers):
 
 
 def test_splits_come_back_pair_by_pair(toy_corpus, tokenizer, tmp_path):
-    counts = build_encoded(toy_corpus, tokenizer, tmp_path)
+    counts = build_encoded(toy_corpus.path, tokenizer, tmp_path)
     for split, size in (("train", 350), ("dev", 50)):
         table = Corpus(toy_corpus.path).table(split)
         found = EncodedSplit.load(tmp_path, split)
@@ -50,7 +50,7 @@ def test_an_empty_table_has_the_columns(toy_corpus, toy_tokenizers):
 
 
 def test_every_sequence_ends_with_eos(toy_corpus, toy_tokenizers, tmp_path):
-    build_encoded(toy_corpus, toy_tokenizers["joint"], tmp_path)
+    build_encoded(toy_corpus.path, toy_tokenizers["joint"], tmp_path)
     found = EncodedSplit.load(tmp_path, "train")
     for side in (found.src, found.ref):
         assert (side.values[side.offsets[1:] - 1] == EOS).all()

@@ -121,14 +121,14 @@ def test_training_again_gives_the_same_models(toy_corpus, tmp_path):
     counts = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        counts.append(build_tokenizer(SEPARATE, toy_corpus, tmp_path / name))
+        counts.append(build_tokenizer(SEPARATE, toy_corpus.path, tmp_path / name))
     assert counts[0] == counts[1]
     assert counts[0]["sentences"] == 350
     assert (counts[0]["src_vocab"], counts[0]["tgt_vocab"]) == (30, 30)
 
 
 def test_the_sides_of_a_separate_tokenizer_are_not_mixed_up(toy_corpus, tmp_path):
-    build_tokenizer(SEPARATE, toy_corpus, tmp_path)
+    build_tokenizer(SEPARATE, toy_corpus.path, tmp_path)
     tokenizer = Tokenizer.load(tmp_path)
     assert UNK not in tokenizer.encode_src(["ba de fi"])[0]
     assert UNK not in tokenizer.encode_tgt(["wox vuz yat"])[0]
@@ -140,7 +140,7 @@ def test_fewer_sentences_are_sampled_with_a_fixed_seed(toy_corpus, tmp_path):
     counts = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        counts.append(build_tokenizer(config, toy_corpus, tmp_path / name))
+        counts.append(build_tokenizer(config, toy_corpus.path, tmp_path / name))
     assert counts[0] == counts[1]
     assert counts[0]["sentences"] == 50
 
@@ -148,7 +148,7 @@ def test_fewer_sentences_are_sampled_with_a_fixed_seed(toy_corpus, tmp_path):
 def test_long_lines_are_trained_on(tmp_path):
     """SentencePiece leaves out lines above 4192 bytes unless it is told otherwise."""
     corpus = corpus_of(tmp_path, [("a b", "c d"), ("e f", "g h"), ("ж " * 3000, "a")])
-    build_tokenizer(TokenizerConfig(model_type="bpe", vocab_size=16), corpus, tmp_path)
+    build_tokenizer(TokenizerConfig(model_type="bpe", vocab_size=16), corpus.path, tmp_path)
     assert UNK not in Tokenizer.load(tmp_path).encode_src(["ж"])[0]
 
 
@@ -156,13 +156,13 @@ def test_long_lines_are_trained_on(tmp_path):
 def test_too_large_a_vocabulary_is_refused_with_both_numbers(toy_corpus, tmp_path, model_type):
     config = TokenizerConfig(model_type=model_type, vocab_size=5000)
     with pytest.raises(DataError, match=r"vocab_size 5000: .*700 sentences: .*a value <= \d+"):
-        build_tokenizer(config, toy_corpus, tmp_path)
+        build_tokenizer(config, toy_corpus.path, tmp_path)
 
 
 def test_too_small_a_vocabulary_is_refused_with_both_numbers(toy_corpus, tmp_path):
     config = TokenizerConfig(model_type="bpe", vocab_size=16)
     with pytest.raises(DataError, match=r"vocab_size 16: .*16 vs \d+"):
-        build_tokenizer(config, toy_corpus, tmp_path)
+        build_tokenizer(config, toy_corpus.path, tmp_path)
 
 
 def test_special_ids_of_a_foreign_model_are_checked(tmp_path, toy_pairs):

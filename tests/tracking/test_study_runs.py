@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from tracking_probe import NOTHING
 
 from kdray.errors import StageFailed
-from kdray.stages.runs import STUDY, Runs
+from kdray.runner.runs import STUDY, Runs
 from kdray.tracking import Tracker
 
 pytestmark = pytest.mark.slow
@@ -30,12 +30,10 @@ def test_no_run_is_left_running_by_a_study_that_was_stopped(
     unfinished: str,
 ) -> None:
     runs = Runs(tracker, tmp_path / "ids.json")
-    runs.parent = runs.ensure(STUDY, name="study", tags=NOTHING, params={})
-    made, failed, begun = (
-        runs.ensure(name, name=name, tags=NOTHING, params={}) for name in ("a", "b", "c")
-    )
-    runs.finish_model(made, [], {"test/bleu": 1.0})
-    runs.fail_model(failed, [{"step": 1, "time": 1.0, "train/loss": 2.0}])
+    runs.parent = runs.ensure(STUDY, "study", NOTHING, {})
+    made, failed, begun = (runs.ensure(name, name, NOTHING, {}) for name in ("a", "b", "c"))
+    runs.finish(made, [], {"test/bleu": 1.0})
+    runs.fail(failed, [{"step": 1, "time": 1.0, "train/loss": 2.0}])
     runs.close(None if error is None else type(error), error, None)
     ended = [client.get_run(run).info.status for run in (runs.parent, made, failed, begun)]
     assert ended == [study, "FINISHED", "FAILED", unfinished]

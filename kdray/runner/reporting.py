@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 import kdray
-from kdray.plan import Plan, trained_updates
+from kdray.cell import TEACHER
+from kdray.plan.experiment import trained_updates
+from kdray.plan.step import SCORES, STUDENT, Step, spec_of
 from kdray.reporting.facts import ReportPaths, StudyFacts
 from kdray.reporting.layout import terminal
 from kdray.reporting.table import build_tables
 from kdray.reporting.verdict import verdicts
 from kdray.reporting.write import write_report
+from kdray.runner.results import curves_of
+from kdray.runner.study import Study
 from kdray.schema import Column, Split
 from kdray.scoring.result import Result
-from kdray.stages.scores import curves
-from kdray.stages.study import Study
 from kdray.text.corpus import Corpus
 
 PACKAGES = ("ray", "torch", "mlflow", "sacrebleu", "sentencepiece", "ctranslate2", "pyarrow")
@@ -23,28 +25,20 @@ def make_report(study: Study, results: Sequence[Result]) -> ReportPaths:
     """Write the report below the storage folder and attach it to the study's run."""
     folder = study.store.root / "reports" / study.experiment.name
     facts = study_facts(study)
-    paths = write_report(folder, study=facts, results=results, curves=curves(study))
+    paths = write_report(folder, study=facts, results=results, curves=curves_of(study))
     study.runs.tracker.log_artifacts(study.runs.parent, folder, "report")
     return paths
 
 
 def study_facts(study: Study) -> StudyFacts:
     """What the report says besides the measurements."""
-    plan, recipe = study.plan, study.recipe
-    corpus = study.store.find(plan.corpus)
+    recipe, corpus = study.recipe, study.find(study.plan.text.corpus)
     assert corpus is not None, "results exist, so the corpus does"
-    text = Corpus(corpus.path)
+    text = Corpus(study.store.fetch(corpus.key))
     splits = [str(Split.DEV), *(f"test-{name}" for name in text.tests)]
-    fingerprints = {"corpus": plan.corpus.fingerprint, "encoded": plan.encoded.fingerprint}
-    if plan.tokenizer is not None:
-        fingerprints["tokenizer"] = plan.tokenizer.fingerprint
-    if teachers := plan.teacher_fingerprints():
-        fingerprints["teacher"] = " + ".join(teachers)
-    if plan.signals.hypotheses is not None:
-        fingerprints["hypotheses"] = plan.signals.hypotheses.fingerprint
-    for (view, form), key in plan.signals.distributions.items():
-        fingerprints[f"{form} on {view}"] = key.fingerprint
-    fingerprints |= {model.name: model.key.fingerprint for model in plan.students}
+    fingerprints = {s.name: s.key.fingerprint for s in study.plan.steps if s.stage != SCORES}
+    if study.plan.teacher is not None:
+        fingerprints[TEACHER] = " + ".join(study.plan.teacher.fingerprints)
     return StudyFacts(
         name=study.experiment.name,
         recipe=recipe.model_dump(mode="json"),
@@ -60,13 +54,14 @@ def study_facts(study: Study) -> StudyFacts:
         bleu_tokenize=recipe.evaluation.bleu_tokenize,
         refs={split: text.table(split)[Column.REF].to_pylist() for split in splits},
         notes=(*study.notes, *_training_notes(study)),
-        sharing=_sharing(plan),
+        sharing=_sharing(study.plan.of(STUDENT)),
     )
 
 
-def _sharing(plan: Plan) -> str:
+def _sharing(students: Sequence[Step]) -> str:
     """How many updates a common trunk saves, in words; empty without one."""
-    made, lengths = trained_updates(tuple(s for s in plan.students if s.trunk is not None))
+    sharing = [step for step in students if spec_of(step).trunk is not None]
+    made, lengths = trained_updates(sharing)
     if made == lengths:
         return ""
     return (
@@ -79,23 +74,25 @@ def _training_notes(study: Study) -> list[str]:
     """Which runs ended early, what they left out, and what averaging did to dev BLEU."""
     notes: list[str] = []
     averaged: dict[str, list[tuple[float, str]]] = {}  # by kind: what BLEU gained, and where
-    for model in (*study.plan.teachers, *study.plan.students):
-        made = study.store.find(model.key)
-        if made is None:
+    for step in (*study.plan.of(TEACHER), *study.plan.of(STUDENT)):
+        artifact = study.find(step.key)
+        if artifact is None:
             continue
-        if made.counts["stopped_early"]:
-            early = model.training.early_stopping
+        counts = artifact.counts
+        if counts["stopped_early"]:
+            early = spec_of(step).training.early_stopping
             assert early is not None, "only such a run stops early"
             notes.append(
-                f"{model.name}: stopped early after {made.counts['updates']} updates; the model is "
-                f"that of update {made.counts['chosen_update']}, the best by dev {early.metric}"
+                f"{step.name}: stopped early after {counts['updates']} updates; the model is "
+                f"that of update {counts['chosen_update']}, the best by dev {early.metric}"
             )
-        for reason, pairs in made.counts.get("left_out", {}).items():
-            notes.append(f"{model.method_name}: {pairs} pairs are left out of training, {reason}")
-        dev = made.counts["dev"]
+        for reason, pairs in counts.get("left_out", {}).items():
+            method = step.name if step.cell is None else step.cell.method
+            notes.append(f"{method}: {pairs} pairs are left out of training, {reason}")
+        dev = counts["dev"]
         if dev["averaged"]:
             gain = dev["averaged"]["bleu"] - dev["plain"]["bleu"]
-            averaged.setdefault(made.counts["averaging"], []).append((gain, model.name))
+            averaged.setdefault(counts["averaging"], []).append((gain, step.name))
     notes += [averaging_note(kind, gains) for kind, gains in averaged.items()]
     return list(dict.fromkeys(notes))  # seeds and sizes leave out the same
 

@@ -46,9 +46,9 @@ class Runs:
         runs = cls(tracker, file, ids)
         runs.parent = runs.ensure(
             STUDY,
-            name=f"{experiment.name}-{fingerprint[:8]}",
-            tags={"kdray.role": STUDY, "kdray.recipe": fingerprint},
-            params=recipe,
+            f"{experiment.name}-{fingerprint[:8]}",
+            {"kdray.role": STUDY, "kdray.recipe": fingerprint},
+            recipe,
         )
         tracker.log_config(runs.parent, experiment.model_dump(mode="json"))
         return runs
@@ -59,7 +59,7 @@ class Runs:
         return cls(NullTracker(), store.root / "tracking" / "none.json")
 
     def ensure(
-        self, key: str, *, name: str, tags: Mapping[str, str], params: Mapping[str, Any]
+        self, key: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]
     ) -> str:
         """The run written down under `key`, continued, or a new one. -> its id."""
         known = self.ids.get(key) or None
@@ -77,22 +77,24 @@ class Runs:
             self.going_on.add(run_id)
         return run_id
 
-    def finish_model(
-        self, run_id: str, history: Sequence[Mapping[str, float]], final: Mapping[str, float]
+    def finish(
+        self, run_id: str, history: Sequence[Mapping[str, float]], scores: Mapping[str, float]
     ) -> None:
-        """Send what is missing of a model's curves, and its final scores; end its run."""
+        """Send what is missing of a model's curves, and its scores; end its run."""
         self.tracker.log_history(run_id, history)
-        self.tracker.log_metrics(run_id, final)
-        self._end(run_id, "FINISHED")
+        self.tracker.log_metrics(run_id, scores)
+        self.tracker.finish(run_id, "FINISHED")
+        self.ended(run_id)
 
-    def fail_model(self, run_id: str, history: Sequence[Mapping[str, float]]) -> None:
+    def fail(self, run_id: str, history: Sequence[Mapping[str, float]]) -> None:
         """Send what is missing of the curves of a model that could not be made; end its run."""
         self.tracker.log_history(run_id, history)
-        self._end(run_id, "FAILED")
+        self.tracker.finish(run_id, "FAILED")
+        self.ended(run_id)
 
-    def _end(self, run_id: str, status: RunStatus) -> None:
+    def ended(self, run_id: str) -> None:
+        """Be told that a run has ended."""
         self.going_on.discard(run_id)
-        self.tracker.finish(run_id, status)
 
     def close(
         self,

@@ -3,21 +3,25 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from kdray.artifacts import Key, Store
+from kdray.artifacts import Artifact, Key, Store
 from kdray.cluster.session import session
 from kdray.config.experiment import Experiment
 from kdray.config.recipe import Recipe
-from kdray.plan import Plan, make_plan
+from kdray.errors import StageFailed
+from kdray.plan.experiment import Plan, make_plan
+from kdray.plan.step import STUDENT, Step, spec_of
 from kdray.progress import Display
+from kdray.runner.runs import Runs
 from kdray.scoring.scores import check_tokenizer
-from kdray.stages.runs import Runs
 
 
 @dataclass
 class Study:
-    """What every stage works with."""
+    """What everything that carries out a plan works with.
+
+    `failures` says of trainings that failed why they did, by their fingerprints.
+    """
 
     experiment: Experiment
     plan: Plan
@@ -25,7 +29,7 @@ class Study:
     display: Display
     runs: Runs
     exits: ExitStack
-    notes: list[str] = field(default_factory=list)  # what failed, and why; for the report
+    failures: dict[str, StageFailed] = field(default_factory=dict)
     ray_is_up: bool = False
 
     @property
@@ -34,20 +38,40 @@ class Study:
         return self.experiment.recipe
 
     def start_ray(self) -> None:
-        """Bring Ray up, once, when the first stage needs it."""
+        """Bring Ray up, once, when the first step needs it."""
         if not self.ray_is_up:
             execution = self.experiment.execution
             self.display.stage("Ray", execution.address or "local session")
             self.exits.enter_context(session(execution))
             self.ray_is_up = True
 
-    def path(self, key: Key) -> Path:
-        """Where an artifact is, or will be."""
-        return self.store.path(key)
+    def find(self, key: Key) -> Artifact | None:
+        """The published artifact, if it is there."""
+        return self.store.find(key)
 
     def is_made(self, key: Key) -> bool:
         """Whether an artifact is published and whole."""
         return self.store.find(key) is not None
+
+    def is_lost(self, step: Step) -> bool:
+        """Whether a student is missing because it failed, or what it goes on from did."""
+        chain = {spec.key.fingerprint for spec in spec_of(step).chain()}
+        return not self.is_made(step.key) and not chain.isdisjoint(self.failures)
+
+    @property
+    def notes(self) -> list[str]:
+        """Why students are missing: each failure, and which students it took with it."""
+        unmade = [step for step in self.plan.of(STUDENT) if not self.is_made(step.key)]
+        notes = []
+        for fingerprint, failure in self.failures.items():
+            lost = [step.name for step in unmade if fingerprint in _chain(step)]
+            without = f"; so there is no {', '.join(lost)}" if len(lost) > 1 else ""
+            notes.append(f"{failure}{without}")
+        return notes
+
+
+def _chain(step: Step) -> set[str]:
+    return {spec.key.fingerprint for spec in spec_of(step).chain()}
 
 
 @contextmanager
@@ -63,7 +87,7 @@ def open_study(
     """
     check_tokenizer(experiment.recipe.evaluation.bleu_tokenize)
     plan = make_plan(experiment, all_signals=all_signals)
-    store = Store.open(Path(experiment.execution.storage))
+    store = Store.open(experiment.execution.storage)
     with ExitStack() as exits:
         runs = Runs.open(experiment, store) if tracked else Runs.none(store)
         exits.push(runs.close)

@@ -6,22 +6,20 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
-from kdray.artifacts import Store, write_json
-from kdray.cluster.search import SearchJob, Trial, TrialResult, search
+from kdray.artifacts import write_json
+from kdray.cell import Cell
+from kdray.cluster.search import SearchJob, TrialResult, search
 from kdray.config.methods.union import BranchConfig, MethodConfig, StagesConfig
-from kdray.config.recipe import Recipe
 from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig
 from kdray.errors import ConfigError, StageFailed
-from kdray.fit.job import TrainingJob
-from kdray.plan import ModelPlan, Plan, student_plan
-from kdray.stages.models import origin_of, stored_signals, teacher_paths, training_job
-from kdray.stages.study import Study
+from kdray.plan.step import TRIAL, Step
+from kdray.plan.students import Students
+from kdray.runner.study import Study
 
 _METHOD: TypeAdapter[MethodConfig] = TypeAdapter(MethodConfig)
 INSIDE = (math.sqrt(5) - 1) / 2  # of a range: a number that no field takes by accident
@@ -63,19 +61,15 @@ def run_search(study: Study, config: SearchConfig) -> list[TrialResult]:
     training = study.recipe.students.training
     study.display.stage("Search", f"{config.method}: {', '.join(config.space)} by {config.metric}")
     study.start_ray()
-    first = study.plan.students[0]
     job = SearchJob(
         config=config,
-        trial=functools.partial(
-            _trial, study.recipe, study.plan, config.method, training_job(study, first),
-            study.store, teacher_paths(study),
-        ),
-        store=study.store.root,
+        trial=functools.partial(_trial, study.plan.students, config.method),
+        store=study.store,
         tracker=study.runs.tracker.spec(),
         parent_run=study.runs.parent,
         updates=training.updates,
         validate_every=training.validate_every,
-    )  # fmt: skip
+    )
     with study.display.bars() as bars:
 
         def watch(latest: Sequence[Mapping[str, Any]]) -> None:
@@ -122,60 +116,28 @@ def varied(base: MethodConfig, values: Mapping[str, Any]) -> MethodConfig:
         raise ConfigError(f"search.space: {dict(values)}: {first['msg']}{repair}") from None
 
 
-def _trial(
-    recipe: Recipe,
-    plan: Plan,
-    name: str,
-    job: TrainingJob,
-    store: Store,
-    teachers: tuple[Path, ...],
-    values: Mapping[str, Any],
-) -> Trial:
+def _trial(students: Students, name: str, values: Mapping[str, Any]) -> Step:
     """The student that these values describe: first size, first seed."""
-    student = _student(recipe, plan, name, varied(recipe.methods[name], values))
-    trial_job = replace(
-        job,
-        model=student.model,
-        method=student.method,
-        training=student.training,
-        seed=student.seed,
-        trunk=None,  # a trial is trained from its start
-        folder=store.work_path(student.key),
-        signals=stored_signals(student, store, teachers=teachers),
-        start=None,  # the job's own is that of the first method, which may have stages
-        origin=origin_of(student, teachers=teachers),
-    )
-    return Trial(student, trial_job)
-
-
-def _student(recipe: Recipe, plan: Plan, name: str, method: MethodConfig) -> ModelPlan:
-    """The student of a trial: first size, first seed."""
-    size = next(iter(recipe.students.sizes))
-    return student_plan(
-        recipe,
-        plan.encoded,
-        plan.signals,
-        size=size,
-        method_name=name,
-        method=method,
-        seed=recipe.students.seeds[0],
-        inherits=plan.inheritance.get(size),
-    )
+    recipe = students.recipe
+    cell = Cell(name, next(iter(recipe.students.sizes)), recipe.students.seeds[0])
+    spec = students.spec(cell, varied(recipe.methods[name], values))
+    step = students.step(cell, spec, name=f"trial-{spec.key.fingerprint[:8]}", heading="")
+    return replace(step, stage=TRIAL)
 
 
 def _check_point(study: Study, config: SearchConfig, values: Mapping[str, Any]) -> None:
     """Plan the student of these values; raise ConfigError if it cannot be trained."""
     recipe, name = study.recipe, config.method
-    method = varied(recipe.methods[name], values)
     ranges = [name for name, dimension in config.space.items() if dimension.kind != "choice"]
     drawn = f" ({', '.join(ranges)}: any number of the range)" if ranges else ""
     place = f"search.space: {dict(values)}{drawn}"
+    method = varied(recipe.methods[name], values)
     try:
         recipe.check_method(name, method)
     except ValueError as error:
         raise ConfigError(f"{place}: {error}") from None
     try:
-        _student(recipe, study.plan, name, method)
+        _trial(study.plan.students, name, values)
     except ConfigError as error:
         raise ConfigError(
             f"{place}: {error}; add a method with these values to `recipe.methods`, and its "

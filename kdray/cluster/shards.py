@@ -4,8 +4,9 @@ Only the numbers of shards and of rows pass through Ray's object store.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -13,34 +14,37 @@ import ray.data
 import torch
 from ray.data import ActorPoolStrategy, DataContext
 
+from kdray.artifacts import Store
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed
 from kdray.fit.machine import prepare
+from kdray.jobs import Sharded
 from kdray.teacher.shards import ShardPlan
-
-Build = Callable[..., Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class ShardWork:
-    """Shards to make: `maker(**arguments)` gives the function that builds one.
+    """The shards of one step: the job that builds them, and where they and its own files are."""
 
-    on_gpu: whether each actor needs a GPU for that.
-    """
-
+    job: Sharded
     plan: ShardPlan
-    maker: Callable[..., Build]
-    arguments: Mapping[str, Any]
-    on_gpu: bool = False
+    store: Store
+    work: Path
+    device: str
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of each actor."""
+        return 1 if self.device == "cuda" else 0
 
 
 class ShardActor:
     """Builds shards; made once in each actor."""
 
     def __init__(self, work: ShardWork) -> None:
-        prepare(threads=1, device=torch.device("cuda" if work.on_gpu else "cpu"))
+        prepare(threads=1, device=torch.device(work.device))
         self.plan = work.plan
-        self.build = work.maker(**work.arguments)
+        self.build = work.job.builder(work.work, work.store.fetch, device=work.device)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Make the shards of a batch. -> the batch."""
@@ -68,9 +72,9 @@ def make_shards(work: ShardWork, *, execution: Execution, done: Callable[[int], 
         ShardActor,
         fn_constructor_args=(work,),
         batch_size=1,
-        compute=ActorPoolStrategy(size=min(actors(execution, on_gpu=work.on_gpu), len(missing))),
+        compute=ActorPoolStrategy(size=min(actors(execution, on_gpu=work.gpus > 0), len(missing))),
         num_cpus=1,
-        num_gpus=1 if work.on_gpu else 0,
+        num_gpus=work.gpus,
     )
     try:
         for row in dataset.iter_rows():

@@ -1,0 +1,111 @@
+"""A step: one artifact, what it reads, and the plain job that makes it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from kdray.artifacts import Key
+from kdray.cell import TEACHER, Cell
+from kdray.fit.spec import TeacherLayers, TrainingSpec
+from kdray.jobs import Sharded, Whole
+
+CORPUS, TOKENIZER, ENCODED, SIGNALS = "corpus", "tokenizer", "encoded", "signals"
+TRUNK, STUDENT, SCORES = "trunk", "student", "scores"
+TRIAL = "trial"  # of a search: a student that stands in no plan
+STAGES = (CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, SCORES)
+"""The stages, in the order of the path. A teacher, a trunk and a student are trainings."""
+
+Job = Whole | Sharded | TrainingSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is to be made, as plain data. Whoever runs it looks for it first, and tracks it.
+
+    Attributes:
+        key: what it is, and so whether it exists already.
+        stage: what kind of step it is: one of the constants above.
+        name: names it in tables, messages, reports and MLflow.
+        heading: what a person sees while it is made. Neighbours with the same heading do not read
+            one another: they may be made side by side.
+        job: what makes it. Its type says how: whole, in shards, or as a training.
+        reads: artifacts that have to be there before.
+        detail: what a table of the plan shows in place of the name.
+        cell: which model of the study it is, leads to, or scores.
+        kind: of the method, as the recipe has it.
+        is_goal: whether it is wanted for itself, and not only for what reads it.
+    """
+
+    key: Key
+    stage: str
+    name: str
+    heading: str
+    job: Job
+    reads: tuple[Key, ...] = ()
+    detail: str = ""
+    cell: Cell | None = None
+    kind: str = ""
+    is_goal: bool = True
+
+
+def spec_of(step: Step) -> TrainingSpec:
+    """The training that a teacher, a trunk or a student is."""
+    assert isinstance(step.job, TrainingSpec), f"{step.stage} is no training"
+    return step.job
+
+
+def tags_of(step: Step) -> Mapping[str, str]:
+    """What MLflow finds a model's run by."""
+    return {
+        "kdray.role": step.stage,
+        "kdray.method": step.kind,
+        "kdray.fingerprint": step.key.fingerprint,
+    }
+
+
+def params_of(step: Step) -> Mapping[str, object]:
+    """What MLflow is told of a model, beside its tags."""
+    spec, cell = spec_of(step), step.cell
+    assert cell is not None, "every model has one"
+    start = {"initial": spec.start.recipe()} if isinstance(spec.start, TeacherLayers) else {}
+    return {
+        "method_name": cell.method,
+        "size": cell.size,
+        "seed": spec.seed,
+        "model": spec.model.model_dump(mode="json"),
+        "method": spec.method.model_dump(mode="json"),
+        "training": spec.training.model_dump(mode="json"),
+        **start,
+    }
+
+
+def up_to(steps: Sequence[Step], stage: str) -> tuple[Step, ...]:
+    """The steps of a stage and of those before it."""
+    last = STAGES.index(stage)
+    return tuple(step for step in steps if STAGES.index(step.stage) <= last)
+
+
+def unique(steps: Iterable[Step]) -> Iterator[Step]:
+    """The first step of each artifact."""
+    first: dict[str, Step] = {}
+    for step in steps:
+        first.setdefault(step.key.fingerprint, step)
+    return iter(first.values())
+
+
+def shown_once(steps: Iterable[Step]) -> Iterator[Step]:
+    """All goals, and what they go on from once each."""
+    seen: set[str] = set()
+    for step in steps:
+        if step.is_goal or step.key.fingerprint not in seen:
+            yield step
+        seen.add(step.key.fingerprint)
+
+
+def wanted(steps: Sequence[Step], is_made: Callable[[Key], bool]) -> set[str]:
+    """Fingerprints of what is to be made: goals, and what those that are missing read."""
+    names: set[str] = set()
+    for step in reversed(steps):
+        if (step.is_goal or step.key.fingerprint in names) and not is_made(step.key):
+            names.add(step.key.fingerprint)
+            names.update(key.fingerprint for key in step.reads)
+    return names

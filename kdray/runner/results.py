@@ -1,0 +1,102 @@
+"""What is known of the models of a study: the flat results that a report is made of."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kdray.artifacts import Key
+from kdray.cell import TEACHER
+from kdray.fit.history import HISTORY, read_history
+from kdray.plan.step import SCORES, STUDENT, Step
+from kdray.reporting.curves import Curves
+from kdray.runner.study import Study
+from kdray.runner.training import model_run
+from kdray.schema import Split
+from kdray.scoring.evaluate import SCORES_FILE, EvaluationJob
+from kdray.scoring.result import Result
+
+
+def results_of(study: Study) -> list[Result]:
+    """Results of all models that are scored, the teacher's first; the tracker is told."""
+    models = {step.key.fingerprint: step for step in _models(study)}
+    results: list[Result] = []
+    for step in study.plan.of(SCORES):
+        if study.is_made(step.key):
+            of_model = _results(study, step)
+            results += of_model
+            model = models.get(of_model[0].fingerprint)
+            if model is not None:
+                _track(study, model, of_model)
+    return results
+
+
+def curves_of(study: Study) -> Curves:
+    """Histories of all trained models."""
+    return {
+        step.cell: read_history(study.store.fetch(step.key) / HISTORY)
+        for step in _models(study)
+        if step.cell is not None and study.is_made(step.key)
+    }
+
+
+def _models(study: Study) -> Sequence[Step]:
+    return (*study.plan.of(STUDENT), *study.plan.of(TEACHER))
+
+
+def _results(study: Study, step: Step) -> list[Result]:
+    """One result for each split and beam."""
+    folder, job = study.store.fetch(step.key), step.job
+    assert isinstance(job, EvaluationJob), "scores come from an evaluation"
+    assert step.cell is not None, "scores are of one cell"
+    rows: list[dict[str, Any]] = json.loads((folder / SCORES_FILE).read_text(encoding="utf-8"))
+    counts = _counts(study, job)
+    return [
+        Result(
+            cell=step.cell,
+            kind=step.kind,
+            split=row["split"],
+            beam=row["beam"],
+            bleu=row["bleu"],
+            chrf=row["chrf"],
+            bleu_signature=row["bleu_signature"],
+            chrf_signature=row["chrf_signature"],
+            num_params=counts["num_params"],
+            target_tokens=counts.get("target_tokens"),
+            updates=counts.get("updates"),
+            train_seconds=counts.get("train_seconds"),
+            decode_tokens_per_second=row["tokens_per_second"],
+            decode_sentences_per_second=row["sentences_per_second"],
+            fingerprint="+".join(job.model.fingerprints),
+            hyps_path=str(folder / row["file"]),
+        )
+        for row in rows
+    ]
+
+
+def _counts(study: Study, job: EvaluationJob) -> Mapping[str, Any]:
+    """What the record of one trained model says; of others only how large they are."""
+    sources = job.model.sources
+    if len(sources) == 1 and isinstance(sources[0], Key):
+        artifact = study.find(sources[0])
+        assert artifact is not None, "its scores exist, so it does"
+        return artifact.counts
+    return {"num_params": job.model.num_params(study.store.fetch)}
+
+
+def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
+    """Scores of the widest beam under plain names, of the others with the beam in the name."""
+    main = study.recipe.evaluation.beams[-1]
+    scores: dict[str, float] = {}
+    for result in results:
+        split = "dev_final" if result.split == Split.DEV else result.split.removeprefix("test-")
+        suffix = "" if result.beam == main else f"_beam{result.beam}"
+        scores[f"{split}/bleu{suffix}"] = result.bleu
+        scores[f"{split}/chrf{suffix}"] = result.chrf
+    speeds = [r.decode_tokens_per_second for r in results if r.beam == main]
+    scores["decode_tokens_per_second"] = max(speed for speed in speeds if speed is not None)
+    scores["num_params"] = results[0].num_params
+    artifact = study.find(model.key)
+    if artifact is not None and "shared_updates" in artifact.counts:
+        scores["shared_updates"] = artifact.counts["shared_updates"]
+    history = read_history(study.store.fetch(model.key) / HISTORY)
+    study.runs.finish(model_run(study, model), history, scores)

@@ -1,0 +1,102 @@
+"""Trainings: of a teacher or of students, side by side as far as the cluster has room."""
+
+from collections.abc import Mapping, Sequence
+
+from kdray.cell import TEACHER
+from kdray.cluster.train import TrackedJob, train
+from kdray.errors import StageFailed
+from kdray.fit.checkpoint import newest_progress
+from kdray.fit.history import HISTORY, certain_rows, read_history
+from kdray.fit.job import TrainingJob
+from kdray.fit.trunk import CHECKPOINTS
+from kdray.plan.step import STUDENT, Step, params_of, spec_of, tags_of
+from kdray.progress import Bars
+from kdray.runner.study import Study
+
+
+def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]) -> None:
+    """Train what is missing of the steps that are trained together.
+
+    How wide a run is depends on how many there are together, and not on how many are missing.
+
+    Raises:
+        StageFailed: a teacher could not be trained, or no student can be trained any more.
+    """
+    made = len({step.key.fingerprint for step in together}) - len(missing)
+    cached = f", {made} cached" if made else ""
+    study.display.stage(missing[0].heading, f"{len(missing)} to train{cached}")
+    study.start_ray()
+    spec = study.runs.tracker.spec()
+    jobs = {
+        step.name: TrackedJob(training_job(study, step), study.store, model_run(study, step), spec)
+        for step in missing
+    }
+    steps = {step.name: step for step in missing}
+    execution = study.experiment.execution
+    with study.display.bars() as bars:
+        watch = _Watch(study, bars, jobs)
+        for name, failure in train(jobs, execution=execution, runs=len(together), watch=watch):
+            if failure is None:
+                watch.ended(name, steps[name])
+                study.runs.ended(jobs[name].run_id)
+            else:
+                _fail(study, steps[name], jobs[name], failure)
+
+
+def training_job(study: Study, step: Step) -> TrainingJob:
+    """What a worker is given to train a model."""
+    return TrainingJob(spec_of(step), study.store.work_path(step.key), study.store.fetch)
+
+
+def model_run(study: Study, step: Step) -> str:
+    """The MLflow run that follows this model. -> its id."""
+    return study.runs.ensure(step.key.fingerprint, step.name, tags_of(step), params_of(step))
+
+
+def _fail(study: Study, step: Step, tracked: TrackedJob, failure: StageFailed) -> None:
+    """Note why a training failed; go on as long as there is something to go on with."""
+    folder = tracked.job.folder
+    rows = certain_rows(folder / HISTORY, newest_progress(folder / CHECKPOINTS).step)
+    study.runs.fail(tracked.run_id, rows)
+    study.display.note(str(failure))
+    if step.stage == TEACHER:
+        raise failure
+    study.failures[step.key.fingerprint] = failure
+    if all(map(study.is_lost, study.plan.of(STUDENT))):
+        raise failure
+
+
+class _Watch:
+    """Shows how far trainings are, from the histories that their workers write."""
+
+    def __init__(self, study: Study, bars: Bars, jobs: Mapping[str, TrackedJob]) -> None:
+        self.store, self.bars = study.store, bars
+        self.jobs = {name: tracked.job for name, tracked in jobs.items()}
+
+    def __call__(self) -> None:
+        for name, job in self.jobs.items():
+            rows = read_history(job.folder / HISTORY)
+            if rows:
+                done = int(rows[-1]["step"]) - job.first_step()
+                self.bars.move(name, done, job.spec.ends_at, _note(rows))
+
+    def ended(self, name: str, step: Step) -> None:
+        """Show that a training is over: it may have stopped early."""
+        artifact = self.store.find(step.key)
+        assert artifact is not None, "its first worker has published it"
+        rows = read_history(self.store.fetch(step.key) / HISTORY)
+        counts, note = artifact.counts, _note(rows)
+        if counts["stopped_early"]:
+            note += f"  stopped early, best at {counts['chosen_update']}"
+        self.bars.move(name, counts["updates"], counts["updates"], note)
+
+
+def _note(rows: Sequence[Mapping[str, float]]) -> str:
+    note = _latest(rows, "train/tokens_per_second", "{:.0f} tokens/s")
+    note += _latest(rows, "dev/bleu", "  dev BLEU {:.1f}")
+    return note + _latest(rows, "dev/averaged/bleu", ", averaged {:.1f}")
+
+
+def _latest(rows: Sequence[Mapping[str, float]], metric: str, form: str) -> str:
+    values = [row[metric] for row in rows if metric in row]
+    return form.format(values[-1]) if values else ""
