@@ -152,7 +152,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
             yield name, None
 
     def evaluate_here(job, *, key, store, threads, watch):
-        store.cached(key, lambda folder: job.run(folder, threads=threads))
+        store.cached(key, lambda folder: job.make(folder, store.fetch, threads=threads))
 
     monkeypatch.setattr(signals, "make_shards", make_here)
     monkeypatch.setattr(models, "train", train_here)

@@ -33,4 +33,5 @@ def evaluation_threads(asked: int | None) -> int:
 @ray.remote  # type: ignore[untyped-decorator]
 def _evaluate(job: EvaluationJob, key: Key, root: Path, threads: int) -> None:
     prepare(threads=threads)
-    Store(root).cached(key, lambda folder: job.run(folder, threads=threads))
+    store = Store(root)
+    store.cached(key, lambda folder: job.make(folder, store.fetch, threads=threads))

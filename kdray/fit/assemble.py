@@ -15,8 +15,8 @@ from kdray.fit.data import TrainingData
 from kdray.methods.base import Method
 from kdray.methods.online import OnlineTeacher
 from kdray.schema import Form, Split, View
+from kdray.teacher.forms import load_distributions
 from kdray.teacher.hypotheses import Hypotheses
-from kdray.teacher.signals import load_distributions
 from kdray.teacher.stored import Stored, StoredRows
 from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit

@@ -35,6 +35,7 @@ from kdray.model.inherit import Weights, inherit
 from kdray.model.storage import WEIGHTS, Shape, load_model, load_weights, save_model
 from kdray.schema import Column, Split, View
 from kdray.seeds import derive_seed
+from kdray.teacher.own import OnlineModels
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
 from kdray.text.tokenizer import Tokenizer
@@ -266,7 +267,7 @@ class TrainingJob:
     def _teacher(self, worker: Worker) -> OnlineTeacher | None:
         if not self.signals.teachers:
             return None
-        return OnlineTeacher([load_model(f).to(worker.device) for f in self.signals.teachers])
+        return OnlineModels([load_model(f).to(worker.device) for f in self.signals.teachers])
 
 
 def _noted_precision(folder: Path) -> Precision:

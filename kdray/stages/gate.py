@@ -17,7 +17,6 @@ from kdray.fit.job import METHOD_CONFIG, METHOD_WEIGHTS
 from kdray.methods.base import Clock, sentence_means
 from kdray.methods.build import build_method
 from kdray.methods.hybrid import Hybrid
-from kdray.methods.online import OnlineTeacher
 from kdray.model.generate import SearchOptions, generate
 from kdray.model.storage import load_model, load_weights
 from kdray.model.transformer import Transformer
@@ -25,6 +24,7 @@ from kdray.plan import ModelPlan
 from kdray.schema import Column, Split, View
 from kdray.stages.models import teacher_paths
 from kdray.stages.study import Study
+from kdray.teacher.own import OnlineModels
 from kdray.text.batching import cuts
 from kdray.text.corpus import Corpus
 from kdray.text.sequences import Sequences
@@ -78,7 +78,7 @@ def read_gates(study: Study, student: str, file: Path | None) -> list[GateRow]:
     if not isinstance(method_config, HybridConfig):
         raise InputError(f"{student}: {method_config.kind} has no gate; name a student by a hybrid")
     model, tokenizer = load_model(folder), Tokenizer.load(folder)
-    teacher = OnlineTeacher([load_model(path) for path in teacher_paths(study)])
+    teacher = OnlineModels([load_model(path) for path in teacher_paths(study)])
     method = build_method(method_config, student=model, teacher=teacher).eval()
     assert isinstance(method, Hybrid), "the config was checked for this"
     load_weights(method, folder / METHOD_WEIGHTS)
@@ -135,7 +135,7 @@ def _data(
     method: Hybrid,
     tokenizer: Tokenizer,
     pairs: Sequence[tuple[str, str]],
-    teacher: OnlineTeacher,
+    teacher: OnlineModels,
     limit: _Limit,
 ) -> TrainingData:
     src = tokenizer.encode_src([src for src, _ in pairs])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdray.artifacts import Key
+from kdray.artifacts import Brought, Key
 from kdray.cluster.evaluate import evaluate, evaluation_threads
 from kdray.fit.history import HISTORY, read_history
 from kdray.model.storage import load_model
@@ -17,6 +17,7 @@ from kdray.scoring.evaluate import SCORES, EvaluationJob
 from kdray.scoring.result import Result
 from kdray.stages.models import model_run, teacher_paths
 from kdray.stages.study import Study
+from kdray.teacher.own import OwnModels
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class _Subject:
     def key(self, study: Study) -> Key:
         """Identity of its scores."""
         return scores_key(study.recipe, study.plan, *self.fingerprints)
+
+    def teacher(self) -> OwnModels:
+        """As what it is evaluated."""
+        return OwnModels(tuple(map(Brought, self.folders, self.fingerprints)))
 
 
 def make_scores(study: Study) -> list[Result]:
@@ -47,9 +52,9 @@ def make_scores(study: Study) -> list[Result]:
         with study.display.bars() as bars:
             bars.move("models", 0, len(missing))
             for number, subject in enumerate(missing.values(), start=1):
-                corpus, config = study.path(study.plan.corpus), study.recipe.evaluation
+                config = study.recipe.evaluation
                 evaluate(
-                    EvaluationJob(subject.folders, corpus, config),
+                    EvaluationJob(subject.teacher(), study.plan.corpus, config),
                     key=subject.key(study),
                     store=study.store,
                     threads=threads,
