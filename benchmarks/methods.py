@@ -52,14 +52,14 @@ from kdray.fit.update import Updater
 from kdray.fit.worker import Worker
 from kdray.methods import student_sequences
 from kdray.methods.build import build_method
-from kdray.methods.online import OnlineTeacher
 from kdray.methods.targets import DenseTargets, Member
 from kdray.model.transformer import Transformer
 from kdray.schema import Form, View
 from kdray.teacher.ensemble import read_pairs
+from kdray.teacher.forms import load_distributions
 from kdray.teacher.hidden import HiddenWriter
+from kdray.teacher.own import OnlineModels
 from kdray.teacher.sampled import SampledWriter
-from kdray.teacher.signals import load_distributions
 from kdray.teacher.stored import Layout, Read
 from kdray.teacher.topk import TopKWriter
 from kdray.text.batching import Rows
@@ -74,7 +74,7 @@ STORED = (View.REFERENCE, View.HYPOTHESIS)
 def sharpen(teacher: Transformer, world: World) -> None:
     """Scale the last layer norm until the mean entropy of the teacher is ENTROPY."""
     rows = world.batches[0][:32]
-    read, _ = read_pairs(OnlineTeacher([teacher]), world.src, world.views[View.REFERENCE], rows)
+    read, _ = read_pairs(OnlineModels([teacher]), world.src, world.views[View.REFERENCE], rows)
     (member,) = read.members
     low, high = 0.01, 1000.0
     for _ in range(20):
@@ -86,12 +86,12 @@ def sharpen(teacher: Transformer, world: World) -> None:
 
 
 def store(
-    teacher: OnlineTeacher, world: World, args: argparse.Namespace, folder: Path
+    teacher: OnlineModels, world: World, args: argparse.Namespace, folder: Path
 ) -> dict[tuple[View, Form], Distributions]:
     """Every stored form on every view, written and opened by kdray's codecs."""
     found: dict[tuple[View, Form], Distributions] = {}
     topk = TopKConfig(k=args.k, temperatures=(1.0, 1.5, 2.0))
-    weights = [model.output_weight for model in teacher.models]
+    weights = teacher.output_weights
     for view, form in itertools.product(STORED, (Form.TOPK, Form.SAMPLED, Form.HIDDEN)):
         place = folder / f"{form}-{view}"
         place.mkdir()
@@ -157,7 +157,7 @@ class Contestant:
 def contestants(
     chosen: Sequence[Case],
     world: World,
-    models: tuple[Transformer, OnlineTeacher],
+    models: tuple[Transformer, OnlineModels],
     stored: Mapping[tuple[View, Form], Distributions],
     args: argparse.Namespace,
 ) -> list[Contestant]:
@@ -225,7 +225,7 @@ def main() -> None:
         Transformer(shape, src_vocab=vocabulary, tgt_vocab=vocabulary, shared=True).to(args.device)
         for shape in shapes
     )
-    teacher = OnlineTeacher([model])
+    teacher = OnlineModels([model])
     sharpen(model, world)
     flops = flops_of(*shapes, vocabulary, world.sizes())
     chosen = [case for case in cases(args.tokens) if not args.only or case.kind in args.only]

@@ -15,15 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdray.artifacts import Brought
 from kdray.errors import DataError
 from kdray.fit.data import Distributions, TrainingData
 from kdray.methods.base import packed_states, teacher_of
-from kdray.methods.online import OnlineTeacher
 from kdray.methods.token_level import TokenLevel
-from kdray.model.storage import load_shape
+from kdray.model.storage import load_model, load_shape
 from kdray.model.transformer import Transformer
 from kdray.schema import View
-from kdray.teacher.ensemble import load_members, read_pairs
+from kdray.teacher.ensemble import read_pairs
+from kdray.teacher.own import OnlineModels, OwnModels
 from kdray.teacher.stored import Read
 from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit
@@ -36,7 +37,7 @@ SEED = 1  # of the order of pairs
 class World:
     """Both models, the student in float64; the pairs in random batches of about an update."""
 
-    teacher: OnlineTeacher
+    teacher: OnlineModels
     student: Transformer
     data: TrainingData
     batches: Sequence[Rows]
@@ -63,8 +64,9 @@ class World:
             raise DataError(
                 f"{student}: has the tokenizer {ours}, but the teacher {teachers[0]} has {theirs}"
             )
-        teacher = OnlineTeacher(load_members(teachers, device="cpu"))
-        (learner,) = load_members([student], device="cpu")
+        members = OwnModels(tuple(Brought(folder, "") for folder in teachers))
+        teacher = members.reader(lambda member: member.path, device="cpu")
+        learner = load_model(student)
         longest = np.maximum(split.src.lengths, split.ref.lengths)
         fits = np.flatnonzero(longest <= min(teacher.positions, learner.config.max_length))
         rows = fits[: pairs or None]
@@ -87,7 +89,7 @@ class World:
         """Target tokens of all batches."""
         return int(self.data.views[View.REFERENCE].lengths.sum())
 
-    def read(self, teacher: OnlineTeacher) -> Iterator[Read]:
+    def read(self, teacher: OnlineModels) -> Iterator[Read]:
         """What a teacher says of each batch."""
         refs = self.data.views[View.REFERENCE]
         for rows in self.batches:
@@ -107,7 +109,7 @@ class Learnt:
 
 def dense(world: World, temperature: float) -> Learnt:
     """The KL over the whole vocabulary, written out, with the teacher in float64."""
-    teacher = OnlineTeacher([deepcopy(model).double() for model in world.teacher.models])
+    teacher = OnlineModels([deepcopy(model).double() for model in world.teacher.models])
     student = world.student
     loss, entropy, gradients = 0.0, 0.0, []
     for read in world.read(teacher):

@@ -46,9 +46,9 @@ from kdray.fit.machine import prepare
 from kdray.methods.targets import SoftTargets
 from kdray.schema import Form, Split, View
 from kdray.teacher.distributions import StoredConfig, check_k
+from kdray.teacher.forms import load_distributions
 from kdray.teacher.hidden import OUTPUT, HiddenWriter
 from kdray.teacher.sampled import SampledWriter
-from kdray.teacher.signals import load_distributions
 from kdray.teacher.stored import Layout, Read, Stored, Writer, bytes_in
 from kdray.teacher.topk import TopK, TopKWriter
 from kdray.text.encoded import EncodedSplit
@@ -65,7 +65,7 @@ class Signal:
 
     def writer(self, layout: Layout, world: World, *, seed: int) -> Writer:
         """The codec of the form."""
-        weights = [model.output_weight for model in world.teacher.models]
+        weights = world.teacher.output_weights
         match self.config:
             case TopKConfig():
                 return TopKWriter(layout, self.config, vocabulary=len(weights[0]))

@@ -4,9 +4,9 @@ It names what it reads by `Source` and is given a `fetch` that turns one into a 
 knows neither Ray, nor MLflow, nor where artifacts are kept.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from kdray.artifacts import Fetch
 
@@ -19,7 +19,7 @@ Build = Callable[[int, int, Path], Counts]
 class Whole(Protocol):
     """Made in one go, by one process."""
 
-    is_light: bool
+    is_light: ClassVar[bool]
     """Whether the driver makes it; else a process on the cluster, with all CPUs of a node."""
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
@@ -30,8 +30,9 @@ class Whole(Protocol):
 class Sharded(Protocol):
     """Made row range by row range, by a pool of processes, and then joined."""
 
-    on_gpu: bool
-    """Whether a process gains from a GPU."""
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a process gains from a GPU."""
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
         """Make ready, in a folder, what all processes share. -> the number of rows."""
@@ -39,5 +40,7 @@ class Sharded(Protocol):
     def builder(self, work: Path, fetch: Fetch, *, device: str) -> Build:
         """What one process makes shards with; called once in each."""
 
-    def join(self, shards: list[Path], counts: list[Counts], folder: Path, fetch: Fetch) -> Counts:
+    def join(
+        self, shards: Sequence[Path], counts: Sequence[Counts], folder: Path, fetch: Fetch
+    ) -> Counts:
         """Put all shards together, which stand in the order of their rows. -> counts."""

@@ -62,12 +62,12 @@ def train_and_publish(
     `told` is called with the step up to which the history is certain, after the tracker was.
     """
     job, key = tracked.job, tracked.job.spec.key
-    how = {"threads": threads, "tokens_per_pass": tokens_per_pass}
+    run = partial(job.run, worker, threads=threads, tokens_per_pass=tokens_per_pass)
     published = float(tracked.store.find(key) is not None)  # by a worker that died after that
     if worker.total([torch.tensor(published)])[0]:
         return
     if not worker.is_first:
-        job.run(worker, **how)
+        run()
         return
     tracker = tracker_from_spec(tracked.tracker)
     with exclusive(job.folder):
@@ -80,7 +80,7 @@ def train_and_publish(
                 send(step)
                 told(step)
 
-            progress = job.run(worker, on_checkpoint=tell, **how)
+            progress = run(on_checkpoint=tell)
         tracked.store.publish(key, lambda folder: job.publish(folder, progress))
     tracker.finish(tracked.run_id, "FINISHED")
 
@@ -102,7 +102,7 @@ def train(
     while waiting or running:
         while waiting and len(running) < execution.parallel_students:
             name, tracked = waiting.pop(0)
-            tokens = tracked.job.training.tokens_per_update
+            tokens = tracked.job.spec.training.tokens_per_update
             width = run_width(execution, runs=runs, tokens_per_update=tokens)
             running[_start(_trainer(tracked, execution, width), tracked.job.folder)] = name
         done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -211,8 +211,8 @@ def _train_loop(config: dict[str, Any]) -> None:
     if worker.is_first:
         diverged.unlink(missing_ok=True)
     try:
-        how = {"threads": threads, "tokens_per_pass": config["tokens_per_pass"]}
-        train_and_publish(tracked, worker, **how)
+        tokens_per_pass: int | None = config["tokens_per_pass"]
+        train_and_publish(tracked, worker, threads=threads, tokens_per_pass=tokens_per_pass)
     except TrainingDiverged as error:  # in every worker; what Ray starts again would end the same
         if worker.is_first:
             diverged.write_text(str(error), encoding="utf-8")

@@ -30,14 +30,20 @@ def outside_kinds(group: str) -> dict[str, Any]:
     return kinds
 
 
-def with_outside(union: Any, group: str) -> Any:  # noqa: ANN401 (type expressions)
-    """A union of configuration models, completed by those of installed packages."""
+def with_outside(
+    union: Any,  # noqa: ANN401 (a type expression)
+    group: str,
+    *,
+    base: type[Frozen] = Frozen,
+) -> Any:  # noqa: ANN401 (a type expression)
+    """A union of configuration models, completed by those of installed packages, all of a base."""
     own = {kind for model in get_args(union) for kind in kinds_of(model)}
     models = list(get_args(union))
     for name, model in outside_kinds(group).items():
-        if not (isinstance(model, type) and issubclass(model, Frozen) and name in kinds_of(model)):
+        if not (isinstance(model, type) and issubclass(model, base) and name in kinds_of(model)):
             failures.append(
-                f"{group}: {name} is not a kdray.config.base.Frozen with kind: Literal[{name!r}]"
+                f"{group}: {name} is not a {base.__module__}.{base.__name__} with "
+                f"kind: Literal[{name!r}]"
             )
         elif name in own:
             failures.append(f"{group}: kdray has a kind {name!r} of its own; choose another name")

@@ -19,6 +19,7 @@ from kdray.config.signals import Needs, SignalsConfig
 from kdray.config.teacher import (
     BroughtTeacherConfig,
     EnsembleTeacherConfig,
+    OutsideTeacherConfig,
     TeacherConfig,
     TrainedTeacherConfig,
     members,
@@ -91,7 +92,7 @@ class Recipe(Frozen):
                 f"baseline {self.baseline!r} is not a method; there are {', '.join(self.methods)}"
             )
         trained = any(isinstance(m, TrainedTeacherConfig) for m in members(self.teacher))
-        if self.tokenizer is None and (self.teacher is None or trained):
+        if self.tokenizer is None and (trained or not members(self.teacher)):
             raise ValueError(
                 "tokenizer is missing; it may be left out only with teachers of kind checkpoint, "
                 "which bring their own"
@@ -116,6 +117,12 @@ class Recipe(Frozen):
                 raise ValueError(
                     f"methods.{name} ({single.kind}) needs a teacher, but there is no teacher; "
                     "add `recipe.teacher` or use cross_entropy"
+                )
+            if needs.distributions and isinstance(self.teacher, OutsideTeacherConfig):
+                raise ValueError(
+                    f"methods.{name} ({single.kind}) reads the teacher's distributions, but a "
+                    f"teacher of kind {self.teacher.kind} gives translations alone; take a method "
+                    "that learns from translations, such as sentence_level, or a kdray teacher"
                 )
             if isinstance(single, FeatureConfig) and len(members(self.teacher)) > 1:
                 raise ValueError(
@@ -171,6 +178,11 @@ class Recipe(Frozen):
             raise ValueError(
                 f"{place}: initial {kind} takes weights from one teacher, and the ensemble has "
                 f"{len(self.teacher.members)}; give it a single teacher or use initial random"
+            )
+        if isinstance(self.teacher, OutsideTeacherConfig):
+            raise ValueError(
+                f"{place}: initial {kind} takes weights from a kdray model, and a teacher of kind "
+                f"{self.teacher.kind} is none; use initial random"
             )
         if isinstance(self.teacher, BroughtTeacherConfig):
             if self.tokenizer is not None:

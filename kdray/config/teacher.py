@@ -1,11 +1,13 @@
 """The teacher: trained by the study, brought as a model, or several of those together."""
 
-from typing import Annotated, Literal, Self
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from kdray.config.base import Frozen
 from kdray.config.model import ModelConfig
+from kdray.config.outside import with_outside
 from kdray.config.training import TrainingConfig
 
 
@@ -50,14 +52,38 @@ class EnsembleTeacherConfig(Frozen):
         return self
 
 
-TeacherConfig = Annotated[
-    TrainedTeacherConfig | BroughtTeacherConfig | EnsembleTeacherConfig,
-    Field(discriminator="kind"),
-]
+class OutsideTeacherConfig(Frozen):
+    """A teacher from outside the package, which translates text and gives no distributions.
+
+    A subclass sets `kind` to a Literal of its own. It stands under the entry points
+    `kdray.config.teachers`, and what makes the teacher itself under `kdray.teacher`.
+    """
+
+    kind: str
+
+    @abstractmethod
+    def checksum(self) -> str:
+        """What stands for all that decides its translations, in the identity of what is made.
+
+        It is asked for before anything runs, so it must need neither torch nor the teacher itself.
+
+        Raises:
+            InputError: a file that it is to be made of cannot be read.
+        """
+
+
+BuiltInTeacherConfig = TrainedTeacherConfig | BroughtTeacherConfig | EnsembleTeacherConfig
+if TYPE_CHECKING:
+    TeacherConfig = BuiltInTeacherConfig | OutsideTeacherConfig
+else:
+    TeacherConfig = Annotated[
+        with_outside(BuiltInTeacherConfig, "kdray.config.teachers", base=OutsideTeacherConfig),
+        Field(discriminator="kind"),
+    ]
 
 
 def members(config: TeacherConfig | None) -> tuple[MemberConfig, ...]:
-    """The models that a teacher consists of."""
+    """The models of kdray's own that a teacher consists of."""
     if isinstance(config, EnsembleTeacherConfig):
         return config.members
-    return () if config is None else (config,)
+    return () if config is None or isinstance(config, OutsideTeacherConfig) else (config,)

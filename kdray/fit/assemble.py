@@ -16,8 +16,8 @@ from kdray.fit.data import TrainingData
 from kdray.methods.base import Method
 from kdray.methods.online import OnlineTeacher
 from kdray.schema import Form, Split, View
+from kdray.teacher.forms import load_distributions
 from kdray.teacher.hypotheses import Hypotheses
-from kdray.teacher.signals import load_distributions
 from kdray.teacher.stored import Stored, StoredRows
 from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit
@@ -28,7 +28,8 @@ TOO_LONG = "longer than training.max_tokens or the model's max_length"
 TOO_LONG_FOR_TEACHER = "longer than the teacher's positions"
 NO_HYPOTHESIS = "no hypothesis"
 
-Place, Other = TypeVar("Place"), TypeVar("Other")
+Place = TypeVar("Place")
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True, slots=True)

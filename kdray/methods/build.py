@@ -173,7 +173,7 @@ def _feature(
     config: FeatureConfig, *, student: Transformer, teacher: OnlineTeacher | None
 ) -> Feature:
     assert teacher is not None, "the config was checked for this"
-    theirs, ours = teacher.models[0].config, student.config
+    theirs, ours = teacher.transformer().config, student.config
     return Feature(
         alpha=config.alpha,
         temperature=config.temperature,

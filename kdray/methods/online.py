@@ -1,41 +1,34 @@
-"""The teacher in the training step: frozen, in evaluation mode, asked about any prefix.
+"""What a method may ask of a teacher that runs beside the student, about any prefix.
 
-B sentences, S source positions, T target positions, N real positions, M teachers of an ensemble.
+B sentences, S source positions, T target positions, N real target positions, V vocabulary, D width.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from kdray.methods.targets import DenseTargets, Member
+from kdray.methods.targets import DenseTargets
 from kdray.model.transformer import Taps, Transformer
 
 
-@dataclass(frozen=True, slots=True)
-class OnlineTeacher:
-    """One teacher, or several whose probabilities are averaged.
+class OnlineTeacher(Protocol):
+    """One model, or several whose probabilities are averaged.
 
     It is no module of the method: it has no gradient, no place in checkpoints, and one copy in
     each process.
     """
 
-    models: Sequence[Transformer]
-
-    def __post_init__(self) -> None:
-        for model in self.models:
-            model.eval().requires_grad_(False)
-
     @property
     def positions(self) -> int:
-        """The longest sequence that all models can read."""
-        return min(model.config.max_length for model in self.models)
+        """The longest sequence that it reads, on either side."""
+
+    @property
+    def output_weights(self) -> Sequence[Tensor]:
+        """The output matrix of each model, [V, D], on the device where it runs."""
 
     def encode(self, src_BS: Tensor, src_mask_BS: Tensor) -> list[Tensor]:
-        """Encoder states of each teacher, for several readings of the same sources."""
-        with torch.no_grad():
-            return [model.encode(src_BS, src_mask_BS) for model in self.models]
+        """Encoder states of each model, for several readings of the same sources."""
 
     def read(
         self,
@@ -51,19 +44,13 @@ class OnlineTeacher:
 
         `memories` are what `encode` gave for these sources.
         """
-        memories = memories or self.encode(src_BS, src_mask_BS)
-        with torch.no_grad():
-            members = []
-            for model, memory in zip(self.models, memories, strict=True):
-                hidden = model.decode(inputs_BT, memory, src_mask_BS).flatten(0, 1)
-                members.append(Member(hidden.index_select(0, positions_N), model.output_weight))
-        return DenseTargets(tuple(members), temperature)
+
+    def transformer(self) -> Transformer:
+        """Kdray's own model that it consists of, for those that start from its layers.
+
+        Raises:
+            ConfigError: it is none, or more than one.
+        """
 
     def taps(self, src_BS: Tensor, src_mask_BS: Tensor, inputs_BT: Tensor) -> Taps:
-        """Hidden states and attention maps of all layers of the only teacher."""
-        (model,) = self.models
-        taps = Taps()
-        with torch.no_grad():
-            memory = model.encode(src_BS, src_mask_BS, taps=taps)
-            model.decode(inputs_BT, memory, src_mask_BS, taps=taps)
-        return taps
+        """Hidden states and attention maps of all layers of that model."""

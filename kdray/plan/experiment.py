@@ -8,11 +8,10 @@ step knows where its inputs will be.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kdray.artifacts import Key
+from kdray.artifacts import Key, Source
 from kdray.cell import TEACHER, Cell
 from kdray.config.experiment import Experiment
 from kdray.config.recipe import Recipe
-from kdray.config.teacher import EnsembleTeacherConfig
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
 from kdray.plan.step import SCORES, STUDENT, Step, spec_of
@@ -22,8 +21,10 @@ from kdray.plan.text import TextPlan, plan_text
 from kdray.plan.vocabulary import teacher_entries
 from kdray.scoring import evaluate
 from kdray.scoring.evaluate import EvaluationJob
+from kdray.teacher.build import build_teacher
 from kdray.teacher.distributions import check_k
-from kdray.teacher.engine import OwnModels, Teacher
+from kdray.teacher.engine import Teacher
+from kdray.teacher.own import OwnModels
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,10 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
     brought = brought_teachers(recipe)
     text = plan_text(recipe, brought)
     trained = tuple(teacher_steps(recipe, text))
-    sources = brought or tuple(step.key for step in trained)
-    weights = recipe.teacher.weights if isinstance(recipe.teacher, EnsembleTeacherConfig) else None
-    teacher = OwnModels(sources, weights or "uniform") if sources else None
+    sources: tuple[Source, ...] = brought or tuple(step.key for step in trained)
+    teacher = None if recipe.teacher is None else build_teacher(recipe.teacher, sources)
     signals = plan_signals(recipe, text, teacher, all_signals=all_signals)
-    if teacher is not None and recipe.signals.topk is not None:
+    if sources and recipe.signals.topk is not None:
         check_k(recipe.signals.topk, teacher_entries(recipe, brought))
     students = Students(recipe, text, signals, plan_starts(recipe, sources))
     models = tuple(students.steps())

@@ -146,7 +146,7 @@ class _Planner:
         config = self.recipe.signals.hypotheses
         assert config is not None, "the caller has looked"
         key = Key("hypotheses", hypotheses.VERSION, config.model_dump(mode="json"), self.inputs)
-        job = TranslationJob(self.teacher, self.text.corpus, self.text.teacher_encoded, config)
+        job = TranslationJob(self.teacher, self.text.corpus, config)
         return self._add(key, "hypotheses", f"Translations, beam {config.beam}", job)
 
     def recoded(self, hyps: Key) -> Key:
@@ -175,17 +175,15 @@ class _Planner:
             "form": str(form),
             "on": str(view),
         }
-        inputs, read = dict(self.inputs), ()
-        if view is View.HYPOTHESIS:
-            assert hyps is not None, "the config gives no distributions on what is not made"
-            inputs["hypotheses"], read = hyps.fingerprint, (hyps,)
+        read = hyps if view is View.HYPOTHESIS else None
+        inputs = self.inputs | ({"hypotheses": read.fingerprint} if read else {})
         key = Key("distributions", distributions.VERSION, recipe, inputs)
-        job = DistributionJob(self.teacher, self.text.teacher_encoded, read, view, config)
-        return self._add(key, f"{form} on {view}", f"Distributions on {view}, {form}", job, *read)
+        job = DistributionJob(self.teacher, self.text.teacher_encoded, read, config)
+        return self._add(key, f"{form} on {view}", f"Distributions on {view}, {form}", job, read)
 
-    def _add(self, key: Key, name: str, heading: str, job: Job, *read: Key) -> Key:
-        reads = (*(s for s in self.teacher.sources if isinstance(s, Key)),
-                 self.text.teacher_encoded, *read)  # fmt: skip
+    def _add(self, key: Key, name: str, heading: str, job: Job, read: Key | None = None) -> Key:
+        sources = (*self.teacher.sources, self.text.corpus, self.text.teacher_encoded, read)
+        reads = tuple(source for source in sources if isinstance(source, Key))
         self.steps.append(Step(key, SIGNALS, name, heading, job, reads))
         return key
 

@@ -43,7 +43,8 @@ class Students:
             ConfigError: the method reads what no method of the recipe reads.
         """
         students = self.recipe.students
-        training, start = students.training, self.starts[cell.size]
+        training = students.training
+        start: Start = self.starts[cell.size]
         if cell.length is not None:
             training = of_length(training, cell.length)
         if isinstance(method, StagesConfig):

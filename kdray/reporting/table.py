@@ -30,7 +30,7 @@ class Row:
     bleu: Spread
     chrf: Spread
     difference: Difference | None  # None: the teacher, the baseline, no seed in common with it
-    num_params: int
+    num_params: int | None
     target_tokens: float | None
     train_seconds: float | None
     tokens_per_second: float | None
@@ -142,7 +142,8 @@ def _group_rows(results: Sequence[Result], baseline: str) -> dict[RowKey, Runs]:
         if (other.kind, other.num_params) != (result.kind, result.num_params):
             raise DataError(
                 f"{result.where}: a {result.kind} of {result.num_params} parameters, but seed "
-                f"{other.cell.seed} is a {other.kind} of {other.num_params}; give them different names"
+                f"{other.cell.seed} is a {other.kind} of {other.num_params}; give them different "
+                "names"
             )
         runs[cell.seed] = result
     group_order = list(dict.fromkeys(group for _, group, _ in rows))

@@ -154,8 +154,10 @@ def _beside_teacher(best: Row, table: Table) -> list[str]:
         return []
     text = (
         f"Beside the teacher, {best.method} has {row.bleu.mean / teacher.bleu.mean:.0%} of the "
-        f"BLEU on {table.split} with {row.num_params / teacher.num_params:.0%} of the parameters"
+        f"BLEU on {table.split}"
     )
+    if row.num_params and teacher.num_params:
+        text += f" with {row.num_params / teacher.num_params:.0%} of the parameters"
     if row.tokens_per_second is None or not teacher.tokens_per_second:
         return [f"{text}."]
     return [

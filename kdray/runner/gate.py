@@ -17,14 +17,13 @@ from kdray.fit.job import METHOD_CONFIG, METHOD_WEIGHTS
 from kdray.methods.base import Clock, sentence_means
 from kdray.methods.build import build_method
 from kdray.methods.hybrid import Hybrid
-from kdray.methods.online import OnlineTeacher
 from kdray.model.generate import SearchOptions, generate
 from kdray.model.storage import load_model, load_weights
 from kdray.model.transformer import Transformer
-from kdray.plan import ModelPlan
+from kdray.plan.step import STUDENT, Step, spec_of
+from kdray.runner.study import Study
 from kdray.schema import Column, Split, View
-from kdray.stages.models import teacher_paths
-from kdray.stages.study import Study
+from kdray.teacher.own import OnlineModels
 from kdray.text.batching import cuts
 from kdray.text.corpus import Corpus
 from kdray.text.sequences import Sequences
@@ -70,19 +69,22 @@ def read_gates(study: Study, student: str, file: Path | None) -> list[GateRow]:
             cannot be read, or a line of it lacks the reference that the method reads or is
             longer than the models can read.
     """
-    plan = _find(study, student)
-    folder = study.path(plan.key)
+    step = _find(study, student)
+    folder = study.store.fetch(step.key)
     method_config = _METHOD.validate_python(
         json.loads((folder / METHOD_CONFIG).read_text(encoding="utf-8"))
     )
     if not isinstance(method_config, HybridConfig):
         raise InputError(f"{student}: {method_config.kind} has no gate; name a student by a hybrid")
     model, tokenizer = load_model(folder), Tokenizer.load(folder)
-    teacher = OnlineTeacher([load_model(path) for path in teacher_paths(study)])
+    assert study.plan.teacher is not None, "a hybrid could not have been trained without"
+    teacher = study.plan.teacher.reader(study.store.fetch, device="cpu")
+    assert isinstance(teacher, OnlineModels), "the config was checked for this"
     method = build_method(method_config, student=model, teacher=teacher).eval()
     assert isinstance(method, Hybrid), "the config was checked for this"
     load_weights(method, folder / METHOD_WEIGHTS)
-    method.begin(Clock(step=plan.training.updates, updates=plan.training.updates))
+    updates = spec_of(step).training.updates
+    method.begin(Clock(step=updates, updates=updates))
     pairs = _dev(study) if file is None else read_pairs(file)
     if View.REFERENCE in method.views and not all(ref for _, ref in pairs):
         raise InputError(
@@ -114,8 +116,8 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
     return pairs
 
 
-def _find(study: Study, student: str) -> ModelPlan:
-    names = {model.name: model for model in study.plan.students}
+def _find(study: Study, student: str) -> Step:
+    names = {step.name: step for step in study.plan.of(STUDENT)}
     if student not in names:
         raise InputError(f"{student}: no such student; there are {', '.join(names)}")
     if not study.is_made(names[student].key):
@@ -126,7 +128,7 @@ def _find(study: Study, student: str) -> ModelPlan:
 
 
 def _dev(study: Study) -> list[tuple[str, str]]:
-    table = Corpus(study.path(study.plan.corpus)).table(Split.DEV)
+    table = Corpus(study.store.fetch(study.plan.text.corpus)).table(Split.DEV)
     return list(zip(table[Column.SRC].to_pylist(), table[Column.REF].to_pylist(), strict=True))
 
 
@@ -135,7 +137,7 @@ def _data(
     method: Hybrid,
     tokenizer: Tokenizer,
     pairs: Sequence[tuple[str, str]],
-    teacher: OnlineTeacher,
+    teacher: OnlineModels,
     limit: _Limit,
 ) -> TrainingData:
     src = tokenizer.encode_src([src for src, _ in pairs])

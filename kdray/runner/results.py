@@ -12,7 +12,8 @@ from kdray.reporting.curves import Curves
 from kdray.runner.study import Study
 from kdray.runner.training import model_run
 from kdray.schema import Split
-from kdray.scoring.evaluate import SCORES_FILE, EvaluationJob
+from kdray.scoring.evaluate import SCORES as FILE
+from kdray.scoring.evaluate import EvaluationJob
 from kdray.scoring.result import Result
 
 
@@ -48,7 +49,7 @@ def _results(study: Study, step: Step) -> list[Result]:
     folder, job = study.store.fetch(step.key), step.job
     assert isinstance(job, EvaluationJob), "scores come from an evaluation"
     assert step.cell is not None, "scores are of one cell"
-    rows: list[dict[str, Any]] = json.loads((folder / SCORES_FILE).read_text(encoding="utf-8"))
+    rows: list[dict[str, Any]] = json.loads((folder / FILE).read_text(encoding="utf-8"))
     counts = _counts(study, job)
     return [
         Result(
@@ -66,7 +67,7 @@ def _results(study: Study, step: Step) -> list[Result]:
             train_seconds=counts.get("train_seconds"),
             decode_tokens_per_second=row["tokens_per_second"],
             decode_sentences_per_second=row["sentences_per_second"],
-            fingerprint="+".join(job.model.fingerprints),
+            fingerprint="+".join(job.teacher.fingerprints),
             hyps_path=str(folder / row["file"]),
         )
         for row in rows
@@ -75,12 +76,12 @@ def _results(study: Study, step: Step) -> list[Result]:
 
 def _counts(study: Study, job: EvaluationJob) -> Mapping[str, Any]:
     """What the record of one trained model says; of others only how large they are."""
-    sources = job.model.sources
+    sources = job.teacher.sources
     if len(sources) == 1 and isinstance(sources[0], Key):
         artifact = study.find(sources[0])
         assert artifact is not None, "its scores exist, so it does"
         return artifact.counts
-    return {"num_params": job.model.num_params(study.store.fetch)}
+    return {"num_params": job.teacher.num_params(study.store.fetch)}
 
 
 def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
@@ -94,9 +95,10 @@ def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
         scores[f"{split}/chrf{suffix}"] = result.chrf
     speeds = [r.decode_tokens_per_second for r in results if r.beam == main]
     scores["decode_tokens_per_second"] = max(speed for speed in speeds if speed is not None)
-    scores["num_params"] = results[0].num_params
     artifact = study.find(model.key)
-    if artifact is not None and "shared_updates" in artifact.counts:
-        scores["shared_updates"] = artifact.counts["shared_updates"]
+    assert artifact is not None, "it is scored, so it is made"
+    for name in ("num_params", "shared_updates"):
+        if name in artifact.counts:
+            scores[name] = artifact.counts[name]
     history = read_history(study.store.fetch(model.key) / HISTORY)
     study.runs.finish(model_run(study, model), history, scores)

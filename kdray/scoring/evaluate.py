@@ -1,111 +1,82 @@
-"""Translate dev and the tests with a stored model, score the translations, time the decoding.
-
-One model is decoded by CTranslate2; an ensemble, whose probabilities must be averaged at every
-token, by the search in PyTorch.
-"""
+"""Translate dev and the tests with a teacher or a student, score the translations, time it all."""
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from kdray.artifacts import write_json
+from kdray.artifacts import Fetch, Source, write_json
 from kdray.config.recipe import EvaluationConfig
 from kdray.errors import DataError
-from kdray.model.ctranslate2 import FastTranslator, export
-from kdray.model.generate import Hypothesis, SearchOptions, generate
-from kdray.model.storage import load_model
+from kdray.jobs import Counts
+from kdray.model.generate import SearchOptions
 from kdray.schema import Column, Split
 from kdray.scoring.result import write_hyps
 from kdray.scoring.scores import score
+from kdray.teacher.engine import Engine, Teacher
 from kdray.text.corpus import Corpus
-from kdray.text.tokenizer import Tokenizer
 
 VERSION = 1
 SCORES = "scores.json"
 
 
-Translate = Callable[[Sequence[Sequence[int]], SearchOptions], list[list[Hypothesis]]]
-
-
 @dataclass(frozen=True, slots=True)
 class EvaluationJob:
-    """One stored model or an ensemble, all splits, all beams. Can be pickled cheaply."""
+    """Score a teacher, or a student in the place of one, on all splits with all beams."""
 
-    models: tuple[Path, ...]
-    corpus: Path
+    teacher: Teacher
+    corpus: Source
     config: EvaluationConfig
+    is_light: ClassVar[bool] = False
 
-    def run(
-        self,
-        folder: Path,
-        *,
-        threads: int,
-        progress: Callable[[str], None] = lambda what: None,
-    ) -> Mapping[str, Any]:
-        """Write `scores.json` and a file of translations for each split and beam. -> counts."""
-        tokenizer = Tokenizer.load(self.models[0])
-        models = [load_model(path) for path in self.models]
-        positions = min(model.config.max_length for model in models)
-        corpus = Corpus(self.corpus)
+    def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
+        """Write `scores.json` and a file of translations for each split and beam. -> counts.
+
+        Raises:
+            DataError: a sentence is too long for the teacher.
+        """
+        corpus = Corpus(fetch(self.corpus))
         splits = [str(Split.DEV), *(f"test-{name}" for name in corpus.tests)]
         rows: list[dict[str, Any]] = []
-        with tempfile.TemporaryDirectory() as exported:
-            translate: Translate = partial(generate, models)
-            if len(models) == 1:
-                export(models[0], tokenizer, Path(exported) / "model")
-                translate = FastTranslator.load(
-                    Path(exported) / "model", tokenizer, positions=positions, threads=threads
-                ).translate
+        with tempfile.TemporaryDirectory() as work:
+            self.teacher.prepare(Path(work), fetch, device="cpu")
+            engine = self.teacher.open(fetch, device="cpu", threads=threads, work=Path(work))
             for split in splits:
                 table = corpus.table(split)
-                src = tokenizer.encode_src(table[Column.SRC].to_pylist())
-                _check_lengths(src, split, positions=positions)
-                refs = table[Column.REF].to_pylist()
+                src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
                 for beam in self.config.beams:
-                    progress(f"{split}, beam {beam}")
-                    row = self._measure(translate, tokenizer, src, refs, beam)
-                    hyps = row.pop("hyps")
                     name = f"{split}.beam{beam}.txt"
+                    hyps, row = self._measure(engine, split, src, refs, beam)
                     write_hyps(folder / name, hyps)
                     rows.append({"split": split, "beam": beam, "file": name, **row})
         write_json(folder / SCORES, rows)
         return {"splits": len(splits), "threads": threads}
 
     def _measure(
-        self,
-        translate: Translate,
-        tokenizer: Tokenizer,
-        src: Sequence[Sequence[int]],
-        refs: Sequence[str],
-        beam: int,
-    ) -> dict[str, Any]:
+        self, engine: Engine, split: str, src: Sequence[str], refs: Sequence[str], beam: int
+    ) -> tuple[list[str], dict[str, Any]]:
         options = SearchOptions(beam=beam, length_penalty=self.config.length_penalty)
         began = time.perf_counter()
-        found = [best for best, *_ in translate(src, options)]
+        translations = engine.translate(src, options)
         seconds = time.perf_counter() - began
-        hyps = tokenizer.decode_tgt([hyp.ids for hyp in found])
-        scores = score(hyps, refs, bleu_tokenize=self.config.bleu_tokenize)
-        return {
-            "hyps": hyps,
+        for number, best in enumerate(translations, start=1):
+            if not best:
+                raise DataError(
+                    f"{split}, sentence {number}: longer than the {engine.positions} tokens that "
+                    "the model reads; raise the model's max_length or split the sentence"
+                )
+        hyps = [best for best, *_ in translations]
+        scores = score([hyp.text for hyp in hyps], refs, bleu_tokenize=self.config.bleu_tokenize)
+        tokens = [len(hyp.ids) for hyp in hyps if hyp.ids is not None]
+        return [hyp.text for hyp in hyps], {
             "bleu": scores.bleu,
             "chrf": scores.chrf,
             "bleu_signature": scores.bleu_signature,
             "chrf_signature": scores.chrf_signature,
             "bleu_detail": scores.bleu_detail,
-            "unfinished": sum(not hyp.finished for hyp in found),
-            "tokens_per_second": sum(len(hyp.ids) for hyp in found) / seconds,
+            "unfinished": sum(not hyp.finished for hyp in hyps),
+            "tokens_per_second": sum(tokens) / seconds if tokens else None,
             "sentences_per_second": len(src) / seconds,
         }
-
-
-def _check_lengths(src: Sequence[Sequence[int]], split: str, *, positions: int) -> None:
-    for row, ids in enumerate(src):
-        if len(ids) > positions:
-            raise DataError(
-                f"{split}, sentence {row + 1}: {len(ids)} tokens, the model reads {positions}; "
-                "raise the model's max_length or split the sentence"
-            )

@@ -33,7 +33,7 @@ class Result:
     chrf: float  # 0 to 100
     bleu_signature: str
     chrf_signature: str
-    num_params: int
+    num_params: int | None
     target_tokens: int | None  # reference and hypothesis tokens seen in training
     updates: int | None
     train_seconds: float | None
@@ -66,7 +66,8 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values, those of the cell among them."""
         data = asdict(self)
-        return data.pop("cell") | data
+        cell: dict[str, Any] = data.pop("cell")
+        return cell | data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

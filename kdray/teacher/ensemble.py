@@ -1,43 +1,21 @@
-"""A teacher of one or several models: loaded together, and weighed by how well each knows a pair.
+"""What the members of a teacher say of pairs, and how well each of them knows a pair.
 
 B pairs, M members.
 """
-
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from kdray.errors import DataError
 from kdray.methods.base import Target, sentence_means
 from kdray.methods.online import OnlineTeacher
 from kdray.methods.sequences import build_target
 from kdray.methods.targets import DenseTargets
-from kdray.model.storage import load_model, load_shape
-from kdray.model.transformer import Transformer
 from kdray.text.batching import Rows, cuts
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import PAD
 
 TOKENS_PER_BATCH = 4096
-
-
-def load_members(folders: Sequence[Path], *, device: str) -> tuple[Transformer, ...]:
-    """The models of a teacher, in evaluation mode.
-
-    Raises:
-        DataError: a folder holds no model, or the models have different vocabularies.
-    """
-    tokenizers = [load_shape(folder).tokenizer for folder in folders]
-    for folder, tokenizer in zip(folders, tokenizers, strict=True):
-        if tokenizer != tokenizers[0]:
-            raise DataError(
-                f"{folder}: has the tokenizer {tokenizer}, but {folders[0]} has {tokenizers[0]}; "
-                "the members of an ensemble must have been trained with the same one"
-            )
-    return tuple(load_model(folder).to(device) for folder in folders)
 
 
 def log_weights(read: DenseTargets, target: Target, *, sentences: int) -> Tensor:
@@ -61,8 +39,8 @@ def weigh(teacher: OnlineTeacher, src: Sequences, refs: Sequences, rows: Rows) -
 
     Even where the reference is longer than the members can read. Sources must fit.
     """
-    members = teacher.models
-    device = members[0].output_weight.device
+    members = teacher.output_weights
+    device = members[0].device
     weights_BM = torch.zeros(len(rows), len(members), device=device).log_softmax(1)
     order = np.argsort(refs.lengths[rows], kind="stable")
     order = order[refs.lengths[rows[order]] <= teacher.positions]
@@ -70,8 +48,8 @@ def weigh(teacher: OnlineTeacher, src: Sequences, refs: Sequences, rows: Rows) -
         return weights_BM
     for part in np.split(order, cuts(refs.lengths[rows[order]], most=TOKENS_PER_BATCH)):
         read, target = read_pairs(teacher, src, refs, rows[part])
-        found = log_weights(read, target, sentences=len(part))
-        weights_BM[torch.from_numpy(part).to(device)] = found
+        weights = log_weights(read, target, sentences=len(part))
+        weights_BM[torch.from_numpy(part).to(device)] = weights
     return weights_BM
 
 
@@ -79,7 +57,7 @@ def read_pairs(
     teacher: OnlineTeacher, src: Sequences, targets: Sequences, rows: Rows
 ) -> tuple[DenseTargets, Target]:
     """What the members say at all positions of some pairs, unweighed, and what stands there."""
-    device = teacher.models[0].output_weight.device
+    device = teacher.output_weights[0].device
     src_BS = torch.from_numpy(src.padded(rows, pad=PAD)).to(device)
     target = build_target(targets, rows, device=device)
     read = teacher.read(src_BS, src_BS != PAD, target.inputs_BT, target.positions_N)

@@ -1,26 +1,28 @@
-"""Teacher translations: made by beam search, one Arrow row for each, best first within a pair."""
+"""Teacher translations: one Arrow row for each, best first within a pair.
+
+A teacher that only knows text leaves a table without `hyp_ids`; recoding adds the students' own.
+"""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from kdray.artifacts import Fetch, Source
 from kdray.config.signals import HypothesesConfig
 from kdray.errors import StageFailed
-from kdray.methods.online import OnlineTeacher
-from kdray.model.ctranslate2 import FastTranslator, export
-from kdray.model.generate import Hypothesis, SearchOptions, generate
-from kdray.model.storage import load_model
+from kdray.jobs import Build, Counts
+from kdray.model.generate import SearchOptions
 from kdray.schema import Column, Split
-from kdray.teacher.ensemble import load_members, weigh
-from kdray.teacher.shards import ShardPlan
+from kdray.teacher.engine import Engine, Teacher
 from kdray.text.batching import Rows
-from kdray.text.encoded import EncodedSplit
 from kdray.text.sequences import Sequences, id_type, read_table, write_table
 from kdray.text.tokenizer import Tokenizer
 
@@ -68,133 +70,138 @@ class Hypotheses:
         return [str(text) for text in chosen.to_pylist()]
 
 
-class HypothesisMaker:
-    """Translates shards of the training sources.
+@dataclass(frozen=True, slots=True)
+class TranslationJob:
+    """Translate the training sources with the teacher. Sharded; see `kdray.jobs`.
 
-    Args:
-        models: folders of the teacher: one, which CTranslate2 runs on a CPU, or the members of an
-            ensemble. What CTranslate2 does not run, PyTorch does, with the same results.
-        exported: folder of the CTranslate2 form of the one model (see `export_teacher`).
-        encoded: folder of the encoded corpus, in the teacher's vocabulary.
-        config: beam search.
-        threads: sentences that CTranslate2 translates at the same time.
-        device: where the teacher runs.
-        by_perplexity: whether each member weighs by the inverse of its perplexity on the pair's
-            reference, and not as much as every other.
-
-    Raises:
-        DataError: a folder is not what it should be.
+    Sources that are too long for the teacher go to quarantine: they are counted, without a row.
     """
 
-    def __init__(
-        self,
-        *,
-        models: tuple[Path, ...],
-        exported: Path | None,
-        encoded: Path,
-        config: HypothesesConfig,
-        threads: int,
-        device: str = "cpu",
-        by_perplexity: bool = False,
-    ) -> None:
-        self.tokenizer = Tokenizer.load(models[0])
-        self.train = EncodedSplit.load(encoded, Split.TRAIN)
-        self.options = SearchOptions(
-            beam=config.beam,
-            num_hyps=config.num_hyps,
-            length_penalty=config.length_penalty,
-            max_length_ratio=config.max_length_ratio,
-            max_length_slack=config.max_length_slack,
-        )
-        self.by_perplexity = by_perplexity
-        members = load_members(models, device=device)
-        self.teacher = OnlineTeacher(members)
-        self.positions = self.teacher.positions
-        self.translator: FastTranslator | None = None
-        if len(members) == 1 and device == "cpu":
-            assert exported is not None, "one model is exported before it is asked"
-            self.translator = FastTranslator.load(
-                exported, self.tokenizer, positions=self.positions, threads=threads
-            )
+    teacher: Teacher
+    corpus: Source
+    config: HypothesesConfig
 
-    def __call__(self, start: int, stop: int, folder: Path) -> Mapping[str, Any]:
-        """Translate rows start to stop and write their table. -> counts.
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the teacher gains from a GPU."""
+        return self.teacher.on_gpu
 
-        Sources longer than the model's positions go to quarantine: counted, without a row.
+    def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
+        """Make what the teacher's processes share. -> the number of training pairs."""
+        self.teacher.prepare(work, fetch, device=device)
+        return int(pq.read_metadata(_training_pairs(fetch(self.corpus))).num_rows)
+
+    def builder(self, work: Path, fetch: Fetch, *, device: str) -> Build:
+        """A teacher that translates rows of the corpus.
+
+        Raises:
+            DataError: what the teacher is made of is missing or damaged.
         """
+        engine = self.teacher.open(fetch, device=device, threads=1, work=work)
+        return partial(self._translate, engine, _training_pairs(fetch(self.corpus)))
+
+    def _translate(
+        self, engine: Engine, pairs: Path, start: int, stop: int, folder: Path
+    ) -> Counts:
         began = time.perf_counter()
-        fits = self.train.src.lengths[start:stop] <= self.positions
-        rows = np.arange(start, stop)[fits]
-        flat = [(row, rank, hyp) for row, best in zip(rows, self._translate(rows), strict=True)
+        table = read_rows(pairs, start, stop)
+        src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
+        translations = engine.translate(src, SearchOptions(**self.config.model_dump()), refs)
+        pair_ids = table[Column.PAIR_ID].to_pylist()
+        rows = [(pair_id, rank, hyp) for pair_id, best in zip(pair_ids, translations, strict=True)
                 for rank, hyp in enumerate(best)]  # fmt: skip
-        ids = [hyp.ids for _, _, hyp in flat]
-        table = pa.table(
-            {
-                Column.PAIR_ID: pa.array(
-                    [int(self.train.pair_ids[row]) for row, _, _ in flat], pa.int64()
-                ),
-                Column.HYP_RANK: pa.array([rank for _, rank, _ in flat], pa.int32()),
-                Column.HYP: pa.array(self.tokenizer.decode_tgt(ids), pa.large_string()),
-                Column.HYP_IDS: pa.array(ids, pa.list_(id_type(self.tokenizer.tgt_vocab))),
-                Column.HYP_SCORE: pa.array([hyp.score for _, _, hyp in flat], pa.float32()),
-                Column.FINISHED: pa.array([hyp.finished for _, _, hyp in flat], pa.bool_()),
-            }
-        )
-        write_table(folder / FILE, table)
+        columns = {
+            Column.PAIR_ID: pa.array([pair_id for pair_id, _, _ in rows], pa.int64()),
+            Column.HYP_RANK: pa.array([rank for _, rank, _ in rows], pa.int32()),
+            Column.HYP: pa.array([hyp.text for _, _, hyp in rows], pa.large_string()),
+            Column.HYP_SCORE: pa.array([hyp.score for _, _, hyp in rows], pa.float32()),
+            Column.FINISHED: pa.array([hyp.finished for _, _, hyp in rows], pa.bool_()),
+        }
+        made, counts = pa.table(columns), dict[str, int]()
+        if engine.vocabulary is not None:
+            ids = [hyp.ids for _, _, hyp in rows]
+            made, counts["tokens"] = _with_ids(made, ids, vocabulary=engine.vocabulary)
+        write_table(folder / FILE, made)
+        translated = sum(bool(best) for best in translations)
         return {
-            "pairs": len(rows),
-            "tokens": sum(len(row) for row in ids),
-            "unfinished": sum(not hyp.finished for _, rank, hyp in flat if rank == 0),
-            "quarantined": int((~fits).sum()),
+            "pairs": translated,
+            "unfinished": sum(not hyp.finished for _, rank, hyp in rows if rank == 0),
+            "quarantined": len(translations) - translated,
+            **counts,
             "seconds": time.perf_counter() - began,
         }
 
-    def _translate(self, rows: Rows) -> list[list[Hypothesis]]:
-        src = [self.train.src[row].tolist() for row in rows]
-        if self.translator is not None:
-            return self.translator.translate(src, self.options)
-        weights = None
-        if self.by_perplexity:
-            weights = weigh(self.teacher, self.train.src, self.train.ref, rows)
-        return generate(self.teacher.models, src, self.options, log_weights_BM=weights)
+    def join(
+        self, shards: Sequence[Path], counts: Sequence[Counts], folder: Path, fetch: Fetch
+    ) -> Counts:
+        """Put the finished shards together in the corpus's order. -> counts.
+
+        Raises:
+            StageFailed: the pairs are not exactly those of the corpus less the quarantined ones.
+        """
+        table, pair_ids = join_tables(shards)
+        total = sum_counts(counts)
+        corpus = pq.read_table(_training_pairs(fetch(self.corpus)), columns=[Column.PAIR_ID])
+        wanted = corpus[Column.PAIR_ID].to_numpy()
+        in_order = wanted[np.isin(wanted, pair_ids)]
+        missing = len(wanted) - len(pair_ids) - total["quarantined"]
+        if missing or not np.array_equal(pair_ids, in_order):
+            raise StageFailed(
+                f"{shards[0].parent}: translations of {len(pair_ids)} pairs and "
+                f"{total['quarantined']} in quarantine do not make up the corpus of {len(wanted)}; "
+                "remove the folder, run again"
+            )
+        write_table(folder / FILE, table)
+        return total
 
 
-def export_teacher(model: Path, folder: Path) -> None:
-    """Write the CTranslate2 form of a stored model, unless it is there."""
-    if not (folder / "model.bin").exists():
-        export(load_model(model), Tokenizer.load(model), folder)
+@dataclass(frozen=True, slots=True)
+class RecodingJob:
+    """Write translations in the pieces of another tokenizer, for students with their own."""
+
+    hypotheses: Source
+    tokenizer: Source
+    is_light: ClassVar[bool] = True
+
+    def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
+        """Fill the folder. -> counts."""
+        table = read_table(fetch(self.hypotheses) / FILE)
+        tokenizer = Tokenizer.load(fetch(self.tokenizer))
+        ids = tokenizer.encode_tgt(table[Column.HYP].to_pylist())
+        others = table.select([name for name in table.column_names if name != Column.HYP_IDS])
+        recoded, tokens = _with_ids(others, ids, vocabulary=tokenizer.tgt_vocab)
+        write_table(folder / FILE, recoded)
+        return {"translations": table.num_rows, "tokens": tokens}
 
 
-def join_shards(plan: ShardPlan, encoded: Path, folder: Path) -> dict[str, Any]:
-    """Put the finished shards together in the corpus's order. -> counts.
-
-    Raises:
-        StageFailed: the pairs are not exactly those of the corpus less the quarantined ones.
-    """
-    table = pa.concat_tables([read_table(plan.path(i) / FILE) for i in range(len(plan.ranges))])
-    counts = sum_counts(plan.counts())
-    best = table[Column.PAIR_ID].to_numpy()[table[Column.HYP_RANK].to_numpy() == 0]
-    wanted = EncodedSplit.load(encoded, Split.TRAIN).pair_ids
-    in_order = wanted[np.isin(wanted, best)]
-    if len(best) + counts["quarantined"] != len(wanted) or not np.array_equal(best, in_order):
-        raise StageFailed(
-            f"{plan.folder}: translations of {len(best)} pairs and {counts['quarantined']} in "
-            f"quarantine do not make up the corpus of {len(wanted)}; remove the folder, run again"
-        )
-    write_table(folder / FILE, table)
-    return counts
+def join_tables(shards: Sequence[Path]) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Tables of translations one after another. -> the whole, and its pairs in order."""
+    table = pa.concat_tables([read_table(shard / FILE) for shard in shards])
+    return table, table[Column.PAIR_ID].to_numpy()[table[Column.HYP_RANK].to_numpy() == 0]
 
 
-def sum_counts(counts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def sum_counts(counts: Sequence[Counts]) -> dict[str, Any]:
     """Sum each count over the shards."""
     return {name: sum(each[name] for each in counts) for name in (counts[0] if counts else {})}
 
 
-def recode(stored: Path, tokenizer: Tokenizer, folder: Path) -> dict[str, Any]:
-    """Translations in the pieces of another tokenizer, for students with their own. -> counts."""
-    table = read_table(stored / FILE)
-    ids = tokenizer.encode_tgt(table[Column.HYP].to_pylist())
-    column = pa.array(ids, pa.list_(id_type(tokenizer.tgt_vocab)))
-    place = table.schema.get_field_index(Column.HYP_IDS)
-    write_table(folder / FILE, table.set_column(place, Column.HYP_IDS, column))
-    return {"translations": table.num_rows, "tokens": sum(len(row) for row in ids)}
+def read_rows(path: Path, start: int, stop: int) -> pa.Table:
+    """Rows start to stop of a Parquet file; row groups without any of them are not read."""
+    file = pq.ParquetFile(path)
+    sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    begins = np.append(0, np.cumsum(sizes))
+    groups = [i for i, begin in enumerate(begins[:-1]) if begin < stop and start < begins[i + 1]]
+    return file.read_row_groups(groups).slice(start - begins[groups[0]], stop - start)
+
+
+def _training_pairs(corpus: Path) -> Path:
+    return corpus / f"{Split.TRAIN}.parquet"
+
+
+def _with_ids(
+    table: pa.Table, ids: Sequence[Sequence[int] | None], *, vocabulary: int
+) -> tuple[pa.Table, int]:
+    """A table of translations with their pieces behind their texts. -> it, number of pieces."""
+    column = pa.array(ids, pa.list_(id_type(vocabulary)))
+    place = table.schema.get_field_index(Column.HYP) + 1
+    return table.add_column(place, Column.HYP_IDS, column), len(column.flatten())

@@ -9,22 +9,22 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from kdray.artifacts import Fetch, Source
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.errors import DataError, StageFailed
+from kdray.jobs import Counts
 from kdray.schema import Column, Split
-from kdray.teacher.hypotheses import FILE, Hypotheses, sum_counts
-from kdray.teacher.shards import ShardPlan
+from kdray.teacher.hypotheses import FILE, Hypotheses, join_tables, sum_counts
 from kdray.teacher.similarity import Similarity, SimilarityName, similarity
 from kdray.text.batching import Rows
 from kdray.text.corpus import Corpus
-from kdray.text.sequences import read_table, write_table
+from kdray.text.sequences import write_table
 
 VERSION = 1
 DECIMALS = 9  # of a similarity; what differs by less is equal, and the better rank wins
@@ -92,44 +92,82 @@ def _utility(texts: Sequence[str], measure: Similarity) -> NDArray[np.float64]:
     return np.asarray((measure.among(distinct) @ weight)[of_text])
 
 
-class SelectionMaker:
-    """Chooses among the hypotheses of shards of the pairs.
+@dataclass(frozen=True, slots=True)
+class SelectionJob:
+    """Choose among the n-best translations of each pair. Sharded; see `kdray.jobs`.
 
-    Args:
-        hypotheses: folder of the n-best translations.
-        corpus: folder of the corpus, whose references are compared with.
-        config: how to choose, and among how many.
-
-    Raises:
-        DataError: a folder is damaged, or a pair has no reference in the corpus.
+    `corpus` has the references that are compared with; `config` says how to choose, and among how
+    many.
     """
 
-    def __init__(
-        self,
-        *,
-        hypotheses: Path,
-        corpus: Path,
-        config: InterpolationConfig | MultiHypothesisConfig,
-    ) -> None:
-        self.config = config
-        self.hyps = Hypotheses.load(hypotheses, best_only=False)
-        self.first = np.append(np.flatnonzero(self.hyps.ranks == 0), len(self.hyps.ranks))
-        self.refs: dict[int, str] = {}
-        if isinstance(config, InterpolationConfig):
-            table = Corpus(corpus).table(Split.TRAIN)
-            pair_ids, refs = table[Column.PAIR_ID].to_pylist(), table[Column.REF].to_pylist()
-            self.refs = dict(zip(pair_ids, refs, strict=True))
-            missing = [i for i in self.hyps.pair_ids.tolist() if i not in self.refs]
+    hypotheses: Source
+    corpus: Source
+    config: InterpolationConfig | MultiHypothesisConfig
+
+    @property
+    def on_gpu(self) -> bool:
+        """Texts are compared on the CPU."""
+        return False
+
+    def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
+        """Nothing is shared. -> the number of pairs that have translations."""
+        return len(Hypotheses.load(fetch(self.hypotheses)).pair_ids)
+
+    def builder(self, work: Path, fetch: Fetch, *, device: str) -> "SelectionMaker":
+        """What chooses among the translations of some pairs.
+
+        Raises:
+            DataError: a folder is damaged, or a pair has no reference in the corpus.
+        """
+        hyps = Hypotheses.load(fetch(self.hypotheses), best_only=False)
+        refs: dict[int, str] = {}
+        if isinstance(self.config, InterpolationConfig):
+            table = Corpus(fetch(self.corpus)).table(Split.TRAIN)
+            pair_ids, texts = table[Column.PAIR_ID].to_pylist(), table[Column.REF].to_pylist()
+            refs = dict(zip(pair_ids, texts, strict=True))
+            missing = [i for i in hyps.pair_ids.tolist() if i not in refs]
             if missing:
                 raise DataError(
-                    f"{hypotheses}: {len(missing)} translations are of pairs that {corpus} does "
-                    f"not have, first {min(missing)}; remove the folder and run again"
+                    f"{fetch(self.hypotheses)}: {len(missing)} translations are of pairs that "
+                    f"{fetch(self.corpus)} does not have, first {min(missing)}; remove the folder "
+                    "and run again"
                 )
+        first = np.append(np.flatnonzero(hyps.ranks == 0), len(hyps.ranks))
+        return SelectionMaker(self.config, hyps, first, refs)
 
-    def __len__(self) -> int:
-        return len(self.first) - 1
+    def join(
+        self, shards: Sequence[Path], counts: Sequence[Counts], folder: Path, fetch: Fetch
+    ) -> Counts:
+        """Put the finished shards together in the order of the translations. -> counts.
 
-    def __call__(self, start: int, stop: int, folder: Path) -> Mapping[str, Any]:
+        Raises:
+            StageFailed: the pairs are not exactly those of the translations.
+        """
+        table, pair_ids = join_tables(shards)
+        wanted = Hypotheses.load(fetch(self.hypotheses)).pair_ids
+        if not np.array_equal(pair_ids, wanted):
+            raise StageFailed(
+                f"{shards[0].parent}: a choice was made for {len(pair_ids)} pairs, and they are "
+                f"not the {len(wanted)} that have hypotheses; remove the folder and run again"
+            )
+        write_table(folder / FILE, table)
+        return sum_counts(counts)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionMaker:
+    """Chooses among the translations of pairs in order.
+
+    first: where the translations of each pair begin, and where the last one's end. refs: the
+    reference of each pair, if the choice is by references.
+    """
+
+    config: InterpolationConfig | MultiHypothesisConfig
+    hyps: Hypotheses
+    first: Rows
+    refs: Mapping[int, str]
+
+    def __call__(self, start: int, stop: int, folder: Path) -> Counts:
         """Choose for pairs start to stop and write the table of what was chosen. -> counts."""
         began = time.perf_counter()
         chosen = self._choose(start, stop)
@@ -175,21 +213,3 @@ class SelectionMaker:
                            self.hyps.finished[here:end].tolist())
             )  # fmt: skip
         return found
-
-
-def join_shards(plan: ShardPlan, hypotheses: Path, folder: Path) -> dict[str, Any]:
-    """Put the finished shards together in the order of the hypotheses. -> counts.
-
-    Raises:
-        StageFailed: the pairs are not exactly those of the hypotheses.
-    """
-    table = pa.concat_tables([read_table(plan.path(i) / FILE) for i in range(len(plan.ranges))])
-    best = table[Column.PAIR_ID].to_numpy()[table[Column.HYP_RANK].to_numpy() == 0]
-    wanted = Hypotheses.load(hypotheses).pair_ids
-    if not np.array_equal(best, wanted):
-        raise StageFailed(
-            f"{plan.folder}: a choice was made for {len(best)} pairs, and they are not the "
-            f"{len(wanted)} that have hypotheses; remove the folder and run again"
-        )
-    write_table(folder / FILE, table)
-    return sum_counts(plan.counts())

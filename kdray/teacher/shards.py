@@ -61,6 +61,10 @@ class ShardPlan:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
+    def shards(self) -> list[Path]:
+        """Where all shards are, in order."""
+        return [self.path(index) for index in range(len(self.ranges))]
+
     def counts(self) -> list[dict[str, Any]]:
         """What each finished shard says of itself, in order."""
         done = [i for i in range(len(self.ranges)) if (self.path(i) / RECORD).exists()]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from kdray.artifacts import Fetch, Key, Source
 from kdray.config.text import CorpusConfig, TokenizerConfig
@@ -16,7 +17,7 @@ class CorpusJob:
     """Read or generate the corpus, and clean it."""
 
     config: CorpusConfig
-    is_light = True
+    is_light: ClassVar[bool] = True
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """See `build_corpus`."""
@@ -29,7 +30,7 @@ class TokenizerJob:
 
     config: TokenizerConfig
     corpus: Key
-    is_light = True
+    is_light: ClassVar[bool] = True
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """See `build_tokenizer`."""
@@ -42,7 +43,7 @@ class EncodingJob:
 
     corpus: Key
     tokenizer: Source
-    is_light = True
+    is_light: ClassVar[bool] = True
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """See `build_encoded`."""

@@ -17,9 +17,9 @@ from kdray.fit.record import Run
 from kdray.fit.worker import Worker
 from kdray.methods.base import Method
 from kdray.methods.build import build_method
-from kdray.methods.online import OnlineTeacher
 from kdray.model.transformer import Transformer
 from kdray.schema import View
+from kdray.teacher.own import OnlineModels
 from kdray.teacher.topk import TopK, compress
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import EOS
@@ -105,9 +105,9 @@ def dev_data() -> TrainingData:
     return TrainingData(np.arange(PAIRS), src, {View.REFERENCE: refs}, {}, {})
 
 
-def new_teacher() -> OnlineTeacher:
+def new_teacher() -> OnlineModels:
     torch.manual_seed(4)
-    return OnlineTeacher([Transformer(MODEL, src_vocab=VOCAB, tgt_vocab=VOCAB, shared=True)])
+    return OnlineModels([Transformer(MODEL, src_vocab=VOCAB, tgt_vocab=VOCAB, shared=True)])
 
 
 def new_objective(method: str, *, dropout: float = 0.1, worker: Worker | None = None) -> Objective:

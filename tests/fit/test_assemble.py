@@ -29,8 +29,8 @@ from kdray.fit.assemble import (
     assemble,
     join,
 )
-from kdray.methods.online import OnlineTeacher
 from kdray.schema import Form, Split, View
+from kdray.teacher.own import OnlineModels
 from kdray.text.encoded import EncodedSplit
 from kdray.text.tokenizer import EOS
 
@@ -85,7 +85,7 @@ def test_all_hypotheses_of_a_pair_are_rows_of_their_own_best_first(tmp_path: Pat
 
 def test_a_teacher_that_runs_beside_the_student_needs_nothing_stored(tmp_path: Path) -> None:
     Stored().assemble(tmp_path, CROSS_ENTROPY)
-    teacher = OnlineTeacher([new_model()])
+    teacher = OnlineModels([new_model()])
     data = assemble(
         new_method({"kind": "token_level"}),
         encoded=tmp_path / "encoded",

@@ -22,7 +22,7 @@ from kdray.fit.assemble import (
     Signals,
     assemble,
 )
-from kdray.methods.online import OnlineTeacher
+from kdray.teacher.own import OnlineModels
 from kdray.text.tokenizer import EOS
 
 LONG = [5] * 30 + [EOS]
@@ -89,7 +89,7 @@ def test_a_teacher_beside_the_student_is_not_shown_what_it_cannot_read(
         encoded=tmp_path / "encoded",
         signals=Signals(),
         max_tokens=50,
-        teacher=OnlineTeacher([new_model(), new_model(max_length=30)]),
+        teacher=OnlineModels([new_model(), new_model(max_length=30)]),
     )
     assert data.left_out == {TOO_LONG_FOR_TEACHER: 1}
     assert data.pair_ids.tolist() == [p for p in PAIR_IDS if p != 8]

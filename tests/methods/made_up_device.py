@@ -23,9 +23,9 @@ from toy_distillation import PAIRS, Trial
 
 from kdray.fit import data
 from kdray.methods import kernel_losses, sequences, targets
-from kdray.methods.online import OnlineTeacher
 from kdray.methods.targets import TeacherTargets
 from kdray.schema import Form, View
+from kdray.teacher.own import OnlineModels
 
 DEPEND_ON_NUMBERS = ("selective", "taid", "divergence_adaptive")
 _setup_privateuseone_for_python_backend(rename="elsewhere")
@@ -97,7 +97,7 @@ def stored_distributions(trial: Trial) -> dict[View, Stored]:
 
 def on(place: Elsewhere, trial: Trial, stored: dict[View, Stored]) -> Trial:
     """The trial with all its weights there."""
-    teacher = OnlineTeacher([place.module(model) for model in trial.teacher.models])
+    teacher = OnlineModels([place.module(model) for model in trial.teacher.models])
     online = teacher if trial.form is Form.ONLINE else None
     return replace(
         trial,

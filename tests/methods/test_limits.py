@@ -6,7 +6,7 @@ from method_examples import ALL_METHODS
 from toy_distillation import Trial
 from toy_teacher import model
 
-from kdray.methods.online import OnlineTeacher
+from kdray.teacher.own import OnlineModels
 
 FORMS = ("topk", "hidden")
 CASES = [(layout, t) for layout in ("two_pass", "one_pass") for t in (1.0, 2.0)]
@@ -127,14 +127,14 @@ MORE = {
 @pytest.mark.parametrize("name", [*NOTHING_TO_LEARN, *MORE])
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn(name):
     teacher = model(1)  # the student's seed
-    trial = Trial.of({**ALL_METHODS, **MORE}[name], teacher=OnlineTeacher([teacher]))
+    trial = Trial.of({**ALL_METHODS, **MORE}[name], teacher=OnlineModels([teacher]))
     for which, value in trial.everything().items():
         assert value.abs().max() < 1e-12, which
 
 
 def test_taid_pulls_to_the_teacher_only():
     """Its target is the student itself where they agree: the loss is an entropy, without pull."""
-    trial = Trial.of({"kind": "taid", "signal": "hidden"}, teacher=OnlineTeacher([model(1)]))
+    trial = Trial.of({"kind": "taid", "signal": "hidden"}, teacher=OnlineModels([model(1)]))
     found = trial.everything()
     assert found.pop("value") > 1
     assert all(grad.abs().max() < 1e-12 for grad in found.values())

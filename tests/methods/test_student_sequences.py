@@ -11,9 +11,9 @@ from toy_teacher import CPU, TEACHER, model, toy_teacher
 
 from kdray.methods import imitation
 from kdray.methods.base import Clock
-from kdray.methods.online import OnlineTeacher
 from kdray.methods.student_sequences import with_student_view
 from kdray.schema import View
+from kdray.teacher.own import OnlineModels
 from kdray.text.tokenizer import BOS, EOS, PAD, UNK
 
 IMITATION = {"kind": "imitation", "signal": "online"}
@@ -66,9 +66,7 @@ def test_no_sequence_is_longer_than_the_students_positions():
 
 def test_no_sequence_is_longer_than_the_teachers_positions():
     short = model(2, TEACHER.model_copy(update={"max_length": 8}))
-    trial = Trial.of(
-        ON_POLICY, teacher=OnlineTeacher([toy_teacher(torch.float64).models[0], short])
-    )
+    trial = Trial.of(ON_POLICY, teacher=OnlineModels([toy_teacher(torch.float64).models[0], short]))
     found, _ = made(trial, [True] * 6)
     assert max(map(len, found)) == 8, "it would have written more"
 

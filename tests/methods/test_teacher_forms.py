@@ -11,8 +11,8 @@ from toy_teacher import TEACHER, VOCAB, drawn_targets, model, rows_of
 from kdray.methods import targets
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
-from kdray.methods.online import OnlineTeacher
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
+from kdray.teacher.own import OnlineModels
 
 DENSE = [
     name
@@ -62,10 +62,8 @@ def test_draws_have_no_tail_and_shares_that_sum_to_one():
 @pytest.mark.parametrize("name", DENSE)
 def test_equal_teachers_are_one(name):
     teacher = model(2, TEACHER)
-    one = Trial.of(ALL_METHODS[name], teacher=OnlineTeacher([teacher]))
-    two = Trial.of(
-        ALL_METHODS[name], teacher=OnlineTeacher([teacher, teacher]), written=one.written
-    )
+    one = Trial.of(ALL_METHODS[name], teacher=OnlineModels([teacher]))
+    two = Trial.of(ALL_METHODS[name], teacher=OnlineModels([teacher, teacher]), written=one.written)
     torch.testing.assert_close(two.everything(), one.everything(), rtol=1e-9, atol=1e-11)
 
 
@@ -73,8 +71,8 @@ def test_equal_teachers_are_one(name):
 def test_all_weight_on_one_teacher_is_that_teacher(name):
     """Stored weights: a teacher that runs beside the student averages evenly."""
     first, second = model(2, TEACHER), model(3, TEACHER)
-    one = Trial.of(ALL_METHODS[name], teacher=OnlineTeacher([second]))
-    two = Trial.of(ALL_METHODS[name], teacher=OnlineTeacher([first, second]))
+    one = Trial.of(ALL_METHODS[name], teacher=OnlineModels([second]))
+    two = Trial.of(ALL_METHODS[name], teacher=OnlineModels([first, second]))
     batch = two.batch()
     weighed = {}
     for view, target in batch.targets.items():
@@ -128,7 +126,7 @@ def test_parts_of_targets_are_their_rows():
 
 def test_a_teacher_is_frozen_when_it_is_taken_in():
     teacher = model(2, TEACHER).train()
-    OnlineTeacher([teacher])
+    OnlineModels([teacher])
     assert not teacher.training
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
 

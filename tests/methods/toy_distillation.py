@@ -19,10 +19,10 @@ from kdray.fit.objective import Objective
 from kdray.methods.base import Batch, Clock, Method, Per, Target
 from kdray.methods.build import build_method
 from kdray.methods.hybrid import Hybrid
-from kdray.methods.online import OnlineTeacher
 from kdray.methods.sequences import build_target
 from kdray.model.transformer import Transformer
 from kdray.schema import Form, View
+from kdray.teacher.own import OnlineModels
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import EOS
 
@@ -42,7 +42,7 @@ class Trial:
     config: SingleMethodConfig
     method: Method
     student: Transformer
-    teacher: OnlineTeacher
+    teacher: OnlineModels
     form: Form | None
     data: TrainingData
     written: Sequences | None
@@ -55,7 +55,7 @@ class Trial:
         *,
         dtype: torch.dtype = torch.float64,
         student: Transformer | None = None,
-        teacher: OnlineTeacher | None = None,
+        teacher: OnlineModels | None = None,
         written: Sequences | None = None,
     ) -> "Trial":
         config = parse(raw)
@@ -82,7 +82,7 @@ class Trial:
 
     def on(self, device: torch.device) -> "Trial":
         """The same on another device, but for stored distributions, which are read from here."""
-        teacher = OnlineTeacher([copy.deepcopy(m).to(device) for m in self.teacher.models])
+        teacher = OnlineModels([copy.deepcopy(m).to(device) for m in self.teacher.models])
         online = self.form is Form.ONLINE
         return replace(
             self,
@@ -143,7 +143,7 @@ def random_sequences(rng: np.random.Generator) -> Sequences:
     return Sequences.from_lists([[*rng.integers(4, VOCAB, size=n), EOS] for n in lengths])
 
 
-def training_data(method: Method, form: Form | None, teacher: OnlineTeacher) -> TrainingData:
+def training_data(method: Method, form: Form | None, teacher: OnlineModels) -> TrainingData:
     """Some pairs of random ids, with the views and the form of distributions that are asked for."""
     rng = np.random.default_rng(3)
     src = random_sequences(rng)

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdray.config.model import ModelConfig
-from kdray.methods.online import OnlineTeacher
 from kdray.methods.sequences import build_target
 from kdray.methods.targets import DenseTargets, SoftTargets, TeacherTargets
 from kdray.model.transformer import Transformer
 from kdray.schema import Form
+from kdray.teacher.own import OnlineModels
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import PAD
 
@@ -41,8 +41,8 @@ def _initialised(seed: int, config: ModelConfig) -> Transformer:
 
 
 @cache
-def toy_teacher(dtype: torch.dtype) -> OnlineTeacher:
-    return OnlineTeacher([model(2, TEACHER, dtype=dtype)])
+def toy_teacher(dtype: torch.dtype) -> OnlineModels:
+    return OnlineModels([model(2, TEACHER, dtype=dtype)])
 
 
 def soft_targets(
@@ -84,7 +84,7 @@ class Exact:
     """What a teacher says of stored sequences, in one of the stored forms, without rounding."""
 
     form: Form
-    teacher: OnlineTeacher
+    teacher: OnlineModels
     src: Sequences
     ids: Sequences
 

@@ -4,17 +4,19 @@ import json
 
 import numpy as np
 import pytest
+import sharded
 import torch
+from sharded import at, own
 
 from kdray.config.signals import HiddenConfig, SampledConfig, TopKConfig
 from kdray.errors import ConfigError, DataError, StageFailed
 from kdray.model.storage import load_model
 from kdray.schema import Form, Split, View
 from kdray.teacher import distributions, ensemble
-from kdray.teacher.distributions import DistributionMaker, check_k, join_shards
+from kdray.teacher.distributions import DistributionJob, check_k
+from kdray.teacher.forms import load_distributions
 from kdray.teacher.hypotheses import Hypotheses
 from kdray.teacher.shards import ShardPlan
-from kdray.teacher.signals import load_distributions
 from kdray.text.encoded import EncodedSplit
 from kdray.text.tokenizer import BOS
 
@@ -33,14 +35,10 @@ def make(encoded, hypotheses, tmp_path):
 
     def made(config, models, *, view=View.REFERENCE, shard_rows=7, by_perplexity=False):
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
-        maker = DistributionMaker(
-            models=models, encoded=encoded, hypotheses=hypotheses, view=view, config=config,
-            device="cpu", by_perplexity=by_perplexity,
-        )  # fmt: skip
-        plan = ShardPlan.open(folder / "shards", rows=len(maker), shard_rows=shard_rows)
-        for index in reversed(range(len(plan.ranges))):
-            plan.make(index, maker)
-        counts = join_shards(plan, len(maker), folder)
+        teacher = own(*models, weights="perplexity" if by_perplexity else "uniform")
+        hyps = at(hypotheses) if view is View.HYPOTHESIS else None
+        job = DistributionJob(teacher, at(encoded), hyps, config)
+        _, counts = sharded.make(job, folder, shard_rows=shard_rows)
         form = next(form for form, known in CONFIGS.items() if type(known) is type(config))
         return load_distributions(form, folder), counts, folder
 
@@ -227,11 +225,12 @@ def test_members_of_different_vocabularies_are_refused(make, teacher, new_teache
     ("change", "message"),
     [({"pairs": 3}, "their records say"), ({"quarantined": 5}, "do not make up the 20")],
 )
-def test_shards_that_lack_pairs_are_not_joined(make, teacher, tmp_path, change, message):
+def test_shards_that_lack_pairs_are_not_joined(make, teacher, encoded, tmp_path, change, message):
     *_, folder = make(CONFIGS[Form.TOPK], (teacher,))
     path = folder / "shards" / "000001" / "record.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {"counts": record["counts"] | change}))
     plan = ShardPlan.open(folder / "shards", rows=PAIRS, shard_rows=7)
+    job = DistributionJob(own(teacher), at(encoded), None, CONFIGS[Form.TOPK])
     with pytest.raises(StageFailed, match=message):
-        join_shards(plan, PAIRS, tmp_path)
+        job.join(sharded.paths(plan), plan.counts(), tmp_path, sharded.fetch)

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sacrebleu import sentence_bleu, sentence_chrf
+from sharded import at, fetch, make, paths
 
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.errors import DataError, StageFailed
 from kdray.schema import Column
 from kdray.teacher.hypotheses import FILE, Hypotheses
-from kdray.teacher.selection import Candidates, SelectionMaker, closest, join_shards, least_risk
-from kdray.teacher.shards import ShardPlan
+from kdray.teacher.selection import Candidates, SelectionJob, closest, least_risk
 from kdray.teacher.similarity import similarity
 from kdray.text.sequences import write_table
 
@@ -151,11 +151,8 @@ def corpus(tmp_path):
 
 def chosen(tmp_path, hypotheses, corpus, config, *, shard_rows):
     folder = tmp_path / f"of {shard_rows}"
-    maker = SelectionMaker(hypotheses=hypotheses, corpus=corpus, config=config)
-    plan = ShardPlan.open(folder / "shards", rows=len(maker), shard_rows=shard_rows)
-    for index in reversed(range(len(plan.ranges))):
-        plan.make(index, maker)
-    counts = join_shards(plan, hypotheses, folder)
+    job = SelectionJob(at(hypotheses), at(corpus), config)
+    plan, counts = make(job, folder, shard_rows=shard_rows)
     return Hypotheses.load(folder, best_only=False), counts, plan
 
 
@@ -203,14 +200,14 @@ def test_only_the_first_n_are_looked_at(tmp_path, hypotheses, corpus):
 def test_a_pair_that_the_corpus_lacks_is_an_error(tmp_path, hypotheses, corpus):
     table = pq.read_table(corpus / "train.parquet").slice(0, 2)
     pq.write_table(table, corpus / "train.parquet")
+    job = SelectionJob(at(hypotheses), at(corpus), InterpolationConfig(**INTERPOLATION))
     with pytest.raises(DataError, match="4 translations are of pairs"):
-        SelectionMaker(
-            hypotheses=hypotheses, corpus=corpus, config=InterpolationConfig(**INTERPOLATION)
-        )
+        job.builder(tmp_path, fetch, device="cpu")
 
 
 def test_shards_that_lack_pairs_are_not_joined(tmp_path, hypotheses, corpus):
     config = InterpolationConfig(**INTERPOLATION)
     *_, plan = chosen(tmp_path, hypotheses, corpus, config, shard_rows=1)
+    job = SelectionJob(at(hypotheses), at(corpus), config)
     with pytest.raises(StageFailed, match="for 3 pairs"):
-        join_shards(ShardPlan(plan.folder, plan.ranges[:3]), hypotheses, tmp_path)
+        job.join(paths(plan)[:3], plan.counts()[:3], tmp_path, fetch)

@@ -1,0 +1,97 @@
+"""What a teacher is: plain data in a job, and in the process that works with it an engine.
+
+kdray's own models are one kind of teacher (`teacher/own`); other packages can bring theirs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kdray.artifacts import Fetch, Source
+from kdray.methods.online import OnlineTeacher
+from kdray.model.generate import SearchOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """One translation of a source.
+
+    score: the sum of its tokens' log-probabilities, not normalised. finished: whether it ended
+    before the length limit. ids: its pieces in the teacher's own vocabulary, with `</s>` at the end
+    if it is finished; None from a teacher that only knows text.
+    """
+
+    text: str
+    score: float
+    finished: bool
+    ids: Sequence[int] | None = None
+
+
+class Engine(Protocol):
+    """A teacher that is ready to translate, in one process."""
+
+    @property
+    def positions(self) -> int | None:
+        """The longest source that it reads, in its own pieces; None if there is no limit."""
+
+    @property
+    def vocabulary(self) -> int | None:
+        """Number of its target pieces; None if it only knows text."""
+
+    def translate(
+        self, src: Sequence[str], options: SearchOptions, refs: Sequence[str] | None = None
+    ) -> list[list[Translation]]:
+        """The best `num_hyps` translations of each source, best first.
+
+        A source that is too long for it has none. `refs` are the references of training pairs, for
+        teachers whose members weigh by them.
+        """
+
+
+class Teacher(Protocol):
+    """A teacher as a job carries it: plain data that can be pickled.
+
+    A class that has this one as its base needs `fingerprints` and `open`, if it only translates.
+    """
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """What stands for it in the identity of all that it makes; one for each of its models."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The artifacts and folders that it is made of; none that kdray knows of."""
+        return ()
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it gains from a GPU."""
+        return False
+
+    @property
+    def by_perplexity(self) -> bool:
+        """Whether its members weigh by the inverse of their perplexity on a pair's reference."""
+        return False
+
+    def num_params(self, fetch: Fetch) -> int | None:
+        """How many parameters it has; None if it does not know."""
+        return None
+
+    def prepare(self, work: Path, fetch: Fetch, *, device: str) -> None:
+        """Make in a folder, once, what the processes that open it share."""
+
+    def open(self, fetch: Fetch, *, device: str, threads: int, work: Path | None = None) -> Engine:
+        """Make it ready to translate. `work` is the folder that was prepared, if one was.
+
+        Raises:
+            DataError: what it is made of is missing or damaged.
+        """
+
+    def reader(self, fetch: Fetch, *, device: str) -> OnlineTeacher | None:
+        """Make it ready to give distributions; None if it only translates.
+
+        Raises:
+            DataError: what it is made of is missing or damaged.
+        """
+        return None

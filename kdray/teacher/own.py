@@ -1,0 +1,219 @@
+"""kdray's own models as a teacher: one, or an ensemble whose probabilities are averaged.
+
+M models, B sentences, S source positions, T target positions, N real target positions.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kdray.artifacts import Fetch, Source
+from kdray.errors import ConfigError, DataError
+from kdray.methods.targets import DenseTargets, Member
+from kdray.model.ctranslate2 import FastTranslator, export
+from kdray.model.generate import Hypothesis, SearchOptions, generate
+from kdray.model.storage import load_model, load_shape
+from kdray.model.transformer import Taps, Transformer
+from kdray.teacher.engine import Teacher, Translation
+from kdray.teacher.ensemble import weigh
+from kdray.text.sequences import Sequences
+from kdray.text.tokenizer import Tokenizer
+
+EXPORTED = "ctranslate2"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnModels(Teacher):
+    """Folders of models with one tokenizer; a single one is a teacher, or a student, of its own."""
+
+    members: tuple[Source, ...]
+    weights: Literal["uniform", "perplexity"] = "uniform"
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of each model."""
+        return tuple(member.fingerprint for member in self.members)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The models."""
+        return self.members
+
+    @property
+    def on_gpu(self) -> bool:
+        """PyTorch runs what CTranslate2 does not, and gains from a GPU."""
+        return True
+
+    @property
+    def by_perplexity(self) -> bool:
+        """Whether the members weigh anew for each pair."""
+        return self.weights == "perplexity" and len(self.members) > 1
+
+    def num_params(self, fetch: Fetch) -> int:
+        """Of all models together."""
+        return sum(load_shape(fetch(member)).build().num_params() for member in self.members)
+
+    def prepare(self, work: Path, fetch: Fetch, *, device: str) -> None:
+        """Write the CTranslate2 form of a single model that is to run on a CPU."""
+        exported = work / EXPORTED
+        if not self._is_exported(device) or exported.exists():
+            return
+        aside = work / f".{EXPORTED}"
+        shutil.rmtree(aside, ignore_errors=True)
+        folder = fetch(self.members[0])
+        export(load_model(folder), Tokenizer.load(folder), aside)
+        aside.rename(exported)
+
+    def open(
+        self, fetch: Fetch, *, device: str, threads: int, work: Path | None = None
+    ) -> "OwnEngine":
+        """Translate with CTranslate2 what was prepared, and all else with PyTorch.
+
+        Raises:
+            DataError: a folder holds no model, or the models have different vocabularies.
+        """
+        folder = fetch(self.members[0])
+        tokenizer = Tokenizer.load(folder)
+        if work is None or not self._is_exported(device):
+            models = self.reader(fetch, device=device)
+            return OwnEngine(tokenizer, models.positions, models, by_perplexity=self.by_perplexity)
+        positions = load_shape(folder).config.max_length
+        translator = FastTranslator.load(
+            work / EXPORTED, tokenizer, positions=positions, threads=threads
+        )
+        return OwnEngine(tokenizer, positions, translator)
+
+    def reader(self, fetch: Fetch, *, device: str) -> "OnlineModels":
+        """The models themselves.
+
+        Raises:
+            DataError: a folder holds no model, or the models have different vocabularies.
+        """
+        folders = [fetch(member) for member in self.members]
+        tokenizers = [load_shape(folder).tokenizer for folder in folders]
+        for folder, tokenizer in zip(folders, tokenizers, strict=True):
+            if tokenizer != tokenizers[0]:
+                raise DataError(
+                    f"{folder}: has the tokenizer {tokenizer}, but {folders[0]} has "
+                    f"{tokenizers[0]}; the members of an ensemble must have been trained with the "
+                    "same one"
+                )
+        return OnlineModels([load_model(folder).to(device) for folder in folders])
+
+    def _is_exported(self, device: str) -> bool:
+        return len(self.members) == 1 and device == "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnEngine:
+    """Models that are ready to translate; see `Engine`."""
+
+    tokenizer: Tokenizer
+    positions: int
+    searches: "FastTranslator | OnlineModels"
+    by_perplexity: bool = False
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of target pieces."""
+        return self.tokenizer.tgt_vocab
+
+    def translate(
+        self, src: Sequence[str], options: SearchOptions, refs: Sequence[str] | None = None
+    ) -> list[list[Translation]]:
+        """See `Engine`."""
+        ids = self.tokenizer.encode_src(src)
+        rows = [row for row, pieces in enumerate(ids) if len(pieces) <= self.positions]
+        chosen = None if refs is None else [refs[row] for row in rows]
+        hyps = self._search([ids[row] for row in rows], options, chosen)
+        texts = iter(self.tokenizer.decode_tgt([hyp.ids for best in hyps for hyp in best]))
+        translations: list[list[Translation]] = [[] for _ in src]
+        for row, best in zip(rows, hyps, strict=True):
+            translations[row] = [
+                Translation(next(texts), hyp.score, hyp.finished, hyp.ids) for hyp in best
+            ]
+        return translations
+
+    def _search(
+        self, src: list[list[int]], options: SearchOptions, refs: Sequence[str] | None
+    ) -> list[list[Hypothesis]]:
+        if isinstance(self.searches, FastTranslator):
+            return self.searches.translate(src, options)
+        weights = None
+        if self.by_perplexity and refs is not None:
+            ref_ids = Sequences.from_lists(self.tokenizer.encode_tgt(refs))
+            rows = np.arange(len(src))
+            weights = weigh(self.searches, Sequences.from_lists(src), ref_ids, rows)
+        return generate(self.searches.models, src, options, log_weights_BM=weights)
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineModels:
+    """Models that are ready to give distributions, in evaluation mode; see `OnlineTeacher`."""
+
+    models: Sequence[Transformer]
+
+    def __post_init__(self) -> None:
+        for model in self.models:
+            model.eval().requires_grad_(False)
+
+    @property
+    def positions(self) -> int:
+        """The longest sequence that all models can read."""
+        return min(model.config.max_length for model in self.models)
+
+    @property
+    def output_weights(self) -> list[Tensor]:
+        """The output matrix of each model."""
+        return [model.output_weight for model in self.models]
+
+    def encode(self, src_BS: Tensor, src_mask_BS: Tensor) -> list[Tensor]:
+        """Encoder states of each model."""
+        with torch.no_grad():
+            return [model.encode(src_BS, src_mask_BS) for model in self.models]
+
+    def read(
+        self,
+        src_BS: Tensor,
+        src_mask_BS: Tensor,
+        inputs_BT: Tensor,
+        positions_N: Tensor,
+        *,
+        temperature: float = 1.0,
+        memories: Sequence[Tensor] | None = None,
+    ) -> DenseTargets:
+        """Distributions at the real positions of target sequences."""
+        memories = memories or self.encode(src_BS, src_mask_BS)
+        with torch.no_grad():
+            members = []
+            for model, memory in zip(self.models, memories, strict=True):
+                hidden = model.decode(inputs_BT, memory, src_mask_BS).flatten(0, 1)
+                members.append(Member(hidden.index_select(0, positions_N), model.output_weight))
+        return DenseTargets(tuple(members), temperature)
+
+    def transformer(self) -> Transformer:
+        """The only model.
+
+        Raises:
+            ConfigError: there are several.
+        """
+        if len(self.models) != 1:
+            raise ConfigError(
+                f"recipe.teacher: one model is looked into, and the teacher has {len(self.models)};"
+                " give it a single one"
+            )
+        return self.models[0]
+
+    def taps(self, src_BS: Tensor, src_mask_BS: Tensor, inputs_BT: Tensor) -> Taps:
+        """Hidden states and attention maps of all layers of the only model."""
+        model, taps = self.transformer(), Taps()
+        with torch.no_grad():
+            memory = model.encode(src_BS, src_mask_BS, taps=taps)
+            model.decode(inputs_BT, memory, src_mask_BS, taps=taps)
+        return taps
