@@ -27,7 +27,7 @@ def draw(folder, curves, tables=()):
 
 def test_each_metric_is_a_png_and_an_svg(tmp_path):
     curves = curves_of("gate/mean", methods=("kd",))
-    plots = draw(tmp_path / "plots", {**curves, "teacher": [{"step": 5, "dev/bleu": 1.0}]})
+    plots = draw(tmp_path / "plots", {**curves, Cell.teacher(1): [{"step": 5, "dev/bleu": 1.0}]})
     assert [plot.title for plot in plots] == ["dev/bleu", "gate/mean"]
     for plot in plots:
         assert plot.png.read_bytes().startswith(b"\x89PNG")
