@@ -1,4 +1,4 @@
-"""The report as one Markdown file, with its plots beside it, for a code host or an editor."""
+"""The report as one Markdown file that links its plots, for a code host or an editor."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

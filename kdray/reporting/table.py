@@ -11,8 +11,8 @@ from statistics import fmean
 from kdray.errors import DataError
 from kdray.reporting.difference import LEVEL, Difference, Runs, Spread, difference_to, seed_note
 from kdray.reporting.facts import StudyFacts
+from kdray.scoring.metrics import score
 from kdray.scoring.result import Result, size_and_length
-from kdray.scoring.scores import score
 from kdray.scoring.significance import holm
 
 RowKey = tuple[str, str, str]  # model, group (size and length), method

@@ -19,8 +19,8 @@ from kdray.model.ctranslate2 import FastTranslator, export
 from kdray.model.generate import Hypothesis, SearchOptions, generate
 from kdray.model.storage import load_model
 from kdray.schema import Column, Split
+from kdray.scoring.metrics import score
 from kdray.scoring.result import write_hyps
-from kdray.scoring.scores import score
 from kdray.text.corpus import Corpus
 from kdray.text.tokenizer import Tokenizer
 

@@ -11,7 +11,7 @@ from kdray.config.experiment import Experiment
 from kdray.config.recipe import Recipe
 from kdray.plan import Plan, make_plan
 from kdray.progress import Display
-from kdray.scoring.scores import check_tokenizer
+from kdray.scoring.metrics import check_tokenizer
 from kdray.stages.runs import Runs
 
 

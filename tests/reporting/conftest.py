@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kdray.reporting.facts import StudyFacts
+from kdray.scoring.metrics import score
 from kdray.scoring.result import Result, write_hyps
-from kdray.scoring.scores import score
 
 WORDS = ["ban", "dor", "fil", "gum", "hat", "jok", "lem", "nip", "rus", "tav", "wex", "yol"]
 

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from tracking_probe import curve, expected, row, start
 
 from kdray.tracking import Tracker, tracker_from_spec
-from kdray.tracking.curves import Curves
+from kdray.tracking.points import Curves
 
 pytestmark = pytest.mark.slow
 
