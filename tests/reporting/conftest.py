@@ -1,4 +1,4 @@
-"""A small study with real translations, scored for real: only the models are missing."""
+"""A small study whose translations are random corruptions of the references, but really scored."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class Study:
         beam: int = 5,
         **other,
     ) -> Result:
-        """Add a run whose translations have this share of wrong words."""
+        """Add a run in whose translations a word is replaced with probability `error`."""
         tokenize = other.pop("tokenize", "13a")
         model = other.get("model", "student")
         draw = random.Random(f"{method} {seed} {split}")

@@ -1,3 +1,5 @@
+"""The curves of runs are joined by method, size and length, and every value is accounted for."""
+
 import math
 
 import pytest
@@ -65,8 +67,8 @@ def test_methods_and_sizes_and_other_runs_are_kept_apart():
         "teacher": rows("dev/bleu", {10: 4.0}),
         run("kd", 2): rows("dev/loss", {10: 5.0}),
     }
-    found = [(series.size, series.method, series.mean) for series in series_of(curves, "dev/bleu")]
-    assert found == [
+    means = [(series.size, series.method, series.mean) for series in series_of(curves, "dev/bleu")]
+    assert means == [
         ("tiny", "ce", (1.0,)),
         ("small", "ce", (2.0,)),
         ("tiny", "kd", (3.0,)),
@@ -79,8 +81,8 @@ def test_lengths_are_kept_apart():
         str(RunName("tiny", "ce", 1, budget)): rows("dev/bleu", {budget: float(budget)})
         for budget in (400, 800)
     }
-    found = [(series.size, series.steps) for series in series_of(curves, "dev/bleu")]
-    assert found == [("tiny, 400 updates", (400,)), ("tiny, 800 updates", (800,))]
+    steps = [(series.size, series.steps) for series in series_of(curves, "dev/bleu")]
+    assert steps == [("tiny, 400 updates", (400,)), ("tiny, 800 updates", (800,))]
 
 
 def test_the_later_of_two_rows_with_one_step_counts():

@@ -1,3 +1,5 @@
+"""Scores are sacrebleu's own; what it would get wrong, download or cut is refused before."""
+
 import os
 import socket
 

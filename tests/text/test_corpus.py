@@ -1,4 +1,4 @@
-"""A corpus is what its files say: counted, keyed by content, its rows named for good."""
+"""A corpus holds what its files hold, with counts of what was dropped and ids that never change."""
 
 from collections import Counter
 
@@ -158,11 +158,11 @@ def test_repeated_pairs_have_ids_of_their_own(tmp_path):
 
 @given(src=st.text(st.characters(exclude_categories=["Cs"])), occurrence=st.integers(0, 9))
 def test_id_is_63_bits_of_the_text_and_its_occurrence(src, occurrence):
-    found = pair_id(src, "x", occurrence=occurrence)
-    assert 0 <= found < 2**63
-    assert found == pair_id(src, "x", occurrence=occurrence)
-    assert found != pair_id(src, "x", occurrence=occurrence + 1)
-    assert found != pair_id(src + "x", "", occurrence=occurrence)
+    key = pair_id(src, "x", occurrence=occurrence)
+    assert 0 <= key < 2**63
+    assert key == pair_id(src, "x", occurrence=occurrence)
+    assert key != pair_id(src, "x", occurrence=occurrence + 1)
+    assert key != pair_id(src + "x", "", occurrence=occurrence)
 
 
 def test_id_is_the_same_in_every_version():
