@@ -101,7 +101,7 @@ def _resume(
     run: Run,
     worker: Worker,
 ) -> Progress:
-    """Load the newest checkpoint that the first worker sees, on all workers; if there is one."""
+    """If the first worker sees checkpoints, load the newest one on all workers. -> its progress."""
     newest = checkpoints.newest() if worker.is_first else None
     mine = Progress().step if newest is None else int(newest.name)
     step = int(worker.total([torch.tensor(mine)])[0])

@@ -1,7 +1,7 @@
 """Attention of the Transformer: fused projections, a cache for step-by-step decoding.
 
 Shapes: B sentences, S source positions, T target positions, D width, H heads, E channels of a head.
-Masks are True where a position is no padding.
+Masks are True where a position is not padding.
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,8 @@ first token is never `</s>`; hypotheses are ranked by Σ log p / length^penalty,
 a search stops when `beam` hypotheses have ended, or, without a length penalty, when `num_hyps` have
 ended and one of them had the best score of the beam when it did. An ensemble averages the
 probabilities of its models at each step.
-B sentences, K beams, M models, V vocabulary.
+
+Shapes: B sentences, K beams, M models, V vocabulary.
 """
 
 from collections.abc import Sequence

@@ -23,8 +23,8 @@ output matrix that is tied to them, and queries by √(e/E). The gain of every n
 in the teacher; if the removed channels are like the others, sums over fewer channels keep their
 size.
 
-Positions are fixed sinusoids, whose frequencies depend on the width. They are no weights, so they
-cannot be taken along: channel j of the student has the frequency of its place. So channels are kept
+Positions are fixed sinusoids, whose frequencies depend on the width. They are not weights, so they
+are not inherited: channel j of the student has the frequency of its place. So channels are kept
 in pairs, the sine and cosine of one frequency, and each pair goes to the place whose frequency is
 nearest to its own. Of several pairs that would go to one place, the most important one is kept.
 

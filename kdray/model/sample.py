@@ -95,7 +95,7 @@ def _sampled(logits_GV: Tensor, temperature: float) -> Tensor:
 def _drawn(mass_GE: Tensor) -> Tensor:
     """Draw an entry of each row: the first whose running sum exceeds a uniform number. -> [G].
 
-    If the sum is NaN, any entry is returned: the loss is NaN too then, and reports it.
+    If the sum is NaN, any entry is returned: the loss on it is NaN too, which ends the training.
     """
     sums_GE = mass_GE.cumsum(1)
     whole_G1 = sums_GE[:, -1:]

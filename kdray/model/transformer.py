@@ -1,7 +1,7 @@
 """One encoder-decoder Transformer: pre-norm, fused projections, tied embeddings.
 
 Shapes: B sentences, S source positions, T target positions, D width, H heads, V vocabulary.
-Masks are True where a position is no padding.
+Masks are True where a position is not padding.
 """
 
 import math
@@ -114,12 +114,9 @@ class Transformer(nn.Module):
         """
         x = self._embed(self.tgt_embedding, tgt_BT, start=start)
         cross_bias = attention_bias(src_mask_BS, dtype=product_dtype(x))
-        length = tgt_BT.size(1)
-        causal = (
-            None
-            if caches is not None
-            else causal_bias(length, dtype=product_dtype(x), device=x.device)
-        )
+        causal = None
+        if caches is None:
+            causal = causal_bias(tgt_BT.size(1), dtype=product_dtype(x), device=x.device)
         for index, layer in enumerate(self.decoder):
             cache = None if caches is None else caches[index]
             x = layer(x, memory_BSD, causal, cross_bias, cache, taps)

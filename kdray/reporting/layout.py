@@ -90,7 +90,7 @@ def markdown(table: Table) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """The text as Markdown that shows just this text, on one line."""
+    """Escape a text so that Markdown shows it as it is, on one line."""
     return re.sub(r"([\\`*_{}\[\]<>|~$&])", r"\\\1", " ".join(text.split()))
 
 

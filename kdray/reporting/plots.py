@@ -291,6 +291,6 @@ def _save(figure: Figure, stem: Path, *, title: str, caption: str) -> Plot:
     FigureCanvasAgg(figure)
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
     figure.savefig(png, metadata={"Software": None})
-    figure.set_layout_engine("none")  # everything stays in its place, and none is searched again
+    figure.set_layout_engine("none")  # the layout that the PNG has, without computing it again
     figure.savefig(svg, metadata={"Date": None, "Creator": None})
     return Plot(title=title, caption=caption, png=png, svg=svg)

@@ -142,10 +142,8 @@ _OVERLAP_KINDS = ("pair", "src", "tgt", "pair_words", "src_words", "tgt_words")
 
 def _overlap_keys(pair: Pair) -> Iterator[tuple[str, ...]]:
     """For each of `_OVERLAP_KINDS` its name, followed by the texts that must be equal."""
-    for suffix, (src, ref) in (
-        ("", pair),
-        ("_words", (_only_words(pair[0]), _only_words(pair[1]))),
-    ):
+    words = _only_words(pair[0]), _only_words(pair[1])
+    for suffix, (src, ref) in (("", pair), ("_words", words)):
         yield f"pair{suffix}", src, ref
         yield f"src{suffix}", src
         yield f"tgt{suffix}", ref

@@ -126,7 +126,10 @@ class Corpus:
 
 
 def pair_id(src: str, ref: str, *, occurrence: int = 0) -> int:
-    """The key of a pair, 0 <= id < 2**63: a hash of its text and the number of earlier equals."""
+    """The key of a pair, 0 <= id < 2**63: a hash of its text and of `occurrence`.
+
+    `occurrence` is the number of equal pairs before it in the split.
+    """
     return int.from_bytes(pair_digest(src, ref, size=8, occurrence=occurrence)) >> 1
 
 

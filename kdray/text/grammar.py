@@ -26,7 +26,7 @@ from kdray.schema import Split
 
 GENERATED_TEST = "test-generated"  # the split that holds the one test set
 
-PATIENCE = 10_000  # so many sentences in a row that dev or test already has are an error
+PATIENCE = 10_000  # sentences in a row that dev or test has already, before it is an error
 _BLOCK = 10  # words of neighbouring frequency; each block has its share of words with a property
 _ZIPF_OFFSET = 2.0  # the probability of a word is proportional to 1 / (rank + offset), rank >= 1
 
@@ -290,7 +290,7 @@ class _Zipf(Generic[Item]):
         return self._items[bisect(self._cumulative, rng.random())]
 
     def entropy(self) -> float:
-        """In nats."""
+        """Entropy of a draw in nats."""
         shares = (high - low for low, high in pairwise((0.0, *self._cumulative)))
         return -sum(share * math.log(share) for share in shares)
 

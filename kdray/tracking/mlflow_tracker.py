@@ -145,7 +145,7 @@ class MlflowTracker(Tracker):
             logger.warning("run %s: %d points of its curves are not in MLflow", run_id, lost)
 
     def finish_children(self, parent_id: str, tags: Mapping[str, str], status: RunStatus) -> None:
-        """MLflow is searched for them."""
+        """The child runs are found by a search in MLflow."""
         if not parent_id:
             return
         wanted = {"mlflow.parentRunId": parent_id, **tags}
