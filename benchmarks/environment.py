@@ -1,4 +1,4 @@
-"""The environment of a training process, for a script that nobody started with it."""
+"""Gives a script the environment variables of a training process."""
 
 import os
 import sys
@@ -7,9 +7,9 @@ from kdray.fit.machine import ENVIRONMENT
 
 
 def restart_with_environment() -> None:
-    """Start the script anew if its environment is not that of `kdray.fit.machine`.
+    """Restart the script with the environment of `kdray.fit.machine`, unless it has that already.
 
-    The allocator reads its settings once, before Python starts.
+    The allocator reads its settings only once, before Python starts.
     """
     if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
         again = [sys.executable, *sys.orig_argv[1:]]

@@ -1,4 +1,4 @@
-"""FLOPs of the matrix products of a training update; nothing else is counted."""
+"""FLOPs of the matrix products of a training update; other operations are not counted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from kdray.config.model import ModelConfig
 
 Size = tuple[int, int, int, int]
-"""Of a batch: rows, longest source, longest target, target tokens."""
+"""Size of a batch: rows, longest source, longest target, target tokens."""
 
 
 @dataclass(frozen=True)
 class Flops:
-    """Matrix products of one forward pass over a batch: of the student, and of the teacher."""
+    """FLOPs of one forward pass over a batch, by parts of the student and of the teacher."""
 
     encoder: float
     decoder: float
@@ -22,11 +22,11 @@ class Flops:
     state_maps: float  # the projections of `feature`
 
     def train(self, *, decoders: int = 1) -> float:
-        """Forward and backward, with one encoder pass."""
+        """Forward and backward pass of the student, with one encoder pass."""
         return 3 * (self.encoder + decoders * (self.decoder + self.output))
 
     def teacher(self) -> float:
-        """Its forward pass up to the logits."""
+        """Forward pass of the teacher up to the logits."""
         return self.teacher_encoder + self.teacher_decoder + self.teacher_output
 
 
@@ -36,7 +36,7 @@ def flops_of(
     vocabulary: int,
     batches: Sequence[Size],
 ) -> Flops:
-    """Means over batches. Padding counts where it is computed."""
+    """Means over batches. Padding is counted where it is computed."""
     found = []
     for rows, src, tgt, tokens in batches:
         positions = student.encoder_layers * src + student.decoder_layers * tgt
@@ -53,7 +53,7 @@ def flops_of(
 def forward(
     model: ModelConfig, rows: int, longest_src: int, longest_tgt: int, tokens: int, vocabulary: int
 ) -> tuple[float, float, float]:
-    """FLOPs of encoder, decoder and output projection; a multiply-add is two."""
+    """FLOPs of encoder, decoder and output projection; a multiply-add counts as two."""
     width, inner = model.width, 2 * model.width * model.feedforward
     src, tgt = rows * longest_src, rows * longest_tgt
     attention = 4 * width * longest_src  # scores and mixture, for each position

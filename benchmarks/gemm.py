@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices: what any training on it is bound by."""
+"""How fast does this machine multiply matrices? No training on it can be faster than that."""
 
 import time
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ Shape = tuple[int, int, int]  # [m, k] times [k, n]
 
 
 def layer_shapes(model: ModelConfig, *, positions: int, vocabulary: int) -> list[Shape]:
-    """The products of a layer and of the output over all positions of an update."""
+    """Shapes of the products in a layer and in the output, over all positions of an update."""
     width, inner = model.width, model.feedforward
     sizes = [(width, 3 * width), (width, width), (width, inner), (inner, width)]
     return [(positions, k, n) for k, n in [*sizes, (width, vocabulary)]]
 
 
 def gflops(shapes: Sequence[Shape], precision: str) -> float:
-    """Of the shapes one after another, each at its fastest, with the threads of this process."""
+    """GFLOP/s of all shapes together, each at its fastest, with the threads of this process."""
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     work = sum(2 * m * k * n for m, k, n in shapes)
     return work / sum(_seconds(shape, dtype) for shape in shapes) / 1e9
 
 
 def _seconds(shape: Shape, dtype: torch.dtype) -> float:
-    """Of the fastest product; its memory is not new, so that no page fault is counted."""
+    """Seconds of the fastest product. Its output exists before, so no page fault is counted."""
     m, k, n = shape
     left, right = torch.randn(m, k).to(dtype), torch.randn(k, n).to(dtype)
     out = torch.empty(m, n, dtype=dtype)

@@ -1,4 +1,4 @@
-"""The methods that `methods.py` times, and what the FLOPs of each lead to expect."""
+"""The methods that `methods.py` times, and the cost that is expected from the FLOPs of each."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ Cost = Callable[[Flops], float]
 
 @dataclass(frozen=True)
 class Case:
-    """A method to be timed. own: what it computes beside reading its signal."""
+    """A method to be timed. own: the FLOPs of all that it computes besides reading its signal."""
 
     kind: str
     variant: str = ""
@@ -38,13 +38,13 @@ class Case:
         return (self.own(flops) + read) / flops.train()
 
     def limit_at(self, expected: float) -> float | None:
-        """The most that its ratio should be; None where nothing is promised."""
+        """The highest ratio that is accepted; None if there is no limit."""
         if self.limit is None and self.signal in (Form.HIDDEN, Form.ONLINE):
             return 1.15 * expected
         return self.limit
 
     def config(self) -> SingleMethodConfig:
-        """As it stands in a recipe."""
+        """The configuration of the method, as in a recipe."""
         signal = {} if self.signal == NONE else {"signal": self.signal}
         data = {"kind": self.kind, **signal, **self.settings}
         adapter: TypeAdapter[SingleMethodConfig] = TypeAdapter(SingleMethodConfig)
@@ -52,7 +52,7 @@ class Case:
 
 
 def cases(tokens: int) -> Iterator[Case]:
-    """All methods, a kind and its variants side by side."""
+    """All methods; the variants of a kind follow one another."""
     yield Case("cross_entropy")
     for form in ("topk", "sampled"):
         yield Case("token_level", signal=form, limit=1.05)
@@ -85,7 +85,7 @@ def cases(tokens: int) -> Iterator[Case]:
 
 
 def hybrids(tokens: int) -> Iterator[Case]:
-    """Layouts and gates. A gate that computes something of its own has no limit."""
+    """The hybrid with its layouts and gates. A gate with computations of its own has no limit."""
     one: dict[str, Any] = {"layout": "one_pass"}
     two: dict[str, Any] = {"layout": "two_pass"}
     for form in ("topk", "sampled"):
@@ -112,17 +112,17 @@ def hybrids(tokens: int) -> Iterator[Case]:
 
 
 def twice(flops: Flops) -> float:
-    """Two target sequences and one encoder pass."""
+    """The student learns two target sequences with one encoder pass."""
     return flops.train(decoders=2)
 
 
 def thrice(flops: Flops) -> float:
-    """Three target sequences and one encoder pass."""
+    """The student learns three target sequences with one encoder pass."""
     return flops.train(decoders=3)
 
 
 def imitates(flops: Flops) -> float:
-    """Half of the training has passed: the copy writes for 1 − 200^(−1/2) of the sentences."""
+    """At half of the training, a copy of the student writes 1 − 200^(−1/2) of the sentences."""
     return flops.train() + (1 - 200**-0.5) * flops.train() / 3
 
 
@@ -132,11 +132,11 @@ def samples(flops: Flops) -> float:
 
 
 def matches_layers(flops: Flops) -> float:
-    """The teacher once more for its layers, and the maps between both widths."""
+    """The teacher runs once more for its states, and linear maps join the two widths."""
     teacher = flops.teacher_encoder + flops.teacher_decoder
     return flops.train() + 3 * flops.state_maps + teacher
 
 
 def looks_first(flops: Flops) -> float:
-    """One more output projection, without gradient."""
+    """There is one more output projection, without gradient."""
     return flops.train() + flops.output

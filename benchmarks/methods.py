@@ -1,24 +1,26 @@
-"""What an update costs by each method, relative to plain cross-entropy on the same sentences.
+"""What does an update cost with each method, relative to cross-entropy on the same sentences?
 
     python benchmarks/methods.py --model tiny --teacher mini
 
-Every method learns the same student, in one process, with the update of `kdray.fit.loop` itself:
+All methods train the same student in one process, with the update of `kdray.fit.loop` itself:
 reading the signal, forward, backward, clipping, AdamW. In each round every method makes one update
-on the same rows, in a random order, and the baseline one directly before or after it, by the toss
-of a coin; the ratio of the two is what counts. One JSON line a method goes to standard output: the
-median ratio and its quartiles, the median time, the ratio that the FLOPs of the matrix products
-lead to expect, and a limit where there is one. The first line is the baseline against itself: what
-its ratio differs from 1 is noise.
+on the same rows, in a random order. The baseline makes the same update directly before or after it,
+at random, and the ratio of the two times is recorded. For each method, one JSON line goes to
+standard output: the median ratio and its quartiles, the median time, the ratio expected from the
+FLOPs of the matrix products, and a limit if there is one. The first line compares the baseline with
+itself, so the difference of its ratio from 1 is noise.
 
-What stands for real data, so that the comparison is fair:
+The data and settings are made up, but in a way that keeps the comparison fair:
 
-* Lengths are like those of Multi30k, and within each batch the hypotheses have those of the
-  references in another order (`world`). What a student samples is as long as the reference, since
-  random weights never end a sentence.
-* Distributions are as peaked as a teacher's: random ones would make every draw another token. Their
-  mean entropy is ENTROPY. Stored forms are written and read by kdray's own codecs.
-* The clock stands at half of the training, and the rate of learning changes no student.
-* A gate that learns from dev is stepped in every update (`every: 1`), not in every fifth.
+* Lengths are like those of Multi30k; within each batch, the hypotheses have the lengths of the
+  references in another order (`world`). What a student samples is as long as the reference, since a
+  model with random weights would not end a sentence.
+* The teacher's distributions have a mean entropy of ENTROPY, like those of a trained teacher: with
+  flatter ones, almost every draw would be a different token. Stored forms are written and read by
+  kdray's own codecs.
+* All updates are from the middle of a training, and with a learning rate that leaves the student as
+  it is.
+* A gate that learns from dev takes its step in every update (`every: 1`), not in every fifth.
 """
 
 import argparse
@@ -88,7 +90,7 @@ def sharpen(teacher: Transformer, world: World) -> None:
 def store(
     teacher: OnlineModels, world: World, args: argparse.Namespace, folder: Path
 ) -> dict[tuple[View, Form], Distributions]:
-    """Every stored form on every view, written and opened by kdray's codecs."""
+    """Write every stored form on every view with kdray's codecs, and open it."""
     found: dict[tuple[View, Form], Distributions] = {}
     topk = TopKConfig(k=args.k, temperatures=(1.0, 1.5, 2.0))
     weights = teacher.output_weights
@@ -144,7 +146,7 @@ class Contestant:
         return time.perf_counter() - started
 
     def race(self, baseline: "Contestant", number: int, *, first: bool) -> None:
-        """Make the update of a round beside the baseline's."""
+        """Make the update of a round directly before or after the baseline's."""
         if first:
             own, base = self.update(number), baseline.update(number)
         else:
@@ -161,7 +163,7 @@ def contestants(
     stored: Mapping[tuple[View, Form], Distributions],
     args: argparse.Namespace,
 ) -> list[Contestant]:
-    """All methods around one student."""
+    """One contestant for each method, all with the same student."""
     student, teacher = models
     worker = Worker(device=torch.device(args.device))
     schedule = {"kind": "inverse_sqrt", "peak": 1e-12, "warmup": 1}
@@ -194,7 +196,7 @@ def contestants(
 
 
 def report(each: Contestant, flops: Flops) -> dict[str, Any]:
-    """What is printed of a method."""
+    """The line that is printed for a method."""
     low, ratio, high = (round(float(r), 3) for r in np.percentile(each.ratios, (25, 50, 75)))
     expected = each.case.expected(flops)
     limit = each.case.limit_at(expected)
@@ -213,7 +215,7 @@ def report(each: Contestant, flops: Flops) -> dict[str, Any]:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the benchmark; see the docstring of this file."""
     args = arguments()
     prepare(threads=args.threads)
     torch.manual_seed(1)
@@ -243,7 +245,7 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+    """The parsed arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="tiny", choices=PRESETS, help="the student")
     parser.add_argument("--teacher", default="mini", choices=PRESETS)

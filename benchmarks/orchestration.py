@@ -1,18 +1,18 @@
-"""What Ray and MLflow add to a training run: `training.py --orchestration`.
+"""How much time do Ray and MLflow add to a training run? `training.py --orchestration` asks this.
 
-The same job is run by turns in two ways, each from new processes to their end: `direct`, where each
-worker is a process that calls `TrainingJob.run`, and `orchestrated`, where a driver opens the
-tracker and a Ray session and trains through `kdray.cluster.train`, with the system's metrics
-recorded. Storage is new each time, so MLflow makes its database each time too. What an update
-takes is read off the history that the loop writes, checkpoints and validation included; the rest
-of the time is spent outside updates. Of an orchestrated run it is told apart: what the run itself
-takes, from the session that is up to its last curve in MLflow, and what the command takes around
-it (imports, the session, MLflow's database), which a study of many runs pays once.
+The same job is run alternately in two ways, each in new processes: `direct`, where each worker is a
+process that calls `TrainingJob.run`, and `orchestrated`, where a driver opens the tracker and a Ray
+session and trains through `kdray.cluster.train`, with system metrics recorded. Storage is new each
+time, so MLflow creates its database each time too. The time of an update is taken from the history
+that the loop writes, with checkpoints and validation; the rest of the time is spent outside
+updates. For an orchestrated run, this rest has two parts: that of the run itself, from the running
+session to its last curve in MLflow, and that of the command around it (imports, the session,
+MLflow's database), which a study of many runs pays only once.
 
-Differences of an update's time are smaller than the noise of a shared machine. So what other
-processes than the workers take of the processors meanwhile is measured too: where the workers keep
-all of them busy, it is what updates lose. One JSON line has it all (medians over rounds, and each
-round), and what it makes of a run with ten minutes of updates.
+The difference between the times of an update is smaller than the noise of a shared machine. So the
+share of the processors that processes other than the workers use during updates is measured too: if
+the workers keep all processors busy, the updates lose this share. One JSON line holds all results
+(medians over rounds, and each round), and what they mean for a run with ten minutes of updates.
 """
 
 import json
@@ -54,9 +54,9 @@ TOLD = "told.json"  # what the driver measured
 
 @dataclass(frozen=True)
 class Seconds:
-    """Of one run: of an update, of the run's rest, and of the command's rest around it.
+    """Times of one run: of an update, of the run outside updates, and of the command around it.
 
-    beside: share of all processors that other processes than the workers take during updates.
+    beside: share of all processors that processes other than the workers use during updates.
     """
 
     update: float
@@ -69,7 +69,7 @@ Way = Callable[[TrainingJob, int, int], None]
 
 
 def measure(model: str, *, updates: int, rounds: int, workers: int, threads: int) -> dict[str, Any]:
-    """The line that is printed; see the module."""
+    """Run all rounds. -> the line that is printed; see the docstring of this file."""
     found: dict[str, list[Seconds]] = {"direct": [], "orchestrated": []}
     with tempfile.TemporaryDirectory() as folder:
         job = make_job(ModelConfig.model_validate({"preset": model}), updates, Path(folder))
@@ -87,7 +87,7 @@ def measure(model: str, *, updates: int, rounds: int, workers: int, threads: int
 
 
 def report(found: Mapping[str, list[Seconds]]) -> dict[str, Any]:
-    """Medians, what is added in each round, and what that makes of a long run."""
+    """Medians, what orchestration adds in each round, and what that means for a long run."""
     plain, whole = found["direct"], found["orchestrated"]
     pairs = list(zip(plain, whole, strict=True))
     run = [after.run - before.run for before, after in pairs]
@@ -143,7 +143,7 @@ def make_job(model: ModelConfig, updates: int, folder: Path) -> TrainingJob:
 
 
 def seconds_of(way: Way, job: TrainingJob, workers: int, threads: int) -> Seconds:
-    """Run the job to its end."""
+    """Run the job in one of the two ways, and measure it."""
     job.folder.mkdir(parents=True)
     started = time.perf_counter()
     way(job, workers, threads)
@@ -159,12 +159,12 @@ def seconds_of(way: Way, job: TrainingJob, workers: int, threads: int) -> Second
 
 
 def direct(job: TrainingJob, workers: int, threads: int) -> None:
-    """Workers that nobody looks after."""
+    """Train with one process for each worker, and nothing around them."""
     in_processes(_worker, [(job, rank, workers, threads) for rank in range(workers)])
 
 
 def orchestrated(job: TrainingJob, workers: int, threads: int) -> None:
-    """As a study trains its models."""
+    """Train with Ray and MLflow, as a study trains its models."""
     in_processes(_driver, [(job, workers, threads)])
 
 
@@ -221,7 +221,7 @@ def _train(job: TrainingJob, workers: int, threads: int) -> None:
 
 
 class Beside:
-    """What this process and those it started, but for the training workers, take of the CPUs."""
+    """Measures the CPU time of this process and those it started, except the training workers."""
 
     def __init__(self, history: Path) -> None:
         self.history = history
@@ -229,7 +229,7 @@ class Beside:
         self.first = self.last = (0.0, 0.0)  # seconds of the clock, and of the processes
 
     def look(self) -> None:
-        """Called again and again; it counts from the first row of the history on."""
+        """Take a reading, called repeatedly; readings begin with the first row of the history."""
         if not self.processes and self.history.exists() and self.history.stat().st_size:
             driver = psutil.Process()
             everyone = [driver, *driver.children(recursive=True)]
@@ -239,7 +239,7 @@ class Beside:
             self.last = self._now()
 
     def share(self) -> float:
-        """Of all processors, between the first look and the last one."""
+        """The share of all processors that was used between the first and the last reading."""
         clock, used = (after - before for before, after in zip(self.first, self.last, strict=True))
         return used / clock / (os.cpu_count() or 1)
 

@@ -1,4 +1,4 @@
-"""How far token-level distillation from a signal is from the dense loss; `signals.py` prints it.
+"""Errors of token-level distillation from a signal against the dense loss, for `signals.py`.
 
 Shapes: U updates, P parameters of the student.
 """
@@ -35,7 +35,7 @@ SEED = 1  # of the order of pairs
 
 @dataclass(frozen=True)
 class World:
-    """Both models, the student in float64; the pairs in random batches of about an update."""
+    """Both models, with the student in float64, and pairs in random batches of an update's size."""
 
     teacher: OnlineModels
     student: Transformer
@@ -54,7 +54,7 @@ class World:
     ) -> "World":
         """Read the models; pairs that one of them cannot read are left out.
 
-        pairs: the most pairs, 0 for all. tokens: of an update.
+        pairs: the highest number of pairs, 0 for all. tokens: target tokens of an update.
 
         Raises:
             DataError: the student has another tokenizer than the teacher, or no pair is left.
@@ -90,7 +90,7 @@ class World:
         return int(self.data.views[View.REFERENCE].lengths.sum())
 
     def read(self, teacher: OnlineModels) -> Iterator[Read]:
-        """What a teacher says of each batch."""
+        """The teacher's distributions for each batch."""
         refs = self.data.views[View.REFERENCE]
         for rows in self.batches:
             said, target = read_pairs(teacher, self.data.src, refs, rows)
@@ -99,7 +99,7 @@ class World:
 
 @dataclass(frozen=True)
 class Learnt:
-    """The loss of all pairs, the teacher's entropy, in nats a token, and each update's gradient."""
+    """Loss and teacher's entropy over all pairs, in nats per token, and each update's gradient."""
 
     temperature: float
     loss: float
@@ -108,7 +108,7 @@ class Learnt:
 
 
 def dense(world: World, temperature: float) -> Learnt:
-    """The KL over the whole vocabulary, written out, with the teacher in float64."""
+    """The KL divergence over the whole vocabulary in plain PyTorch, with a teacher in float64."""
     teacher = OnlineModels([deepcopy(model).double() for model in world.teacher.models])
     student = world.student
     loss, entropy, gradients = 0.0, 0.0, []
@@ -127,7 +127,7 @@ def dense(world: World, temperature: float) -> Learnt:
 
 
 def learn(world: World, temperature: float, stored: Distributions | None) -> Learnt:
-    """The same by kdray's method, from what is stored or from the teacher beside the student."""
+    """The same with kdray's method, from a stored signal, or online if `stored` is None."""
     method = TokenLevel(
         alpha=1.0, temperature=temperature, label_smoothing=0.0, prefix=View.REFERENCE
     )
@@ -146,13 +146,13 @@ def learn(world: World, temperature: float, stored: Distributions | None) -> Lea
 
 
 def _gradient(student: Transformer, loss: Tensor) -> Tensor:
-    """With respect to all parameters. -> [P]."""
+    """The gradient with respect to all parameters. -> [P]."""
     gradients = torch.autograd.grad(loss, list(student.parameters()))
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
 class Errors:
-    """What the repeats of a signal are off from the dense loss."""
+    """The differences between the repeats of a signal and the dense loss."""
 
     def __init__(self, reference: Learnt) -> None:
         self.reference = reference
@@ -163,7 +163,7 @@ class Errors:
         self.sum_UP = torch.zeros_like(reference.gradient_UP)
 
     def add(self, learnt: Learnt) -> None:
-        """Take in a repeat."""
+        """Add a repeat."""
         loss = learnt.loss - self.reference.loss
         self.losses.append(loss)
         self.cross_entropies.append(loss + learnt.entropy - self.reference.entropy)
@@ -175,7 +175,7 @@ class Errors:
         self.cosines.append(float(product / sizes))
 
     def row(self) -> dict[str, Any]:
-        """What `signals.py` explains."""
+        """The figures that the docstring of `signals.py` explains."""
         repeats, size = len(self.losses), float(self.reference.gradient_UP.norm())
         bias = float(self.sum_UP.norm()) / repeats
         noise, of_loss = 0.0, 0.0
@@ -198,7 +198,7 @@ class Errors:
 
 
 def batch_noise(reference: Learnt) -> float | None:
-    """What an update's dense gradient is off from the mean over all; unknown of one update."""
+    """Relative deviation of dense gradients from their mean over updates; None for one update."""
     updates = len(reference.gradient_UP)
     if updates == 1:
         return None

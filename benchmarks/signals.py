@@ -1,29 +1,31 @@
-"""What each form of a teacher's signal takes on disk, and how far it is from the whole truth.
+"""How much disk does each form of a teacher's signal take, and how exact is it?
 
     python benchmarks/signals.py --encoded FOLDER --teacher MODEL --student MODEL
 
-The student learns by token-level distillation on the references of one split: by kdray's own
-method and loss kernel, with the settings of training, from what kdray's own codecs wrote and read
-again. That is compared with the dense loss of the teacher in float64. The student runs in float64
-both times, or a ReLU that rounding flips would count as an error of the signal. There is no
-dropout, and the student is not changed. For each temperature one JSON line says what the dense
-loss is, and one for each signal how far it is off:
+The loss is that of token-level distillation on the references of one split. It is computed by
+kdray's own method and loss kernel, with the settings of training, from a signal that kdray's own
+codecs wrote and read again, and compared with the dense loss of the teacher in float64. The student
+runs in float64 both times: otherwise a ReLU that rounding flips would count as an error of the
+signal. There is no dropout, and the student does not change. For each temperature, one JSON line
+describes the dense loss, and one line for each signal gives its errors:
 
-* `bias`: the loss less the dense one, in nats a token, and as a share of it; KL at T, without the
-  factor T². `cross_entropy_bias`: the same without the teacher's entropy, which no student changes.
-  Both are means over repeats, and `cross_entropy_noise` is the deviation between repeats.
-* `gradient_error`: of an update's gradient with respect to all parameters of the student, the L2
-  norm of the difference from the dense one over the norm of that, both over all updates together.
-  It has two parts: `gradient_bias` is that of the mean over repeats, of which noise alone leaves
-  about `gradient_floor`; `gradient_noise` is the deviation between repeats. In the line of the
-  dense loss, it is what an update's gradient is off from the mean over all updates.
-  `gradient_cosine`: between the gradients, the mean over repeats.
-* `entries`: kept at a token, the mean. `kept_mass`: the probability of those of topk.
-* `bytes` a target token of what grows with the pairs, `bytes_once` of what does not. topk is stored
-  at all temperatures that are measured.
-* `written` and `read`: target tokens a second, in the fastest of several passes through the page
-  cache, from the teacher's states to finished files, and from there to what the loss takes in.
-  For `online` it is the teacher's forward pass that is timed, in the place of reading.
+* `bias`: the loss minus the dense loss, in nats per token, and `bias_relative`: as a share of the
+  dense loss. The loss is the KL divergence at T, without the factor T². `cross_entropy_bias`: the
+  same without the teacher's entropy, which does not depend on the student. All are means over
+  repeats, and `cross_entropy_noise` is the standard deviation between repeats.
+* `gradient_error`: error of the gradients with respect to all parameters of the student. It is the
+  L2 norm of the difference from the dense gradients, divided by the norm of these, both over all
+  updates together. It has two parts: `gradient_bias` is the error of the mean over repeats, to
+  which noise alone contributes about `gradient_floor`; `gradient_noise` is the deviation between
+  repeats. In the line of the dense loss, `gradient_noise` is the deviation of an update's gradient
+  from the mean over all updates. `gradient_cosine`: mean cosine between both gradients.
+* `entries`: mean number of entries that are kept for a token. `kept_mass`: their probability, only
+  for topk.
+* `bytes`: for each target token, of files that grow with the pairs; `bytes_once`: of the others.
+  topk is stored at all temperatures that are measured.
+* `written` and `read`: target tokens per second in the fastest of several passes through the page
+  cache, from the teacher's states to finished files, and from files to the input of the loss. For
+  `online`, `read` is the speed of the teacher's forward pass.
 """
 
 import argparse
@@ -56,7 +58,7 @@ from kdray.text.encoded import EncodedSplit
 
 @dataclass(frozen=True)
 class Signal:
-    """A stored form. size: k of topk, draws of sampled. repeats: only what is drawn differs."""
+    """A stored form. size: k of topk, draws of sampled. repeats: more than 1 only for sampled."""
 
     form: Form
     config: StoredConfig
@@ -64,7 +66,7 @@ class Signal:
     repeats: int = 1
 
     def writer(self, layout: Layout, world: World, *, seed: int) -> Writer:
-        """The codec of the form."""
+        """The writer of the form."""
         weights = world.teacher.output_weights
         match self.config:
             case TopKConfig():
@@ -76,7 +78,7 @@ class Signal:
                 return HiddenWriter(layout, weights, first=True, weighted=False)
 
     def write(self, folder: Path, world: World, said: Sequence[Read], *, seed: int) -> float:
-        """Fill a folder with what the teacher says of each batch. -> seconds."""
+        """Write the teacher's distributions for all batches into a folder. -> seconds."""
         began = time.perf_counter()
         layout = Layout(folder, world.data.pair_ids, world.data.views[View.REFERENCE].offsets)
         writer = self.writer(layout, world, seed=seed)
@@ -88,7 +90,7 @@ class Signal:
 
 
 def timed_reading(stored: Stored, world: World, temperature: float) -> float:
-    """Hand every batch to the loss. -> seconds."""
+    """Read the signal of every batch in the form that the loss takes. -> seconds."""
     began = time.perf_counter()
     for rows in world.batches:
         stored.targets(rows, temperature=temperature)
@@ -96,7 +98,7 @@ def timed_reading(stored: Stored, world: World, temperature: float) -> float:
 
 
 def contents(stored: Stored, world: World, temperature: float) -> dict[str, float | None]:
-    """Entries a token and the mass of those of topk; null where there is no such thing."""
+    """Mean entries of a token, and their probability for topk; None where that has no meaning."""
     entries, mass = 0, 0.0
     for rows in world.batches:
         targets = stored.targets(rows, temperature=temperature)
@@ -111,7 +113,7 @@ def contents(stored: Stored, world: World, temperature: float) -> dict[str, floa
 def of_stored(
     signal: Signal, world: World, said: Sequence[Read], reference: Learnt, *, passes: int
 ) -> dict[str, Any]:
-    """The line of a stored form, but for its name."""
+    """The line of a stored form, without its name."""
     errors, writing, reading = Errors(reference), [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -134,7 +136,7 @@ def of_stored(
 
 
 def of_online(world: World, reference: Learnt, *, passes: int) -> dict[str, Any]:
-    """The line of the teacher beside the student, but for its name."""
+    """The line of `online`, where the teacher runs beside the student, without its name."""
     errors, seconds = Errors(reference), []
     errors.add(learn(world, reference.temperature, None))
     for _ in range(passes):
@@ -154,7 +156,7 @@ def of_online(world: World, reference: Learnt, *, passes: int) -> dict[str, Any]
 
 
 def of_dense(world: World, reference: Learnt) -> dict[str, Any]:
-    """The line of what all are compared with, but for its name."""
+    """The line of the dense loss, without its name."""
     return {
         "pairs": len(world.data),
         "left_out": sum(world.data.left_out.values()),
@@ -170,7 +172,7 @@ def signals_of(args: argparse.Namespace) -> list[Signal]:
     """Every stored form in every size.
 
     Raises:
-        ValidationError: a size or a temperature cannot be.
+        ValidationError: a size or a temperature is out of range.
     """
     temperatures = tuple(args.temperatures)
     topk = [TopKConfig(k=k, temperatures=temperatures) for k in args.k]
@@ -185,7 +187,7 @@ def signals_of(args: argparse.Namespace) -> list[Signal]:
 def lines(
     world: World, signals: Sequence[Signal], temperatures: Sequence[float], *, passes: int
 ) -> Iterator[dict[str, Any]]:
-    """What is printed."""
+    """All lines that are printed."""
     said = list(world.read(world.teacher))
     for temperature in temperatures:
         reference = dense(world, temperature)
@@ -200,13 +202,13 @@ def lines(
 
 
 def line(form: str, size: int | None, temperature: float, found: dict[str, Any]) -> dict[str, Any]:
-    """A whole line, with five figures that count."""
+    """A complete line, with numbers rounded to five significant digits."""
     short = {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in found.items()}
     return {"form": form, "size": size, "temperature": temperature, **short}
 
 
 def main() -> None:
-    """See the module."""
+    """Run the benchmark; see the docstring of this file."""
     parser, args = arguments()
     prepare(threads=args.threads)
     try:
@@ -222,7 +224,7 @@ def main() -> None:
 
 
 def arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    """What the command line asks for."""
+    """The parser of the command line, and the parsed arguments."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("--encoded", type=Path, required=True, metavar="FOLDER", help="an encoded corpus")

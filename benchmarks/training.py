@@ -1,48 +1,51 @@
-"""How fast kdray trains, beside a bare loop around its model and beside other toolkits.
+"""How fast does kdray train, compared with a bare loop around its model and with other toolkits?
 
     python benchmarks/training.py
     python benchmarks/training.py --markdown < lines.jsonl
     python benchmarks/training.py --orchestration
 
-For each model and precision, all systems make the same update one after another, in an order drawn
-anew each round, each in processes of its own that sleep while others work. So what disturbs the
-machine disturbs all, and the ratio of two systems is the median over updates of their ratio in one.
+For each model and precision, all systems make the same update one after another, in a new random
+order in each round. Each has processes of its own, which sleep while others work. So a disturbance
+of the machine affects all systems alike, and two systems are compared by the ratio of their times
+for the same update.
 
 * `kdray`: the loop of `kdray.fit.loop` as a job runs it, from Arrow files to the log: padding,
-  forward, backward, clipping, AdamW. Label smoothing 0.1. No checkpoint or validation falls into
-  the updates that are timed.
-* `bare`: forward, backward and AdamW of the same model and loss, on batches padded beforehand.
-  What `kdray` takes longer is what its loop costs.
-* Peers, models of other toolkits in the same shape, in a loop that clips and takes AdamW's step, on
-  batches padded beforehand. `marian` is MarianMTModel of transformers, without label smoothing,
-  with AdamW as in `bare` (`fused`). `joeynmt` is JoeyNMT's Transformer with its own loss, label
-  smoothing 0.1, and its own AdamW, which is not fused. One that is not installed is left out.
-  To install them, where kdray's own packages are not touched:
+  forward, backward, clipping, AdamW. Label smoothing is 0.1. There is no checkpoint and no
+  validation among the updates that are timed.
+* `bare`: forward, backward and AdamW of the same model and loss, on batches that are padded before.
+  The additional time of `kdray` is the cost of its loop.
+* Peers: models of other toolkits in the same shape, in a loop with clipping and AdamW, on batches
+  that are padded before. `marian` is MarianMTModel of transformers, without label smoothing, with
+  AdamW as in `bare` (`fused`). `joeynmt` is JoeyNMT's Transformer with its own loss, label
+  smoothing 0.1, and its own AdamW, which is not fused. A peer that is not installed is left out.
+  This command installs them without a change to kdray's own packages:
 
       pip install --no-deps --target benchmarks/.peers -r benchmarks/requirements.txt
 
-A peer has several forms. Attention of `marian` is `eager` or `sdpa`, and JoeyNMT has one of its
-own; fp32 products are kdray's setting (`medium`, where that is exact) or torch's own (`highest`);
-workers share the batch by DistributedDataParallel or are one. Before a race they are tried two at a
-time, in a few updates, and only the fastest joins.
+A peer has several forms. Attention of `marian` is `eager` or `sdpa`, and JoeyNMT has its own; fp32
+products have kdray's setting (`medium`, if that is exact) or torch's default (`highest`); there are
+several workers with DistributedDataParallel, or one. Before a race, the forms are compared two at a
+time in a few updates, and only the fastest takes part.
 
-An epoch is not timed, and then another one is: of batches in so many shapes that a library which
-prepares a product for each shape, as oneDNN does, forgets some in between, as in real training.
+One epoch is a warm-up, and the next one is timed. Its batches have many shapes: a library that
+prepares a product for each shape, as oneDNN does, drops and prepares some again, as in real
+training.
 
-Every system has the environment of `kdray.fit.machine`: without that, all are slower. Other
-toolkits cannot be run beside this torch: OpenNMT-py, Eole and Sockeye pin older ones, and fairseq
-needs an older numpy and patches to be imported at all.
+Every system has the environment of `kdray.fit.machine`; without that, all are slower. Further
+toolkits do not run with this torch: OpenNMT-py, Eole and Sockeye pin older versions of it, and
+fairseq needs an older numpy and patches before it can be imported.
 
-In bfloat16 `kdray` and `bare` follow the precision of the recipe, and peers run in
-`torch.autocast`. One JSON line describes the machine, and then one each system:
+In bfloat16, `kdray` and `bare` follow the precision of the recipe, and peers run in
+`torch.autocast`. One JSON line describes the machine, and one line each system:
 
-* `tokens_per_second`: target tokens without padding, the median over updates, and `best`.
-* `gflops`: of the matrix products that an update needs, by the median; `peak` of what large
-  products reach in that precision, and `in_shape` of what those of this model do. `mfu` is the
-  share of `peak`. Peaks are measured with all cores, with nothing else running, before each race.
-* `faster_than`: for each other system, the quartiles of the ratio of speeds, update by update.
+* `tokens_per_second`: target tokens without padding, as the median over updates, and `best`.
+* `gflops`: GFLOP/s of the matrix products that an update needs, as the median. `peak` is the speed
+  of large products in this precision, `in_shape` that of products in the shapes of this model, and
+  `mfu` is `gflops / peak`. Peaks are measured with all cores before each race, with nothing else
+  running.
+* `faster_than`: for each other system, the quartiles over updates of the ratio of speeds.
 
-`--orchestration` measures what Ray and MLflow cost: see `orchestration.py`.
+`--orchestration` measures the cost of Ray and MLflow: see `orchestration.py`.
 """
 
 import argparse
@@ -81,7 +84,7 @@ INSTALL = "pip install --no-deps --target {} -r benchmarks/requirements.txt"
 
 
 def entrants(args: argparse.Namespace, setting: Setting) -> Iterator[System]:
-    """Who races: kdray and the bare loop in all layouts, a peer in the fastest of its forms."""
+    """The systems of a race: kdray and the bare loop in all layouts, a peer in its fastest form."""
     for name in args.systems:
         if name in PEERS:
             yield fastest(forms(name, layouts(args), setting.precision), setting)
@@ -90,7 +93,7 @@ def entrants(args: argparse.Namespace, setting: Setting) -> Iterator[System]:
 
 
 def forms(name: str, layouts: Sequence[tuple[int, int]], precision: str) -> list[System]:
-    """All ways in which a peer can compute."""
+    """All forms of a peer."""
     own = torch.get_float32_matmul_precision()  # kdray's setting
     products = dict.fromkeys((own, "highest") if precision == "fp32" else (own,))
     return [
@@ -101,7 +104,7 @@ def forms(name: str, layouts: Sequence[tuple[int, int]], precision: str) -> list
 
 
 def layouts(args: argparse.Namespace) -> list[tuple[int, int]]:
-    """Workers and threads of each."""
+    """Pairs of a number of workers and a number of threads for each."""
     if args.workers or args.threads:
         return [(args.workers or 1, args.threads or 1)]
     cores = os.cpu_count() or 1
@@ -143,7 +146,7 @@ def quartiles(ratios: NDArray[np.float64]) -> list[float]:
 
 
 def peaks_of(setting: Setting) -> dict[str, float]:
-    """In GFLOP/s."""
+    """Speed of large products and of those of the model, in GFLOP/s."""
     shapes = gemm.layer_shapes(
         setting.model, positions=setting.tokens, vocabulary=setting.vocabulary
     )
@@ -154,7 +157,7 @@ def peaks_of(setting: Setting) -> dict[str, float]:
 
 
 def machine(args: argparse.Namespace) -> dict[str, Any]:
-    """What the numbers belong to."""
+    """The machine, versions and settings that the numbers belong to."""
     names = ("torch", "numpy", "ray", "mlflow")
     versions = {name: metadata.version(name) for name in names}
     return {
@@ -171,7 +174,7 @@ def machine(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Its name, and the widest instructions that torch finds."""
+    """Name of the processor, and the vector instructions of it that torch can use."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -181,7 +184,7 @@ def processor() -> str:
 
 
 def main() -> None:
-    """See the module."""
+    """Run the benchmark; see the docstring of this file."""
     args = arguments()
     if args.markdown:
         sys.stdout.write(training_table.render(sys.stdin))
@@ -223,7 +226,7 @@ def compare(
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+    """The parsed arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="+", default=MODELS, choices=PRESETS)
     parser.add_argument(

@@ -1,8 +1,8 @@
 """Other toolkits that `training.py` compares kdray with: one class and one line in `PEERS` each.
 
-All train in one loop. What a class holds is what differs: the model, the optimizer, how a batch is
-laid out and how its loss is asked for. A toolkit is imported where its model is built, so that
-whoever has not installed it can import this file.
+All are trained by the same loop. A class holds what differs: the model, the optimizer, the layout
+of a batch and the call that gives the loss. A toolkit is imported only where its model is built, so
+that this file can be imported without it.
 """
 
 import logging
@@ -41,7 +41,7 @@ IGNORED = -100  # the label of a position that has none, in transformers
 class Peer(ABC):
     """A model of another toolkit, ready to be trained.
 
-    package: what it is installed as. attentions: the ways it computes attention, if it has several.
+    package: its name on PyPI. attentions: the implementations of attention, if there are several.
     """
 
     package: ClassVar[str]
@@ -54,11 +54,11 @@ class Peer(ABC):
 
     @abstractmethod
     def batch(self, data: TrainingData, rows: Rows) -> dict[str, Any]:
-        """What the model is called with for these pairs."""
+        """The arguments with which the model is called for these pairs."""
 
     @abstractmethod
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
-        """The mean over target tokens; `model` is its own, or what shares its gradients."""
+        """The mean over target tokens. `model` is `self.model`, or its data-parallel wrapper."""
 
 
 class Marian(Peer):
@@ -93,20 +93,20 @@ class Marian(Peer):
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=LEARNING_RATE, fused=True)
 
     def batch(self, data: TrainingData, rows: Rows) -> dict[str, Any]:
-        """It shifts the labels itself."""
+        """The labels are not shifted: the model does that."""
         src = torch.from_numpy(data.src.padded(rows, pad=PAD))
         labels = torch.from_numpy(data.views[View.REFERENCE].padded(rows, pad=IGNORED))
         return {"input_ids": src, "attention_mask": (src != PAD).long(), "labels": labels}
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
-        """Without label smoothing, of which it has none."""
+        """The model's own loss, which has no label smoothing."""
         return torch.as_tensor(model(**batch, use_cache=False).loss)
 
 
 class JoeyNMT(Peer):
-    """The Transformer of JoeyNMT, which drops attention weights and inner activations too.
+    """The Transformer of JoeyNMT, with dropout also on attention weights and inner activations.
 
-    Its own builders make model, loss and optimizer, and they are called as its trainer calls them.
+    JoeyNMT's builders make model, loss and optimizer, which are called as its trainer calls them.
     """
 
     package = "joeynmt"
@@ -129,7 +129,7 @@ class JoeyNMT(Peer):
         self.optimizer = build_optimizer(adamw, self.model.parameters())
 
     def batch(self, data: TrainingData, rows: Rows) -> dict[str, Any]:
-        """Its own batch, of references that begin with a mark and end with one."""
+        """The fields of JoeyNMT's batch; references begin with `<s>` and end with `</s>`."""
         from joeynmt.batch import Batch
 
         src = torch.from_numpy(data.src.padded(rows, pad=self.pad))
@@ -148,7 +148,7 @@ class JoeyNMT(Peer):
         return vars(batch)
 
     def loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
-        """With label smoothing."""
+        """The model's own loss, with label smoothing."""
         total = model(return_type="loss", **batch)[0]
         return torch.as_tensor(total / batch["ntokens"])
 
@@ -157,7 +157,7 @@ PEERS: dict[str, type[Peer]] = {"marian": Marian, "joeynmt": JoeyNMT}
 
 
 def version(name: str, folder: Path) -> str | None:
-    """Of a peer's toolkit, if it is installed in the folder or beside kdray."""
+    """Version of a peer's toolkit; None unless it is installed in the folder or with kdray."""
     places = [*sys.path, str(folder)]
     found = next(iter(metadata.distributions(name=PEERS[name].package, path=places)), None)
     return None if found is None else str(found.version)

@@ -1,4 +1,4 @@
-"""A race: systems that make the same updates in turns, and which form of a peer may join it."""
+"""A race, in which systems make the same updates in turns, and the choice of a peer's form."""
 
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Times = dict[System, list[float]]
 
 
 def race(systems: Sequence[System], setting: Setting, *, count: int) -> Times:
-    """Seconds of each system for the last updates of the setting, `count` of them."""
+    """Seconds of each system for the last `count` updates of the setting."""
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         racers: dict[System, Racer] = {}
@@ -40,9 +40,10 @@ def race(systems: Sequence[System], setting: Setting, *, count: int) -> Times:
 
 
 def fastest(forms: Sequence[System], setting: Setting) -> System:
-    """The form of a peer that may race: each in turn challenges the fastest of those before it.
+    """The fastest form of a peer: each form races against the fastest of those before it.
 
-    Two at a time share what disturbs the machine, and all at once would fill its memory.
+    Two forms in one race are disturbed alike by other processes; all at once would need too much
+    memory.
     """
     trial = replace(setting, updates=sum(TRIAL))
 

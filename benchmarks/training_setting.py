@@ -29,8 +29,8 @@ BASELINE = CrossEntropy((View.REFERENCE,), label_smoothing=LABEL_SMOOTHING)
 class Setting:
     """What all systems of a race have in common.
 
-    encoded: a folder of `World.write`. updates: as many batches are made ready.
-    peers: where other toolkits are installed.
+    encoded: the folder that `World.write` has written. updates: the number of batches.
+    peers: the folder where other toolkits are installed.
     """
 
     model: ModelConfig
@@ -43,7 +43,7 @@ class Setting:
 
     @property
     def training(self) -> TrainingConfig:
-        """The first updates of a long training, with kdray's defaults."""
+        """A long training with kdray's defaults, of which only the first updates are made."""
         return TrainingConfig.model_validate(
             {
                 "updates": LENGTH,
@@ -60,7 +60,7 @@ class Setting:
 class System:
     """One way to train, as several processes with some threads each.
 
-    attention, products: of a peer, how it is computed; see `training.py`.
+    attention, products: how a peer computes attention and matrix products; see `training.py`.
     """
 
     name: str
@@ -71,7 +71,7 @@ class System:
 
     @property
     def form(self) -> str:
-        """How a peer is computed; empty for kdray."""
+        """How a peer computes, as text; empty for kdray."""
         return f"{self.attention} {self.products}".strip()
 
     def __str__(self) -> str:
@@ -79,13 +79,13 @@ class System:
 
 
 def data_of(method: CrossEntropy, setting: Setting) -> TrainingData:
-    """What a job would read for the method."""
+    """The training data that a job would assemble for the method."""
     most = setting.training.max_tokens
     return assemble(method, encoded=setting.encoded, signals=Signals(), max_tokens=most)
 
 
 def rows_of(data: TrainingData, setting: Setting) -> Iterator[Rows]:
-    """Which pairs kdray's loop learns, update by update."""
+    """The pairs of each update, as kdray's loop takes them."""
     plan = data.plan(tokens_per_update=setting.tokens, seed=SEED)
     per_epoch = plan.batches_per_epoch()
     for step in range(setting.updates):
@@ -94,13 +94,13 @@ def rows_of(data: TrainingData, setting: Setting) -> Iterator[Rows]:
 
 
 def sizes_of(setting: Setting) -> list[Size]:
-    """Of each update."""
+    """The size of each update."""
     data = data_of(BASELINE, setting)
     return [size_of(data.src, data.views[View.REFERENCE], rows) for rows in rows_of(data, setting)]
 
 
 def parallel(model: nn.Module, worker: Worker) -> nn.Module:
-    """The model, whose gradients all workers share."""
+    """The model, wrapped so that gradients are averaged over all workers."""
     if worker.world_size == 1:
         return model
     return DistributedDataParallel(model, forward_sync_buffers=False)

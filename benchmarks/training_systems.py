@@ -1,7 +1,7 @@
-"""The systems that `training.py` compares: what their processes do.
+"""The systems that `training.py` compares: the work of their processes.
 
-`kdray` is `kdray.fit.loop.fit` as a job calls it, stopped at the start of each update. The others
-have all their batches padded in memory before the race starts.
+`kdray` is `kdray.fit.loop.fit` as a job calls it, but each update first waits for its turn. The
+others have all batches padded in memory before the race starts.
 """
 
 from collections.abc import Callable
@@ -54,14 +54,14 @@ def work(turn: Turn, rank: int, system: System, setting: Setting, folder: Path) 
 
 
 class _Paced(CrossEntropy):
-    """The baseline, each of whose updates waits for its turn."""
+    """The baseline method, which waits for its turn before each update."""
 
     def __init__(self, turn: Turn) -> None:
         super().__init__((View.REFERENCE,), label_smoothing=LABEL_SMOOTHING)
         self.turn = turn
 
     def begin(self, clock: Clock) -> None:
-        """The loop calls this first in an update, so one turn lasts from here to here."""
+        """The loop begins each update with this call, so a turn lasts from one call to the next."""
         super().begin(clock)
         self.turn.wait()
 

@@ -1,4 +1,4 @@
-"""Markdown from the lines that `training.py` prints."""
+"""Renders the lines that `training.py` prints as Markdown."""
 
 import json
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ COLUMNS = ("model", "precision", "system", "layout", "tokens/s", "best", "GFLOP/
 
 
 def render(lines: Iterable[str]) -> str:
-    """A table of all systems, below what the machine is."""
+    """A list of facts about the machine, and a table of all systems."""
     rows: list[dict[str, Any]] = [json.loads(line) for line in lines if line.strip()]
     facts = [
         f"- {name}: {value}" for row in rows if "processor" in row for name, value in row.items()
@@ -41,9 +41,9 @@ def _layout(row: dict[str, Any]) -> str:
 
 
 def _ratio(row: dict[str, Any], to: str) -> str:
-    """The median ratio of speeds, and its quartiles; empty for a system beside itself.
+    """The median ratio of speeds with its quartiles; empty for a system against itself.
 
-    A system that raced in several layouts is taken in that of the row.
+    Of a system that raced in several layouts, the layout of the row is taken.
     """
     if row["system"] == to:
         return ""

@@ -1,7 +1,7 @@
-"""Systems in processes of their own, each of which works only when it is its turn.
+"""Runs systems in processes of their own, of which only one works at a time.
 
-What is compared on a machine that is never quite still must be measured side by side, and what
-sets the threads and the allocator of a whole process cannot share one.
+On a machine that also does other work, systems can be compared only if they are measured in turns.
+They cannot share a process, because each sets the threads and the allocator of its whole process.
 """
 
 import multiprocessing
@@ -22,16 +22,16 @@ class Over(Exception):
 
 
 class Turn:
-    """What a process holds of the race."""
+    """A process's end of the connection to the race."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
     def wait(self) -> None:
-        """Say that all before is done, and wait for the next turn.
+        """Report that the turn is done, and wait for the next one.
 
         Raises:
-            Over: there is none.
+            Over: there is no next turn.
         """
         self.connection.send(None)
         if not self.connection.recv():
@@ -66,14 +66,14 @@ class Racer:
         self.close()
 
     def ready(self) -> None:
-        """Wait until all processes stand at the start."""
+        """Wait until all processes are ready for their first turn."""
         for connection in self.connections:
             if not connection.poll(LONGEST_START):
                 raise SystemExit(f"{self.name}: not ready after {LONGEST_START:.0f} seconds")
             self._answer(connection)
 
     def take(self) -> float:
-        """Let all processes work until they wait for the turn after this. -> seconds."""
+        """Let all processes work for one turn. -> seconds."""
         started = time.perf_counter()
         for connection in self.connections:
             connection.send(True)

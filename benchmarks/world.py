@@ -1,4 +1,4 @@
-"""What stands for real data where time is measured: sentences of random ids.
+"""Sentences of random ids, which replace real data where only time is measured.
 
 Lengths are log-normal with mean 14, like those of Multi30k, and a source is about as long as its
 reference. Within each batch the hypotheses have the lengths of the references in another order.
@@ -24,7 +24,7 @@ MEAN_LENGTH, SPREAD = 14, 0.4  # tokens of a sentence, and the deviation of thei
 
 @dataclass(frozen=True)
 class World:
-    """Random sentences, cut into batches that all who are compared share."""
+    """Random sentences, cut into batches that are the same for all that is compared."""
 
     vocabulary: int
     src: Sequences
@@ -33,7 +33,7 @@ class World:
 
     @classmethod
     def make(cls, *, vocabulary: int, tokens: int, batches: int, seed: int = 1) -> "World":
-        """As many batches of about `tokens` target tokens; see the module."""
+        """Make batches of about `tokens` target tokens; see the docstring of this file."""
         rng = np.random.default_rng(seed)
         count = math.ceil((batches + 1) * tokens / MEAN_LENGTH)
         mean = math.log(MEAN_LENGTH) - SPREAD**2 / 2
@@ -55,13 +55,13 @@ class World:
         return cls(vocabulary, ids(src), views, full)
 
     def sizes(self) -> list[Size]:
-        """Of each batch."""
+        """The size of each batch."""
         return [size_of(self.src, self.views[View.REFERENCE], rows) for rows in self.batches]
 
     def write(self, folder: Path) -> None:
-        """The pairs of the batches as the training split of an encoded corpus.
+        """Write the pairs of the batches as the training split of an encoded corpus.
 
-        Training cuts them into the same batches again, but for pairs of equal lengths.
+        Training cuts them into the same batches again, except that pairs of equal lengths may swap.
         """
         rows = np.concatenate(self.batches)
 
@@ -79,7 +79,7 @@ class World:
 
 
 def size_of(src: Sequences, tgt: Sequences, rows: Rows) -> Size:
-    """Of a batch of these rows."""
+    """The size of a batch of these rows."""
     src_lengths, tgt_lengths = src.lengths[rows], tgt.lengths[rows]
     longest = int(src_lengths.max()), int(tgt_lengths.max())
     return len(rows), *longest, int(tgt_lengths.sum())

@@ -1,4 +1,4 @@
-"""What a person sees while a command works: stages, rates, time left; plain lines in a file."""
+"""Shows the progress of a command: stages, rates, time left. In a file it prints plain lines."""
 
 import time
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ LINE_SECONDS = 15.0  # between two plain lines of one bar
 
 
 class Bars(Protocol):
-    """Bars by name."""
+    """Progress bars, each with a name."""
 
     def move(self, name: str, done: int, total: int, note: str = "") -> None:
-        """Show that `done` of `total` is reached; a new name makes a new bar."""
+        """Show that `done` of `total` steps are done; a new name makes a new bar."""
 
 
 class Display:
@@ -40,7 +40,7 @@ class Display:
         self.console.print(f"[bold]{title}[/bold]  {detail}".rstrip(), highlight=False)
 
     def note(self, text: str) -> None:
-        """Say something below the stage."""
+        """Print a line below the stage."""
         self.console.print(f"  {text}", highlight=False, markup=False)
 
     @contextmanager
@@ -72,9 +72,9 @@ class _LiveBars:
         self.tasks: dict[str, TaskID] = {}
 
     def move(self, name: str, done: int, total: int, note: str = "") -> None:
-        """As of `Bars`; the rate counts from where a bar began."""
+        """See `Bars`. The rate counts from where a bar began."""
         if name not in self.tasks:
-            # What an earlier run did is no part of the rate.
+            # Steps of an earlier run must not count in the rate.
             self.tasks[name] = self.progress.add_task(name, total=total, completed=done, note=note)
         self.progress.update(self.tasks[name], completed=done, total=total, note=note)
 
@@ -88,14 +88,15 @@ class _Lines:
         self.shown: dict[str, tuple[float, int, int]] = {}
 
     def move(self, name: str, done: int, total: int, note: str = "") -> None:
-        """As of `Bars`; the rate counts from where a bar began, or was last set back."""
+        """See `Bars`. The rate counts from where a bar began, or was last set back."""
         now = time.monotonic()
         if done < self.started.get(name, (now, done))[1]:
-            del self.started[name]  # a run that was resumed stands at an earlier checkpoint
+            del self.started[name]  # a resumed run goes on from an earlier checkpoint
         start, first = self.started.setdefault(name, (now, done))
-        last, before, of = self.shown.get(name, (0.0, -1, total))
-        finished = done == total and (before, of) != (done, total)  # one that ended early, too
-        if not finished and (now - last < LINE_SECONDS or done == before):
+        shown_at, shown_done, shown_total = self.shown.get(name, (0.0, -1, total))
+        # A run that ends early lowers its total, and is then finished without another step.
+        finished = done == total and (shown_done, shown_total) != (done, total)
+        if not finished and (now - shown_at < LINE_SECONDS or done == shown_done):
             return
         self.shown[name] = (now, done, total)
         rate = (done - first) / (now - start) if now > start else 0.0

@@ -41,5 +41,5 @@ class Form(StrEnum):
 
     TOPK = "topk"  # the likeliest entries and the mass of the rest, stored
     SAMPLED = "sampled"  # counts of draws, stored
-    HIDDEN = "hidden"  # the last decoder states, stored; the output matrix makes them exact
+    HIDDEN = "hidden"  # the last decoder states, stored; with the output matrix they are exact
     ONLINE = "online"  # nothing is stored: the teacher runs in the training step

@@ -1,4 +1,4 @@
-"""Seeds: every random stream of kdray starts from a number that is derived here."""
+"""The seeds of kdray's random streams, each derived from a base seed and a purpose."""
 
 import hashlib
 

@@ -15,8 +15,8 @@ from kdray.fit.history import HISTORY, History
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.write import write_report
 from kdray.schema import Column
+from kdray.scoring.metrics import score
 from kdray.scoring.result import Result, write_hyps
-from kdray.scoring.scores import score
 from kdray.text.corpus import Corpus
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))

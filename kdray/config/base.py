@@ -1,4 +1,4 @@
-"""The base of every configuration model, and the types that several of them share."""
+"""The base class of all configuration models, and field types that several of them share."""
 
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -25,12 +25,12 @@ def _inside_folder(name: str) -> str:
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
-"""A name that is safe as a folder, an MLflow run and a table row."""
+"""A name that is safe for a folder, an MLflow run and a row of a table."""
 
 FileInFolder = Annotated[str, AfterValidator(_inside_folder)]
-"""A relative path that cannot leave the folder it is read from."""
+"""A relative path that cannot leave the folder of its corpus."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 LabelSmoothing = Annotated[float, Field(ge=0, lt=1)]
-"""Spread evenly over the vocabulary; of the cross-entropy on references, never of a KL term."""
+"""Probability spread over the vocabulary in the cross-entropy on references, not in KL terms."""

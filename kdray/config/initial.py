@@ -1,7 +1,7 @@
-"""A student's size: its shape, and where the weights come from that its training starts with.
+"""A student's size: its shape, and where its initial weights come from.
 
-`layers` and `prune` take them from the teacher. Which of its layers, and whether the shapes allow
-it, is worked out here, from shapes alone.
+`layers` and `prune` take them from the teacher. This file chooses the teacher's layers and checks
+that the shapes allow it, without any weights.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class RandomInitialConfig(Frozen):
 
 
 class _FromTeacherConfig(Frozen):
-    """What initialisations from the teacher have in common: the layers that are taken."""
+    """The field that initialisations from the teacher share: which layers are taken."""
 
     encoder: LayerNumbers = None
     decoder: LayerNumbers = None
@@ -59,7 +59,7 @@ InitialConfig = Annotated[
 
 
 class SizeConfig(ModelConfig):
-    """A shape of students, and the weights that they start from."""
+    """A shape of students, and their initial weights."""
 
     initial: InitialConfig = RandomInitialConfig(kind="random")
 
@@ -114,9 +114,9 @@ def chosen_layers(size: SizeConfig, teacher: ModelConfig) -> Layers | None:
 
 
 def evenly_spaced(count: int, *, of: int) -> tuple[int, ...]:
-    """`count` of the numbers below `of`, first and last among them; of one alone, the first.
+    """`count` of the numbers below `of`, from the first to the last; a single one is the first.
 
-    So Shleifer & Rush (2020) choose, who found the first layer the better one.
+    Shleifer & Rush (2020) choose layers in this way.
     """
     gaps = max(count - 1, 1)
     return tuple((2 * place * (of - 1) + gaps) // (2 * gaps) for place in range(count))

@@ -1,4 +1,4 @@
-"""From a YAML file and `--set` overrides to an `Experiment`, with errors a user can act on."""
+"""Reads a YAML file and `--set` overrides into an `Experiment`, and explains what is wrong."""
 
 import difflib
 import re
@@ -50,9 +50,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
-        found = "nothing" if data is None else type(data).__name__
+        content = "nothing" if data is None else type(data).__name__
         raise ConfigError(
-            f"{path}: found {found}, an experiment is a mapping of keys; start with `name:` and "
+            f"{path}: found {content}, an experiment is a mapping of keys; start with `name:` and "
             "`recipe:`"
         )
     return data
@@ -62,18 +62,19 @@ _BOOL, _FLOAT, _TIMESTAMP = (f"tag:yaml.org,2002:{name}" for name in ("bool", "f
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain words and numbers as YAML 1.2 does, and refuses a key that stands twice.
+    """Reads plain words and numbers as YAML 1.2 does, and refuses duplicate keys.
 
-    In YAML 1.1 the key `on` and the language `no` are booleans, and 3e-4 is text.
+    In YAML 1.1, which PyYAML reads, the key `on` and the language `no` are booleans, and 3e-4 is
+    text.
     """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (the base class's own name and form)
-        first: [(tag, pattern) for tag, pattern in found if tag not in (_BOOL, _TIMESTAMP)]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _TIMESTAMP)]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 (PyYAML's own)
-        """Raises ComposerError at a key that the mapping has already."""
+        """Raise ComposerError at a duplicate key."""
         node = super().compose_mapping_node(anchor)
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
@@ -116,12 +117,12 @@ def apply_override(data: dict[str, Any], override: str) -> None:
 
 
 def describe(error: ValidationError, source: Path | str, model: type[BaseModel]) -> str:
-    """Turn pydantic's errors into one message: place, what was found, the repair."""
+    """Turn pydantic's errors into one message, a line for each: place, fault, value or repair."""
     lines = []
     errors = error.errors(include_url=False)
     for item in errors:
         if item["type"] == "too_short" and any(_is_inside(other, item) for other in errors):
-            continue  # pydantic counts only the entries that were right
+            continue  # pydantic counts only valid entries, and an entry's own error is listed
         place, models = _follow(item["loc"], model)
         if item["type"] == "extra_forbidden":
             lines.append(f"{place}: no such key{_suggestion(item['loc'], model)}")
@@ -131,8 +132,8 @@ def describe(error: ValidationError, source: Path | str, model: type[BaseModel])
             lines.append(f"{place}: missing; add it")
         else:
             message = item["msg"].removeprefix("Value error, ")
-            found = item.get("input")
-            shown = "" if isinstance(found, Mapping | BaseModel) else f" (found {found!r})"
+            value = item.get("input")
+            shown = "" if isinstance(value, Mapping | BaseModel) else f" (found {value!r})"
             lines.append(f"{place}: {message[0].lower()}{message[1:]}{shown}")
     return "\n".join(f"{source}: {line}" for line in lines)
 
@@ -140,10 +141,10 @@ def describe(error: ValidationError, source: Path | str, model: type[BaseModel])
 def _follow(
     loc: tuple[int | str, ...], model: type[BaseModel]
 ) -> tuple[str, list[type[BaseModel]]]:
-    """The dotted key without the union tags that pydantic puts between, and the models there."""
+    """An error's place as a dotted key, without pydantic's union tags, and the models there."""
     parts: list[str] = []
     current: list[type[BaseModel]] = [model]
-    is_entry = False  # a name that the user gave, which may read like a tag, or an index
+    is_entry = False  # next comes an index or a name from the user, which may look like a tag
     for item in loc:
         fields = _fields(current)
         if is_entry:
@@ -155,7 +156,7 @@ def _follow(
             is_entry = get_origin(fields[item]) in (dict, list, tuple)
         elif any(_has_tag(candidate, item) for candidate in current):
             current = [candidate for candidate in current if _has_tag(candidate, item)]
-        elif item != "[key]":  # pydantic's mark that the entry's name itself is wrong
+        elif item != "[key]":  # with this, pydantic marks that the name of an entry is wrong
             parts.append(str(item))
     return ".".join(parts) or "the file", current
 
@@ -190,7 +191,7 @@ def _has_tag(model: type[BaseModel], tag: object) -> bool:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 (a type expression)
-    """The configuration models that an annotation may hold, through unions and dict values."""
+    """The configuration models in an annotation, also inside unions and collections."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (Annotated, Union, UnionType, dict, list, tuple):

@@ -50,4 +50,4 @@ class SearchConfig(Frozen):
     metric: Literal["dev/bleu", "dev/chrf", "dev/loss"] = "dev/bleu"
     algorithm: Literal["optuna", "random", "grid"] = "optuna"
     early_stopping: bool = True  # ASHA over validations
-    seed: int = Field(default=1, ge=0, lt=2**32)  # what numpy's generators take
+    seed: int = Field(default=1, ge=0, lt=2**32)  # the range of numpy's seeds

@@ -8,7 +8,7 @@ from kdray.config.base import FileInFolder, Fraction, Frozen, Name
 
 
 class TextPairs(Frozen):
-    """Two plain UTF-8 files, line i of one translates line i of the other. `.gz` and `.zst` too."""
+    """Two UTF-8 text files whose lines translate each other; they may end in `.gz` or `.zst`."""
 
     format: Literal["text"] = "text"
     src: FileInFolder
@@ -16,7 +16,7 @@ class TextPairs(Frozen):
 
 
 class TsvPairs(Frozen):
-    """One tab-separated file without quoting; columns are counted from 0. `.gz` and `.zst` too."""
+    """A tab-separated file without quoting, also `.gz` or `.zst`; columns count from 0."""
 
     format: Literal["tsv"]
     path: FileInFolder
@@ -26,7 +26,7 @@ class TsvPairs(Frozen):
 
 
 class JsonlPairs(Frozen):
-    """One JSON object a line. A dot in a field name goes into a nested object: `translation.en`."""
+    """A JSON object on each line. A dotted field name, as `translation.en`, is a nested field."""
 
     format: Literal["jsonl"]
     path: FileInFolder
@@ -44,7 +44,7 @@ class ParquetPairs(Frozen):
 
 
 def _format(source: object) -> str:
-    """Format of a pair source; plain text unless it says otherwise."""
+    """Format of a pair source; by default plain text."""
     if isinstance(source, dict):
         return str(source.get("format", "text"))
     return source.format if isinstance(source, Frozen) and hasattr(source, "format") else "text"
@@ -62,7 +62,7 @@ PairSource = Annotated[
 class CleaningConfig(Frozen):
     """Which training pairs are dropped. Dev and test pairs are never dropped.
 
-    Lengths count words as white space separates them; `max_chars` catches text without spaces.
+    Words are what white space separates; `max_chars` limits text that has no spaces.
     """
 
     max_words: int = Field(default=200, ge=1)
@@ -72,11 +72,11 @@ class CleaningConfig(Frozen):
     drop_identical: bool = True
     drop_duplicates: bool = True
     drop_control: bool = True
-    drop_overlap: bool = True  # pairs whose both sides stand in dev or test
+    drop_overlap: bool = True  # pairs of which both sides occur in dev or test
 
 
 class FilesCorpusConfig(Frozen):
-    """A corpus read from files in one folder. Its content is fingerprinted, not its place."""
+    """A corpus read from files in one folder. Its fingerprint depends on content, not on names."""
 
     kind: Literal["files"]
     folder: str
@@ -90,13 +90,13 @@ class FilesCorpusConfig(Frozen):
 
 
 class GrammarConfig(Frozen):
-    """The synchronous grammar of a generated corpus: each knob is one kind of difficulty.
+    """The synchronous grammar of a generated corpus; each field is one kind of difficulty.
 
     `ambiguity` is the share of source content words that have several translations, `senses` how
-    many they have, `context` the share of ambiguous words whose translation is decided by another
-    word of the sentence (the rest is drawn at random: irreducible entropy), `reordering` the share
-    of constructions whose constituents change places, `agreement` whether target words carry the
-    number and gender of their head, `recursion` the chance that a phrase contains another.
+    many they have, `context` the share of ambiguous words whose translation another word of the
+    sentence decides (the others are drawn at random, which no model can predict), `reordering` the
+    share of constructions whose parts change places, `agreement` whether target words carry the
+    number and gender of their head, `recursion` the probability that a phrase contains another.
     """
 
     nouns: int = Field(default=80, ge=4)
@@ -113,7 +113,7 @@ class GrammarConfig(Frozen):
 
 
 class GeneratedCorpusConfig(Frozen):
-    """A corpus made from a seed: no download, and its true ambiguity is known."""
+    """A corpus that is generated from a seed, without a download; its true ambiguity is known."""
 
     kind: Literal["generated"]
     seed: int = 1
@@ -142,11 +142,11 @@ class TokenizerConfig(Frozen):
 
     joint: bool = True
     model_type: Literal["unigram", "bpe"] = "unigram"
-    vocab_size: int = Field(default=8000, ge=16)  # of each model; every special piece included
+    vocab_size: int = Field(default=8000, ge=16)  # of each model, with the special pieces
     character_coverage: float = Field(default=1.0, ge=0.98, le=1)
     byte_fallback: bool = False
     normalization: Literal["nmt_nfkc", "nfkc", "identity"] = "nmt_nfkc"
-    max_sentences: int = Field(default=2_000_000, ge=1)  # sampled, with a fixed seed, above this
+    max_sentences: int = Field(default=2_000_000, ge=1)  # a fixed sample of a larger corpus
 
     @model_validator(mode="after")
     def _room_for_bytes(self) -> "TokenizerConfig":

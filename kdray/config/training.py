@@ -1,4 +1,4 @@
-"""How a model is trained: length, batches, optimiser, learning rate, which weights it leaves."""
+"""How a model is trained: length, batches, optimiser, learning rate, choice of the weights."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -8,7 +8,7 @@ from kdray.config.base import Fraction, Frozen
 
 WARMUP = 200  # updates
 Peak = Annotated[float | None, Field(gt=0)]
-"""The highest rate; None: by the model's width, see `kdray.fit.schedule.default_peak`."""
+"""The highest rate; None: it follows from the width, see `kdray.fit.schedule.default_peak`."""
 
 
 class InverseSqrtConfig(Frozen):
@@ -41,7 +41,7 @@ class ConstantCooldownConfig(Frozen):
     shape: Literal["linear", "one_minus_sqrt"] = "one_minus_sqrt"
 
     def cooldown_start(self, updates: int) -> int:
-        """The last update at the constant rate, in a run of so many."""
+        """The last update at the constant rate, in a run of `updates`."""
         return max(self.warmup, updates - round(self.cooldown * updates))
 
 
@@ -60,16 +60,16 @@ class NoAveragingConfig(Frozen):
 
 
 class LastAveragingConfig(Frozen):
-    """The mean of the last checkpoints (Vaswani et al. 2017)."""
+    """The model is the mean of the last checkpoints (Vaswani et al. 2017)."""
 
     kind: Literal["last"]
     checkpoints: int = Field(default=5, ge=1)
 
 
 class EmaConfig(Frozen):
-    """Exponential moving average over updates, divided by the sum of its weights (Adam's way).
+    """Exponential moving average over updates, divided by the sum of its weights, as in Adam.
 
-    So it holds nothing of the initial weights.
+    So the initial weights have no share in it.
     """
 
     kind: Literal["ema"]
@@ -77,14 +77,14 @@ class EmaConfig(Frozen):
 
 
 class SwaConfig(Frozen):
-    """Mean of every n-th update of the last ones, the very last too (Izmailov et al. 2018)."""
+    """Mean over every n-th of the last updates, including the very last (Izmailov et al. 2018)."""
 
     kind: Literal["swa"]
     window: float = Field(default=0.2, gt=0, le=1)
     every: int = Field(default=1, ge=1)
 
     def snapshots(self, updates: int) -> range:
-        """The updates of a run whose mean is taken."""
+        """The updates after which the weights enter the mean."""
         first = updates - round(self.window * updates) + 1
         return range(first + (updates - first) % self.every, updates + 1, self.every)
 
@@ -95,32 +95,32 @@ AveragingConfig = Annotated[
 
 
 class EarlyStoppingConfig(Frozen):
-    """A run ends when a dev metric has not become better in `patience` validations.
+    """A run ends when a dev metric has not improved in `patience` validations.
 
-    The model is then that of the best one.
+    The model then has the weights of the best validation.
     """
 
     metric: Literal["loss", "bleu", "chrf"] = "loss"
     patience: int = Field(ge=1)
-    min_delta: float = Field(default=0.0, ge=0)  # what is less than this is no improvement
+    min_delta: float = Field(default=0.0, ge=0)  # a smaller change is no improvement
 
 
 class TrainingConfig(Frozen):
-    """One training run. `tokens_per_update` counts those of the first view that is learned."""
+    """One training run. `tokens_per_update` counts target tokens of the method's first view."""
 
     updates: int = Field(ge=1)
     tokens_per_update: int = Field(default=4096, ge=16)
     schedule: ScheduleConfig = ConstantCooldownConfig(kind="constant_cooldown")
     clip_norm: float = Field(default=1.0, gt=0)
-    # auto: bf16_autocast where the hardware multiplies in bfloat16, else fp32
+    # auto: bf16_autocast if the hardware multiplies in bfloat16, else fp32
     precision: Precision | Literal["auto"] = "auto"
     adam_beta2: float = Field(default=0.98, gt=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
-    max_tokens: int = Field(default=256, ge=8)  # longer training pairs go to quarantine
+    max_tokens: int = Field(default=256, ge=8)  # longer training pairs are left out and counted
     checkpoint_every: int = Field(default=250, ge=1)
     validate_every: int = Field(default=250, ge=1)  # dev loss and dev BLEU
-    # None: the mean of the last 5 checkpoints, or of all if there are fewer; with early_stopping
-    # none
+    # None: the mean of the last 5 checkpoints, or of all if there are fewer; no averaging with
+    # early_stopping
     averaging: AveragingConfig | None = None
     early_stopping: EarlyStoppingConfig | None = None
 
@@ -142,7 +142,7 @@ class TrainingConfig(Frozen):
     def of_stage(self, updates: int, schedule: ScheduleConfig | None) -> Self:
         """The same training over another length, with another schedule if one is given.
 
-        Where it writes fewer checkpoints than are averaged, all are.
+        If it writes fewer checkpoints than the averaging takes, all of them are averaged.
         """
         changes: dict[str, Any] = {"updates": updates}
         if schedule is not None:
@@ -155,11 +155,11 @@ class TrainingConfig(Frozen):
 
     @property
     def num_checkpoints(self) -> int:
-        """How many checkpoints a run writes that goes on to its last update."""
+        """How many checkpoints a run writes up to its last update."""
         return -(-self.updates // self.checkpoint_every)
 
     def effective_averaging(self) -> AveragingConfig:
-        """The averaging with its default worked out."""
+        """The averaging that is configured, or else the default for this run."""
         if self.averaging is not None:
             return self.averaging
         if self.early_stopping is not None:

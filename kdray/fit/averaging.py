@@ -1,7 +1,7 @@
-"""Means of a model's weights over a run: while it goes on, or of the checkpoints that it left.
+"""Means of a model's weights over a run, taken during the run or from its last checkpoints.
 
-Both moving means are m += w·(θ − m) with a weight w that follows from the number of the update, so
-what a checkpoint has to hold of them is the mean itself.
+Both running means are m += w·(θ − m), where w depends only on the number of the update, so a
+checkpoint has to hold nothing but the mean itself.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,11 +22,11 @@ from kdray.fit.checkpoint import Checkpoints, Progress
 
 
 class RunningMean:
-    """A mean of a module's parameters over updates, in float32 beside them.
+    """A mean of a module's parameters over updates.
 
     Args:
-        module: whose parameters.
-        weight: of the weights after an update in the mean that then is; 0: they do not enter.
+        module: has the parameters.
+        weight: gives w for the number of an update; with 0 its parameters do not enter the mean.
     """
 
     def __init__(self, module: nn.Module, weight: Callable[[int], float]) -> None:
@@ -36,7 +36,7 @@ class RunningMean:
 
     @torch.no_grad()
     def take(self, step: int) -> None:
-        """See the weights after update `step`."""
+        """Add the parameters after update `step` to the mean."""
         weight = self.weight(step)
         if weight == 0:
             return
@@ -46,17 +46,17 @@ class RunningMean:
         torch._foreach_lerp_(list(self.means.values()), list(self.named.values()), weight)
 
     def restore(self, means: Mapping[str, Tensor], *, step: int, what: object) -> None:
-        """Go on with the mean that a checkpoint of update `step` holds.
+        """Continue the mean that a checkpoint of update `step` holds.
 
         Raises:
-            DataError: it holds another.
+            DataError: it holds the mean of other tensors.
         """
         begun = any(self.weight(number) > 0 for number in range(1, step + 1))
         wanted = {name: tuple(value.shape) for name, value in self.named.items()} if begun else {}
-        found = {name: tuple(value.shape) for name, value in means.items()}
-        if wanted != found:
+        stored = {name: tuple(value.shape) for name, value in means.items()}
+        if wanted != stored:
             raise DataError(
-                f"{what}: its mean is of {len(found)} tensors, this run's of {len(wanted)}, or of "
+                f"{what}: its mean is of {len(stored)} tensors, this run's of {len(wanted)}, or of "
                 "other shapes; it was left by a run with other averaging: remove the folder that "
                 "it lies in, and run again"
             )
@@ -65,7 +65,7 @@ class RunningMean:
 
 
 def running_mean(config: TrainingConfig, module: nn.Module) -> RunningMean | None:
-    """The mean that a run takes while it goes on, if it takes one."""
+    """The mean that is taken during a run; None if its averaging needs none."""
     averaging = config.effective_averaging()
     match averaging:
         case EmaConfig():
@@ -85,17 +85,17 @@ def ema_weight(step: int, *, decay: float) -> float:
 
 
 def swa_weight(step: int, snapshots: range) -> float:
-    """1/n for the n-th snapshot, 0 for an update that is none."""
+    """1/n for the n-th snapshot, 0 for all other updates."""
     return 1 / (snapshots.index(step) + 1) if step in snapshots else 0.0
 
 
 def averaged(
     config: TrainingConfig, checkpoints: Checkpoints, progress: Progress
 ) -> dict[str, Tensor] | None:
-    """The mean that a finished run leaves, with all that is no parameter; None without averaging.
+    """The averaged weights of a finished run, with its buffers; None without averaging.
 
     Raises:
-        ArtifactDamaged: a checkpoint is missing, or not what was written.
+        ArtifactDamaged: a checkpoint is missing or damaged.
     """
     averaging = config.effective_averaging()
     match averaging:
@@ -113,12 +113,12 @@ def averaged(
 
 
 def chosen_step(config: TrainingConfig, progress: Progress) -> int:
-    """The update whose weights become the model: the last, or with early stopping the best."""
+    """The update whose weights become the model: the last one, or with early stopping the best."""
     return progress.step if config.early_stopping is None else progress.selection.step
 
 
 def facts(config: TrainingConfig, progress: Progress, *, first_step: int) -> dict[str, Any]:
-    """How the model was chosen, for its totals; updates counted as in the history."""
+    """How the model was chosen, for its record; updates are counted as in the history."""
     best = progress.selection
     return {
         "averaging": config.effective_averaging().kind,

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from kdray.artifacts import differences, sha256_file, write_json
 from kdray.errors import ArtifactDamaged, DataError, StageFailed
-from kdray.fit.selection import Selection
+from kdray.fit.early_stopping import Selection
 from kdray.model.storage import load_weights, tensors
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """The training loop: one update after another, each a pure function of seed and step.
 
-So a run that is resumed equals one that was not, bit for bit on a CPU with the same number of
+So a run that is resumed equals an undisturbed one, bit for bit on a CPU with the same number of
 workers.
 """
 
@@ -14,25 +14,27 @@ from kdray.errors import DataError
 from kdray.fit.averaging import RunningMean, running_mean
 from kdray.fit.checkpoint import Checkpoints, Progress
 from kdray.fit.data import TrainingData
+from kdray.fit.early_stopping import Selection
 from kdray.fit.meter import Meter
 from kdray.fit.objective import Objective
 from kdray.fit.record import Recorder, Run
-from kdray.fit.selection import Selection
 from kdray.fit.update import Updater, new_optimizer
 from kdray.fit.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-LOG_EVERY = 25  # updates, or the largest divisor of checkpoint_every below
+LOG_EVERY = 25  # updates; in a run, the largest divisor of checkpoint_every up to this
 
 
 def fit(objective: Objective, data: TrainingData, run: Run, worker: Worker) -> Progress:
-    """Train to the end, or continue to it. -> where the run stands, as the first worker knows it.
+    """Train to the end, from the newest checkpoint if there is one. -> the progress at the end.
+
+    Only the first worker validates, so only its progress holds the best validation.
 
     Raises:
         TrainingDiverged: the loss or its gradient is not finite; the last checkpoint is kept.
         StageFailed: a checkpoint could not be written; those before it are kept.
-        DataError: there is nothing to train on, or the folder is another model's.
+        DataError: there is nothing to train on, or the folder belongs to another model.
     """
     if len(data) == 0:
         raise DataError(f"no pair is left to train on; left out: {dict(data.left_out)}")
@@ -64,7 +66,7 @@ def fit(objective: Objective, data: TrainingData, run: Run, worker: Worker) -> P
 
 
 def run_checkpoints(run: Run) -> Checkpoints:
-    """The checkpoints of a run: of the newest those that are averaged, and never fewer than two."""
+    """The checkpoints of a run. It keeps as many as are averaged, and at least two."""
     averaging = run.config.effective_averaging()
     last = averaging.checkpoints if isinstance(averaging, LastAveragingConfig) else 1
     return Checkpoints(run.folder / "checkpoints", keep=max(last, 2), identity=run.identity)
@@ -85,7 +87,7 @@ def _train(updater: Updater, run: Run, recorder: Recorder | None, progress: Prog
             if recorder is not None:
                 progress, stopped = recorder.checkpoint(progress)
             meter.restart_clock()
-            # Only the first worker knows.
+            # Only the first worker knows whether to stop; the sum tells the others.
             if updater.worker.total([torch.tensor(float(stopped))])[0]:
                 break
     return progress
@@ -99,7 +101,7 @@ def _resume(
     run: Run,
     worker: Worker,
 ) -> Progress:
-    """Load the checkpoint that the first worker names, on every worker; without one, nothing."""
+    """If the first worker sees checkpoints, load the newest one on all workers. -> its progress."""
     newest = checkpoints.newest() if worker.is_first else None
     mine = Progress().step if newest is None else int(newest.name)
     step = int(worker.total([torch.tensor(mine)])[0])

@@ -1,4 +1,4 @@
-"""The machine that trains: its settings, and what its matrix products are worth."""
+"""The machine that trains: its settings, and speed and precision of its matrix products."""
 
 import time
 from dataclasses import dataclass
@@ -11,26 +11,27 @@ from kdray.config.training import Precision
 from kdray.fit.worker import Worker
 
 ENVIRONMENT = {
-    # Large tensors are allocated and freed every update. Given back to the kernel each time, they
-    # cost page faults on the next use: 1.5 to 2 times of a small model's step on a CPU.
+    # Large tensors are allocated and freed in every update. If their memory goes back to the kernel
+    # each time, page faults on the next use make a small model's step on a CPU 1.5 to 2 times as
+    # long.
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "68719476736",
-    # Threads that spin while they wait starve each other where cores are shared.
+    # Threads that spin while they wait take the cores from other processes.
     "OMP_WAIT_POLICY": "PASSIVE",
     "KMP_BLOCKTIME": "0",
 }
-"""Environment of a training process, read once when it starts."""
+"""Environment variables of a training process, which are read once when it starts."""
 
 PROBE_SIZE = 512  # of square matrices: a few milliseconds on one core
 ROUNDS = 5
-PROBE_SECONDS = 0.1  # after which no further round begins: bfloat16 may be emulated, and slow
+PROBE_SECONDS = 0.1  # after this no further round begins: emulated bfloat16 is slow
 CPU = torch.device("cpu")
 BF16_ERROR = 1e-4  # relative; products in float32 err by 1e-6, in bfloat16 by 3e-3
 
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """What matrix products do on a device with the settings of this process.
+    """Error and speed of matrix products on a device, with the settings of this process.
 
     fp32_error is relative to float64; fp32_gflops and bf16_gflops are 10^9 operations a second.
     """
@@ -43,16 +44,16 @@ class Products:
 def prepare(*, threads: int, device: torch.device = CPU) -> None:
     """Set what can be set from inside the process, for work on a device."""
     torch.set_num_threads(threads)
-    # Lets fp32 products use oneDNN, which is faster than MKL on many CPUs. It also permits bfloat16
-    # inside, which CPUs with such tiles may then take: so it is looked at, not trusted. A GPU would
-    # round to TF32.
+    # With "medium", fp32 products use oneDNN, which is faster than MKL on many CPUs. But it also
+    # permits bfloat16 inside a product, which some CPUs then use, so the error is measured. A GPU
+    # would round to TF32.
     torch.set_float32_matmul_precision("medium")
     if device.type != CPU.type or _error(*_factors(CPU)) > BF16_ERROR:
         torch.set_float32_matmul_precision("highest")
 
 
 def choose_precision(wanted: Precision | Literal["auto"], worker: Worker) -> Precision:
-    """What to train in: as wanted, or bfloat16 if all workers multiply in it natively."""
+    """The wanted precision; for auto, bfloat16 if the hardware of all workers has it, else fp32."""
     if wanted != "auto":
         return wanted
     native = worker.total([torch.tensor(float(has_bf16(worker.device)))])[0]
@@ -64,13 +65,13 @@ def has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        found = torch.cpu.get_capabilities()
-        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
 
 
 def probe(device: torch.device) -> Products:
-    """Multiply matrices and see: about 30 ms on one core, more where bfloat16 is emulated."""
+    """Measure matrix products: about 30 ms on one core, more if bfloat16 is emulated."""
     a, b = _factors(device)
     return Products(_error(a, b), _gflops(a, b), _gflops(a.bfloat16(), b.bfloat16()))
 

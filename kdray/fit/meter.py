@@ -1,4 +1,4 @@
-"""Averages of the metrics of updates, between two rows of the history."""
+"""Averages the metrics of the updates between two rows of the history."""
 
 import time
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Meter:
-    """Collects the metrics of updates."""
+    """Collects the metrics of updates until they are averaged."""
 
     def __init__(self) -> None:
         self.rows: list[Mapping[str, float]] = []
@@ -16,13 +16,13 @@ class Meter:
         self.started = time.perf_counter()
 
     def add(self, metrics: Mapping[str, float], *, rate: float, tokens: int) -> None:
-        """Take the metrics of one update, its learning rate and its target tokens."""
+        """Add the metrics of an update, its learning rate and its number of target tokens."""
         self.rows.append(metrics)
         self.rate = rate
         self.tokens += tokens
 
     def flush(self) -> dict[str, float]:
-        """Means since the last flush, and the rate of tokens."""
+        """Means since the last flush, the latest learning rate, and target tokens per second."""
         seconds = time.perf_counter() - self.started
         names = dict.fromkeys(name for row in self.rows for name in row)
         row = {
@@ -35,5 +35,5 @@ class Meter:
         return row
 
     def restart_clock(self) -> None:
-        """Leave the time of a checkpoint out of the rate."""
+        """Leave the time before now, which a checkpoint took, out of tokens per second."""
         self.started = time.perf_counter()

@@ -1,7 +1,7 @@
-"""What the first worker keeps of a run beside its updates: history, validations, checkpoints.
+"""What the first worker records of a run: its history, validations and checkpoints.
 
-A row of the history is certain once a checkpoint of its update, or of a later one, is whole: only
-then `on_checkpoint` tells of it. So what a tracker has been sent is never made a second time.
+A row of the history is final once a checkpoint of its update, or of a later one, is complete; only
+then `on_checkpoint` announces it. So a row that a tracker was sent is never computed again.
 """
 
 import copy
@@ -33,21 +33,21 @@ Validate = Callable[[Transformer], Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one training run is made of.
+    """The settings of one training run.
 
     Attributes:
         config: length, batches, optimiser.
         seed: of initialisation, order and dropout.
-        folder: checkpoints and history; a run that finds some continues them.
-        validate: dev metrics of the student; called by the first worker only.
+        folder: holds checkpoints and history; if it has some, the run continues them.
+        validate: gives dev metrics of the student; only the first worker calls it.
         dev: dev pairs, for a gate that learns from them.
-        until: the update after which it ends, if that is before its last: it is a trunk.
-        first_step: updates that stages before this one made; the history counts on from there.
+        until: the update at which a trunk ends, before its last; None: the run goes to its last.
+        first_step: updates of the stages before this one, which the steps in the history include.
         tokens_per_pass: target tokens that a worker learns at once; None: its whole share.
-        identity: JSON values that tell this run's checkpoints from those of another model.
+        identity: JSON values that distinguish this run's checkpoints from those of other models.
         on_checkpoint: called by the first worker after each checkpoint and at the end, with the
-            step up to which the rows of the history are certain.
-        stop: asked after each validation with its metrics; True ends the run there.
+            step up to which the rows of the history are final.
+        stop: called after each validation with its metrics; True ends the run there.
     """
 
     config: TrainingConfig
@@ -64,11 +64,11 @@ class Run:
 
     @property
     def goal(self) -> int:
-        """The update that it goes on to, if nothing ends it earlier."""
+        """The update at which it ends, unless it is stopped before."""
         return self.until or self.config.updates
 
     def ends_at(self, step: int) -> bool:
-        """Whether an update is the last one of the whole run, not of a trunk."""
+        """Whether an update is the last one of the whole run, and not only of a trunk."""
         return step == self.config.updates
 
     def has_checkpoint(self, step: int) -> bool:
@@ -76,14 +76,14 @@ class Run:
         return step % self.config.checkpoint_every == 0 or step == self.goal
 
     def has_validation(self, step: int) -> bool:
-        """Whether dev is looked at after an update."""
+        """Whether the student is validated after an update."""
         return step % self.config.validate_every == 0 or self.ends_at(step)
 
 
 class Recorder:
-    """Writes a run down, from where it stands. To be entered before the first update.
+    """Writes history and checkpoints of a run: a context manager around its updates.
 
-    Leaving it waits for the checkpoint that is being written, also after an error.
+    On an error, it still waits for the checkpoint that is being written.
     """
 
     def __init__(
@@ -109,20 +109,20 @@ class Recorder:
         try:
             self._announce(self.checkpoints.wait())
         except StageFailed as error:
-            logger.error("%s", error)  # what ended the run comes first
+            logger.error("%s", error)  # not raised: the error that ended the run is
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add a row to the history."""
         self.history.append({"step": self.run.first_step + step, "time": time.time(), **metrics})
 
     def after_update(self, step: int) -> None:
-        """See the weights of an update, and whether a checkpoint has become whole."""
+        """Add the weights to the running mean, and announce a checkpoint that is complete."""
         if self.mean is not None:
             self.mean.take(step)
         self._announce(self.checkpoints.written())
 
     def checkpoint(self, progress: Progress) -> tuple[Progress, bool]:
-        """Validate, if it is time to, and begin to write a checkpoint. -> whether to stop."""
+        """Validate, if it is due, and begin to write a checkpoint. -> progress, whether to stop."""
         stopped = False
         step, early = progress.step, self.run.config.early_stopping
         if self.run.has_validation(step):
@@ -137,7 +137,7 @@ class Recorder:
         return progress, stopped
 
     def finish(self, progress: Progress) -> None:
-        """Wait for the last checkpoint, and score the averaged weights beside the plain ones."""
+        """Wait for the last checkpoint, and validate the averaged weights of a complete run."""
         self.checkpoints.wait()
         if progress.is_over(self.run.config.updates):
             self._score_average(progress)
@@ -148,7 +148,7 @@ class Recorder:
             self.run.on_checkpoint(self.run.first_step + written)
 
     def _score_average(self, progress: Progress) -> None:
-        """Once: a run that was cut off after it does not do it again."""
+        """Validate the averaged weights, unless an earlier process of this run has done so."""
         if averaged_scores(self.history.path, self.run.first_step + progress.step):
             return
         weights = averaged(self.run.config, self.checkpoints, progress)
@@ -163,14 +163,14 @@ class Recorder:
 
 
 def averaged_scores(history: Path, step: int) -> dict[str, float]:
-    """Dev metrics of the averaged weights, as the history has them at a step, if it does."""
+    """Dev metrics of the averaged weights at a step of the history; empty if it has none."""
     return _scores(history, step, AVERAGED)
 
 
 def plain_scores(history: Path, step: int) -> dict[str, float]:
-    """Dev metrics of the weights after an update, as the history has them."""
-    found = _scores(history, step, DEV)
-    return {name: value for name, value in found.items() if "/" not in name}
+    """Dev metrics of the weights after an update, from the history; empty if it has none."""
+    scores = _scores(history, step, DEV)
+    return {name: value for name, value in scores.items() if "/" not in name}
 
 
 def _scores(history: Path, step: int, prefix: str) -> dict[str, float]:

@@ -15,10 +15,10 @@ PER_WIDTH = 0.32
 
 
 def default_peak(width: int) -> float:
-    """A peak that trains a model of width D: 0.32/D, at most 0.005.
+    """The default peak for a model of width D: 0.32/D, at most 0.005.
 
-    Adam's best rate falls as 1/D for hidden weights (Yang et al. 2022). At D = 512 that is 6.3e-4,
-    among the 5e-4 to 7e-4 that are usual for Transformers of this width; small ones take more.
+    Adam's best rate for hidden weights is proportional to 1/D (Yang et al. 2022). At D = 512 the
+    default is 6.3e-4; for Transformers of this width 5e-4 to 7e-4 is usual.
     """
     return min(HIGHEST, PER_WIDTH / width)
 

@@ -1,4 +1,4 @@
-"""How good a model in training is on dev: loss on references, BLEU of greedy translations."""
+"""Scores a model in training on dev: loss on references, BLEU and chrF of greedy translations."""
 
 import tempfile
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from kdray.model.ctranslate2 import FastTranslator, export
 from kdray.model.generate import SearchOptions
 from kdray.model.transformer import Transformer
 from kdray.schema import Split, View
-from kdray.scoring.scores import score
+from kdray.scoring.metrics import score
 from kdray.text.batching import cuts
 from kdray.text.encoded import EncodedSplit
 from kdray.text.tokenizer import PAD, Tokenizer
@@ -27,10 +27,10 @@ TOKENS_PER_BATCH = 8192
 def check_dev(dev: EncodedSplit, *, model: str, max_length: int) -> None:
     """Raise DataError if a dev pair has more tokens on a side than a model can read."""
     lengths = np.maximum(dev.src.lengths, dev.ref.lengths)
-    long = np.flatnonzero(lengths > max_length)
-    if len(long):
+    rows = np.flatnonzero(lengths > max_length)
+    if len(rows):
         raise DataError(
-            f"{Split.DEV}: {len(long)} of {len(dev)} pairs, first pair {long[0] + 1}, have more "
+            f"{Split.DEV}: {len(rows)} of {len(dev)} pairs, first pair {rows[0] + 1}, have more "
             f"tokens on a side than {model} reads: {lengths.max()} at most, its max_length is "
             f"{max_length}; raise its max_length, or shorten or split these pairs"
         )
@@ -47,7 +47,7 @@ class Validator:
     threads: int
 
     def __call__(self, model: Transformer) -> dict[str, float]:
-        """Dev metrics, the model left in training mode."""
+        """Dev metrics. The model is in training mode afterwards."""
         model.eval()
         metrics = {"dev/loss": self.loss(model), **self.quality(model)}
         model.train()
@@ -55,7 +55,7 @@ class Validator:
 
     @torch.no_grad()
     def loss(self, model: Transformer) -> float:
-        """Cross-entropy on references in nats a token, without label smoothing."""
+        """Cross-entropy on references in nats per token, without label smoothing."""
         device = model.output_weight.device
         lengths = self.dev.ref.lengths
         order = np.argsort(lengths, kind="stable")

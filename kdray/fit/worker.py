@@ -9,7 +9,7 @@ from torch import Tensor, distributed
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A process of a training run. The process group is somebody else's to start."""
+    """A process of a training run. If there are several, the process group must be running."""
 
     rank: int = 0
     world_size: int = 1
@@ -44,5 +44,5 @@ class Worker:
             distributed.all_reduce(values)
 
     def barrier(self) -> None:
-        """Wait for all workers."""
+        """Wait until all workers are here."""
         self.total([torch.zeros(())])  # `distributed.barrier` would choose a GPU by the rank

@@ -1,7 +1,7 @@
 """Attention of the Transformer: fused projections, a cache for step-by-step decoding.
 
-Shapes: B sentences, S source positions, T target positions, D width, H heads, E of each head.
-Masks are True where a position is real.
+Shapes: B sentences, S source positions, T target positions, D width, H heads, E channels of a head.
+Masks are True where a position is not padding.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from kdray.model.softmax import softmax
 
 @dataclass(slots=True)
 class LayerCache:
-    """Keys and values of one decoder layer, [B, H, positions, D/H]."""
+    """Keys and values of one decoder layer, [B, H, positions, E]."""
 
     self_key: Tensor | None = None
     self_value: Tensor | None = None
@@ -25,7 +25,7 @@ class LayerCache:
     cross_value: Tensor | None = None
 
     def select(self, rows: Tensor) -> None:
-        """Keep or repeat rows, as a beam search reorders its hypotheses."""
+        """Keep these rows in this order, as a beam search drops and repeats its hypotheses."""
         for name in ("self_key", "self_value", "cross_key", "cross_value"):
             value = getattr(self, name)
             if value is not None:
@@ -88,7 +88,7 @@ class CrossAttention(nn.Module):
 
 
 def split_heads(x: Tensor, heads: int, *, parts: int) -> tuple[Tensor, ...]:
-    """[B, T, parts·D] -> `parts` tensors [B, H, T, D/H]."""
+    """[B, T, parts·D] -> `parts` tensors [B, H, T, E]."""
     batch, length, wide = x.shape
     split = x.view(batch, length, parts, heads, wide // parts // heads)
     return split.permute(2, 0, 3, 1, 4).unbind(0)
@@ -102,10 +102,10 @@ def attend(
     *,
     maps: list[Tensor] | None = None,
 ) -> Tensor:
-    """Scaled dot-product attention, written out: on short CPU sequences it beats the fused one.
+    """Scaled dot-product attention. On a CPU it is not fused, which is faster on short sequences.
 
     query [B, H, T, E], key and value [B, H, S, E], bias broadcast to [B, H, T, S]. -> [B, T, H·E].
-    The weights' mean over heads is appended to `maps`.
+    The mean of the weights over heads is appended to `maps`.
     """
     batch, heads, length, each = query.shape
     if query.device.type == "cpu" or maps is not None:
@@ -122,7 +122,10 @@ def attend(
 
 
 def attention_bias(mask_BS: Tensor, *, dtype: torch.dtype) -> Tensor | None:
-    """0 where a position may be seen, the least finite number elsewhere; None if all may be."""
+    """0 where the mask is True, the least finite number elsewhere. -> [B, 1, 1, S].
+
+    None stands for zeros everywhere. A GPU never gets it: to look would make the CPU wait for it.
+    """
     if mask_BS.device.type == "cpu" and bool(mask_BS.all()):
         return None
     bias = torch.zeros(mask_BS.shape, dtype=dtype, device=mask_BS.device)
@@ -130,6 +133,6 @@ def attention_bias(mask_BS: Tensor, *, dtype: torch.dtype) -> Tensor | None:
 
 
 def causal_bias(length: int, *, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[T, T]: position t sees positions up to t."""
+    """Lets a position see those up to itself: the least finite number elsewhere. -> [T, T]."""
     full = torch.full((length, length), torch.finfo(dtype).min, dtype=dtype, device=device)
     return full.triu_(1)

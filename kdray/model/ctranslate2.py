@@ -18,7 +18,7 @@ TOKENS_PER_BATCH = 1024
 
 
 def export(model: Transformer, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a float32 CTranslate2 model; other types are chosen when it is loaded."""
+    """Write a float32 CTranslate2 model."""
     config = model.config
     spec = transformer_spec.TransformerSpec.from_config(
         (config.encoder_layers, config.decoder_layers),
@@ -74,12 +74,11 @@ class FastTranslator:
         *,
         positions: int,
         threads: int,
-        compute_type: str = "float32",
     ) -> "FastTranslator":
         """Load an exported model; each thread translates batches of its own."""
         return cls(
             translator=ctranslate2.Translator(
-                str(folder), inter_threads=threads, intra_threads=1, compute_type=compute_type
+                str(folder), inter_threads=threads, intra_threads=1, compute_type="float32"
             ),
             src_pieces=tokenizer.src_pieces(),
             tgt_ids={piece: i for i, piece in enumerate(tokenizer.tgt_pieces())},
@@ -93,18 +92,18 @@ class FastTranslator:
         by_length: dict[int, list[int]] = {}
         for row, ids in enumerate(src):
             by_length.setdefault(len(ids), []).append(row)
-        waiting = [
+        queued = [
             (rows, self._submit([src[row] for row in rows], options))
             for _, rows in sorted(by_length.items())
         ]
         results: list[list[Hypothesis]] = [[] for _ in src]
-        for rows, futures in waiting:
+        for rows, futures in queued:
             for row, future in zip(rows, futures, strict=True):
                 results[row] = self._hypotheses(future.result(), options.length_penalty)
         return results
 
     def _submit(self, src: list[Sequence[int]], options: SearchOptions) -> list[Any]:
-        """Queue sources of one length, which share one limit."""
+        """Queue sources of equal length, since a call has one length limit for all."""
         futures: list[Any] = self.translator.translate_batch(
             [[self.src_pieces[i] for i in ids] for ids in src],
             beam_size=options.beam,

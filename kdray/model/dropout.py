@@ -19,7 +19,7 @@ class Dropout(nn.Module):
         self.dropped = min(round(p * 256), 255)  # of 256 byte values
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape as x."""
+        """Drop elements of x and scale up the others while training. -> the shape of x."""
         if not self.training or self.dropped == 0:
             return x
         if x.device.type != "cpu":

@@ -1,11 +1,12 @@
 """Greedy and beam search with a key-value cache, in plain PyTorch.
 
-This is the reference that the exported model is tested against, and the way to translate on a
-GPU. It follows CTranslate2: the first token is never `</s>`, hypotheses are ranked by
-Σ log p / length^penalty with `</s>` counted, and a search ends when as many hypotheses as the beam
-is wide have ended; without a length penalty, when as many as are wanted have, one of them ahead of
-all others at its time. Several models search as one: their probabilities are averaged at each step.
-B sentences, K beams, M models, V vocabulary.
+The exported model is tested against it, and it translates on GPUs. It follows CTranslate2: the
+first token is never `</s>`; hypotheses are ranked by Σ log p / length^penalty, where `</s>` counts;
+a search stops when `beam` hypotheses have ended, or, without a length penalty, when `num_hyps` have
+ended and one of them had the best score of the beam when it did. An ensemble averages the
+probabilities of its models at each step.
+
+Shapes: B sentences, K beams, M models, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from kdray.text.tokenizer import BOS, EOS, PAD, UNK
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """One translation. ids end with `</s>` if it is finished; score is Σ log p, not normalised."""
+    """One translation. Its ids end with `</s>` if it is finished; its score is Σ log p."""
 
     ids: list[int]
     score: float
@@ -59,8 +60,8 @@ def generate(
 ) -> list[list[Hypothesis]]:
     """The best `num_hyps` translations of each source, best first.
 
-    Several models need one vocabulary. They weigh alike, or as exp(log_weights_BM), a row for each
-    source.
+    Several models must have the same vocabulary. Their weights are equal, or exp(log_weights_BM)
+    with a row for each source.
     """
     models = [models] if isinstance(models, Transformer) else list(models)
     results: list[list[Hypothesis]] = [[] for _ in src]
@@ -68,8 +69,8 @@ def generate(
     for start in range(0, len(src), batch_size):
         rows = by_length[start : start + batch_size]
         weights = None if log_weights_BM is None else log_weights_BM[rows]
-        found = _search(models, [src[i] for i in rows], options, weights)
-        for row, hyps in zip(rows, found, strict=True):
+        translations = _search(models, [src[i] for i in rows], options, weights)
+        for row, hyps in zip(rows, translations, strict=True):
             results[row] = hyps
     return results
 
@@ -81,17 +82,20 @@ class _Sentence:
     limit: int
     options: SearchOptions
     ended: list[Hypothesis] = field(default_factory=list)
-    leader_ended: bool = False  # a hypothesis has ended ahead of all others
+    leader_ended: bool = False  # a hypothesis has ended that had the best score of the beam
     done: bool = False
 
     def step(
         self, candidates: list[tuple[float, int, int]], prefixes: list[list[int]]
     ) -> list[tuple[float, int, int]]:
-        """Take the 2K best (score, beam, token), best first; -> the K that go on."""
+        """From the 2K best candidates (score, beam, token), best first, take K that are continued.
+
+        Those that end are kept in `ended`, and the next candidates take their places.
+        """
         beam_size = self.options.beam
-        if self.done:  # others of its batch are still searched
+        if self.done:  # other sentences of the batch are still searched
             return candidates[:beam_size]
-        going = [c for c in candidates if c[2] != EOS]
+        unfinished = [c for c in candidates if c[2] != EOS]
         spare = iter([c for c in candidates[beam_size:] if c[2] != EOS])
         alive: list[tuple[float, int, int]] = []
         for rank, (score, beam, token) in enumerate(candidates[:beam_size]):
@@ -99,7 +103,7 @@ class _Sentence:
             if token == EOS or len(ids) == self.limit:
                 self.ended.append(Hypothesis(ids, score, finished=token == EOS))
                 self.leader_ended |= rank == 0
-                alive.append(next(spare, going[-1]))
+                alive.append(next(spare, unfinished[-1]))
             else:
                 alive.append((score, beam, token))
         last = len(prefixes[0]) + 1 == self.limit
@@ -113,7 +117,7 @@ class _Sentence:
 
 
 class _Members:
-    """The models of a search, with what each has read and said so far."""
+    """The models of a search, each with its encoder states and its decoder cache."""
 
     def __init__(
         self,
@@ -139,21 +143,21 @@ class _Members:
             self.log_weights = repeated.T[:, :, None]
 
     def next_log_probs(self, tokens: Tensor, step: int) -> Tensor:
-        """Of the token after these; what may not be generated has none. -> [B·K, V]."""
-        each = []
+        """Log-probabilities of the next token; -inf if it may not be generated. -> [B·K, V]."""
+        member_logits = []
         for model, memory, caches in zip(self.models, self.memories, self.caches, strict=True):
             hidden = model.decode(tokens, memory, self.mask, caches=caches, start=step)[:, 0]
-            each.append(F.linear(hidden, model.output_weight).float())
-        logits = each[0]
-        if len(each) > 1:
-            logp = torch.stack([one.log_softmax(-1) for one in each])
+            member_logits.append(F.linear(hidden, model.output_weight).float())
+        logits = member_logits[0]
+        if len(member_logits) > 1:
+            logp = torch.stack([each.log_softmax(-1) for each in member_logits])
             logp = logp if self.log_weights is None else logp + self.log_weights
-            logits = logp.logsumexp(0)  # less log M, which the softmax does not see
+            logits = logp.logsumexp(0)  # no division by M: the softmax below normalises
         logits[:, [PAD, UNK, BOS, *([EOS] if step == 0 else [])]] = -torch.inf
         return logits.log_softmax(-1)
 
     def select(self, parents: list[int]) -> None:
-        """Go on from these of the hypotheses."""
+        """Continue these of the B·K hypotheses."""
         rows = torch.tensor(parents, device=self.device)
         for caches in self.caches:
             for cache in caches:

@@ -1,32 +1,34 @@
 """Which weights of a teacher a student starts with: those of some layers, perhaps pruned.
 
-Whole layers are what Shleifer & Rush (2020, arXiv 2010.13002) take, "shrink and fine-tune". Widths
-are pruned along the axes of Minitron (Muralidharan et al. 2024, arXiv 2407.14679), in structures
-whose parts go together: a unit of a feed-forward; in every head as many channels of queries with
-keys, and of values with columns of the output; a channel of the residual stream, in all layers.
-Minitron ranks by activations on a few batches, as Samragh et al. (2023, arXiv 2312.09299) do. Here
-importance is read off the weights, so it needs no data and is the same everywhere: what goes into a
-structure times what comes out of it, and of a residual channel what is written into it.
+To take whole layers is "shrink and fine-tune" (Shleifer & Rush 2020, arXiv 2010.13002). Widths are
+pruned along the axes of Minitron (Muralidharan et al. 2024, arXiv 2407.14679), in structures whose
+parts are removed together: a unit of a feed-forward; a channel of queries and keys, or of values
+and the output's columns, equally many in every head; a channel of the residual stream, in all
+layers. Minitron ranks by activations on a few batches, as Samragh et al. (2023, arXiv 2312.09299)
+do. Here importance is computed from the weights, which needs no data: the size of the weights into
+a structure times that of the weights out of it, and for a residual channel the size of what is
+written into it.
 
     unit              |row of the inner map| · |column of the outer map|
     query and key     |row of queries| · |row of keys|
     value             |row of values| · |column of the output|
     residual channel  mean square of its embeddings + squares of its rows in all outputs
 
-Rows are measured behind the norm that they read; see `_Map.sizes`.
+Rows are measured together with the norm whose output they read; see `_Map.sizes`.
 
-Rescaling. The model multiplies embeddings by √D and attention by 1/√E. Both are made up for: by
-√(D/d) on embeddings, which the last norm takes back for the output that is tied to them, and by
-√(e/E) on queries. The gain of all norms grows by √(D/d). If the channels that went were empty, a
-norm then gives the others what it gave them in the teacher; if they were like the others, sums over
-fewer channels keep their size.
+Rescaling. A model multiplies embeddings by √D and attention logits by 1/√E, so both would change
+with the width. Embeddings are therefore multiplied by √(D/d), which the last norm undoes for the
+output matrix that is tied to them, and queries by √(e/E). The gain of every norm is multiplied by
+√(D/d): if the removed channels are empty, the norm then gives the others the values that they had
+in the teacher; if the removed channels are like the others, sums over fewer channels keep their
+size.
 
-Positions are fixed sinusoids, of other frequencies at every width, that no weight can take in or
-out: channel j of the student gets what belongs there. So channels stay in pairs, sine and cosine of
-one frequency, and each pair goes where the student's frequency is nearest to its own. Importance
-chooses among the pairs that would go to the same place.
+Positions are fixed sinusoids, whose frequencies depend on the width. They are not weights, so they
+are not inherited: channel j of the student has the frequency of its place. So channels are kept
+in pairs, the sine and cosine of one frequency, and each pair goes to the place whose frequency is
+nearest to its own. Of several pairs that would go to one place, the most important one is kept.
 
-Shapes: D width, E of each head, in the teacher; d, e in the student; H heads, V vocabulary.
+Shapes: D width, E channels of a head, in the teacher; d, e in the student; H heads, V vocabulary.
 """
 
 import math
@@ -72,9 +74,10 @@ def inherit(teacher: Transformer, config: ModelConfig, layers: Layers) -> Weight
 
 
 def residual_importance(teacher: Transformer, layers: Sequence[Layer]) -> Tensor:
-    """How much embeddings and layers write into each residual channel, in squares. -> [D].
+    """Mean square of what embeddings and layers write into each residual channel. -> [D].
 
-    Embeddings are counted as the model scales them, and what layers mix as if it were white.
+    Embeddings are taken with the factor √D of the model. The inputs of a layer's output maps are
+    taken to be white: uncorrelated, with variance 1.
     """
     sides = [teacher.tgt_embedding, *([] if teacher.shared else [teacher.src_embedding])]
     squares = [side.weight.double().pow(2).mean(0) for side in sides]
@@ -89,10 +92,10 @@ def residual_importance(teacher: Transformer, layers: Sequence[Layer]) -> Tensor
 
 
 def kept_channels(importance: Tensor, *, width: int) -> Tensor:
-    """The residual channels that a student keeps, in its order: sines, then cosines. -> [d].
+    """The teacher's residual channels that a student keeps: those of sines, then cosines. -> [d].
 
-    The pairs of the teacher whose frequencies are nearest to the same one of the student compete,
-    and the most important one stays.
+    Of the pairs whose frequencies are nearest to the same one of the student, the most important
+    one is kept.
     """
     half = len(importance) // 2
     pairs = (importance[:half] + importance[half:]).tolist()
@@ -111,11 +114,11 @@ class _Map(NamedTuple):
     bias: Tensor
 
     def rows(self, index: Tensor) -> "_Map":
-        """Some of its outputs."""
+        """The map to some of its outputs."""
         return _Map(self.weight[index], self.bias[index])
 
     def columns(self, index: Tensor) -> "_Map":
-        """The map of some of its inputs."""
+        """The map from some of its inputs."""
         return _Map(self.weight[:, index], self.bias)
 
     def scaled(self, factor: float) -> "_Map":
@@ -123,9 +126,9 @@ class _Map(NamedTuple):
         return _Map(self.weight * factor, self.bias * factor)
 
     def sizes(self, norm: "_Norm", *, with_constant: bool = True) -> Tensor:
-        """Root mean square of each output, if what the norm reads is white. -> [out], float64.
+        """Root mean square of each output, if the norm gets white noise. -> [out], float64.
 
-        Without the constant, only of what varies.
+        Without the constant, it is the standard deviation.
         """
         weight = self.weight.double()
         square = (weight * norm.gain.double()).pow(2).sum(1)
@@ -134,7 +137,7 @@ class _Map(NamedTuple):
         return square.sqrt()
 
     def effects(self) -> Tensor:
-        """Size of what each input adds to the outputs. -> [in], float64."""
+        """L2 norm of what each input adds to the outputs. -> [in], float64."""
         return self.weight.double().pow(2).sum(0).sqrt()
 
 
@@ -147,7 +150,7 @@ class _Norm(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """Cuts parts of a teacher down to a student's shape. `kept` are its residual channels."""
+    """Cuts parts of a teacher down to a student's shape. `kept`: residual channels, [d]."""
 
     teacher: Transformer
     student: ModelConfig
@@ -163,17 +166,17 @@ class _Cut:
         return embedding.weight[:, self.kept] * self.growth
 
     def norm(self, norm: nn.LayerNorm) -> Weights:
-        """A norm whose gain makes up for the channels that are gone."""
+        """A norm whose gain makes up for the removed channels."""
         gain, shift = self._norm(norm)
         return {"weight": gain * self.growth, "bias": shift}
 
     def last_norm(self, norm: nn.LayerNorm) -> Weights:
-        """The norm before the output matrix, which has grown with the embedding it is tied to."""
+        """The norm before the output matrix, which is tied to embeddings that were multiplied."""
         gain, shift = self._norm(norm)
         return {"weight": gain, "bias": shift / self.growth}
 
     def layer(self, layer: Layer) -> Weights:
-        """All of a layer."""
+        """All weights of a layer."""
         state = {
             **_named("attention_norm", self.norm(layer.attention_norm)),
             **_named("attention", self._self_attention(layer.attention, layer.attention_norm)),
@@ -207,9 +210,10 @@ class _Cut:
     def _heads(
         self, query: _Map, key: _Map, value: _Map, output: _Map, own: _Norm, other: _Norm
     ) -> tuple[_Map, _Map, _Map, _Map]:
-        """The same four maps with e channels in each head, of which q and k are scaled for E.
+        """The same four maps with e channels in each head; queries are multiplied by √(e/E).
 
-        A constant of the keys moves all logits of a query alike, and so says nothing.
+        `own` is the norm before queries, `other` the one before keys and values. The constant part
+        of keys shifts all logits of a query equally, so it has no effect and does not count.
         """
         heads, each = self.student.heads, self.student.width // self.student.heads
         logits = query.sizes(own) * key.sizes(other, with_constant=False)
@@ -231,12 +235,12 @@ class _Cut:
         return {**_joined("inner", inner.rows(units)), **_joined("outer", outer.columns(units))}
 
     def _readers(self, linear: nn.Linear, *, parts: int) -> list[_Map]:
-        """Maps fused into one that reads the residual stream, of the channels that are kept."""
+        """The parts of a fused map from the residual stream, as maps from the kept channels."""
         weights, biases = linear.weight.chunk(parts), linear.bias.chunk(parts)
         return [_Map(w, b).columns(self.kept) for w, b in zip(weights, biases, strict=True)]
 
     def _writer(self, linear: nn.Linear) -> _Map:
-        """A map that writes into the residual stream, of the channels that are kept."""
+        """A map into the residual stream, as a map to the kept channels."""
         return _Map(linear.weight, linear.bias).rows(self.kept)
 
     def _norm(self, norm: nn.LayerNorm) -> _Norm:
@@ -244,7 +248,7 @@ class _Cut:
 
 
 def _best(importance: Tensor, *, groups: int, count: int) -> Tensor:
-    """Places of the `count` most important of each group, in their order; ties go to the first."""
+    """Ascending places of the `count` most important of each group; ties go to the first."""
     grouped = importance.view(groups, -1)
     ranked = grouped.argsort(dim=1, descending=True, stable=True)[:, :count].sort(dim=1).values
     starts = torch.arange(groups)[:, None] * grouped.size(1)

@@ -1,4 +1,4 @@
-"""The precision of matrix products, and of what is summed from them.
+"""The precision of matrix products, and of sums over their results.
 
 The rest of the model and the methods ask here, so that one `torch.autocast` around them decides.
 """
@@ -8,21 +8,21 @@ from torch import Tensor
 
 
 def product_dtype(weight: Tensor) -> torch.dtype:
-    """Of matrix products with a weight: what autocast says, or else the weight's own."""
+    """The dtype of matrix products with a weight: that of autocast, or else the weight's own."""
     device = weight.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
 def exact(dtype: torch.dtype) -> torch.dtype:
-    """Of sums of numbers of a dtype: float32 for the half-precision ones."""
+    """The dtype in which numbers of a dtype are summed: float32 for the half-precision ones."""
     return torch.float32 if dtype.itemsize < torch.float32.itemsize else dtype
 
 
 def widened(values: Tensor) -> Tensor:
-    """The values in the dtype that they are summed in; the same tensor where that is its own."""
+    """The values in the dtype in which they are summed; the tensor itself if it has that dtype."""
     return values.to(exact(values.dtype))
 
 
 def no_rounding(device: torch.device) -> torch.autocast:
-    """Products in the dtype of their factors, whatever autocast says outside."""
+    """A context in which products have the dtype of their factors, even inside an autocast."""
     return torch.autocast(device.type, enabled=False)

@@ -1,7 +1,7 @@
 """Sequences that a model draws from its own distribution, with a key-value cache.
 
-Greedy and beam search are in `generate`; here nothing is ranked, so that a method can call it in
-every update. B sentences, S source positions, V vocabulary.
+It keeps no beam, unlike `generate`, and is fast enough for a method to call it in every update.
+B sentences, S source positions, T target positions, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from kdray.model.transformer import Transformer
 from kdray.text.tokenizer import BOS, EOS, PAD, UNK
 
-CHUNK = 64  # entries of a distribution that are summed before one of them is drawn
+CHUNK = 64  # entries of a distribution from which first one chunk is drawn, then one entry of it
 
 
 @torch.no_grad()
@@ -28,8 +28,8 @@ def sample(
 ) -> list[list[int]]:
     """One translation of each source, drawn at a temperature or greedily.
 
-    It never holds `<pad>`, `<unk>` or `<s>`, does not begin with `</s>`, and ends with `</s>` or at
-    its limit. The model is in evaluation mode meanwhile; draws come from torch's own generator.
+    A translation has no `<pad>`, `<unk>` or `<s>`, does not begin with `</s>`, and ends with `</s>`
+    or at its limit. The model draws in evaluation mode, and torch's global generator is used.
     """
     training = model.training
     model.eval()
@@ -48,9 +48,9 @@ def _draw(
     temperature: float,
     greedy: bool,
 ) -> Tensor:
-    """Tokens until every row has ended, `<pad>` after an end. -> [B, T].
+    """Draw tokens until every row has ended; `<pad>` follows the end of a row. -> [B, T].
 
-    G of the B rows go on; the model sees no others.
+    G: rows that have not ended. Only these are given to the model.
     """
     limits_G = torch.tensor(max_lengths, device=src_BS.device)
     drawn_BT = torch.full((len(max_lengths), max(max_lengths)), PAD, device=src_BS.device)
@@ -65,21 +65,22 @@ def _draw(
         logits_GV[:, [PAD, UNK, BOS, *([EOS] if step == 0 else [])]] = -torch.inf
         tokens_G = logits_GV.argmax(1) if greedy else _sampled(logits_GV, temperature)
         drawn_BT[rows_G, step] = tokens_G
-        going = ((tokens_G != EOS) & (step + 1 < limits_G)).nonzero()[:, 0]
-        if len(going) == 0:
+        unfinished = ((tokens_G != EOS) & (step + 1 < limits_G)).nonzero()[:, 0]
+        if len(unfinished) == 0:
             break
-        if len(going) < len(rows_G):
-            rows_G, limits_G, tokens_G = rows_G[going], limits_G[going], tokens_G[going]
-            mask_GS, memory_GSD = mask_GS[going], memory_GSD[going]
+        if len(unfinished) < len(rows_G):
+            rows_G, limits_G, tokens_G = (x[unfinished] for x in (rows_G, limits_G, tokens_G))
+            mask_GS, memory_GSD = mask_GS[unfinished], memory_GSD[unfinished]
             for cache in caches:
-                cache.select(going)
+                cache.select(unfinished)
     return drawn_BT
 
 
 def _sampled(logits_GV: Tensor, temperature: float) -> Tensor:
-    """A token of each row: first one of C chunks of E entries, then an entry of it. -> [G].
+    """Draw a token for each row: first one of C chunks of E entries, then an entry of it. -> [G].
 
-    Two random numbers a row; `torch.multinomial` draws one for each entry. The logits are used up.
+    That takes two random numbers for each row, where `torch.multinomial` draws one for each entry.
+    The logits are overwritten.
     """
     likeliest_G1 = logits_GV.amax(1, keepdim=True)
     mass_GV = logits_GV.sub_(likeliest_G1).div_(temperature).exp_()
@@ -92,9 +93,9 @@ def _sampled(logits_GV: Tensor, temperature: float) -> Tensor:
 
 
 def _drawn(mass_GE: Tensor) -> Tensor:
-    """An entry of each row, where the sum of those up to it passes a uniform number. -> [G].
+    """Draw an entry of each row: the first whose running sum exceeds a uniform number. -> [G].
 
-    Any entry where the sum is not a number: what is learned from it is not finite then, and tells.
+    If the sum is NaN, any entry is returned: the loss on it is NaN too, which ends the training.
     """
     sums_GE = mass_GE.cumsum(1)
     whole_G1 = sums_GE[:, -1:]

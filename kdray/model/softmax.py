@@ -1,8 +1,7 @@
-"""Softmax over a few entries, as attention to short sentences takes it.
+"""A softmax that is fast for short rows too, such as the attention to a short sentence.
 
-On a CPU `torch.softmax` goes through a row that is shorter than a vector register number by
-number: five times slower than the few passes over all rows that it takes when written out. Longer
-rows are left to it.
+On a CPU, `torch.softmax` computes a row that is shorter than a vector register number by number.
+Written out in a few passes over all rows, such a softmax is five times faster.
 """
 
 from typing import Any
@@ -14,7 +13,7 @@ VECTOR_BYTES = 64 if torch.backends.cpu.get_cpu_capability() == "AVX512" else 32
 
 
 def softmax(scores: Tensor) -> Tensor:
-    """Over the last dimension, in the form that is fastest for its length. -> the same shape."""
+    """Softmax over the last dimension, in the form that is fastest for its length."""
     short = scores.size(-1) * scores.element_size() < VECTOR_BYTES
     if not short or scores.device.type != "cpu":
         return scores.softmax(-1)

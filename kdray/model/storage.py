@@ -18,7 +18,7 @@ SHAPE, WEIGHTS = "model.json", "weights.safetensors"
 
 
 class Shape(Frozen):
-    """Everything that is needed to build a model before its weights are read."""
+    """What is needed to build a model before its weights are read."""
 
     config: ModelConfig
     src_vocab: int
@@ -35,8 +35,9 @@ class Shape(Frozen):
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by name, each tied tensor once."""
-    named, tied = dict(module.named_parameters()), _tied(module)
-    return named | {k: v for k, v in module.state_dict().items() if k not in tied}
+    all_names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    buffers = {k: v for k, v in module.state_dict().items() if k not in all_names}
+    return dict(module.named_parameters()) | buffers
 
 
 def save_model(folder: Path, shape: Shape, weights: dict[str, Tensor]) -> None:
@@ -91,8 +92,3 @@ def load_weights(module: nn.Module, path: Path) -> None:
         if ours != theirs:
             raise DataError(f"{path}: {name} is {theirs} there, the model needs {ours}")
         own[name].data.copy_(stored[name])
-
-
-def _tied(module: nn.Module) -> set[str]:
-    """Names under which a parameter stands again, and all first names of parameters."""
-    return {name for name, _ in module.named_parameters(remove_duplicate=False)}

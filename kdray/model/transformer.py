@@ -1,7 +1,7 @@
 """One encoder-decoder Transformer: pre-norm, fused projections, tied embeddings.
 
 Shapes: B sentences, S source positions, T target positions, D width, H heads, V vocabulary.
-Masks are True where a position is real.
+Masks are True where a position is not padding.
 """
 
 import math
@@ -25,10 +25,10 @@ from kdray.model.precision import product_dtype
 
 @dataclass(slots=True)
 class Taps:
-    """What layers leave behind for a method that looks inside.
+    """Results of each layer, recorded for a method that compares them.
 
-    States [B, positions, D] after each layer, and attention maps, the mean over heads:
-    encoder [B, S, S], decoder [B, T, T], cross [B, T, S].
+    States [B, positions, D], and attention weights as the mean over heads: encoder [B, S, S],
+    decoder [B, T, T], cross [B, T, S].
     """
 
     encoder_states: list[Tensor] = field(default_factory=list)
@@ -44,8 +44,8 @@ class Transformer(nn.Module):
     Args:
         config: its shape.
         src_vocab: rows of the source embedding.
-        tgt_vocab: rows of the target embedding, which is the output matrix too.
-        shared: one embedding for both sides (needs a joint vocabulary).
+        tgt_vocab: rows of the target embedding, which is also the output matrix.
+        shared: whether both sides have one embedding, which needs a joint vocabulary.
     """
 
     def __init__(
@@ -114,12 +114,9 @@ class Transformer(nn.Module):
         """
         x = self._embed(self.tgt_embedding, tgt_BT, start=start)
         cross_bias = attention_bias(src_mask_BS, dtype=product_dtype(x))
-        length = tgt_BT.size(1)
-        causal = (
-            None
-            if caches is not None
-            else causal_bias(length, dtype=product_dtype(x), device=x.device)
-        )
+        causal = None
+        if caches is None:
+            causal = causal_bias(tgt_BT.size(1), dtype=product_dtype(x), device=x.device)
         for index, layer in enumerate(self.decoder):
             cache = None if caches is None else caches[index]
             x = layer(x, memory_BSD, causal, cross_bias, cache, taps)
@@ -145,7 +142,7 @@ class Transformer(nn.Module):
         return torch.as_tensor(self.dropout(scaled + self.positions[start:stop].to(scaled.dtype)))
 
     def _initialise(self) -> None:
-        """Xavier for matrices, each third of a fused one on its own; embeddings N(0, 1/D)."""
+        """Xavier for matrices, separately for each part of a fused one; embeddings N(0, 1/D)."""
         for name, parameter in self.named_parameters():
             if "embedding" in name:
                 nn.init.normal_(parameter, std=self.config.width**-0.5)
@@ -160,7 +157,7 @@ class Transformer(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each normalised before and added after."""
+    """Self-attention and feed-forward, each with a norm before it and a residual connection."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

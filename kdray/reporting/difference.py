@@ -1,7 +1,7 @@
 """By how much does a method differ from the baseline, and is that a finding?
 
-A difference counts only when the test set's luck (paired bootstrap, the largest p over seeds,
-corrected for the number of methods) and the seeds' luck (their spread) both speak for it.
+It is a finding only if neither the choice of test segments explains it (paired bootstrap: the
+largest p over seeds, corrected for the number of methods) nor the choice of seeds (their spread).
 """
 
 import math
@@ -18,9 +18,9 @@ from kdray.scoring.result import Result, read_hyps
 from kdray.scoring.significance import BOOTSTRAP_SEED, SeedComparison, compare_seeds
 
 LEVEL = 0.05  # of significance
-SCORE_TOLERANCE = 0.01  # BLEU points between a recorded score and that of its file
+SCORE_TOLERANCE = 0.01  # BLEU points by which a recorded score may differ from that of its file
 
-Runs = Mapping[int, Result]  # of one method at one size and length, by seed
+Runs = Mapping[int, Result]  # by seed, of one method at one size and length
 
 
 class Finding(StrEnum):
@@ -34,26 +34,26 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean over seeds, and their standard deviation (n - 1); None with one seed."""
+    """Mean over seeds, and their standard deviation (n - 1), which is None with one seed."""
 
     mean: float
     sd: float | None
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Of at least one value."""
+        """The spread of at least one value."""
         return cls(mean=fmean(values), sd=stdev(values) if len(values) > 1 else None)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A method less the baseline, in metric points, over the seeds that both have."""
+    """A method minus the baseline, in metric points, over the seeds that both have."""
 
     bleu: float
     chrf: float
     sd: float | None  # of BLEU: √(sd² of the method + sd² of the baseline); None with one seed
     seeds: tuple[int, ...]
-    ci_low: float | None  # covers the 95 % interval of every seed
+    ci_low: float | None  # ends of a range that covers the 95 % intervals of all seeds
     ci_high: float | None
     p_uncorrected: float | None  # the largest over seeds; None: not tested
     p: float | None = None  # after Holm's correction over the table
@@ -97,7 +97,7 @@ def difference_to(
 
 
 def seed_note(baseline: Runs, runs: Runs, *, baseline_name: str) -> str | None:
-    """What a reader must know when a method and the baseline do not have the same seeds."""
+    """A note for the reader if a method and the baseline do not have the same seeds."""
     first = next(iter(runs.values()))
     name = f"{first.cell.method} ({first.cell.group})"
     length = "" if first.cell.length is None else " and length"
@@ -131,9 +131,9 @@ def _compare(baseline: Runs, runs: Runs, *, study: StudyFacts) -> SeedComparison
         samples=study.bootstrap_samples,
         seed=BOOTSTRAP_SEED,
     )
-    for seed, found in comparison.by_seed.items() if comparison else ():
-        _check_recorded(runs[seed], found.system_score)
-        _check_recorded(baseline[seed], found.baseline_score)
+    for seed, scores in comparison.by_seed.items() if comparison else ():
+        _check_recorded(runs[seed], scores.system_score)
+        _check_recorded(baseline[seed], scores.baseline_score)
     return comparison
 
 
@@ -148,7 +148,7 @@ def _hyps(result: Result, refs: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_recorded(result: Result, bleu: float) -> None:
-    """A file whose lines moved gives another score: the one sign that misalignment leaves."""
+    """Raise DataError if a file has another score: nothing else shows that its lines moved."""
     if abs(result.bleu - bleu) > SCORE_TOLERANCE:
         raise DataError(
             f"{result.hyps_path}: gives BLEU {bleu:.2f}, but the {result.where} records "

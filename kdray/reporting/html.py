@@ -48,7 +48,7 @@ def recipe_yaml(study: StudyFacts) -> str:
 
 
 def fact(value: object) -> str:
-    """One value of the corpus facts: whole numbers with thousands apart, lists with commas."""
+    """A value as text: integers with a space between thousands, lists with commas."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "–"}[value]
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""How does a table look? The same cells for the terminal, for Markdown and for HTML."""
+"""The cells of a table as text, and whole tables for the terminal and for Markdown."""
 
 import re
 from collections.abc import Callable
@@ -23,13 +23,13 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its heading and what it says of a row."""
+    """A column: its heading, and the text of its cell in a row."""
 
     heading: str
     cell: Callable[[Row], str]
     is_number: bool = True
-    short: str = ""  # heading in a terminal, which has no room for all columns; empty: not there
-    of_lengths: bool = False  # only where several lengths are compared
+    short: str = ""  # heading in a terminal; empty: left out there, since not all columns fit
+    of_lengths: bool = False  # shown only where several lengths are compared
 
 
 COLUMNS = (
@@ -90,12 +90,12 @@ def markdown(table: Table) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """The text as Markdown that shows just this text, on one line."""
+    """Escape a text so that Markdown shows it as it is, on one line."""
     return re.sub(r"([\\`*_{}\[\]<>|~$&])", r"\\\1", " ".join(text.split()))
 
 
 def footnotes(table: Table) -> list[str]:
-    """What the columns and marks mean, and how the scores were computed."""
+    """What columns and marks mean, and how scores were computed."""
     same = "size and length" if table.has_lengths else "size"
     tests = "1 comparison" if table.num_tests == 1 else f"{table.num_tests} comparisons"
     return [
@@ -112,26 +112,26 @@ def footnotes(table: Table) -> list[str]:
 
 
 def is_finding(row: Row) -> bool:
-    """The row differs from the baseline beyond noise, in either direction."""
+    """Whether the row differs significantly from the baseline, in either direction."""
     return row.difference is not None and row.difference.finding is Finding.SIGNIFICANT
 
 
 def signed(points: float) -> str:
-    """Metric points with a sign, as `+0.84`; no sign on what rounds to zero."""
+    """Metric points with a sign, as in `+0.84`; what rounds to zero has no sign."""
     rounded = f"{abs(points):.2f}"
     sign = "" if float(rounded) == 0 else "+" if points > 0 else "−"
     return f"{sign}{rounded}"
 
 
 def p_value(p: float | None) -> str:
-    """Three decimals, or that it is smaller."""
+    """A p-value with three decimals, or `<0.001`."""
     if p is None:
         return NOTHING
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def count(number: float | None) -> str:
-    """A large number in three digits, as `12.3 M`."""
+    """A large number in three digits, as in `12.3 M`."""
     if number is None:
         return NOTHING
     for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
@@ -160,14 +160,14 @@ def _difference(row: Row) -> str:
     """Signed BLEU points, seed deviation and mark."""
     if row.is_baseline:
         return "baseline"
-    found = row.difference
-    if found is None:
+    difference = row.difference
+    if difference is None:
         return NOTHING
-    spread = "" if found.sd is None else f" ±{found.sd:.2f}"
-    return f"{signed(found.bleu)}{spread}{MARKS[found.finding]}"
+    spread = "" if difference.sd is None else f" ±{difference.sd:.2f}"
+    return f"{signed(difference.bleu)}{spread}{MARKS[difference.finding]}"
 
 
-def _interval(found: Difference | None) -> str:
-    if found is None or found.ci_low is None or found.ci_high is None:
+def _interval(difference: Difference | None) -> str:
+    if difference is None or difference.ci_low is None or difference.ci_high is None:
         return NOTHING
-    return f"{signed(found.ci_low)} to {signed(found.ci_high)}"
+    return f"{signed(difference.ci_low)} to {signed(difference.ci_high)}"

@@ -1,4 +1,4 @@
-"""The report as one Markdown file, with its plots beside it, for a code host or an editor."""
+"""The report as one Markdown file that links its plots, for a code host or an editor."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,8 +34,8 @@ def markdown_page(
         blocks += [f"![{markdown_text(plot.title)}]({link})", markdown_text(plot.caption)]
     blocks += ["## Corpus", "\n".join(_nested(study.corpus))]
     blocks += ["## Recipe", _fenced(recipe_yaml(study))]
-    blocks += ["## Provenance", "\n".join(_names(study.fingerprints))]
-    blocks += ["\n".join(_names(study.versions))]
+    blocks += ["## Provenance", "\n".join(_nested(study.fingerprints))]
+    blocks += ["\n".join(_nested(study.versions))]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
@@ -57,11 +57,6 @@ def _nested(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
             yield from _nested(value, f"{indent}  ")
         else:
             yield f"{indent}- {markdown_text(name)}: {markdown_text(fact(value))}"
-
-
-def _names(names: Mapping[str, str]) -> Iterator[str]:
-    for name, value in names.items():
-        yield f"- {markdown_text(name)}: {markdown_text(value)}"
 
 
 def _fenced(text: str) -> str:

@@ -1,7 +1,7 @@
-"""What do learning and the trade of quality for speed look like? PNG and SVG files.
+"""Plots of the learning curves, and of quality over decoding speed, as PNG and SVG files.
 
-Each method keeps one colour in all plots (Okabe and Ito's palette, safe for the colour-blind), and
-lines are labelled where they end. Equal input gives equal bytes.
+Each method has the same colour in all plots (Okabe and Ito's palette, which colour-blind readers
+can tell apart), and lines are labelled at their ends. Equal input gives equal bytes.
 """
 
 import math
@@ -26,11 +26,11 @@ from kdray.reporting.curves import (
 from kdray.reporting.table import Row, Table
 
 BASELINE_COLOR: Final = "#000000"
-NO_STUDENT_COLOR: Final = "#767676"  # the teacher, and runs that are nobody's student
+NO_STUDENT_COLOR: Final = "#767676"  # for the teacher, and for runs that are not students
 PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES: Final = ("-", "--", "-.", ":")  # for methods beyond the palette
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")  # one for each size
-LABEL_GAP: Final = 13.0  # points between two labels
+LABEL_GAP: Final = 13.0  # points (1/72 inch) between two labels
 STYLE: Final[Mapping[str, Any]] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -46,7 +46,7 @@ STYLE: Final[Mapping[str, Any]] = {
     "xtick.color": "#333333",
     "ytick.color": "#333333",
     "lines.linewidth": 1.8,
-    "text.parse_math": False,  # a name with two dollar signs is no formula
+    "text.parse_math": False,  # a name with two dollar signs is not a formula
     "svg.hashsalt": "kdray",
     "figure.dpi": 100,
     "savefig.dpi": 160,
@@ -55,7 +55,7 @@ STYLE: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Plot:
-    """One picture in two formats, and what it shows in words."""
+    """One picture in two formats, and words that describe it."""
 
     title: str
     caption: str
@@ -65,7 +65,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How a method is drawn everywhere."""
+    """How a method is drawn in every plot."""
 
     color: str
     dash: str
@@ -76,7 +76,7 @@ def draw_plots(
 ) -> list[Plot]:
     """Draw one plot for each logged metric, and quality over speed for each split.
 
-    The folder is made; pictures of an earlier report are removed from it.
+    The folder is created; pictures of an earlier report are removed from it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in (*folder.glob("*.png"), *folder.glob("*.svg")):
@@ -91,9 +91,9 @@ def draw_plots(
             if any(row.tokens_per_second for row in table.rows):
                 plots.append(_draw_trade(folder, table, styles, number=len(plots) + 1))
         for metric in metric_names(curves):
-            found = series_of(curves, metric)
-            if found:
-                plot = _draw_metric(folder, metric, found, styles, number=len(plots) + 1)
+            lines = series_of(curves, metric)
+            if lines:
+                plot = _draw_metric(folder, metric, lines, styles, number=len(plots) + 1)
                 not_finite = count_not_finite(curves, metric)
                 if not_finite:
                     text = f"{plot.caption} Not drawn: {not_finite} values that are not finite."
@@ -103,7 +103,7 @@ def draw_plots(
 
 
 def method_styles(methods: Sequence[str], *, baseline: str) -> dict[str, LineStyle]:
-    """A style for each method, by its place; the baseline is black."""
+    """A style for each method, by its place in the list; the baseline is black."""
     styles = {baseline: LineStyle(BASELINE_COLOR, "-")}
     others = [method for method in dict.fromkeys(methods) if method != baseline]
     for place, method in enumerate(others):
@@ -126,34 +126,33 @@ def _no_students(curves: Curves, tables: Sequence[Table]) -> list[str]:
 def _draw_metric(
     folder: Path,
     metric: str,
-    found: Sequence[Series],
+    lines: Sequence[Series],
     styles: Mapping[str, LineStyle],
     *,
     number: int,
 ) -> Plot:
-    figure = _panels(metric, found, styles)
-    seeds = max(series.num_seeds for series in found)
+    figure = _panels(metric, lines, styles)
     caption = f"{metric} by update."
-    if seeds > 1:
+    if any(series.num_seeds > 1 for series in lines):
         caption += " Line: mean over seeds; band: least to greatest seed."
-    if any(series.alone and series.num_seeds > 1 for series in found):
+    if any(series.alone and series.num_seeds > 1 for series in lines):
         caption += " Thin lines: single seeds, where not every seed has these steps."
     if metric.startswith("train/"):
         caption += " Methods minimise different losses: compare shapes, not heights."
     return _save(figure, folder / f"{number:02d}-{_stem(metric)}", title=metric, caption=caption)
 
 
-def _panels(metric: str, found: Sequence[Series], styles: Mapping[str, LineStyle]) -> Figure:
-    """One panel for each size, with one scale, so that sizes can be compared."""
-    sizes = list(dict.fromkeys(series.size for series in found))
+def _panels(metric: str, lines: Sequence[Series], styles: Mapping[str, LineStyle]) -> Figure:
+    """One panel for each size, all with the same scale, so that sizes can be compared."""
+    sizes = list(dict.fromkeys(series.size for series in lines))
     columns = min(2, len(sizes))
-    lines = math.ceil(len(sizes) / columns)
-    figure = Figure(figsize=(5.6 * columns, 3.6 * lines), layout="constrained")
-    grid = list(figure.subplots(lines, columns, squeeze=False, sharey=True).flat)
+    rows = math.ceil(len(sizes) / columns)
+    figure = Figure(figsize=(5.6 * columns, 3.6 * rows), layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     for unused in grid[len(sizes) :]:
         unused.remove()
     panels = dict(zip(sizes, grid[: len(sizes)], strict=True))
-    for series in found:
+    for series in lines:
         _draw_series(panels[series.size], series, styles[series.method])
     for size, axes in panels.items():
         axes.set_title(size or "Other runs")
@@ -161,9 +160,9 @@ def _panels(metric: str, found: Sequence[Series], styles: Mapping[str, LineStyle
         axes.set_ylabel(metric)
         axes.tick_params(labelleft=True)
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    figure.draw_without_rendering()  # only now the common scale is final
+    figure.draw_without_rendering()  # only this fixes the common scale
     for size, axes in panels.items():
-        ends = [(series.method, *_end(series)) for series in found if series.size == size]
+        ends = [(series.method, *_end(series)) for series in lines if series.size == size]
         _label(axes, [(name, x, y, styles[name].color) for name, x, y in ends])
     return figure
 
@@ -181,7 +180,7 @@ def _draw_series(axes: Axes, series: Series, style: LineStyle) -> None:
 
 
 def _end(series: Series) -> tuple[float, float]:
-    """Where the label points to: the end of the mean, or of the longest single line."""
+    """The point that the label belongs to: the end of the mean, or of the longest single line."""
     if series.steps:
         return series.steps[-1], series.mean[-1]
     steps, values = max(series.alone, key=lambda line: line[0][-1])
@@ -235,17 +234,18 @@ def _point_name(row: Row, sizes: Sequence[str]) -> str:
 
 
 def _label(axes: Axes, points: Sequence[tuple[str, float, float, str]]) -> None:
-    """Write (name, x, y, colour) at the right edge, moved apart, each with a line to its point.
+    """Write each name of (name, x, y, colour) at the right edge, with a line to its point.
 
-    The figure was drawn, which fixes the limits that the positions depend on.
+    Names that would overlap are moved apart. The figure must have been drawn, which fixes the
+    limits of its axes.
     """
     figure = axes.figure
     assert isinstance(figure, Figure)
-    scale = figure.dpi / 72 * LABEL_GAP / axes.get_window_extent().height  # one gap in axes heights
+    gap = figure.dpi / 72 * LABEL_GAP / axes.get_window_extent().height  # as a share of the height
     to_axes = axes.transData + axes.transAxes.inverted()
     ordered = sorted(points, key=lambda point: point[2])
     heights = [float(to_axes.transform((x, y))[1]) for _, x, y, _ in ordered]
-    for (name, x, y, color), height in zip(ordered, spread_apart(heights, scale), strict=True):
+    for (name, x, y, color), height in zip(ordered, spread_apart(heights, gap), strict=True):
         axes.annotate(
             name,
             xy=(x, y),
@@ -260,9 +260,9 @@ def _label(axes: Axes, points: Sequence[tuple[str, float, float, str]]) -> None:
 
 
 def spread_apart(heights: Sequence[float], gap: float) -> list[float]:
-    """Ascending heights moved as a whole no further than needed to be `gap` apart, order kept.
+    """Move ascending heights as little as possible so that they are at least `gap` apart.
 
-    Neighbours that would touch form a block around the mean of their own heights.
+    Neighbours that would be too close form a block around the mean of their heights.
     """
     blocks: list[list[float]] = []
     for height in heights:
@@ -289,6 +289,6 @@ def _save(figure: Figure, stem: Path, *, title: str, caption: str) -> Plot:
     FigureCanvasAgg(figure)
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
     figure.savefig(png, metadata={"Software": None})
-    figure.set_layout_engine("none")  # the same places again, without the search for them
+    figure.set_layout_engine("none")  # the layout that the PNG has, without computing it again
     figure.savefig(svg, metadata={"Date": None, "Creator": None})
     return Plot(title=title, caption=caption, png=png, svg=svg)

@@ -12,8 +12,8 @@ from kdray.cell import Cell
 from kdray.errors import DataError
 from kdray.reporting.difference import LEVEL, Difference, Runs, Spread, difference_to, seed_note
 from kdray.reporting.facts import StudyFacts
+from kdray.scoring.metrics import score
 from kdray.scoring.result import Result
-from kdray.scoring.scores import score
 from kdray.scoring.significance import holm
 
 RowKey = tuple[bool, str, str]  # is a teacher, group (size and length), method

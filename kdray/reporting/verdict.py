@@ -1,7 +1,7 @@
-"""Which method should be taken, and how sure is that? Plain sentences, computed from the tables.
+"""Which method should be used, and how sure is that? Sentences that are computed from the tables.
 
-Dev chooses the method; test only says what that choice is worth. Nothing is claimed that a table
-does not mark as a finding.
+Dev scores choose the method; test scores only show what the choice is worth. A difference is
+claimed only if a table marks it as a finding.
 """
 
 import math
@@ -9,20 +9,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kdray.reporting.difference import Finding
-from kdray.reporting.layout import p_value, signed
+from kdray.reporting.layout import is_finding, p_value, signed
 from kdray.reporting.table import Row, Table
 from kdray.schema import Split
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be said of the students of one size and length.
-
-    `chosen` is None when dev cannot choose.
-    """
+    """The conclusion about the students of one size and length."""
 
     size: str  # with the length, if there are several
-    chosen: str | None
+    chosen: str | None  # a method; None if dev cannot choose
     headline: str
     sentences: tuple[str, ...]
 
@@ -61,19 +58,19 @@ def _verdict(tables: Sequence[Table], size: str) -> Verdict:
 
 
 def _headline(best: Row, dev: Table, on_test: Sequence[Table]) -> str:
-    """The strongest statement that the tables of test bear out."""
+    """The strongest statement that the test tables support."""
     name, baseline = best.method, dev.baseline
     if len(_rows(dev, best.group)) == 1:
         return f"There is only {name}: nothing to compare it with."
     if not on_test:
         return f"Dev prefers {name}; there are no test scores that could confirm it."
-    found: dict[tuple[Finding, bool], list[str]] = {}
+    splits: dict[tuple[Finding, bool], list[str]] = {}  # by finding, and whether it is better
     for table, row in _each(on_test, best):
         if row.difference is not None:
             better = row.difference.bleu > 0
-            found.setdefault((row.difference.finding, better), []).append(table.split)
-    beats = found.get((Finding.SIGNIFICANT, True), [])
-    worse = found.get((Finding.SIGNIFICANT, False), [])
+            splits.setdefault((row.difference.finding, better), []).append(table.split)
+    beats = splits.get((Finding.SIGNIFICANT, True), [])
+    worse = splits.get((Finding.SIGNIFICANT, False), [])
     if worse:
         return f"Dev prefers {name}, but it is worse than {baseline} on {_join(worse)}."
     if len(beats) == len(on_test):
@@ -81,9 +78,9 @@ def _headline(best: Row, dev: Table, on_test: Sequence[Table]) -> str:
     if beats:
         return f"{name} beats {baseline} beyond noise on {_join(beats)} only."
     looks = [
-        f"{word} on {_join(found[Finding.SEED_NOISE_UNKNOWN, better])}"
+        f"{word} on {_join(splits[Finding.SEED_NOISE_UNKNOWN, better])}"
         for word, better in (("worse", False), ("better", True))
-        if (Finding.SEED_NOISE_UNKNOWN, better) in found
+        if (Finding.SEED_NOISE_UNKNOWN, better) in splits
     ]
     if looks:
         return f"Beside {baseline}, {name} looks {_join(looks)}, but the seed noise is unknown."
@@ -91,7 +88,7 @@ def _headline(best: Row, dev: Table, on_test: Sequence[Table]) -> str:
         if best.is_baseline:
             return f"Dev prefers the baseline {name} itself."
         return f"Dev prefers {name}, which does not beat {baseline} beyond noise."
-    if not best.is_baseline and all(finding is Finding.UNTESTED for finding, _ in found):
+    if not best.is_baseline and all(finding is Finding.UNTESTED for finding, _ in splits):
         return f"Dev prefers {name}; it could not be tested against {baseline}."
     return f"No method beats the baseline {baseline} beyond noise."
 
@@ -107,7 +104,7 @@ def _choice(best: Row, rows: Sequence[Row], dev: Table) -> str:
 
 
 def _close_rivals(best: Row, rows: Sequence[Row]) -> list[str]:
-    """Methods that other seeds could have put first."""
+    """Names the methods that could have been first with other seeds."""
     if best.bleu.sd is None:
         return []
     close = [
@@ -136,7 +133,7 @@ def _test_sentence(table: Table, row: Row) -> str:
 
 
 def _unchosen(best: Row, on_test: Sequence[Table]) -> list[str]:
-    """Methods that test would have preferred; taking one of them would be choosing on test."""
+    """Names better methods on test that dev did not choose: to take one is to choose on test."""
     winners = [row.method for t in on_test for row in _rows(t, best.group) if _wins(row)]
     if not winners or best.method in winners:
         return []
@@ -177,21 +174,20 @@ def _seed_warning(rows: Sequence[Row]) -> list[str]:
 
 
 def _certainty(row: Row) -> str:
-    found = row.difference
-    if found is None or found.p is None:
+    difference = row.difference
+    if difference is None or difference.p is None:
         return " (not tested)"
-    p = f"p {p_value(found.p)}" if found.p < 0.001 else f"p = {p_value(found.p)}"
+    p = f"p {p_value(difference.p)}" if difference.p < 0.001 else f"p = {p_value(difference.p)}"
     return {
         Finding.SIGNIFICANT: f" ({p}, beyond seed noise: a finding)",
         Finding.NOT_SIGNIFICANT: f" ({p}, within noise)",
         Finding.SEED_NOISE_UNKNOWN: f" ({p}, but the seed noise is unknown)",
         Finding.UNTESTED: "",
-    }[found.finding]
+    }[difference.finding]
 
 
 def _wins(row: Row) -> bool:
-    found = row.difference
-    return found is not None and found.finding is Finding.SIGNIFICANT and found.bleu > 0
+    return is_finding(row) and row.difference is not None and row.difference.bleu > 0
 
 
 def _rows(table: Table, size: str) -> list[Row]:
@@ -203,7 +199,7 @@ def _same(table: Table, row: Row) -> Row | None:
 
 
 def _each(tables: Sequence[Table], best: Row) -> Iterator[tuple[Table, Row]]:
-    """The tables where the method stands, with its row there."""
+    """The tables that contain the method, each with the method's row."""
     for table in tables:
         row = _same(table, best)
         if row is not None:

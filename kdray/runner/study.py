@@ -14,7 +14,7 @@ from kdray.plan.experiment import Plan, make_plan
 from kdray.plan.step import STUDENT, Step, spec_of
 from kdray.progress import Display
 from kdray.runner.runs import Runs
-from kdray.scoring.scores import check_tokenizer
+from kdray.scoring.metrics import check_tokenizer
 
 
 @dataclass

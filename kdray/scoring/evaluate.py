@@ -13,8 +13,8 @@ from kdray.errors import DataError
 from kdray.jobs import Counts
 from kdray.model.generate import SearchOptions
 from kdray.schema import Column, Split
+from kdray.scoring.metrics import score
 from kdray.scoring.result import write_hyps
-from kdray.scoring.scores import score
 from kdray.teacher.engine import Engine, Teacher
 from kdray.text.corpus import Corpus
 

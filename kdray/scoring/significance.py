@@ -1,8 +1,8 @@
-"""Is a difference between two systems more than the luck of the test set, or of the seed?
+"""Is a difference between two systems more than chance, in the test set or in the seed?
 
 The test is sacrebleu's paired bootstrap (Koehn 2004); the resampling is sacrebleu's own code, so
-the p-values are those of `sacrebleu --paired-bs`. What is added here: the interval of the
-difference, the rule for several seeds, and Holm's correction for several methods.
+the p-values are those of `sacrebleu --paired-bs`. This file adds the interval of the difference,
+the rule for several seeds, and Holm's correction for several methods.
 """
 
 import os
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import _bootstrap_resample, _compute_p_value
 
-from kdray.scoring.scores import MetricName, bleu_metric, check_parallel
+from kdray.scoring.metrics import MetricName, bleu_metric, check_parallel
 
 BOOTSTRAP_SEED = 12345  # sacrebleu's default
 
@@ -35,7 +35,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class SeedComparison:
-    """A method against a baseline, seed by seed. The summary is the conservative one."""
+    """A method against a baseline, seed by seed, with a conservative summary."""
 
     by_seed: Mapping[int, Comparison]  # the seeds that both have, at least one
 
@@ -132,9 +132,9 @@ def compare_seeds(
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Holm's step-down adjustment (Holm 1979), in the order given.
+    """Holm's step-down adjustment of p-values (Holm 1979), in the order given.
 
-    An adjusted value below a level bounds the chance of any false finding among them by it.
+    If those below a level count as findings, any false one is at most as likely as the level.
     """
     adjusted = [0.0] * len(p_values)
     largest = 0.0
@@ -144,7 +144,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted)
 
 
-@lru_cache(maxsize=32)  # the baseline's scores serve every method and seed of a table
+@lru_cache(maxsize=32)  # the baseline's scores are used for every method of a table
 def _scores(
     hyps: tuple[str, ...],
     refs: tuple[str, ...],
@@ -155,8 +155,8 @@ def _scores(
 ) -> tuple[float, npt.NDArray[np.float64]]:
     """The corpus score, and the score of each resample.
 
-    The resamples depend on the seed and on the number of segments only, so those of two systems
-    are pairs.
+    The resamples depend only on the seed and the number of segments, so those of two systems are
+    pairs.
     """
     scorer = bleu_metric(bleu_tokenize) if metric == "bleu" else CHRF()
     statistics = scorer._extract_corpus_statistics(hyps, [refs])
@@ -168,7 +168,7 @@ def _scores(
 
 @contextmanager
 def _sacrebleu_seed(seed: int) -> Iterator[None]:
-    """Sacrebleu takes its seed from the environment only."""
+    """Set sacrebleu's seed, which it reads only from the environment, for the body."""
     before = os.environ.get("SACREBLEU_SEED")
     os.environ["SACREBLEU_SEED"] = str(seed)
     try:

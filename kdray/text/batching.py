@@ -1,8 +1,8 @@
 """Which sentence pairs make up each update: a pure function of lengths, seed and epoch.
 
 Pairs are shuffled, sorted by length, cut into batches of about `tokens_per_update` target tokens
-and the batches are shuffled. A batch belongs to the whole cluster: workers take every n-th of its
-rows, so that their number changes neither the batches nor their order.
+and the batches are shuffled. All workers share a batch: each of n takes every n-th of its rows, so
+their number changes neither the batches nor their order.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """The order of training data.
+    """Cuts training pairs into batches, in another way for each epoch.
 
     Attributes:
         src_lengths: source tokens of each pair.
-        tgt_lengths: target tokens of each pair; these are counted.
-        tokens_per_update: aim for each batch, which never exceeds it unless one pair does.
-        seed: decides ties of length and the order of batches.
+        tgt_lengths: target tokens of each pair.
+        tokens_per_update: the most target tokens of a batch; a longer pair is a batch of its own.
+        seed: decides the order of pairs of equal length, and the order of the batches.
     """
 
     src_lengths: Rows
@@ -30,7 +30,7 @@ class BatchPlan:
     seed: int
 
     def epoch(self, number: int) -> list[Rows]:
-        """The batches of an epoch. Each pair is in exactly one; their count never changes."""
+        """Batches of row numbers. Each pair is in exactly one; every epoch has equally many."""
         rng = np.random.default_rng((self.seed, number))
         shuffled = rng.permutation(len(self.tgt_lengths))
         order = shuffled[np.lexsort((self.src_lengths[shuffled], self.tgt_lengths[shuffled]))]
@@ -43,14 +43,13 @@ class BatchPlan:
 
 
 def cuts(lengths: Rows, *, most: int) -> list[int]:
-    """Where to cut so that each part sums to at most `most`, or is one row that is longer."""
+    """Rows before which to cut, so that each part sums to at most `most` or is one longer row."""
     totals = np.cumsum(lengths)
-    places: list[int] = []
-    start, before = 0, 0
+    stops: list[int] = []
+    start = before = 0
     while True:
-        stop = int(np.searchsorted(totals, before + most, side="right"))
-        stop = max(stop, start + 1)
+        stop = max(int(np.searchsorted(totals, before + most, side="right")), start + 1)
         if stop >= len(lengths):
-            return places
-        places.append(stop)
+            return stops
+        stops.append(stop)
         start, before = stop, int(totals[stop - 1])

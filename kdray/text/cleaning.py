@@ -1,7 +1,7 @@
 """Which training pairs are dropped, for which reason, and how much of dev and test is in train.
 
-Cleaning never alters text, except that `stripped` removes surrounding white space from both sides
-of every pair, of dev and test too, before anything else looks at it. Every drop has one reason.
+Cleaning never alters text, except that `stripped` first removes surrounding white space from both
+sides of every pair, in dev and test too. Every dropped pair is counted under one reason.
 Imports neither torch nor ray.
 """
 
@@ -16,19 +16,19 @@ from kdray.config.text import CleaningConfig
 
 Pair = tuple[str, str]  # source, reference
 
-_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ufffd]")  # category Cc but tab, and U+FFFD
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ufffd]")  # category Cc except tab, and U+FFFD
 
 
 class Drop(StrEnum):
-    """Why a training pair was dropped. A pair with several faults has the first of this order."""
+    """Why a training pair was dropped. Of several reasons, the first in this order is counted."""
 
     EMPTY = "empty"  # a side has no text
     CONTROL = "control"  # a control character other than tab, or U+FFFD: decoding went wrong
     TOO_LONG = "too_long"  # words or characters
     RATIO = "ratio"  # one side is much longer than the other
     IDENTICAL = "identical"  # both sides are the same text
-    OVERLAP = "overlap"  # both sides stand in dev or test
-    DUPLICATE = "duplicate"  # the pair was kept before
+    OVERLAP = "overlap"  # both sides occur in dev or test
+    DUPLICATE = "duplicate"  # an equal pair was kept before
 
 
 def stripped(pair: Pair) -> Pair:
@@ -37,7 +37,7 @@ def stripped(pair: Pair) -> Pair:
 
 
 def pair_digest(src: str, ref: str, *, size: int, occurrence: int = 0) -> bytes:
-    """`size` bytes of BLAKE2b over both sides and a number; where the sides meet is covered too."""
+    """`size` bytes of BLAKE2b over both sides, their lengths and a number."""
     digest = hashlib.blake2b(digest_size=size)
     for part in (src.encode(), ref.encode()):
         digest.update(len(part).to_bytes(8, "little"))
@@ -56,38 +56,40 @@ class HeldOut:
         self._keys = {
             key for pairs in splits.values() for pair in pairs for key in _overlap_keys(pair)
         }
-        self._found: dict[bool, set[tuple[str, ...]]] = {False: set(), True: set()}
+        # Keys that occur in any training pair (False), and in those that were kept (True).
+        self._matched: dict[bool, set[tuple[str, ...]]] = {False: set(), True: set()}
 
     def has_both_sides(self, src: str, ref: str) -> bool:
-        """Whether source and reference stand, exactly, in dev or test."""
+        """Whether source and reference each occur, exactly, in dev or test."""
         return src in self._sources and ref in self._references
 
     def observe(self, src: str, ref: str, *, kept: bool) -> None:
-        """Note what of dev and test a training pair, kept by the cleaning or not, contains."""
-        found = [key for key in _overlap_keys((src, ref)) if key in self._keys]
-        self._found[False].update(found)
+        """Compare a training pair with dev and test; `kept`: cleaning did not drop it."""
+        keys = self._keys.intersection(_overlap_keys((src, ref)))
+        self._matched[False].update(keys)
         if kept:
-            self._found[True].update(found)
+            self._matched[True].update(keys)
 
     def overlap(self, *, kept: bool) -> dict[str, dict[str, int]]:
-        """For each split, how many of its pairs were observed in train, or in what was kept of it.
+        """For each split, how many of its pairs match an observed training pair, or a kept one.
 
         `pair`, `src` and `tgt` count exact matches of both sides together, of the source, of the
         target; `pair_words`, `src_words` and `tgt_words` compare lower-cased words alone.
         """
-        found = self._found[kept]
+        matched = self._matched[kept]
         counts = {}
         for name, pairs in self._splits.items():
-            hits = Counter(key[0] for pair in pairs for key in _overlap_keys(pair) if key in found)
-            counts[name] = {kind: hits[kind] for kind in _OVERLAP_KINDS}
+            keys = (key for pair in pairs for key in _overlap_keys(pair))
+            matches = Counter(key[0] for key in keys if key in matched)
+            counts[name] = {kind: matches[kind] for kind in _OVERLAP_KINDS}
         return counts
 
 
 class Cleaner:
     """Judges training pairs in their order, and counts what it drops.
 
-    `held_out` is needed for `config.drop_overlap` alone. Duplicates are recognised by 16-byte
-    digests, about 80 bytes of memory for each pair kept.
+    `held_out` is needed only for `config.drop_overlap`. Duplicates are recognised by 16-byte
+    digests, which take about 80 bytes of memory for each kept pair.
     """
 
     def __init__(self, config: CleaningConfig, *, held_out: HeldOut | None = None) -> None:
@@ -139,11 +141,9 @@ _OVERLAP_KINDS = ("pair", "src", "tgt", "pair_words", "src_words", "tgt_words")
 
 
 def _overlap_keys(pair: Pair) -> Iterator[tuple[str, ...]]:
-    """What must be equal for each of `_OVERLAP_KINDS`, its name first."""
-    for suffix, (src, ref) in (
-        ("", pair),
-        ("_words", (_only_words(pair[0]), _only_words(pair[1]))),
-    ):
+    """For each of `_OVERLAP_KINDS` its name, followed by the texts that must be equal."""
+    words = _only_words(pair[0]), _only_words(pair[1])
+    for suffix, (src, ref) in (("", pair), ("_words", words)):
         yield f"pair{suffix}", src, ref
         yield f"src{suffix}", src
         yield f"tgt{suffix}", ref
@@ -162,5 +162,5 @@ _WORD_CHARACTERS = _WordCharacters()
 
 
 def _only_words(text: str) -> str:
-    """Lower-cased words alone; the text itself where it has none."""
+    """The lower-cased words without punctuation; a text without words stays as it is."""
     return " ".join(text.lower().translate(_WORD_CHARACTERS).split()) or text

@@ -35,7 +35,7 @@ DROPS = "drops.parquet"
 TEST_PREFIX = "test-"
 
 _BATCH_ROWS = 50_000
-_FILE_NAMES = ("src", "tgt", "path")  # fields of a PairSource that say where, not what
+_FILE_NAMES = ("src", "tgt", "path")  # fields of a PairSource that the content does not depend on
 _PAIR_SCHEMA = pa.schema(
     [(Column.PAIR_ID, pa.int64()), (Column.SRC, pa.string()), (Column.REF, pa.string())]
 )
@@ -45,7 +45,7 @@ _DROP_SCHEMA = pa.schema(
 
 
 def corpus_key(config: CorpusConfig) -> Key:
-    """What the corpus is: how it is read and cleaned, and its files by content, not by name.
+    """Identity of a corpus: how it is read and cleaned, and the content of its files.
 
     Raises:
         DataError: a file is missing.
@@ -65,13 +65,13 @@ def corpus_key(config: CorpusConfig) -> Key:
 
 
 def build_corpus(config: CorpusConfig, folder: Path) -> dict[str, Any]:
-    """Write the tables of a corpus into `folder`; the counts for its record.
+    """Write the tables of a corpus into `folder`. -> counts for its record.
 
-    `pairs` and `mean_words` by split; `train_read` lines of training text, of which `drops` by
-    reason were dropped and `train_unread` stand behind the last pair that `max_train_pairs` lets
-    in; `overlap` of each dev and test set with the training pairs looked at, `overlap_kept` with
-    those that stayed (see HeldOut.overlap); for a generated corpus `true_entropy_per_sentence` and
-    `true_entropy_per_word` by split, the mean of H(ref | src) in nats.
+    `pairs` and `mean_words`: of each split. `train_read`: training pairs that cleaning has judged.
+    `drops`: how many of these it dropped, by reason. `train_unread`: pairs after the last one that
+    `max_train_pairs` admits. `overlap`: of each dev and test set with the judged pairs, and
+    `overlap_kept`: with those that were kept (see HeldOut.overlap). `true_entropy_per_sentence` and
+    `true_entropy_per_word`: the mean of H(ref | src) in nats, only for a generated corpus.
 
     Raises:
         DataError: a source cannot be read, a side of a dev or test pair is empty, or a split has
@@ -124,13 +124,12 @@ class Corpus:
         files = self.path.glob(f"{TEST_PREFIX}*.parquet")
         return tuple(sorted(file.stem.removeprefix(TEST_PREFIX) for file in files))
 
-    def test_table(self, name: str) -> pa.Table:
-        """The table of a test set, by its name."""
-        return self.table(f"{TEST_PREFIX}{name}")
-
 
 def pair_id(src: str, ref: str, *, occurrence: int = 0) -> int:
-    """The key of a pair, 0 <= id < 2**63: from its text and how often it stood there before."""
+    """The key of a pair, 0 <= id < 2**63: a hash of its text and of `occurrence`.
+
+    `occurrence` is the number of equal pairs before it in the split.
+    """
     return int.from_bytes(pair_digest(src, ref, size=8, occurrence=occurrence)) >> 1
 
 
@@ -156,13 +155,13 @@ class _Stream:
     first_line: int = 1
 
     def pairs(self) -> Iterator[tuple[int, str, str, float]]:
-        """Line, source, reference, entropy."""
+        """Line number, source, reference, entropy."""
         for line, (src, ref, entropy) in enumerate(self.rows, start=self.first_line):
             yield line, *stripped((src, ref)), entropy
 
 
 def _streams(config: CorpusConfig) -> list[_Stream]:
-    """Test sets and dev, then train."""
+    """The splits in the order in which they are written: test sets, dev, train."""
     if isinstance(config, FilesCorpusConfig):
         folder = Path(config.folder)
         return [_files_stream(split, source, folder) for split, source in _sources(config).items()]
@@ -184,7 +183,7 @@ def _files_stream(split: str, source: PairSource, folder: Path) -> _Stream:
 
 
 class _Tally:
-    """Gives the rows of a split their ids, and counts what the split holds."""
+    """Gives each row of a split its id, and sums up words and entropy of the split."""
 
     def __init__(self, *, may_repeat: bool) -> None:
         self.ids = array("q")
@@ -221,7 +220,7 @@ class _Tally:
 
 
 class _TableWriter:
-    """Writes rows to a Parquet file, a batch at a time; the file is whole when the block ends."""
+    """Writes rows to a Parquet file in batches; the file is complete after the `with` block."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
@@ -278,7 +277,7 @@ def _write_train(
     ):
         for line, src, ref, entropy in stream.pairs():
             if len(tally.ids) == limit:
-                unread += 1  # read on all the same: only the end shows whether the sides match
+                unread += 1  # read on: only the end shows whether both sides have as many lines
                 continue
             read += 1
             reason = cleaner.judge(src, ref)

@@ -48,7 +48,7 @@ def encoded_key(corpus: Key, tokenizer: str) -> Key:
 
 
 def build_encoded(corpus: Path, tokenizer: Tokenizer, folder: Path) -> Mapping[str, Any]:
-    """Encode the train and dev splits. -> tokens of each."""
+    """Encode the train and dev splits. -> pairs and tokens of each."""
     counts: dict[str, Any] = {}
     for split in (Split.TRAIN, Split.DEV):
         table = encode_table(Corpus(corpus).table(split), tokenizer)

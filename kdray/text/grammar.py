@@ -1,11 +1,11 @@
 """Generated text: a synchronous grammar of two artificial languages whose ambiguity is known.
 
-A rule lays its parts out twice, in the order of the source and in that of the target. A source word
-has one word in the target: by the lexicon, or decided by the word that governs it, or drawn with
-known probabilities. So the entropy of the reference given the source is computed, not estimated. It
-is exact because a source sentence has one tree (a noun has one modifier at most, an adverb follows
-its verb, a verb always or never has an object) and different draws give different references (a
-word splits into stem and suffix in one way).
+Each rule of the grammar arranges its parts twice, in source order and in target order. Each source
+word becomes one target word: the only sense in the lexicon, the sense that the governing word
+selects, or a sense that is drawn with known probabilities. So the entropy of the reference given
+the source is computed, not estimated. It is exact because a source sentence has one tree (a noun
+has one modifier at most, an adverb follows its verb, a verb always or never has an object) and
+different draws give different references (a word splits into stem and suffix in one way).
 
 All randomness is `random.Random.random`, the one method whose sequence Python guarantees across
 versions. Imports neither torch nor ray.
@@ -26,12 +26,13 @@ from kdray.schema import Split
 
 GENERATED_TEST = "test-generated"  # the split that holds the one test set
 
-PATIENCE = 10_000  # how many sentences in a row may stand in dev or test already
-_BLOCK = 10  # words next to each other in frequency, among which a property is shared out evenly
+PATIENCE = 10_000  # sentences in a row that dev or test has already, before it is an error
+_BLOCK = 10  # words of neighbouring frequency; each block has its share of words with a property
 _ZIPF_OFFSET = 2.0  # the probability of a word is proportional to 1 / (rank + offset), rank >= 1
 
-# Onsets, and letters of a syllable. Source stems end in a vowel and their suffixes are consonants,
-# target stems end in a consonant and their suffixes are vowels: where a suffix starts is certain.
+# Onsets, and the letters of a syllable. Source stems end in a vowel and their suffixes are
+# consonants, target stems end in a consonant and their suffixes are vowels. So it is certain where
+# the suffix of a word starts.
 _StemShape = tuple[tuple[str, ...], tuple[str, str]]
 _SRC_STEMS: _StemShape = ((), ("bdfgklmnprstvz", "aeiou"))
 _TGT_STEMS: _StemShape = (("бвгджзклмнпрстхш",), ("аеиоуы", "бвгджзклмнпрстхш"))
@@ -52,17 +53,17 @@ class Sense(NamedTuple):
     """A translation of a source word."""
 
     stem: str
-    gender: int  # of nouns: what agrees with this noun has the suffix of its gender
+    gender: int  # of nouns: words that agree with this noun have the suffix of its gender
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Word:
-    """A source word: how it translates, and what it does to its construction in the target."""
+    """A source word: its translations, and how it changes the word order of the target."""
 
     stem: str
     senses: tuple[Sense, ...]
-    is_drawn: bool  # its sense is drawn; otherwise it is the theme of the word that governs it
-    theme: int  # the sense that it decides for words it governs
+    is_drawn: bool  # its sense is drawn; otherwise the theme of the governing word selects it
+    theme: int  # number of the sense that it selects for ambiguous words that it governs
     moves: bool  # noun before its adjectives, verb behind its object, adverb before its verb, ...
     transitive: bool  # of verbs
 
@@ -72,7 +73,7 @@ class Token:
     """A word at its place in a sentence."""
 
     word: Word
-    governor: Word | None = None  # decides the sense of words that are ambiguous by context
+    governor: Word | None = None  # selects the sense of an ambiguous word
     head: "Token | None" = None  # the noun with which it agrees
     src_suffix: str = ""
     tgt_suffix: str = ""
@@ -85,7 +86,7 @@ class Tree(NamedTuple):
     target: tuple[Token, ...]
 
     def then(self, other: "Tree", *, swap: bool = False) -> "Tree":
-        """Both parts, one after the other; the other way round in the target if `swap`."""
+        """This part followed by the other; with `swap` the target has the other one first."""
         target = other.target + self.target if swap else self.target + other.target
         return Tree(self.source + other.source, target)
 
@@ -101,8 +102,8 @@ class GeneratedPair(NamedTuple):
 class Grammar:
     """Two languages made from a seed, and the rules that translate one into the other.
 
-    `ambiguity`, `senses`, `context`, `reordering` and `agreement` leave the source language as it
-    is: with one seed they change the references of the same source sentences.
+    `ambiguity`, `senses`, `context`, `reordering` and `agreement` do not change the source
+    language: with equal seeds, only the references of the same source sentences differ.
     """
 
     def __init__(self, config: GrammarConfig, *, seed: int) -> None:
@@ -124,7 +125,7 @@ class Grammar:
     def sample(self, rng: random.Random) -> GeneratedPair:
         """A source sentence and one of its references."""
         tree = self.sample_tree(rng)
-        # From a generator of their own: how many draws there are must not move the next sentence.
+        # A generator of their own, so that the number of draws cannot change the next sentence.
         draws = random.Random(int(rng.random() * 2**53))
         return GeneratedPair(self.source(tree), self.translate(tree, draws), self.entropy(tree))
 
@@ -142,7 +143,7 @@ class Grammar:
         return " ".join(token.word.stem + token.src_suffix for token in tree.source)
 
     def translate(self, tree: Tree, rng: random.Random) -> str:
-        """One reference; the translations that are free are drawn from `rng`."""
+        """One reference; senses that nothing else decides are drawn from `rng`."""
         senses = {token: self._sense(token, rng) for token in tree.source}
         words = []
         for token in tree.target:
@@ -153,7 +154,7 @@ class Grammar:
         return " ".join(words)
 
     def entropy(self, tree: Tree) -> float:
-        """H(reference | source) in nats: the draws are independent, so theirs add up."""
+        """H(reference | source) in nats: the draws are independent, so their entropies add up."""
         return self._sense_entropy * sum(token.word.is_drawn for token in tree.source)
 
     def _clause(self, rng: random.Random) -> Tree:
@@ -234,11 +235,12 @@ class Grammar:
 def generate_pairs(config: GeneratedCorpusConfig) -> dict[str, Iterator[GeneratedPair]]:
     """The pairs of each split, train last.
 
-    No source sentence of dev or test comes a second time in any split. A larger split begins with
-    the pairs of the smaller one, while those it avoids are the same: dev avoids test, train both.
+    No source sentence of dev or test occurs a second time in any split: dev leaves out the
+    sentences of test, and train those of both. With more pairs, a split begins with the same pairs
+    as before, as long as the sentences that it leaves out are the same.
 
     Raises:
-        ConfigError: the grammar has too few sentences; for train, while it is read.
+        ConfigError: the grammar has too few sentences; for train, raised while it is read.
     """
     grammar = Grammar(config.grammar, seed=config.seed)
     sizes = {GENERATED_TEST: config.test_pairs, Split.DEV.value: config.dev_pairs}
@@ -288,13 +290,16 @@ class _Zipf(Generic[Item]):
         return self._items[bisect(self._cumulative, rng.random())]
 
     def entropy(self) -> float:
-        """In nats."""
+        """Entropy of a draw in nats."""
         shares = (high - low for low, high in pairwise((0.0, *self._cumulative)))
         return -sum(share * math.log(share) for share in shares)
 
 
 def _coiner(shape: _StemShape, rng: random.Random) -> Callable[[int], str]:
-    """Coins stems of about so many syllables, longer where it takes that to be new."""
+    """A function that coins a new stem of about the given number of syllables.
+
+    A stem that exists already is replaced by a longer one.
+    """
     onset, syllable = shape
     coined: set[str] = set()
 
@@ -311,7 +316,7 @@ def _coiner(shape: _StemShape, rng: random.Random) -> Callable[[int], str]:
 
 
 def _spread(share: float, size: int, rng: random.Random) -> list[bool]:
-    """Which of `size` words have a property, so that rare and frequent ones have it alike."""
+    """Which of `size` words have a property: the same share of rare and of frequent ones."""
     chosen = [False] * size
     for start in range(0, size, _BLOCK):
         block = range(start, min(start + _BLOCK, size))

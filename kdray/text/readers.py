@@ -1,8 +1,8 @@
-r"""How sentence pairs come out of a user's files, in order, and never out of step.
+r"""Reads sentence pairs from a user's files, in their order.
 
 A line ends with `\n` and with nothing else: U+2028, form feeds and the like are text. One `\r` at
-the end of a line and a byte order mark at the start of a file are removed. Everything that cannot
-be read as it stands is a DataError; no reader skips a line. Imports neither torch nor ray.
+the end of a line and a byte order mark at the start of a file are removed. No reader skips a line:
+what cannot be read is a DataError. Imports neither torch nor ray.
 """
 
 import gzip
@@ -61,7 +61,7 @@ def source_files(source: PairSource, folder: Path) -> list[Path]:
 
 
 def first_line(source: PairSource) -> int:
-    """Number of the line that holds the first pair, as an editor counts: 2 below a header."""
+    """Number of the line that holds the first pair, counted from 1; it is 2 below a header."""
     return 2 if isinstance(source, TsvPairs) and source.header else 1
 
 
@@ -73,8 +73,8 @@ def _existing(folder: Path, name: str) -> Path:
             "into the folder, or name the folder that holds it as corpus.folder"
         )
     if not path.is_file():
-        found = "is a folder or a device" if path.exists() else "does not exist"
-        raise DataError(f"{path}: {found}; correct the file name or corpus.folder")
+        fault = "is a folder or a device" if path.exists() else "does not exist"
+        raise DataError(f"{path}: {fault}; correct the file name or corpus.folder")
     return path
 
 
@@ -123,9 +123,9 @@ def _json_text(value: object, keys: list[str], where: str) -> str:
     for depth, key in enumerate(keys):
         if not isinstance(value, dict) or key not in value:
             place = ".".join(keys[:depth]) or "the line"
-            found = f"fields {sorted(value)}" if isinstance(value, dict) else type(value).__name__
+            content = f"fields {sorted(value)}" if isinstance(value, dict) else type(value).__name__
             raise DataError(
-                f"{where}: no field {'.'.join(keys)}, {place} holds {found}; correct src_field, "
+                f"{where}: no field {'.'.join(keys)}, {place} holds {content}; correct src_field, "
                 "tgt_field or the line"
             )
         value = value[key]
@@ -203,13 +203,13 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:
-    pending: list[bytes] = []  # of a line whose end is not read yet
+    pending: list[bytes] = []  # parts of a line whose end has not been read
     for chunk in _chunks(path):
-        *ended, rest = chunk.split(b"\n")
-        if ended:
-            ended[0] = b"".join([*pending, ended[0]])
+        *complete, rest = chunk.split(b"\n")
+        if complete:
+            complete[0] = b"".join([*pending, complete[0]])
             pending.clear()
-            yield from ended
+            yield from complete
         pending.append(rest)
     if last := b"".join(pending):
         yield last

@@ -31,7 +31,7 @@ class Sequences:
 
     @classmethod
     def from_column(cls, column: pa.ChunkedArray) -> "Sequences":
-        """View a list column; several chunks are joined, which copies."""
+        """View a list column; if it has several chunks, they are copied into one."""
         array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
         offsets = array.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
         return cls(array.values.to_numpy(zero_copy_only=False), offsets)
@@ -54,14 +54,14 @@ class Sequences:
         return Sequences(self.values[self.places(rows)], offsets)
 
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the items of the given rows stand in `values`, one row after another."""
+        """Positions in `values` of the items of the given rows, one row after another."""
         lengths = self.lengths[rows]
         starts = np.cumsum(lengths) - lengths
         first = np.repeat(self.offsets[rows] - starts, lengths)
         return np.asarray(np.arange(lengths.sum()) + first, dtype=np.int64)
 
     def padded(self, rows: NDArray[np.int64], *, pad: int) -> NDArray[np.int64]:
-        """The given rows side by side. -> [rows, longest]."""
+        """The given rows as a matrix, with `pad` after their ends. -> [rows, longest]."""
         lengths = self.lengths[rows]
         out = np.full((len(rows), int(lengths.max(initial=0))), pad, dtype=np.int64)
         out[np.arange(out.shape[1])[None, :] < lengths[:, None]] = self.values[self.places(rows)]

@@ -1,11 +1,11 @@
-"""SentencePiece models and the ids that everything else works with.
+"""Tokenizers: SentencePiece models that turn text into the ids of a vocabulary, and back.
 
 Both sides end with `</s>`. The special pieces have the same ids in every model:
 `<pad>` 0, `<unk>` 1, `<s>` 2, `</s>` 3.
 """
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from kdray.text.corpus import Corpus
 VERSION = 1
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 JOINT, SRC, TGT = "joint.model", "src.model", "tgt.model"
-MAX_LINE_BYTES = 1 << 24  # SentencePiece's own 4192 would leave longer lines out, silently
+MAX_LINE_BYTES = 1 << 24  # with its default of 4192, SentencePiece silently skips longer lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Tokenizer:
     src: spm.SentencePieceProcessor
     tgt: spm.SentencePieceProcessor
     joint: bool
-    checksum: str  # of the model files: equal checksums are equal vocabularies
+    checksum: str  # of the model files: equal checksums mean equal vocabularies
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
@@ -65,7 +65,7 @@ class Tokenizer:
         return _encode(self.tgt, texts)
 
     def decode_tgt(self, ids: Iterable[Sequence[int]]) -> list[str]:
-        """Target ids to texts; special pieces vanish."""
+        """Target ids to texts, without the special pieces."""
         plain = [[int(i) for i in row if i not in (PAD, BOS, EOS)] for row in ids]
         return [str(text) for text in self.tgt.decode(plain)]
 
@@ -79,11 +79,9 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Write the model files that `load` reads."""
-        if self.joint:
-            (folder / JOINT).write_bytes(self.src.serialized_model_proto())
-            return
-        (folder / SRC).write_bytes(self.src.serialized_model_proto())
-        (folder / TGT).write_bytes(self.tgt.serialized_model_proto())
+        models = {JOINT: self.src} if self.joint else {SRC: self.src, TGT: self.tgt}
+        for name, model in models.items():
+            (folder / name).write_bytes(model.serialized_model_proto())
 
 
 def tokenizer_key(config: TokenizerConfig, corpus: Key) -> Key:
@@ -129,7 +127,7 @@ def _train(config: TokenizerConfig, lines: Sequence[str]) -> bytes:
     model = io.BytesIO()
     try:
         spm.SentencePieceTrainer.train(
-            sentence_iterator=_nonempty(lines),
+            sentence_iterator=(line for line in lines if line),
             model_writer=model,
             model_type=config.model_type,
             vocab_size=config.vocab_size,
@@ -152,10 +150,6 @@ def _train(config: TokenizerConfig, lines: Sequence[str]) -> bytes:
     return model.getvalue()
 
 
-def _nonempty(lines: Sequence[str]) -> Iterator[str]:
-    return (line for line in lines if line)
-
-
 def _load(path: Path) -> spm.SentencePieceProcessor:
     try:
         model = spm.SentencePieceProcessor(model_proto=path.read_bytes())
@@ -166,10 +160,10 @@ def _load(path: Path) -> spm.SentencePieceProcessor:
         ) from None
     except RuntimeError:
         raise DataError(f"{path}: not a SentencePiece model; copy it again") from None
-    found = (model.pad_id(), model.unk_id(), model.bos_id(), model.eos_id())
-    if found != (PAD, UNK, BOS, EOS):
+    ids = (model.pad_id(), model.unk_id(), model.bos_id(), model.eos_id())
+    if ids != (PAD, UNK, BOS, EOS):
         raise DataError(
-            f"{path}: ids of <pad>, <unk>, <s>, </s> are {found}, not {(PAD, UNK, BOS, EOS)}; "
+            f"{path}: ids of <pad>, <unk>, <s>, </s> are {ids}, not {(PAD, UNK, BOS, EOS)}; "
             "train the model with --pad_id=0 --unk_id=1 --bos_id=2 --eos_id=3"
         )
     return model

@@ -1,16 +1,16 @@
-"""Following training runs with MLflow. Only this package imports mlflow.
+"""Tracking of training runs with MLflow. Only this package imports mlflow.
 
-A study is one run, its teacher and students are runs below it. Everything goes through
-`MlflowClient` with explicit run ids, never through mlflow's global active run: several students
-train at the same time. mlflow is imported when a tracker first speaks to it, because the import
-takes seconds. Losing the tracker never stops a training run; only `open_tracker`, which runs before
+A study is one run, and its teacher and students are child runs of it. Several students train at the
+same time, so all calls go through `MlflowClient` with explicit run ids, never through mlflow's
+global active run. mlflow is imported when a tracker first uses it, because the import takes
+seconds. A tracker that fails never stops a training run; only `open_tracker`, which runs before
 anything else, raises.
 """
 
 from kdray.tracking.beside import beside
 from kdray.tracking.contract import NullTracker, RunStatus, Tracker
+from kdray.tracking.mlflow_tracker import MlflowTracker
 from kdray.tracking.opening import open_tracker, tracker_from_spec
-from kdray.tracking.runs import MlflowTracker
 
 __all__ = [
     "MlflowTracker",

@@ -1,4 +1,4 @@
-"""Telling a tracker of a training run beside its updates, which do not wait for it."""
+"""Sends the history of a training run to a tracker in a thread, so that updates do not wait."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,26 +11,25 @@ from kdray.tracking.contract import Tracker
 def beside(
     tracker: Tracker, run_id: str, rows: Callable[[int], Sequence[Mapping[str, float]]]
 ) -> Iterator[Callable[[int], None]]:
-    """Yield what sends, in a thread, the rows of a run's history up to a step.
+    """Yield a function that sends the rows of a run's history up to a step, in a thread.
 
-    A call that still waits gives way to the next one, whose rows begin with the same. The body
-    begins when the tracker is connected or has failed to be; at its end the last call is waited
-    for, with what the tracker takes then.
+    A call that has not begun is cancelled by the next one, whose rows include all of its own. The
+    body begins when the tracker has connected or failed to. After the body, the last call is waited
+    for, and raises what reading the rows raised.
     """
+    last: Future[None] | None = None
 
     def send(step: int) -> None:
         tracker.log_history(run_id, rows(step))
 
-    waiting: Future[None] | None = None
-
-    def soon(step: int) -> None:
-        nonlocal waiting
-        if waiting is not None:
-            waiting.cancel()
-        waiting = pool.submit(send, step)
+    def send_in_thread(step: int) -> None:
+        nonlocal last
+        if last is not None:
+            last.cancel()
+        last = pool.submit(send, step)
 
     with ThreadPoolExecutor(1, thread_name_prefix="tracker") as pool:
         pool.submit(tracker.last_step, run_id).result()
-        yield soon
-    if waiting is not None:
-        waiting.result()
+        yield send_in_thread
+    if last is not None:
+        last.result()

@@ -1,18 +1,19 @@
-"""What may the rest of kdray ask of a tracker? The protocol, and the form that tracks nothing."""
+"""What may the rest of kdray ask of a tracker? The base class, which tracks nothing."""
 
 import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 
-class Tracker(Protocol):
-    """Follows training runs. A tracker that fails warns; no method but `check` raises for it.
+class Tracker:
+    """Tracks training runs. A tracker that fails logs a warning; no method but `check` raises.
 
     One process at a time writes a run; threads may share a tracker. The empty run id stands for a
-    run that could not be created, and whatever is said about it is ignored.
+    run that could not be created; calls with it do nothing. The methods of this class store nothing
+    and are overridden by `MlflowTracker`.
     """
 
     def check(self) -> None:
@@ -37,20 +38,22 @@ class Tracker(Protocol):
         keep their first value, as MLflow allows no other; a warning names those that differ.
 
         Returns:
-            The run's id, to be kept and given again after a crash; empty if there is none.
+            The run's id, by which it is continued after a crash; empty if there is no run.
         """
+        return run_id or ""
 
     def log_history(self, run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
         """Add points to the curves of a run: each is stored exactly once, however often given.
 
-        A row holds `step`, `time` (unix seconds) and metrics. The steps of a metric only ascend:
-        what stands at or below its last stored step is known already, so a resumed run may hand
-        over its whole history. Points that cannot be sent now wait for a later call, or `finish`.
-        A value that is not finite is left out with a warning.
+        A row holds `step`, `time` (unix seconds) and metrics. The steps of a metric only ascend: a
+        point at or below its last stored step is stored already, so a resumed run may hand over its
+        whole history. Points that cannot be sent now are kept until a later call, or `finish`. A
+        value that is not finite is left out with a warning.
         """
 
     def last_step(self, run_id: str) -> int:
-        """Last step that is stored of a run, system metrics aside; -1 if there is none."""
+        """The last stored step of a run, not counting system metrics; -1 if there is none."""
+        return -1
 
     def log_metrics(
         self, run_id: str, metrics: Mapping[str, float], step: int | None = None
@@ -61,73 +64,28 @@ class Tracker(Protocol):
         """
 
     def log_config(self, run_id: str, config: Mapping[str, Any]) -> None:
-        """Store a configuration, which consists of plain values, as `config.yaml`."""
+        """Store a configuration of plain values as `config.yaml`."""
 
     def log_artifacts(self, run_id: str, folder: Path, artifact_path: str | None = None) -> None:
         """Store the content of a folder, under `artifact_path` if given."""
 
     def system_metrics(self, run_id: str) -> contextlib.AbstractContextManager[None]:
-        """Record what this machine's processors, memory, disk and network do in the body."""
+        """Record the use of this machine's processors, memory, disk and network in the body."""
+        return contextlib.nullcontext()
 
     def finish(self, run_id: str, status: RunStatus) -> None:
-        """Send what waits, and end the run."""
+        """Send the points that are still kept, and end the run."""
 
     def finish_children(self, parent_id: str, tags: Mapping[str, str], status: RunStatus) -> None:
-        """End the runs below a run that have these tags and seem to go on: their processes died."""
+        """End child runs with these tags that are still RUNNING because their processes died."""
 
     def spec(self) -> dict[str, str | None]:
         """Plain strings from which `tracker_from_spec` makes the same tracker in another process.
 
-        They hold the URI with its credentials: not for logs.
+        They hold the URI with its credentials, so they must not be logged.
         """
-
-
-class NullTracker:
-    """Tracks nothing. Run ids are handed back, so that tracking can be switched on again."""
-
-    def check(self) -> None:
-        """Nothing can fail."""
-
-    def ensure_run(
-        self,
-        name: str,
-        *,
-        parent_id: str | None,
-        run_id: str | None,
-        tags: Mapping[str, str],
-        params: Mapping[str, Any],
-    ) -> str:
-        """The given run id, or the empty one."""
-        return run_id or ""
-
-    def log_history(self, run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
-        """Nothing is stored."""
-
-    def last_step(self, run_id: str) -> int:
-        """Nothing is stored: -1."""
-        return -1
-
-    def log_metrics(
-        self, run_id: str, metrics: Mapping[str, float], step: int | None = None
-    ) -> None:
-        """Nothing is stored."""
-
-    def log_config(self, run_id: str, config: Mapping[str, Any]) -> None:
-        """Nothing is stored."""
-
-    def log_artifacts(self, run_id: str, folder: Path, artifact_path: str | None = None) -> None:
-        """Nothing is stored."""
-
-    def system_metrics(self, run_id: str) -> contextlib.AbstractContextManager[None]:
-        """Nothing is recorded."""
-        return contextlib.nullcontext()
-
-    def finish(self, run_id: str, status: RunStatus) -> None:
-        """Nothing is stored."""
-
-    def finish_children(self, parent_id: str, tags: Mapping[str, str], status: RunStatus) -> None:
-        """Nothing is stored."""
-
-    def spec(self) -> dict[str, str | None]:
-        """No URI."""
         return {"uri": None, "experiment_id": None, "system_metrics": None}
+
+
+class NullTracker(Tracker):
+    """Tracks nothing. Run ids are handed back, so that tracking can be switched on again."""

@@ -6,14 +6,14 @@ from pathlib import Path
 from kdray.config.execution import TrackingConfig
 from kdray.errors import InputError
 from kdray.tracking.contract import NullTracker, Tracker
-from kdray.tracking.runs import MlflowTracker
+from kdray.tracking.mlflow_tracker import MlflowTracker
 from kdray.tracking.store import absolute_uri, ensure_experiment, unusable
 
 
 def open_tracker(config: TrackingConfig, *, storage: Path, experiment: str) -> Tracker:
-    """Make database, experiment and tracker. The driver does this before any worker starts.
+    """Create the database and the experiment. The driver does this before any worker starts.
 
-    Without a URI the runs are kept in `storage/mlflow.db` and their files in `storage/mlartifacts`.
+    Without a URI, runs are stored in `storage/mlflow.db` and their files in `storage/mlartifacts`.
 
     Raises:
         InputError: MLflow cannot be used at the URI, or the experiment was deleted there.
@@ -34,7 +34,7 @@ def open_tracker(config: TrackingConfig, *, storage: Path, experiment: str) -> T
 
 
 def tracker_from_spec(spec: Mapping[str, str | None]) -> Tracker:
-    """The tracker whose `spec` this is. Nothing is contacted before the tracker is used."""
+    """The tracker with this `spec`. It connects when it is first used."""
     uri, experiment_id = spec["uri"], spec["experiment_id"]
     if uri is None or experiment_id is None:
         return NullTracker()

@@ -1,4 +1,4 @@
-"""How is an MLflow store reached, and what may be said of it? URIs, experiments, messages."""
+"""How is an MLflow store reached? Its URI, its experiments, and messages without credentials."""
 
 import contextlib
 import logging
@@ -16,14 +16,14 @@ _SQLITE = "sqlite:///"
 _USERINFO = re.compile(r"://[^\s'\"]*@")
 _SECRET = re.compile(r"([?&](?:password|token|secret)=)[^\s&'\"]*", re.IGNORECASE)
 
-# MLflow's own defaults wait minutes for a server that is gone, with the training run.
+# With MLflow's defaults, a training run would wait minutes for a server that is gone.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
-# These loggers repeat errors that name the URI, and tell of each start and stop.
+# These loggers repeat errors that name the URI, and report each start and stop.
 _LOGGERS = ("mlflow.store.db.utils", "mlflow.system_metrics.system_metrics_monitor")
 
 
 def connect(uri: str) -> Any:  # noqa: ANN401 (mlflow is imported here, not before)
-    """An `MlflowClient`; a database without tables is given them."""
+    """An `MlflowClient`; it creates the tables of an empty database."""
     from mlflow import MlflowClient
 
     for variable, value in _PATIENCE.items():
@@ -45,7 +45,7 @@ def cause(error: BaseException) -> str:
 
 
 def unusable(uri: str, error: BaseException) -> InputError:
-    """The error for a user whose store cannot be used."""
+    """The error that tells a user that the store cannot be used, and why."""
     return InputError(
         f"execution.tracking.uri {redact(uri)}: MLflow cannot be used there ({cause(error)}); "
         "correct the URI, start its server, or set execution.tracking.enabled to false"
@@ -53,7 +53,7 @@ def unusable(uri: str, error: BaseException) -> InputError:
 
 
 def absolute_uri(uri: str) -> str:
-    """The URI with an absolute path if it names an SQLite file: workers have other folders.
+    """The URI, with an absolute path for an SQLite file, since workers run in other folders.
 
     Raises:
         InputError: it names a database in memory, which other processes cannot see.
@@ -70,10 +70,10 @@ def absolute_uri(uri: str) -> str:
 
 
 def ensure_experiment(uri: str, name: str, *, storage: Path) -> str:
-    """Create database and experiment where they are missing. Returns the experiment's id.
+    """Create database and experiment where they are missing. -> the experiment's id.
 
-    A database leaves the artifacts to its clients: they go to `storage`, seen by all of them. A
-    server has a place of its own.
+    The clients of a database store the artifacts themselves, in `storage`, which all of them see. A
+    server chooses the place.
 
     Raises:
         InputError: the experiment was deleted.
@@ -85,21 +85,21 @@ def ensure_experiment(uri: str, name: str, *, storage: Path) -> str:
     # Two processes that both find an empty database would both create its tables, and one fails.
     with _creation_lock(uri):
         client = connect(uri)
-        found = client.get_experiment_by_name(name)
-        if found is None:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
             try:
                 return str(client.create_experiment(name, artifact_location=place))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-            found = client.get_experiment_by_name(name)
-    if found.lifecycle_stage != "active":
+            experiment = client.get_experiment_by_name(name)
+    if experiment.lifecycle_stage != "active":
         raise InputError(
             f"MLflow at {redact(uri)}: the experiment {name!r} was deleted; restore it with "
-            f"`mlflow experiments restore --experiment-id {found.experiment_id}`, "
+            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, "
             "or give the study another name"
         )
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _creation_lock(uri: str) -> contextlib.AbstractContextManager[object]:

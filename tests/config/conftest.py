@@ -1,4 +1,4 @@
-"""A small experiment that uses every part of the configuration, and a way to write and load it."""
+"""A small experiment that uses every part of the configuration, and a fixture that loads it."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Values that are fine alone and contradict each other are refused, naming both."""
+"""Values that are valid alone but contradict each other are refused, and both are named."""
 
 import pytest
 
@@ -237,12 +237,12 @@ def test_a_number_out_of_range_is_named(load, key, message) -> None:
     ],
 )
 def test_the_default_of_averaging_fits_the_run(load, overrides, expected) -> None:
-    found = load(*(f"{TRAINING}.{each}" for each in overrides)).recipe.students.training
-    assert found.effective_averaging().model_dump() == expected
+    training = load(*(f"{TRAINING}.{each}" for each in overrides)).recipe.students.training
+    assert training.effective_averaging().model_dump() == expected
 
 
 def stages_of(first: int) -> str:
-    """Overrides of a method of two stages, the first of so many updates."""
+    """An override with a method of two stages, the first of which has `first` updates."""
     stages = f"{{kind: stages, stages: [{{method: {{kind: cross_entropy}}, updates: {first}}}, "
     stages += "{method: {kind: token_level}, updates: 20}]}"
     return f"recipe.methods={{cross_entropy: {{kind: cross_entropy}}, two: {stages}}}"
@@ -252,10 +252,10 @@ def test_a_stage_that_writes_fewer_checkpoints_averages_all(load) -> None:
     config = load(stages_of(9), f"{TRAINING}.averaging={{kind: last, checkpoints: 4}}",
                   f"{TRAINING}.checkpoint_every=5")  # fmt: skip
     training = config.recipe.students.training
-    found = [
+    checkpoints = [
         training.of_stage(updates, None).effective_averaging().checkpoints for updates in (9, 20)
     ]
-    assert found == [2, 4]
+    assert checkpoints == [2, 4]
 
 
 def test_a_stage_is_long_enough_for_its_window(load) -> None:

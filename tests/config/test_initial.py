@@ -1,4 +1,4 @@
-"""Where students start: which layers are taken, and what cannot be cut from the teacher."""
+"""Students that start from the teacher: which layers they take, and which shapes are refused."""
 
 from itertools import pairwise
 

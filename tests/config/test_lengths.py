@@ -1,4 +1,4 @@
-"""Which lengths of training, and which of its settings, can share a trunk."""
+"""Which training lengths can share a trunk, and with which settings."""
 
 import pytest
 
@@ -71,6 +71,6 @@ def test_means_that_can_go_on_from_a_trunk_are_taken(load, averaging) -> None:
 
 
 def test_lengths_are_taken_in_their_order(load) -> None:
-    found = load(CONSTANT, EVERY, "recipe.students.budgets=[40, 20]")
-    assert found.recipe.students.lengths == (20, 40)
+    loaded = load(CONSTANT, EVERY, "recipe.students.budgets=[40, 20]")
+    assert loaded.recipe.students.lengths == (20, 40)
     assert load().recipe.students.lengths == (20,)

@@ -1,4 +1,4 @@
-"""What a configuration file may look like before anything in it is validated."""
+"""Which files can be read as a configuration, before its values are validated."""
 
 from pathlib import Path
 
@@ -42,12 +42,12 @@ def test_a_directory_is_not_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "shown"),
     [("", "nothing"), ("# only a comment\n", "nothing"), ("- a\n- b\n", "list"), ("3", "int")],
 )
-def test_what_is_no_mapping_is_refused(tmp_path: Path, content: str, found: str) -> None:
+def test_what_is_no_mapping_is_refused(tmp_path: Path, content: str, shown: str) -> None:
     message = refusal(written(tmp_path, content))
-    assert f"found {found}," in message
+    assert f"found {shown}," in message
     assert "`recipe:`" in message
 
 
@@ -90,7 +90,7 @@ def test_anchors_and_merge_keys_work(load) -> None:
 
 
 def test_the_words_on_and_no_are_words(load) -> None:
-    """In YAML 1.1 both are booleans: no key `on`, and no Norwegian."""
+    """In YAML 1.1 both are booleans, so a key could not be `on` and a language not Norwegian."""
     files = (
         "{kind: files, folder: f, src_lang: en, tgt_lang: no, train: {src: a, tgt: b}, "
         "dev: {src: a, tgt: b}, tests: {t: {src: a, tgt: b}}}"

@@ -1,4 +1,4 @@
-"""Laws of the models: frozen, stable through a round trip, presets that are their numbers."""
+"""Laws of configuration models: frozen, equal after a round trip, fingerprinted as documented."""
 
 from typing import get_args
 

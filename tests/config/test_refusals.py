@@ -1,4 +1,4 @@
-"""Bad values: one message each, with the place, what was found there, and the repair."""
+"""A bad value gives one message, with its place, the value and the repair."""
 
 import pytest
 
@@ -69,7 +69,7 @@ def test_a_misspelt_key_that_was_required_is_missing_too(load) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "place", "found"),
+    ("override", "place", "value"),
     [
         ("recipe.methods.token_level.alpha=1.5", "recipe.methods.token_level.alpha", "1.5"),
         ("recipe.methods.token_level.temperature=0",
@@ -103,11 +103,11 @@ def test_a_misspelt_key_that_was_required_is_missing_too(load) -> None:
     ],
 )  # fmt: skip
 def test_a_value_out_of_range_or_of_another_type_is_shown(
-    load, override: str, place: str, found: str
+    load, override: str, place: str, value: str
 ) -> None:
     message = refusal(load, override)
     assert message.startswith(f"{place}: ")
-    assert message.endswith(f"(found {found})")
+    assert message.endswith(f"(found {value})")
 
 
 def test_a_name_that_is_no_folder_name_is_refused(load) -> None:

@@ -15,10 +15,10 @@ from kdray.config.training import EarlyStoppingConfig, EmaConfig, SwaConfig, Tra
 from kdray.errors import ArtifactDamaged, DataError
 from kdray.fit.averaging import RunningMean, averaged, ema_weight, running_mean, swa_weight
 from kdray.fit.checkpoint import MEANS, WEIGHTS, Progress, newest_progress
+from kdray.fit.early_stopping import Selection
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.loop import fit, run_checkpoints
 from kdray.fit.record import Run
-from kdray.fit.selection import Selection
 from kdray.fit.worker import Worker
 
 pytestmark = pytest.mark.slow

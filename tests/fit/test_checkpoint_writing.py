@@ -18,7 +18,7 @@ from torch import nn
 
 from kdray.errors import DataError, StageFailed
 from kdray.fit.checkpoint import OPTIMIZER, WEIGHTS, Checkpoints, Progress
-from kdray.fit.selection import Selection
+from kdray.fit.early_stopping import Selection
 
 
 def test_a_copy_is_written_whatever_the_weights_do_meanwhile(tmp_path) -> None:

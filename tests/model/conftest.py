@@ -1,4 +1,4 @@
-"""Nano models that have learned enough of the toy task for their outputs to be peaked."""
+"""Nano models that are trained on the toy task until their outputs are peaked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Translators:
 def all_translators(
     toy_pairs: list[tuple[str, str]], toy_tokenizers: dict[str, Tokenizer], shared_folder: Path
 ) -> Callable[[str], Translators]:
-    """Those of a tokenizer; the first process that asks trains them."""
+    """A function from a tokenizer's name to its translators; the first process to ask trains."""
 
     @cache
     def of(name: str) -> Translators:

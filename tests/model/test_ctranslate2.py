@@ -1,4 +1,4 @@
-"""The exported model says what the model says, token for token."""
+"""The exported model gives the same translations as the model, token for token."""
 
 import pytest
 
@@ -32,10 +32,10 @@ def test_both_forms_give_the_same_translations(translators, options):
 
 
 def test_outputs_are_peaked_enough_to_compare(translators):
-    """The comparison means something: outputs differ between sources and are mostly sure."""
-    found = translators.fast.translate(translators.sources, SearchOptions(beam=4))
-    assert len({tuple(hyps[0].ids) for hyps in found}) > 90
-    assert sum(hyps[0].score > -5 for hyps in found) > 60
+    """Outputs differ between sources and are mostly certain, so comparing them is a real test."""
+    translations = translators.fast.translate(translators.sources, SearchOptions(beam=4))
+    assert len({tuple(hyps[0].ids) for hyps in translations}) > 90
+    assert sum(hyps[0].score > -5 for hyps in translations) > 60
 
 
 def test_a_cut_hypothesis_is_not_finished(translators):
@@ -47,9 +47,9 @@ def test_a_cut_hypothesis_is_not_finished(translators):
 
 def test_results_come_in_the_order_of_the_sources(translators):
     sources = translators.sources[:20]
-    found = translators.fast.translate(sources, SearchOptions())
+    translations = translators.fast.translate(sources, SearchOptions())
     backwards = translators.fast.translate(sources[::-1], SearchOptions())
-    assert [h[0].ids for h in backwards[::-1]] == [h[0].ids for h in found]
+    assert [h[0].ids for h in backwards[::-1]] == [h[0].ids for h in translations]
     assert len({len(source) for source in sources}) > 3
 
 

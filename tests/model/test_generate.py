@@ -1,4 +1,4 @@
-"""Search is a property of the sentence and the model, never of its batch; and greedy is greedy."""
+"""A search depends on the sentence and the model, never on the batch; greedy takes the best."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 
 def log_probs(model, source, ids):
-    """log p of each token of a translation, by one pass over the whole of it."""
+    """log p of all tokens at each place of a translation, by one pass over all of it."""
     src = torch.tensor([source])
     logits = model(src, src != PAD, torch.tensor([[BOS, *ids[:-1]]]))[0].detach()
     logits[:, [PAD, UNK, BOS]] = -torch.inf
@@ -18,8 +18,8 @@ def log_probs(model, source, ids):
     return logits.log_softmax(-1)
 
 
-def assert_same(found, expected):
-    for ours, theirs in zip(found, expected, strict=True):
+def assert_same(translations, expected):
+    for ours, theirs in zip(translations, expected, strict=True):
         assert [hyp.ids for hyp in ours] == [hyp.ids for hyp in theirs]
         assert [hyp.finished for hyp in ours] == [hyp.finished for hyp in theirs]
         for hyp, other in zip(ours, theirs, strict=True):
@@ -53,7 +53,7 @@ def test_score_is_the_sum_of_log_probabilities(translators, beam):
 
 @pytest.mark.parametrize("options", [SearchOptions(), SearchOptions(beam=4, num_hyps=4)], ids=repr)
 def test_the_batch_changes_nothing(translators, options):
-    """A sentence whose search has ended waits for the others of its batch and takes no more."""
+    """A sentence whose search has ended takes no more hypotheses while its batch goes on."""
     sources = translators.sources[:24]
     alone = generate(translators.model, sources, options, batch_size=1)
     assert_same(generate(translators.model, sources, options, batch_size=24), alone)

@@ -1,4 +1,4 @@
-"""Several models search as one whose probabilities are the mean of theirs."""
+"""Several models search like one model whose probabilities are the mean of theirs."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ SOURCES = [
 
 
 def log_probs(source, ids, *, weights=(0.5, 0.5)):
-    """log of the weighed mean of what both say at each place of a translation, by brute force."""
+    """log of the weighted mean of both models' probabilities at each place of a translation."""
     src = torch.tensor([source])
     each = [m(src, src != PAD, torch.tensor([[BOS, *ids[:-1]]]))[0].detach() for m in (ONE, TWO)]
     mean = sum(w * logits.double().softmax(1) for w, logits in zip(weights, each, strict=True))
@@ -49,17 +49,17 @@ def log_probs(source, ids, *, weights=(0.5, 0.5)):
     return (mean / mean.sum(1, keepdim=True)).log()
 
 
-def plain(found):
-    return [[(hyp.ids, hyp.finished) for hyp in hyps] for hyps in found]
+def plain(translations):
+    return [[(hyp.ids, hyp.finished) for hyp in hyps] for hyps in translations]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=repr)
 def test_equal_models_are_one(options):
     expected = generate(ONE, SOURCES, options)
     assert any(hyp.finished for hyps in expected for hyp in hyps)
-    found = generate([ONE, ONE, ONE], SOURCES, options)
-    assert plain(found) == plain(expected)
-    for ours, theirs in zip(found, expected, strict=True):
+    translations = generate([ONE, ONE, ONE], SOURCES, options)
+    assert plain(translations) == plain(expected)
+    for ours, theirs in zip(translations, expected, strict=True):
         scores = [[hyp.score for hyp in hyps] for hyps in (ours, theirs)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-4)
 
@@ -70,9 +70,9 @@ def test_a_list_of_one_is_that_one_bit_for_bit(options):
 
 
 def test_greedy_takes_the_best_of_the_mean():
-    found = generate([ONE, TWO], SOURCES, SearchOptions())
-    assert plain(found) != plain(generate(ONE, SOURCES, SearchOptions()))
-    for source, (hyp,) in zip(SOURCES, found, strict=True):
+    translations = generate([ONE, TWO], SOURCES, SearchOptions())
+    assert plain(translations) != plain(generate(ONE, SOURCES, SearchOptions()))
+    for source, (hyp,) in zip(SOURCES, translations, strict=True):
         assert hyp.ids == log_probs(source, hyp.ids).argmax(1).tolist()
         assert len(hyp.ids) <= POSITIONS  # of the shorter model
 
@@ -80,8 +80,8 @@ def test_greedy_takes_the_best_of_the_mean():
 def test_score_is_the_sum_of_log_mean_probabilities():
     weights = torch.tensor([0.2, 0.8]).expand(len(SOURCES), 2)
     for log_weights, shares in ((None, (0.5, 0.5)), (weights.log(), (0.2, 0.8))):
-        found = generate([ONE, TWO], SOURCES, BEAM, log_weights_BM=log_weights)
-        for source, hyps in zip(SOURCES, found, strict=True):
+        translations = generate([ONE, TWO], SOURCES, BEAM, log_weights_BM=log_weights)
+        for source, hyps in zip(SOURCES, translations, strict=True):
             for hyp in hyps:
                 logp = log_probs(source, hyp.ids, weights=shares)
                 total = logp[torch.arange(len(hyp.ids)), hyp.ids].sum()
@@ -89,7 +89,7 @@ def test_score_is_the_sum_of_log_mean_probabilities():
 
 
 def test_each_source_has_its_own_weights_whatever_its_batch():
-    """A model of weight one decides alone: the first for even sources, the second for odd ones."""
+    """With weights 1 and 0, the first model decides for even sources, the second for odd ones."""
     even = torch.tensor([row % 2 == 0 for row in range(len(SOURCES))])
     log_weights = torch.stack((even, ~even), dim=1).float().log()
     options = SearchOptions(beam=4, num_hyps=3, max_length_ratio=0.001, max_length_slack=8)
@@ -97,7 +97,7 @@ def test_each_source_has_its_own_weights_whatever_its_batch():
     assert all(ours != theirs for ours, theirs in zip(*each, strict=True))
     expected = [each[row % 2][row] for row in range(len(SOURCES))]
     for batch_size in (1, 6, 64):
-        found = generate(
+        translations = generate(
             [ONE, TWO], SOURCES, options, log_weights_BM=log_weights, batch_size=batch_size
         )
-        assert plain(found) == expected
+        assert plain(translations) == expected

@@ -1,4 +1,4 @@
-"""Laws of students that start from the teacher: nothing changes where nothing is lost."""
+"""Laws of students that start from the teacher: without what has no effect, outputs are equal."""
 
 from itertools import pairwise
 
@@ -32,7 +32,7 @@ def new_model(config, *, shared=False):
 
 
 def new_teacher(config=TEACHER, *, shared=False):
-    """Random in everything, also in norms and biases."""
+    """A teacher with random weights, also in norms and biases."""
     torch.manual_seed(1)
     model = new_model(config, shared=shared)
     for parameter in model.parameters():
@@ -81,7 +81,7 @@ def test_layers_that_are_taken_are_whole_and_in_their_order():
 
 
 def inner_maps(model):
-    """Of each feed-forward: the inner map and the outer one."""
+    """The inner map and the outer map of each feed-forward."""
     return [
         (layer.feedforward.inner, layer.feedforward.outer)
         for layer in [*model.encoder, *model.decoder]
@@ -89,21 +89,21 @@ def inner_maps(model):
 
 
 def attentions(model):
-    """Of each attention: weights and biases of queries, keys and values, and its output."""
-    found = []
+    """For each attention, weights and biases of queries, keys and values, and its output map."""
+    maps = []
     for layer in [*model.encoder, *model.decoder]:
         fused = layer.attention.qkv
         parts = zip(fused.weight.data.chunk(3), fused.bias.data.chunk(3), strict=True)
-        found.append((*parts, layer.attention.output))
+        maps.append((*parts, layer.attention.output))
     for layer in model.decoder:
         query, fused = layer.cross.query, layer.cross.key_value
         parts = zip(fused.weight.data.chunk(2), fused.bias.data.chunk(2), strict=True)
-        found.append(((query.weight.data, query.bias.data), *parts, layer.cross.output))
-    return found
+        maps.append(((query.weight.data, query.bias.data), *parts, layer.cross.output))
+    return maps
 
 
 def some(count, of):
-    """Random indices, none twice."""
+    """Different random indices."""
     return torch.randperm(of)[:count]
 
 
@@ -122,9 +122,9 @@ def test_units_that_do_nothing_can_go(side):
 
 
 def empty_channels(teacher, kept):
-    """Clear what is not `kept` of the residual stream, and half of each head; positions are zero.
+    """Zero the residual channels that are not `kept`, half of each head, and all positions.
 
-    Norms take a mean over channels off, which those that are left have to have no more of.
+    A norm subtracts the mean over channels, so whatever is written has mean 0 over the kept ones.
     """
     gone = torch.ones(TEACHER.width, dtype=torch.bool)
     gone[kept] = False
@@ -156,7 +156,7 @@ def empty_channels(teacher, kept):
 
 
 def without_epsilon(model):
-    """What a norm adds to a variance counts for more where there are more channels."""
+    """The epsilon that a norm adds to the variance has more effect with more empty channels."""
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             module.eps = 0.0
@@ -175,7 +175,7 @@ def test_channels_that_are_empty_can_go(shared):
 
 
 def test_what_no_logit_depends_on_is_worth_nothing():
-    """A constant of all keys, and what the norm before them takes away."""
+    """Weights that only shift all keys, or read what the norm before has set to zero."""
     teacher = new_teacher()
     silent, spoken = torch.arange(32) < 16, torch.arange(32) >= 16
     teacher.encoder_norm.weight.data[silent] = 0
@@ -228,7 +228,7 @@ def test_channels_stay_in_pairs_where_their_frequency_is_nearest(halves, seed):
 
 
 def test_the_pairs_are_those_of_the_sinusoids():
-    """Sine and cosine of channel pairs: their squares add up to one at every position."""
+    """Sine and cosine of a pair have the same frequency: their squares add up to 1 everywhere."""
     kept = kept_channels(torch.rand(32), width=16)
     squares = sinusoids(9, width=32)[:, kept].pow(2)
     torch.testing.assert_close(squares[:, :8] + squares[:, 8:], torch.ones(9, 8))

@@ -1,4 +1,4 @@
-"""Sequences that a model draws: from its own distribution, within their limits."""
+"""Sampled sequences follow the model's own distribution and keep within their limits."""
 
 import pytest
 import torch
@@ -29,14 +29,14 @@ def drawn(model, *, temperature=1.0, seed=0, limits=LIMITS, greedy=False, rows=(
 
 
 def allowed(logits_V, *, first):
-    """What may be drawn: no pad, unknown or start, and no end at the start."""
+    """Logits without the tokens that may not be drawn: special ones, and `</s>` at the start."""
     out = logits_V.clone()
     out[[PAD, UNK, BOS, *([EOS] if first else [])]] = -torch.inf
     return out
 
 
 def test_the_greedy_one_takes_the_likeliest_token_each_time(model) -> None:
-    """With its cache it says what the whole model says of the whole prefix."""
+    """With its cache it gives the same token as a pass over the whole prefix."""
     for row, ids in enumerate(drawn(model, greedy=True)):
         src = SRC[row : row + 1]
         prefix = [BOS]
@@ -60,14 +60,14 @@ def test_sequences_end_at_their_end_or_at_their_limit(model) -> None:
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 @pytest.mark.parametrize("vocabulary", [VOCAB, CHUNK, 2 * CHUNK + 7])
 def test_tokens_are_drawn_as_often_as_the_model_says(vocabulary, temperature) -> None:
-    """Of the first two tokens of one source, 6000 times."""
+    """The first two tokens are drawn 6000 times for one source."""
     torch.manual_seed(1)
     model = Transformer(CONFIG, src_vocab=vocabulary, tgt_vocab=vocabulary, shared=True).eval()
     with torch.no_grad():
         model.output_weight.mul_(3)  # so that some tokens are likely
     src = SRC[:1].expand(6000, -1)
     torch.manual_seed(3)
-    found = sample(model, src, src != PAD, max_lengths=[2] * 6000, temperature=temperature)
+    sequences = sample(model, src, src != PAD, max_lengths=[2] * 6000, temperature=temperature)
     with torch.no_grad():
         logits = model(SRC[:1], SRC[:1] != PAD, torch.tensor([[BOS]]))[0, -1]
         first = (allowed(logits, first=True) / temperature).softmax(0)
@@ -75,8 +75,8 @@ def test_tokens_are_drawn_as_often_as_the_model_says(vocabulary, temperature) ->
         logits = model(SRC[:1], SRC[:1] != PAD, torch.tensor([[BOS, likeliest]]))[0, -1]
         second = (allowed(logits, first=False) / temperature).softmax(0)
     for place, p, rows in (
-        (0, first, found),
-        (1, second, [ids for ids in found if ids[0] == likeliest]),
+        (0, first, sequences),
+        (1, second, [ids for ids in sequences if ids[0] == likeliest]),
     ):
         counts = torch.tensor([ids[place] for ids in rows]).bincount(minlength=vocabulary)
         spread = (p * (1 - p) * len(rows)).sqrt()

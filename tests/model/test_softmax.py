@@ -9,20 +9,20 @@ from kdray.model.softmax import softmax
 
 @pytest.fixture(autouse=True)
 def wide_vectors(monkeypatch):
-    """As of AVX512: rows of up to 15 float32 or 7 float64 numbers are written out."""
+    """Vectors as in AVX512: rows of up to 15 float32 or 7 float64 numbers count as short."""
     monkeypatch.setattr(module, "VECTOR_BYTES", 64)
 
 
 def both(scores, grad):
     """Values, gradients and gradients of gradients: ours, then torch's."""
-    found = []
+    results = []
     for form in (softmax, lambda s: s.softmax(-1)):
         leaf = scores.clone().requires_grad_()
         value = form(leaf)
         (first,) = torch.autograd.grad((value * grad).sum(), leaf, create_graph=True)
         (second,) = torch.autograd.grad(first.square().sum(), leaf)
-        found.append((value.detach(), first.detach(), second))
-    return found
+        results.append((value.detach(), first.detach(), second))
+    return results
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 15, 16, 40])

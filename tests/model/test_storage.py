@@ -1,4 +1,4 @@
-"""A stored model comes back bit for bit, or the error names the file and what is wrong with it."""
+"""A stored model comes back bit for bit, or an error names the file and its fault."""
 
 import json
 import pickle

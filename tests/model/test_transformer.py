@@ -1,4 +1,4 @@
-"""What a position may see, and that decoding step by step is decoding."""
+"""What a position may see, and that decoding step by step equals decoding at once."""
 
 import math
 
@@ -93,9 +93,9 @@ def test_cache_rows_can_be_reordered_and_repeated():
     rows = torch.tensor([2, 0, 0])
     for cache in caches:
         cache.select(rows)
-    found = model.decode(tgt[rows, 3:4], memory[rows], mask[rows], caches=caches, start=3)
+    states = model.decode(tgt[rows, 3:4], memory[rows], mask[rows], caches=caches, start=3)
     expected = model.decode(tgt[:, :4], memory, mask)[rows, 3:]
-    torch.testing.assert_close(found, expected, **EXACT)
+    torch.testing.assert_close(states, expected, **EXACT)
 
 
 def test_logits_are_states_times_the_target_embedding():
@@ -186,6 +186,6 @@ def test_causal_bias_is_zero_up_to_the_diagonal():
 def test_half_precision_stays_near_and_finite():
     model, (src, mask, tgt) = build(), inputs()
     expected = model(src, mask, tgt)
-    found = model.bfloat16()(src, mask, tgt)
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.double(), expected, rtol=0.1, atol=0.1)
+    logits = model.bfloat16()(src, mask, tgt)
+    assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close(logits.double(), expected, rtol=0.1, atol=0.1)

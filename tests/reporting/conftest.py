@@ -1,4 +1,4 @@
-"""A small study with real translations, scored for real: only the models are missing."""
+"""A small study whose translations are random corruptions of the references, but really scored."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ import pytest
 
 from kdray.cell import Cell
 from kdray.reporting.facts import StudyFacts
+from kdray.scoring.metrics import score
 from kdray.scoring.result import Result, write_hyps
-from kdray.scoring.scores import score
 
 WORDS = ["ban", "dor", "fil", "gum", "hat", "jok", "lem", "nip", "rus", "tav", "wex", "yol"]
 
@@ -36,7 +36,7 @@ class Study:
         beam: int = 5,
         **other,
     ) -> Result:
-        """Add a run whose translations have this share of wrong words."""
+        """Add a run in whose translations a word is replaced with probability `error`."""
         tokenize = other.pop("tokenize", "13a")
         size, length, role = (
             other.pop(name, default)

@@ -1,3 +1,5 @@
+"""The curves of runs are joined by method, size and length, and every value is accounted for."""
+
 import math
 
 from kdray.cell import Cell
@@ -52,8 +54,8 @@ def test_methods_and_sizes_and_other_runs_are_kept_apart():
         Cell.teacher(1): rows("dev/bleu", {10: 4.0}),
         run("kd", 2): rows("dev/loss", {10: 5.0}),
     }
-    found = [(series.size, series.method, series.mean) for series in series_of(curves, "dev/bleu")]
-    assert found == [
+    means = [(series.size, series.method, series.mean) for series in series_of(curves, "dev/bleu")]
+    assert means == [
         ("tiny", "ce", (1.0,)),
         ("small", "ce", (2.0,)),
         ("tiny", "kd", (3.0,)),
@@ -66,8 +68,8 @@ def test_lengths_are_kept_apart():
         Cell("ce", "tiny", 1, length): rows("dev/bleu", {length: float(length)})
         for length in (400, 800)
     }
-    found = [(series.size, series.steps) for series in series_of(curves, "dev/bleu")]
-    assert found == [("tiny, 400 updates", (400,)), ("tiny, 800 updates", (800,))]
+    steps = [(series.size, series.steps) for series in series_of(curves, "dev/bleu")]
+    assert steps == [("tiny, 400 updates", (400,)), ("tiny, 800 updates", (800,))]
 
 
 def test_the_later_of_two_rows_with_one_step_counts():

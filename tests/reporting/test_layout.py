@@ -1,3 +1,5 @@
+"""Every form of a table shows the same numbers and marks, and escapes what users named."""
+
 import io
 import re
 
@@ -27,8 +29,8 @@ def table(study):
         study.run("similar_one", error=0.4, seed=seed)
     study.run("lone", error=0.05)
     study.run("teacher", error=0.02, role="teacher", size="base", target_tokens=None)
-    (found,) = build_tables(study.results, study=study.facts())
-    return found
+    (only_table,) = build_tables(study.results, study=study.facts())
+    return only_table
 
 
 def cells(markdown_table, method):

@@ -1,3 +1,5 @@
+"""Plots show every method in its own style, with labels that do not overlap."""
+
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 
@@ -32,8 +34,8 @@ def test_each_metric_is_a_png_and_an_svg(tmp_path):
     for plot in plots:
         assert plot.png.read_bytes().startswith(b"\x89PNG")
         assert ElementTree.parse(plot.svg).getroot().tag.endswith("svg")
-    found = {path.name for path in (tmp_path / "plots").iterdir()}
-    assert found == {path.name for plot in plots for path in (plot.png, plot.svg)}
+    files = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert files == {path.name for plot in plots for path in (plot.png, plot.svg)}
     assert "mean over seeds" in plots[1].caption
     assert "seed" not in plots[0].caption
 

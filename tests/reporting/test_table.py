@@ -1,3 +1,5 @@
+"""A table compares only what can be compared, and corrects its p-values for all comparisons."""
+
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -18,19 +20,19 @@ def the_table(study, **changes):
 
 
 def row(table, method):
-    (found,) = [row for row in table.rows if row.method == method]
-    return found
+    (match,) = [row for row in table.rows if row.method == method]
+    return match
 
 
 def test_a_row_is_a_mean_over_seeds_with_their_deviation(study):
     runs = [study.run("ce", error=error, seed=seed) for seed, error in ((1, 0.2), (2, 0.3))]
-    found = row(the_table(study), "ce")
-    assert found.bleu.mean == pytest.approx(statistics.fmean(run.bleu for run in runs))
-    assert found.bleu.sd == pytest.approx(statistics.stdev(run.bleu for run in runs))
-    assert found.chrf.sd == pytest.approx(statistics.stdev(run.chrf for run in runs))
-    assert found.seeds == (1, 2)
-    assert found.is_baseline
-    assert found.difference is None
+    ce = row(the_table(study), "ce")
+    assert ce.bleu.mean == pytest.approx(statistics.fmean(run.bleu for run in runs))
+    assert ce.bleu.sd == pytest.approx(statistics.stdev(run.bleu for run in runs))
+    assert ce.chrf.sd == pytest.approx(statistics.stdev(run.chrf for run in runs))
+    assert ce.seeds == (1, 2)
+    assert ce.is_baseline
+    assert ce.difference is None
 
 
 def test_one_seed_has_no_deviation(study):
@@ -60,7 +62,7 @@ def test_differences_are_taken_between_runs_of_the_same_seed_and_size(study):
     base = {seed: study.run("ce", error=0.4, seed=seed) for seed in (1, 2)}
     mine = {seed: study.run("hybrid", error=0.1, seed=seed) for seed in (1, 2)}
     study.run("ce", error=0.05, size="small")  # of another size: must not matter
-    found = row(the_table(study), "hybrid").difference
+    difference = row(the_table(study), "hybrid").difference
 
     per_seed = {
         seed: paired_bootstrap(
@@ -74,12 +76,13 @@ def test_differences_are_taken_between_runs_of_the_same_seed_and_size(study):
         )
         for seed in (1, 2)
     }
-    assert found.p_uncorrected == max(comparison.p_value for comparison in per_seed.values())
-    assert found.bleu == pytest.approx(statistics.fmean(c.difference for c in per_seed.values()))
+    assert difference.p_uncorrected == max(comparison.p_value for comparison in per_seed.values())
+    differences = [comparison.difference for comparison in per_seed.values()]
+    assert difference.bleu == pytest.approx(statistics.fmean(differences))
     sds = [statistics.stdev(run.bleu for run in runs.values()) for runs in (base, mine)]
-    assert found.sd == pytest.approx((sds[0] ** 2 + sds[1] ** 2) ** 0.5)
-    assert found.seeds == (1, 2)
-    assert found.finding is Finding.SIGNIFICANT
+    assert difference.sd == pytest.approx((sds[0] ** 2 + sds[1] ** 2) ** 0.5)
+    assert difference.seeds == (1, 2)
+    assert difference.finding is Finding.SIGNIFICANT
 
 
 def test_p_is_corrected_over_all_comparisons_of_the_table(study):
@@ -99,10 +102,10 @@ def test_only_the_common_seeds_are_compared_and_the_reader_is_told(study):
     study.run("hybrid", error=0.1, seed=1)
     study.run("hybrid", error=0.9, seed=2)
     table = the_table(study)
-    found = row(table, "hybrid")
-    assert found.seeds == (1, 2)
-    assert found.difference.seeds == (1,)
-    assert found.difference.bleu > 0  # seed 2 would have turned it round
+    hybrid = row(table, "hybrid")
+    assert hybrid.seeds == (1, 2)
+    assert hybrid.difference.seeds == (1,)
+    assert hybrid.difference.bleu > 0  # seed 2 would have turned it round
     assert "hybrid (tiny): difference and p are over the common seeds 1;" in table.notes[0]
 
 
@@ -164,10 +167,10 @@ def test_scores_of_another_signature_are_shown_but_not_tested(study):
     study.run("ce", error=0.4, tokenize="char")
     study.run("hybrid", error=0.1, tokenize="char")
     table = the_table(study)
-    found = row(table, "hybrid").difference
-    assert found.bleu > 0
-    assert found.p is None
-    assert found.finding is Finding.UNTESTED
+    difference = row(table, "hybrid").difference
+    assert difference.bleu > 0
+    assert difference.p is None
+    assert difference.finding is Finding.UNTESTED
     assert "tok:13a" in table.notes[0]
 
 
@@ -222,9 +225,9 @@ def test_a_split_without_references_is_named(study):
 def test_what_no_seed_measured_is_unknown_not_zero(study):
     study.run("ce", error=0.4, seed=1, decode_tokens_per_second=None, target_tokens=None)
     study.run("ce", error=0.4, seed=2, decode_tokens_per_second=70.0, target_tokens=None)
-    found = row(the_table(study), "ce")
-    assert found.tokens_per_second == 70
-    assert found.target_tokens is None
+    ce = row(the_table(study), "ce")
+    assert ce.tokens_per_second == 70
+    assert ce.target_tokens is None
 
 
 DIFFERENCE = Difference(

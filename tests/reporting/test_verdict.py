@@ -1,3 +1,5 @@
+"""The verdict chooses on dev and claims no more than the tables mark as a finding."""
+
 from dataclasses import replace
 
 from kdray.cell import Cell

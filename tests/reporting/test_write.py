@@ -1,3 +1,5 @@
+"""A report is complete in each of its forms, and its page is safe and needs no other file."""
+
 import html.parser
 import json
 import re
@@ -14,7 +16,7 @@ VOID = {"meta", "img", "br", "link", "hr"}
 
 
 class Page(html.parser.HTMLParser):
-    """Checks that elements close in order, and gathers what the tests ask for."""
+    """Checks that elements close in order, and collects tags, links and texts."""
 
     def __init__(self, text):
         super().__init__()
@@ -52,7 +54,7 @@ def write(study, folder, *, curves=None, **changes):
 
 
 def without_speed(study):
-    """Nothing to draw: the plots have tests of their own, and drawing is slow."""
+    """Leave nothing to draw: plots have tests of their own, and drawing is slow."""
     study.results = [replace(run, decode_tokens_per_second=None) for run in study.results]
 
 

@@ -1,3 +1,5 @@
+"""A result and its translations come back from disk unchanged, or an error says what is wrong."""
+
 import json
 import math
 import tempfile
@@ -99,8 +101,7 @@ def test_a_split_is_dev_or_a_named_test(split):
     )
 )
 def test_translations_survive_their_file_whatever_they_hold(hyps):
-    # carriage returns, U+2028, form feeds: Python's own line splitting would shift the lines
-
+    # Python's own line splitting would also cut at carriage returns, U+2028 and form feeds.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "hyps.txt"
         write_hyps(path, hyps)

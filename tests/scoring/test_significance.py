@@ -1,3 +1,5 @@
+"""P-values are sacrebleu's, and several seeds and several methods make them more careful."""
+
 import os
 import random
 
@@ -63,9 +65,9 @@ def test_a_users_own_sacrebleu_seed_is_left_in_place(monkeypatch):
 
 
 def test_a_large_difference_is_significant_and_its_interval_excludes_zero():
-    found = paired_bootstrap(BAD, GOOD, REFS, **SETTINGS)
-    assert found.p_value < 0.01
-    assert 0 < found.ci_low < found.difference < found.ci_high
+    comparison = paired_bootstrap(BAD, GOOD, REFS, **SETTINGS)
+    assert comparison.p_value < 0.01
+    assert 0 < comparison.ci_low < comparison.difference < comparison.ci_high
 
 
 def test_exchanging_the_sides_mirrors_everything():
@@ -78,14 +80,14 @@ def test_exchanging_the_sides_mirrors_everything():
 
 
 def test_equally_good_systems_are_not_told_apart():
-    found = paired_bootstrap(GOOD, ALSO_GOOD, REFS, **SETTINGS)
-    assert found.p_value > 0.05
-    assert found.ci_low < 0 < found.ci_high
+    comparison = paired_bootstrap(GOOD, ALSO_GOOD, REFS, **SETTINGS)
+    assert comparison.p_value > 0.05
+    assert comparison.ci_low < 0 < comparison.ci_high
 
 
 def test_a_system_does_not_differ_from_itself():
-    found = paired_bootstrap(GOOD, GOOD, REFS, **SETTINGS)
-    assert (found.difference, found.p_value, found.ci_low, found.ci_high) == (0, 1, 0, 0)
+    same = paired_bootstrap(GOOD, GOOD, REFS, **SETTINGS)
+    assert (same.difference, same.p_value, same.ci_low, same.ci_high) == (0, 1, 0, 0)
 
 
 def test_same_seed_same_answer_other_seed_other_resamples():
@@ -110,11 +112,12 @@ def test_an_unusable_tokenizer_is_refused():
 
 
 def test_runs_meet_the_baselines_run_of_the_same_seed_only():
-    found = compare_seeds({1: BAD, 2: GOOD, 4: BAD}, {1: GOOD, 2: GOOD, 3: BAD}, REFS, **SETTINGS)
-    assert found is not None
-    assert list(found.by_seed) == [1, 2]
-    assert found.by_seed[1] == paired_bootstrap(BAD, GOOD, REFS, **SETTINGS)
-    assert found.by_seed[2].difference == 0
+    baseline, system = {1: BAD, 2: GOOD, 4: BAD}, {1: GOOD, 2: GOOD, 3: BAD}
+    comparison = compare_seeds(baseline, system, REFS, **SETTINGS)
+    assert comparison is not None
+    assert list(comparison.by_seed) == [1, 2]
+    assert comparison.by_seed[1] == paired_bootstrap(BAD, GOOD, REFS, **SETTINGS)
+    assert comparison.by_seed[2].difference == 0
 
 
 def test_no_common_seed_is_no_comparison():
@@ -133,9 +136,10 @@ def outcome(difference, p_value):
 
 
 def test_the_least_certain_seed_speaks_for_the_method():
-    found = SeedComparison({1: outcome(2.0, 0.01), 2: outcome(1.0, 0.2), 3: outcome(3.0, 0.001)})
-    assert found.p_value == 0.2
-    assert (found.ci_low, found.ci_high) == (0.0, 4.0)
+    by_seed = {1: outcome(2.0, 0.01), 2: outcome(1.0, 0.2), 3: outcome(3.0, 0.001)}
+    comparison = SeedComparison(by_seed)
+    assert comparison.p_value == 0.2
+    assert (comparison.ci_low, comparison.ci_high) == (0.0, 4.0)
 
 
 def test_a_seed_that_points_the_other_way_speaks_against_the_method():

@@ -1,4 +1,4 @@
-"""The order of training data: whole, within budget, and a pure function of seed and epoch."""
+"""Batches hold every pair once, keep to their budget, and depend only on seed and epoch."""
 
 import numpy as np
 import pytest

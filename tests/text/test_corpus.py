@@ -1,4 +1,4 @@
-"""A corpus is what its files say: counted, keyed by content, its rows named for good."""
+"""A corpus holds what its files hold, with counts of what was dropped and ids that never change."""
 
 from collections import Counter
 
@@ -79,7 +79,7 @@ def test_kept_pairs_in_order_and_held_out_sets_whole(tmp_path):
     kept = [("one house", "ein Haus"), ("two houses", "zwei Häuser"), ("the cat", "die Katze")]
     assert pairs_of(corpus.table("train")) == kept
     assert pairs_of(corpus.table("dev")) == DEV
-    assert pairs_of(corpus.test_table("news.2020")) == TEST
+    assert pairs_of(corpus.table("test-news.2020")) == TEST
     assert corpus.tests == ("news.2020",)
     assert corpus.table("train").schema.names == ["pair_id", "src", "ref"]
     assert str(corpus.table("train").schema.field("pair_id").type) == "int64"
@@ -150,7 +150,7 @@ def test_ids_survive_other_cleaning_rules_and_another_order(tmp_path):
 
 def test_repeated_pairs_have_ids_of_their_own(tmp_path):
     _, corpus = build(write_corpus(tmp_path / "in"), tmp_path / "out")
-    ids = corpus.test_table("news.2020")["pair_id"].to_pylist()
+    ids = corpus.table("test-news.2020")["pair_id"].to_pylist()
     fish = [pair_id("a fish", "ein Fisch", occurrence=n) for n in (0, 1)]
     assert ids[1:] == fish
     assert len(set(ids)) == 3
@@ -158,11 +158,11 @@ def test_repeated_pairs_have_ids_of_their_own(tmp_path):
 
 @given(src=st.text(st.characters(exclude_categories=["Cs"])), occurrence=st.integers(0, 9))
 def test_id_is_63_bits_of_the_text_and_its_occurrence(src, occurrence):
-    found = pair_id(src, "x", occurrence=occurrence)
-    assert 0 <= found < 2**63
-    assert found == pair_id(src, "x", occurrence=occurrence)
-    assert found != pair_id(src, "x", occurrence=occurrence + 1)
-    assert found != pair_id(src + "x", "", occurrence=occurrence)
+    key = pair_id(src, "x", occurrence=occurrence)
+    assert 0 <= key < 2**63
+    assert key == pair_id(src, "x", occurrence=occurrence)
+    assert key != pair_id(src, "x", occurrence=occurrence + 1)
+    assert key != pair_id(src + "x", "", occurrence=occurrence)
 
 
 def test_id_is_the_same_in_every_version():
@@ -240,7 +240,7 @@ def test_line_numbers_count_a_header(tmp_path):
 def test_unknown_split_names_the_known_ones(tmp_path):
     _, corpus = build(write_corpus(tmp_path / "in"), tmp_path / "out")
     with pytest.raises(InputError, match=r"no split 'test-x'.*train, dev, test-news\.2020"):
-        corpus.test_table("x")
+        corpus.table("test-x")
     with pytest.raises(InputError, match="no split 'drops'"):
         corpus.table("drops")
 

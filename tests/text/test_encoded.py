@@ -1,4 +1,4 @@
-"""The encoded corpus is the corpus: the same pairs, in the same order, as ids."""
+"""The encoded corpus has the pairs of the corpus in the same order, as ids."""
 
 import pyarrow as pa
 import pytest
@@ -21,13 +21,13 @@ def test_splits_come_back_pair_by_pair(toy_corpus, tokenizer, tmp_path):
     counts = build_encoded(toy_corpus.path, tokenizer, tmp_path)
     for split, size in (("train", 350), ("dev", 50)):
         table = Corpus(toy_corpus.path).table(split)
-        found = EncodedSplit.load(tmp_path, split)
+        encoded = EncodedSplit.load(tmp_path, split)
         src = tokenizer.encode_src(table[Column.SRC].to_pylist())
         ref = tokenizer.encode_tgt(table[Column.REF].to_pylist())
-        assert found.pair_ids.tolist() == table[Column.PAIR_ID].to_pylist()
-        assert [found.src[i].tolist() for i in range(size)] == src
-        assert [found.ref[i].tolist() for i in range(size)] == ref
-        assert len(found) == size
+        assert encoded.pair_ids.tolist() == table[Column.PAIR_ID].to_pylist()
+        assert [encoded.src[i].tolist() for i in range(size)] == src
+        assert [encoded.ref[i].tolist() for i in range(size)] == ref
+        assert len(encoded) == size
         assert counts[split] == {
             "pairs": size,
             "src_tokens": sum(map(len, src)),
@@ -51,10 +51,10 @@ def test_an_empty_table_has_the_columns(toy_corpus, toy_tokenizers):
 
 def test_every_sequence_ends_with_eos(toy_corpus, toy_tokenizers, tmp_path):
     build_encoded(toy_corpus.path, toy_tokenizers["joint"], tmp_path)
-    found = EncodedSplit.load(tmp_path, "train")
-    for side in (found.src, found.ref):
+    encoded = EncodedSplit.load(tmp_path, "train")
+    for side in (encoded.src, encoded.ref):
         assert (side.values[side.offsets[1:] - 1] == EOS).all()
-        assert (side.values == EOS).sum() == len(found)
+        assert (side.values == EOS).sum() == len(encoded)
 
 
 def test_a_missing_split_is_named(tmp_path):

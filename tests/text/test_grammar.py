@@ -1,4 +1,4 @@
-"""The generated languages obey their knobs, and their stated entropy is the true one."""
+"""The generated languages obey their configuration, and their stated entropy is the true one."""
 
 import math
 from collections import Counter, defaultdict
@@ -100,7 +100,7 @@ def test_without_free_choices_the_reference_is_a_function_of_the_source(knobs):
         assert pair.entropy == 0
         references[pair.src].add(pair.ref)
     assert len(references) < 3900  # some sources did come again
-    assert all(len(found) == 1 for found in references.values())
+    assert all(len(refs) == 1 for refs in references.values())
 
 
 def test_a_source_sentence_has_one_tree():
@@ -111,7 +111,7 @@ def test_a_source_sentence_has_one_tree():
         shape = tuple((t.word, t.governor, place.get(t.head)) for t in tree.source)
         shapes[language.source(tree)].add((shape, tuple(place[t] for t in tree.target)))
     assert len(shapes) < 4800
-    assert all(len(found) == 1 for found in shapes.values())
+    assert all(len(trees_of_sentence) == 1 for trees_of_sentence in shapes.values())
 
 
 @pytest.mark.parametrize("senses", [2, 3])
@@ -137,11 +137,11 @@ def test_context_decides_by_the_governor_alone():
         reference = redraw(language, tree)[0].split(" ")
         for token, word in zip(tree.target, reference, strict=True):
             translations[token.word, token.governor, token.tgt_suffix].add(word)
-    assert all(len(found) == 1 for found in translations.values())
+    assert all(len(words) == 1 for words in translations.values())
     by_word = defaultdict(set)
-    for (word, _, number), found in translations.items():
-        by_word[word, number] |= found
-    ambiguous = [len(found) for (word, _), found in by_word.items() if len(word.senses) > 1]
+    for (word, _, number), words in translations.items():
+        by_word[word, number] |= words
+    ambiguous = [len(words) for (word, _), words in by_word.items() if len(word.senses) > 1]
     assert sum(count == 3 for count in ambiguous) > len(ambiguous) / 2
 
 
@@ -172,8 +172,8 @@ def test_without_reordering_the_target_follows_the_source():
 
 
 def moved(language):
-    found = trees(language, 300)
-    return sum(tree.source != tree.target for tree in found) / len(found)
+    sentences = trees(language, 300)
+    return sum(tree.source != tree.target for tree in sentences) / len(sentences)
 
 
 def test_more_reordering_moves_more():
@@ -209,8 +209,8 @@ def test_order_is_decided_by_words_not_by_chance():
         _, verb = clause_parts(tree)
         if verb.word.transitive:
             orders[verb.word].add(tree.target.index(verb) > tree.target.index(tree.source[-1]))
-    assert all(len(found) == 1 for found in orders.values())
-    assert {next(iter(found)) for found in orders.values()} == {False, True}
+    assert all(len(order) == 1 for order in orders.values())
+    assert {next(iter(order)) for order in orders.values()} == {False, True}
 
 
 def test_agreement_writes_gender_and_number_of_the_head():
@@ -255,15 +255,15 @@ def splits(**options):
 
 
 def test_splits_have_their_sizes_and_no_source_of_each_other():
-    found = splits(grammar=GrammarConfig(**SMALL, recursion=0, max_words=8), train_pairs=3000)
-    assert {split: len(pairs) for split, pairs in found.items()} == {
+    made = splits(grammar=GrammarConfig(**SMALL, recursion=0, max_words=8), train_pairs=3000)
+    assert {split: len(pairs) for split, pairs in made.items()} == {
         GENERATED_TEST: 20,
         "dev": 20,
         "train": 3000,
     }
-    held_out = [pair.src for split in (GENERATED_TEST, "dev") for pair in found[split]]
+    held_out = [pair.src for split in (GENERATED_TEST, "dev") for pair in made[split]]
     assert len(set(held_out)) == 40
-    assert not set(held_out) & {pair.src for pair in found["train"]}
+    assert not set(held_out) & {pair.src for pair in made["train"]}
 
 
 def test_larger_splits_begin_with_the_pairs_of_smaller_ones():
@@ -277,9 +277,9 @@ def test_larger_splits_begin_with_the_pairs_of_smaller_ones():
 
 def test_train_may_be_read_before_the_held_out_splits():
     config = GeneratedCorpusConfig(kind="generated", train_pairs=100, dev_pairs=20, test_pairs=20)
-    found = generate_pairs(config)
-    train = list(found["train"])
-    assert {"train": train, **{s: list(found[s]) for s in (GENERATED_TEST, "dev")}} == splits()
+    made = generate_pairs(config)
+    train = list(made["train"])
+    assert {"train": train, **{s: list(made[s]) for s in (GENERATED_TEST, "dev")}} == splits()
 
 
 def test_grammar_with_too_few_sentences_is_refused(monkeypatch):

@@ -1,4 +1,4 @@
-"""Pairs come out of every format in order and unaltered, or a DataError says where they cannot."""
+"""Pairs are read from every format in order and unaltered, or a DataError says where they fail."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Ragged rows against plain lists: every view of them says what the lists say."""
+"""Ragged sequences equal the plain lists that they were made from, however they are read."""
 
 import numpy as np
 import pyarrow as pa
@@ -25,10 +25,10 @@ def as_lists(sequences):
 
 @given(ROWS)
 def test_rows_and_lengths_are_those_of_the_lists(rows):
-    found = Sequences.from_lists(rows)
-    assert as_lists(found) == rows
-    assert len(found) == len(rows)
-    assert found.lengths.tolist() == [len(row) for row in rows]
+    sequences = Sequences.from_lists(rows)
+    assert as_lists(sequences) == rows
+    assert len(sequences) == len(rows)
+    assert sequences.lengths.tolist() == [len(row) for row in rows]
 
 
 @given(rows_and_choice())
@@ -42,18 +42,18 @@ def test_take_gives_the_rows_in_that_order(case):
 def test_places_are_where_the_items_stand(case):
     rows, chosen = case
     sequences = Sequences.from_lists(rows)
-    found = sequences.values[sequences.places(chosen)].tolist()
-    assert found == [item for i in chosen for item in rows[i]]
+    items = sequences.values[sequences.places(chosen)].tolist()
+    assert items == [item for i in chosen for item in rows[i]]
 
 
 @given(rows_and_choice(), st.integers(-1, 0))
 def test_padded_is_the_rows_and_padding(case, pad):
     rows, chosen = case
-    found = Sequences.from_lists(rows).padded(chosen, pad=pad)
+    padded = Sequences.from_lists(rows).padded(chosen, pad=pad)
     longest = max((len(rows[i]) for i in chosen), default=0)
-    assert found.dtype == np.int64
-    assert found.shape == (len(chosen), longest)
-    assert found.tolist() == [rows[i] + [pad] * (longest - len(rows[i])) for i in chosen]
+    assert padded.dtype == np.int64
+    assert padded.shape == (len(chosen), longest)
+    assert padded.tolist() == [rows[i] + [pad] * (longest - len(rows[i])) for i in chosen]
 
 
 @given(ROWS, st.integers(1, 3))
@@ -66,9 +66,9 @@ def test_chunks_and_slices_of_a_column_are_read_whole(rows, size):
 
 @pytest.mark.parametrize("chunks", [[], [[]]])
 def test_a_column_of_no_rows(chunks):
-    found = Sequences.from_column(pa.chunked_array(chunks, pa.list_(pa.uint16())))
-    assert len(found) == 0
-    assert found.padded(np.zeros(0, dtype=np.int64), pad=0).shape == (0, 0)
+    sequences = Sequences.from_column(pa.chunked_array(chunks, pa.list_(pa.uint16())))
+    assert len(sequences) == 0
+    assert sequences.padded(np.zeros(0, dtype=np.int64), pad=0).shape == (0, 0)
 
 
 @given(ROWS)
@@ -76,18 +76,18 @@ def test_a_table_comes_back_from_its_file(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("table") / "ids.arrow"
     array = pa.chunked_array([[row] for row in rows], pa.list_(pa.uint16()))
     write_table(path, pa.table({"ids": array}))
-    found = read_table(path)["ids"]
-    assert found.num_chunks == 1  # one record batch: mapped without a copy
-    assert as_lists(Sequences.from_column(found)) == rows
+    column = read_table(path)["ids"]
+    assert column.num_chunks == 1  # one record batch: mapped without a copy
+    assert as_lists(Sequences.from_column(column)) == rows
 
 
 def test_reading_copies_nothing(tmp_path):
     write_table(tmp_path / "ids.arrow", pa.table({"ids": pa.array([[1, 2], [3]] * 10_000)}))
     before = pa.total_allocated_bytes()
-    found = Sequences.from_column(read_table(tmp_path / "ids.arrow")["ids"])
-    assert len(found) == 20_000
+    sequences = Sequences.from_column(read_table(tmp_path / "ids.arrow")["ids"])
+    assert len(sequences) == 20_000
     assert pa.total_allocated_bytes() - before < 10_000
-    assert not found.values.flags.owndata
+    assert not sequences.values.flags.owndata
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A real MLflow store for all tests, an experiment in it for each, and a server that is gone."""
+"""A real MLflow store for all tests, an experiment for each test, and a server that is gone."""
 
 from pathlib import Path
 

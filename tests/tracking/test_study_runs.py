@@ -1,4 +1,4 @@
-"""The runs of a study end as the study ended, whatever ends it."""
+"""However a study ends, its runs in MLflow end with the right status."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Sending curves beside the training: nothing waits, nothing is lost, nothing is sent twice."""
+"""Curves are sent while training goes on: it never waits, and nothing is lost or sent twice."""
 
 import threading
 
@@ -8,7 +8,7 @@ from kdray.tracking import NullTracker, beside
 
 
 class Slow(NullTracker):
-    """Takes rows only when it may, and notes which."""
+    """Waits until it may go on before it takes rows, and records their steps."""
 
     def __init__(self) -> None:
         self.may_go_on = threading.Event()

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from tracking_probe import curve, expected, row, start
 
 from kdray.tracking import Tracker, tracker_from_spec
-from kdray.tracking.curves import Curves
+from kdray.tracking.points import Curves
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 def test_history_is_stored_once_however_it_is_handed_over(
     tracker: Tracker, client: MlflowClient, calls: list[tuple[int, bool]]
 ) -> None:
-    """Each call hands over a prefix of the history; some come from a restarted process."""
+    """Each call hands over the start of the history, and some come from a restarted process."""
     run_id = start(tracker)
     for attempt, (end, restarted) in enumerate([*calls, (12, False)]):
         if restarted:

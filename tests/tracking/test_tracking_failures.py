@@ -7,7 +7,7 @@ import pytest
 from mlflow import MlflowClient
 from tracking_probe import curve, expected, row, start
 
-from kdray.tracking import MlflowTracker, Tracker, runs
+from kdray.tracking import MlflowTracker, Tracker, mlflow_tracker
 
 pytestmark = pytest.mark.slow
 
@@ -36,8 +36,8 @@ def test_dead_server_stops_nothing_and_is_told_once(
 def test_points_wait_until_mlflow_is_back(
     tracker: Tracker, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(runs, "RETRY_COST", 0)
+    monkeypatch.setattr(mlflow_tracker, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(mlflow_tracker, "RETRY_COST", 0)
     run_id = start(tracker)
     tracker.log_history(run_id, [row(1)])
     client.delete_run(run_id)  # MLflow refuses to write deleted runs

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from tracking_probe import NOTHING, curve, start
 
 from kdray.tracking import Tracker
-from kdray.tracking.runs import flat_params
+from kdray.tracking.mlflow_tracker import flat_params
 
 pytestmark = pytest.mark.slow
 

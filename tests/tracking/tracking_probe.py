@@ -1,4 +1,4 @@
-"""Short ways to write to a tracker and to read what MLflow then holds."""
+"""Short functions that write to a tracker and read what MLflow then holds."""
 
 from mlflow import MlflowClient
 

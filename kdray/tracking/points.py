@@ -1,8 +1,8 @@
 """Which points of a run's curves does MLflow still lack? Each is sent exactly once.
 
-What MLflow holds is asked of MLflow, once for each run and again after every failure, and kept as
-the last step of each metric. Points go out in the order of their steps, so that whatever a crash
-cuts off is found again above the last step, however the batches fell.
+MLflow is asked for the last step of each metric, once for each run and again after every failure.
+Points are sent in the order of their steps, so the points that a crash cut off are exactly those
+above the last step.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Curves:
-    """Points on their way to MLflow. The client is given with each call: it is made lazily."""
+    """Points that wait to be sent to MLflow. Each call gets the client, which is made lazily."""
 
     def __init__(self) -> None:
         # (step, metric) -> (value, unix milliseconds), for each run
@@ -18,7 +18,7 @@ class Curves:
         self._last_steps: dict[str, dict[str, int]] = {}
 
     def add(self, run_id: str, metrics: Mapping[str, float], *, step: int, ms: int) -> None:
-        """Let points wait. Those that MLflow is known to hold are left out."""
+        """Keep points until `send`; those that MLflow is known to hold are left out."""
         known = self._last_steps.get(run_id, {})
         waiting = self._waiting.setdefault(run_id, {})
         for name, value in metrics.items():
@@ -26,7 +26,7 @@ class Curves:
                 waiting[step, name] = (value, ms)
 
     def send(self, client: Any, run_id: str) -> None:  # noqa: ANN401 (MlflowClient)
-        """Send the points that wait; they go on waiting if this raises."""
+        """Send the points that wait; if this raises, they are kept."""
         waiting = self._waiting.get(run_id)
         if not waiting:
             return
@@ -47,14 +47,14 @@ class Curves:
         *,
         ms: int,
     ) -> None:
-        """Send single values, at the last step of the run; equal ones are there already."""
+        """Store scores at the last step of the run, except those whose value is stored already."""
         step = max(self.last_steps(client, run_id).values(), default=0)
         known = client.get_run(run_id).data.metrics
         points = [(k, v, ms, step) for k, v in scores.items() if known.get(k) != v]
         self._log(client, run_id, points)
 
     def last_steps(self, client: Any, run_id: str) -> dict[str, int]:  # noqa: ANN401 (MlflowClient)
-        """Last step of each metric in MLflow, system metrics aside."""
+        """The last step of each metric in MLflow, without system metrics."""
         if run_id not in self._last_steps:
             metrics = client.get_run(run_id).data.metrics
             self._last_steps[run_id] = {
@@ -65,7 +65,7 @@ class Curves:
         return self._last_steps[run_id]
 
     def forget(self, run_id: str) -> int:
-        """Drop what is known of a run. Returns the number of its points that never were sent."""
+        """Forget a run. -> the number of its points that were not sent."""
         self._last_steps.pop(run_id, None)
         return len(self._waiting.pop(run_id, {}))
 
@@ -74,8 +74,8 @@ class Curves:
 
         if not points:
             return
-        # If this fails half way, nobody here knows what MLflow holds: it is asked again.
+        # If this fails half way, it is unknown what MLflow holds, so the next call asks it again.
         known = self._last_steps.pop(run_id)
-        # The client cuts the list into batches that the server takes.
+        # The client cuts the list into batches of a size that the server accepts.
         client.log_batch(run_id, metrics=[Metric(*point) for point in points], synchronous=True)
         self._last_steps[run_id] = known | {name: step for name, _, _, step in points}

@@ -1,3 +1,5 @@
+"""Scores are sacrebleu's own; what it would get wrong, download or cut is refused before."""
+
 import os
 import socket
 
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from sacrebleu.metrics.bleu import BLEU
 
 from kdray.errors import ConfigError, DataError
-from kdray.scoring.scores import (
+from kdray.scoring.metrics import (
     DOWNLOADED_TOKENIZERS,
     LOCAL_TOKENIZERS,
     MECAB_TOKENIZERS,
@@ -100,7 +102,7 @@ def test_an_unknown_tokenizer_is_refused_with_the_known_ones():
 
 
 def test_a_tokenizer_whose_package_is_missing_names_the_pip_command(monkeypatch):
-    monkeypatch.setattr("kdray.scoring.scores.find_spec", lambda _: None)
+    monkeypatch.setattr("kdray.scoring.metrics.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"MeCab is not installed.*pip install 'sacrebleu\[ja\]'"):
         check_tokenizer("ja-mecab")
 

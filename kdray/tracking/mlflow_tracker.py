@@ -14,20 +14,20 @@ from typing import Any
 import yaml
 
 import kdray
-from kdray.tracking.contract import RunStatus
-from kdray.tracking.curves import Curves
+from kdray.tracking.contract import RunStatus, Tracker
+from kdray.tracking.points import Curves
 from kdray.tracking.store import cause, connect, redact, unusable
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = 60.0  # curves wait at least this long after MLflow failed,
-RETRY_COST = 10  # and at least so many times what the failed attempt took
+RETRY_SECONDS = 60.0  # after a failure of MLflow, curves wait for at least this long
+RETRY_COST = 10  # and at least this many times as long as the failed attempt took
 _CUT = "… (whole value in config.yaml)"
 
 
 @dataclass
-class MlflowTracker:
-    """Writes into one experiment of an MLflow store. It pickles without its open connection."""
+class MlflowTracker(Tracker):
+    """Writes into one experiment of an MLflow store. Pickling leaves out the open connection."""
 
     uri: str = field(repr=False)  # may hold credentials
     experiment_id: str
@@ -62,7 +62,7 @@ class MlflowTracker:
         tags: Mapping[str, str],
         params: Mapping[str, Any],
     ) -> str:
-        """The parent is named by the tag `mlflow.parentRunId`, as MLflow nests its runs."""
+        """The tag `mlflow.parentRunId` names the parent, as MLflow's own nested runs have it."""
         parent = {"mlflow.parentRunId": parent_id} if parent_id else {}
         tags = {**tags, **parent}
         with self._tolerating("opening a run"):
@@ -74,7 +74,7 @@ class MlflowTracker:
         return run_id or ""
 
     def log_history(self, run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
-        """After a failure MLflow is left alone for a while, so that timeouts add up to little."""
+        """After a failure nothing is sent for a while, so that timeouts take little time in all."""
         if not run_id:
             return
         for row in rows:
@@ -86,7 +86,7 @@ class MlflowTracker:
             self._send(run_id)
 
     def last_step(self, run_id: str) -> int:
-        """MLflow is asked once; -1 also if it cannot be asked."""
+        """MLflow is asked once; if that fails, the answer is -1."""
         steps: dict[str, int] = {}
         if run_id:
             with self._tolerating("reading curves"):
@@ -96,7 +96,7 @@ class MlflowTracker:
     def log_metrics(
         self, run_id: str, metrics: Mapping[str, float], step: int | None = None
     ) -> None:
-        """A score is repeated only with another value."""
+        """A score is stored again only with another value."""
         if step is not None:
             self.log_history(run_id, [{**metrics, "step": step, "time": time.time()}])
         elif run_id:
@@ -134,7 +134,7 @@ class MlflowTracker:
                     monitor.finish()
 
     def finish(self, run_id: str, status: RunStatus) -> None:
-        """Points that cannot be sent even now are counted in a warning."""
+        """A warning counts the points that cannot be sent even now."""
         if not run_id:
             return
         self._send(run_id)
@@ -145,14 +145,14 @@ class MlflowTracker:
             logger.warning("run %s: %d points of its curves are not in MLflow", run_id, lost)
 
     def finish_children(self, parent_id: str, tags: Mapping[str, str], status: RunStatus) -> None:
-        """MLflow is asked which they are."""
+        """The child runs are found by a search in MLflow."""
         if not parent_id:
             return
         wanted = {"mlflow.parentRunId": parent_id, **tags}
         conditions = [f"tags.`{name}` = '{value}'" for name, value in wanted.items()]
-        question = " and ".join(["attributes.status = 'RUNNING'", *conditions])
+        query = " and ".join(["attributes.status = 'RUNNING'", *conditions])
         with self._tolerating("ending runs"):
-            for run in self._client.search_runs([self.experiment_id], question):
+            for run in self._client.search_runs([self.experiment_id], query):
                 self.finish(run.info.run_id, status)
 
     @cached_property
@@ -160,7 +160,7 @@ class MlflowTracker:
         return connect(self.uri)
 
     def _continue(self, run_id: str | None, *, tags: Mapping[str, str]) -> Any:  # noqa: ANN401
-        """The run, RUNNING and tagged, or None if there is none to continue."""
+        """The run, which is then RUNNING and tagged; None if it does not exist or was deleted."""
         from mlflow.entities import RunTag
         from mlflow.exceptions import MlflowException
 
@@ -203,7 +203,7 @@ class MlflowTracker:
             self._curves.send(self._client, run_id)
 
     def _finite(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Without NaN and infinity: SQL stores would write infinity as the largest float."""
+        """Leave out NaN and infinity: SQL stores would write infinity as the largest float."""
         for name, value in metrics.items():
             if not math.isfinite(value):
                 self._warn_once("not finite", name, f"left out {name}, which is {value}")
@@ -216,12 +216,12 @@ class MlflowTracker:
         try:
             yield
         # The errors of databases, servers and cloud storage have no base class in common, and none
-        # of them may end a training run: what MLflow lacks stands in kdray's own artifacts.
+        # of them may end a training run: kdray's own artifacts hold all that MLflow lacks.
         except Exception as error:
             ended = time.monotonic()
             self._retry_at = ended + max(RETRY_SECONDS, RETRY_COST * (ended - started))
-            told = f"{action} failed, which stops nothing else ({cause(error)})"
-            self._warn_once(action, type(error).__name__, told)
+            message = f"{action} failed, which stops nothing else ({cause(error)})"
+            self._warn_once(action, type(error).__name__, message)
 
     def _warn_once(self, kind: str, detail: str, message: str) -> None:
         if (kind, detail) not in self._warned:
@@ -230,7 +230,7 @@ class MlflowTracker:
 
 
 def flat_params(params: Mapping[str, Any]) -> dict[str, str]:
-    """Nested mappings as one, with dotted names. Values that are not text are written as JSON."""
+    """Flatten nested mappings to dotted names. Values that are not text are written as JSON."""
     flat: dict[str, str] = {}
     for name, value in params.items():
         if isinstance(value, Mapping) and value:

