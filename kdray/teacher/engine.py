@@ -6,7 +6,7 @@ kdray's own models are one kind of teacher (`teacher/own`); other packages can b
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from kdray.artifacts import Fetch
 from kdray.methods.online import OnlineTeacher
@@ -55,14 +55,12 @@ class Teacher(Protocol):
     A class that has this one as its base needs `fingerprints` and `open`, if it only translates.
     """
 
+    on_gpu: ClassVar[bool] = False
+    """Whether it gains from a GPU."""
+
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """What stands for it in the identity of all that it makes; one for each of its models."""
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether it gains from a GPU."""
-        return False
 
     @property
     def by_perplexity(self) -> bool:
