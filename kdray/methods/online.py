@@ -46,11 +46,7 @@ class OnlineTeacher(Protocol):
         """
 
     def transformer(self) -> Transformer:
-        """Kdray's own model that it consists of, for those that start from its layers.
-
-        Raises:
-            ConfigError: it is none, or more than one.
-        """
+        """Kdray's own model that it is, for methods that look inside; a config refuses others."""
 
     def taps(self, src_BS: Tensor, src_mask_BS: Tensor, inputs_BT: Tensor) -> Taps:
         """Hidden states and attention maps of all layers of that model."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import assert_never
+from typing import ClassVar, assert_never
 
 import numpy as np
 import torch
@@ -49,15 +49,12 @@ class DistributionJob:
     `encoded` is in the teacher's vocabulary. `config` says what is kept.
     """
 
+    on_gpu: ClassVar[bool] = True
+
     teacher: Teacher
     encoded: Source
     hypotheses: Source | None
     config: StoredConfig
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether the teacher gains from a GPU."""
-        return self.teacher.on_gpu
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
         """Nothing is shared. -> the number of pairs to be read."""
@@ -74,12 +71,12 @@ class DistributionJob:
         assert teacher is not None, "the config was checked for this"
         check_k(self.config, teacher.output_weights[0].size(0))
         train = EncodedSplit.load(fetch(self.encoded), Split.TRAIN)
-        pairs = Pairs(train.pair_ids, train.src, train.ref, train.ref)
+        pairs = (train.pair_ids, train.src, train.ref, train.ref)
         if self.hypotheses is not None:
             hyps = Hypotheses.load(fetch(self.hypotheses))
             rows = np.flatnonzero(np.isin(train.pair_ids, hyps.pair_ids))
-            pairs = Pairs(hyps.pair_ids, train.src.take(rows), train.ref.take(rows), hyps.ids)
-        return DistributionMaker(teacher, pairs, self.config, weighted=self.teacher.by_perplexity)
+            pairs = (hyps.pair_ids, train.src.take(rows), train.ref.take(rows), hyps.ids)
+        return DistributionMaker(teacher, *pairs, self.config, weighted=self.teacher.by_perplexity)
 
     def join(
         self, shards: Sequence[Path], counts: Sequence[Counts], folder: Path, fetch: Fetch
@@ -121,21 +118,18 @@ class DistributionJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """Pairs to be read. `targets` are `refs` themselves where references are read."""
+class DistributionMaker:
+    """Reads shards of pairs.
 
+    targets: what is read; the references themselves, or a translation of each source. weighted:
+    whether the teacher's members weigh anew for each pair.
+    """
+
+    teacher: OnlineTeacher
     pair_ids: NDArray[np.int64]
     src: Sequences
     refs: Sequences
     targets: Sequences
-
-
-@dataclass(frozen=True, slots=True)
-class DistributionMaker:
-    """Reads shards of pairs. `weighted`: the teacher's members weigh anew for each pair."""
-
-    teacher: OnlineTeacher
-    pairs: Pairs
     config: StoredConfig
     weighted: bool
 
@@ -147,13 +141,12 @@ class DistributionMaker:
         """
         began = time.perf_counter()
         rows = np.arange(start, stop)
-        lengths = self.pairs.targets.lengths[rows]
-        longer_side = np.maximum(self.pairs.src.lengths[rows], lengths)
-        fits = longer_side <= self.teacher.positions
+        lengths = self.targets.lengths[rows]
+        fits = np.maximum(self.src.lengths[rows], lengths) <= self.teacher.positions
         rows, lengths = rows[fits], lengths[fits]
-        layout = Layout(folder, self.pairs.pair_ids[rows], offsets_of(lengths))
+        layout = Layout(folder, self.pair_ids[rows], offsets_of(lengths))
         writer = self._writer(layout, first=start == 0)
-        order = np.lexsort((self.pairs.src.lengths[rows], lengths))
+        order = np.lexsort((self.src.lengths[rows], lengths))
         if len(order):
             for part in np.split(order, cuts(lengths[order], most=TOKENS_PER_BATCH)):
                 writer.put(self._read(rows[part], part))
@@ -181,13 +174,12 @@ class DistributionMaker:
 
     def _read(self, rows: Rows, of_shard: Rows) -> Read:
         """What the teacher says of some rows, which are rows `of_shard` of the layout."""
-        pairs = self.pairs
-        teacher, target = read_pairs(self.teacher, pairs.src, pairs.targets, rows)
+        teacher, target = read_pairs(self.teacher, self.src, self.targets, rows)
         if not self.weighted:
             return Read(of_shard, target.labels_N, teacher)
-        if pairs.targets is pairs.refs:
+        if self.targets is self.refs:
             weights = log_weights(teacher, target, sentences=len(rows))
         else:
-            weights = weigh(self.teacher, pairs.src, pairs.refs, rows)
+            weights = weigh(self.teacher, self.src, self.refs, rows)
         teacher = replace(teacher, log_weights_NM=weights[target.sentence_N])
         return Read(of_shard, target.labels_N, teacher, weights)

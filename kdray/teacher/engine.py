@@ -6,7 +6,7 @@ kdray's own models are one kind of teacher (`teacher/own`); other packages can b
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from kdray.artifacts import Fetch, Source
 from kdray.methods.online import OnlineTeacher
@@ -55,6 +55,9 @@ class Teacher(Protocol):
     A class that has this one as its base needs `fingerprints` and `open`, if it only translates.
     """
 
+    on_gpu: ClassVar[bool] = False
+    """Whether it gains from a GPU."""
+
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """What stands for it in the identity of all that it makes; one for each of its models."""
@@ -63,11 +66,6 @@ class Teacher(Protocol):
     def sources(self) -> tuple[Source, ...]:
         """The artifacts and folders that it is made of; none that kdray knows of."""
         return ()
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether it gains from a GPU."""
-        return False
 
     @property
     def by_perplexity(self) -> bool:

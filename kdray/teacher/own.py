@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from kdray.artifacts import Fetch, Source
-from kdray.errors import ConfigError, DataError
+from kdray.errors import DataError
 from kdray.methods.targets import DenseTargets, Member
 from kdray.model.ctranslate2 import FastTranslator, export
 from kdray.model.generate import Hypothesis, SearchOptions, generate
@@ -32,6 +32,8 @@ EXPORTED = "ctranslate2"
 class OwnModels(Teacher):
     """Folders of models with one tokenizer; a single one is a teacher, or a student, of its own."""
 
+    on_gpu: ClassVar[bool] = True
+
     members: tuple[Source, ...]
     weights: Literal["uniform", "perplexity"] = "uniform"
 
@@ -44,11 +46,6 @@ class OwnModels(Teacher):
     def sources(self) -> tuple[Source, ...]:
         """The models."""
         return self.members
-
-    @property
-    def on_gpu(self) -> bool:
-        """PyTorch runs what CTranslate2 does not, and gains from a GPU."""
-        return True
 
     @property
     def by_perplexity(self) -> bool:
@@ -96,13 +93,12 @@ class OwnModels(Teacher):
             DataError: a folder holds no model, or the models have different vocabularies.
         """
         folders = [fetch(member) for member in self.members]
-        tokenizers = [load_shape(folder).tokenizer for folder in folders]
-        for folder, tokenizer in zip(folders, tokenizers, strict=True):
-            if tokenizer != tokenizers[0]:
+        first, *others = [load_shape(folder).tokenizer for folder in folders]
+        for folder, tokenizer in zip(folders[1:], others, strict=True):
+            if tokenizer != first:
                 raise DataError(
-                    f"{folder}: has the tokenizer {tokenizer}, but {folders[0]} has "
-                    f"{tokenizers[0]}; the members of an ensemble must have been trained with the "
-                    "same one"
+                    f"{folder}: has the tokenizer {tokenizer}, but {folders[0]} has {first}; the "
+                    "members of an ensemble must have been trained with the same one"
                 )
         return OnlineModels([load_model(folder).to(device) for folder in folders])
 
@@ -116,7 +112,7 @@ class OwnEngine:
 
     tokenizer: Tokenizer
     positions: int
-    searches: "FastTranslator | OnlineModels"
+    backend: "FastTranslator | OnlineModels"
     by_perplexity: bool = False
 
     @property
@@ -143,14 +139,14 @@ class OwnEngine:
     def _search(
         self, src: list[list[int]], options: SearchOptions, refs: Sequence[str] | None
     ) -> list[list[Hypothesis]]:
-        if isinstance(self.searches, FastTranslator):
-            return self.searches.translate(src, options)
+        if isinstance(self.backend, FastTranslator):
+            return self.backend.translate(src, options)
         weights = None
         if self.by_perplexity and refs is not None:
             ref_ids = Sequences.from_lists(self.tokenizer.encode_tgt(refs))
             rows = np.arange(len(src))
-            weights = weigh(self.searches, Sequences.from_lists(src), ref_ids, rows)
-        return generate(self.searches.models, src, options, log_weights_BM=weights)
+            weights = weigh(self.backend, Sequences.from_lists(src), ref_ids, rows)
+        return generate(self.backend.models, src, options, log_weights_BM=weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,17 +194,9 @@ class OnlineModels:
         return DenseTargets(tuple(members), temperature)
 
     def transformer(self) -> Transformer:
-        """The only model.
-
-        Raises:
-            ConfigError: there are several.
-        """
-        if len(self.models) != 1:
-            raise ConfigError(
-                f"recipe.teacher: one model is looked into, and the teacher has {len(self.models)};"
-                " give it a single one"
-            )
-        return self.models[0]
+        """The only model; the config refuses an ensemble where one is looked into."""
+        (model,) = self.models
+        return model
 
     def taps(self, src_BS: Tensor, src_mask_BS: Tensor, inputs_BT: Tensor) -> Taps:
         """Hidden states and attention maps of all layers of the only model."""

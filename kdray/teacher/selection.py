@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -100,14 +101,11 @@ class SelectionJob:
     many.
     """
 
+    on_gpu: ClassVar[bool] = False
+
     hypotheses: Source
     corpus: Source
     config: InterpolationConfig | MultiHypothesisConfig
-
-    @property
-    def on_gpu(self) -> bool:
-        """Texts are compared on the CPU."""
-        return False
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
         """Nothing is shared. -> the number of pairs that have translations."""

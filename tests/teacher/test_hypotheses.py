@@ -7,7 +7,7 @@ import pytest
 from sharded import at, fetch, make, own, paths
 
 from kdray.config.signals import HypothesesConfig
-from kdray.errors import ConfigError, DataError, StageFailed
+from kdray.errors import DataError, StageFailed
 from kdray.model.ctranslate2 import FastTranslator
 from kdray.model.generate import SearchOptions, generate
 from kdray.model.storage import load_model
@@ -84,7 +84,7 @@ def test_one_model_is_exported_once_for_all_processes_on_a_cpu(models, tmp_path)
     one.prepare(tmp_path, fetch, device="cpu")
     assert (exported / "model.bin").stat().st_mtime_ns == written
     engine = one.open(fetch, device="cpu", threads=1, work=tmp_path)
-    assert isinstance(engine.searches, FastTranslator)
+    assert isinstance(engine.backend, FastTranslator)
 
 
 def test_pytorch_translates_on_other_devices_as_ctranslate2_does_on_a_cpu(made, models):
@@ -179,9 +179,3 @@ def test_the_best_or_all_are_read(hypotheses):
 def test_members_of_different_vocabularies_are_refused(models, teacher):
     with pytest.raises(DataError, match="has the tokenizer t"):
         own(models[0], teacher).open(fetch, device="cpu", threads=1)
-
-
-def test_a_method_cannot_look_into_several_models(models):
-    reader = own(*models).reader(fetch, device="cpu")
-    with pytest.raises(ConfigError, match="the teacher has 2; give it a single one"):
-        reader.transformer()

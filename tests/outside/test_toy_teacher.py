@@ -1,0 +1,211 @@
+"""A teacher from another package, which only knows text: what it serves, and what it cannot."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from kdray_toys.teacher import DictionaryTeacher
+from kdray_toys.teacher_config import DictionaryConfig
+from sharded import at, fetch, make
+
+from kdray.config import outside
+from kdray.config.base import Frozen
+from kdray.config.methods.interpolation import InterpolationConfig
+from kdray.config.outside import with_outside
+from kdray.config.recipe import EvaluationConfig
+from kdray.config.signals import HypothesesConfig
+from kdray.config.teacher import BuiltInTeacherConfig, OutsideTeacherConfig
+from kdray.errors import ConfigError, DataError
+from kdray.schema import Column
+from kdray.scoring.evaluate import SCORES, EvaluationJob
+from kdray.teacher.build import build_teacher
+from kdray.teacher.hypotheses import Hypotheses, RecodingJob, TranslationJob
+from kdray.teacher.selection import SelectionJob
+
+TRAINING = "updates: 9, schedule: {kind: cosine, peak: 0.001, warmup: 2}"
+EXPERIMENT = f"""\
+name: toy
+recipe:
+  corpus: {{kind: generated, train_pairs: 20}}
+  tokenizer: {{vocab_size: 64}}
+  teacher: {{kind: dictionary, path: WORDS}}
+  students:
+    sizes: {{nano: {{preset: nano}}}}
+    training: {{{TRAINING}}}
+  methods:
+    sentence_level: {{kind: sentence_level}}
+    interpolation: {{kind: interpolation, n: 1}}
+"""
+LOAD = """
+import json, pathlib, sys
+from kdray.config.load import load_experiment
+from kdray.errors import KdrayError
+
+answers = {}
+path, overrides = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
+for override in overrides:
+    try:
+        teacher = load_experiment(path, [override] if override else []).recipe.teacher
+        answers[override] = [teacher.kind, teacher.checksum()]
+    except KdrayError as error:
+        answers[override] = str(error)
+print(json.dumps({"answers": answers, "torch": "torch" in sys.modules}))
+"""
+REFUSED = {
+    "recipe.methods={a: {kind: token_level}}":
+        "methods.a (token_level) reads the teacher's distributions, but a teacher of kind "
+        "dictionary gives translations alone; take a method that learns from translations",
+    "recipe.methods={a: {kind: hybrid, gate: {kind: sentence}}}": "methods.a (hybrid) reads",
+    "recipe.students.sizes={a: {preset: nano, initial: {kind: layers}}}":
+        "students.sizes.a: initial layers takes weights from a kdray model, and a teacher of kind "
+        "dictionary is none; use initial random",
+    "recipe.tokenizer=null": "tokenizer is missing",
+    "recipe.teacher.pth=a": "recipe.teacher.pth: no such key; did you mean 'path'?",
+    "recipe.teacher={kind: dictionary}": "recipe.teacher.path: missing",
+    "recipe.teacher={kind: phrasebook}": "'trained', 'checkpoint', 'ensemble', 'dictionary'",
+    "recipe.teacher.path=nowhere": "recipe.teacher.path nowhere: cannot be read",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def words(toy_pairs, tmp_path_factory) -> Path:
+    """A dictionary that knows all words of the toy task."""
+    path = tmp_path_factory.mktemp("dictionary") / "words.tsv"
+    known = {}
+    for src, ref in toy_pairs:
+        known |= dict(zip(src.split(), ref.split(), strict=True))
+    path.write_text("".join(f"{word}\t{other}\n" for word, other in known.items()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def loaded(words, tmp_path_factory):
+    """What a process that has the toy package says of the experiment with each override."""
+    config = tmp_path_factory.mktemp("config") / "toy.yaml"
+    config.write_text(EXPERIMENT.replace("WORDS", str(words)))
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, str(config), json.dumps(["", *REFUSED])],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def teacher(words):
+    outside.outside_kinds.cache_clear()
+    return build_teacher(DictionaryConfig(kind="dictionary", path=str(words), max_words=6), ())
+
+
+def test_its_configuration_completes_the_union_without_torch(loaded, words):
+    kind, checksum = loaded["answers"][""]
+    whole = DictionaryConfig(kind="dictionary", path=str(words))
+    assert (kind, checksum) == ("dictionary", whole.checksum())
+    assert not loaded["torch"]
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_what_it_cannot_serve_is_refused_with_the_reason(loaded, override):
+    assert REFUSED[override] in loaded["answers"][override]
+
+
+def test_the_entry_point_makes_the_teacher(teacher):
+    assert isinstance(teacher, DictionaryTeacher)
+    assert teacher.fingerprints == (teacher.config.checksum(),)
+    assert not teacher.on_gpu
+    assert teacher.reader(fetch, device="cpu") is None
+
+
+def test_its_translations_reach_students_in_their_pieces(
+    teacher, toy_corpus, toy_tokenizers, tmp_path
+):
+    corpus = at(toy_corpus.path)
+    job = TranslationJob(teacher, corpus, HypothesesConfig(beam=2))
+    _, counts = make(job, tmp_path / "hypotheses", shard_rows=100)
+    pairs = pq.read_table(toy_corpus.path / "train.parquet").to_pylist()
+    short = [pair for pair in pairs if len(pair[Column.SRC].split()) <= 6]
+    assert 0 < len(short) < len(pairs)
+    del counts["seconds"]
+    assert counts == {
+        "pairs": len(short), "quarantined": len(pairs) - len(short), "unfinished": 0,
+    }  # fmt: skip
+
+    pieces, recoded = tmp_path / "pieces", tmp_path / "recoded"
+    pieces.mkdir()
+    recoded.mkdir()
+    toy_tokenizers["joint"].save(pieces)
+    RecodingJob(at(tmp_path / "hypotheses"), at(pieces)).make(recoded, fetch, threads=1)
+    refs = [pair[Column.REF] for pair in short]
+    assert ids_and_pairs(recoded) == (
+        toy_tokenizers["joint"].encode_tgt(refs),
+        [pair[Column.PAIR_ID] for pair in short],
+    )
+
+    chosen = SelectionJob(at(recoded), corpus, InterpolationConfig(kind="interpolation", n=1))
+    _, counts = make(chosen, tmp_path / "chosen", shard_rows=100)
+    assert ids_and_pairs(tmp_path / "chosen") == ids_and_pairs(recoded)
+    assert counts["not_the_best"] == 0
+
+
+def ids_and_pairs(folder):
+    hyps = Hypotheses.load(folder)
+    ids = [hyps.ids[row].tolist() for row in range(len(hyps.pair_ids))]
+    return ids, hyps.pair_ids.tolist()
+
+
+def test_it_is_scored_as_any_teacher_is(teacher, words, toy_corpus, tmp_path):
+    config = EvaluationConfig(beams=(1,))
+    with pytest.raises(DataError, match=r"dev, sentence \d+: longer than the 6 tokens"):
+        EvaluationJob(teacher, at(toy_corpus.path), config).make(tmp_path, fetch, threads=1)
+    whole = build_teacher(DictionaryConfig(kind="dictionary", path=str(words)), ())
+    EvaluationJob(whole, at(toy_corpus.path), config).make(tmp_path, fetch, threads=1)
+    (row,) = json.loads((tmp_path / SCORES).read_text())
+    assert (row["split"], row["bleu"], row["unfinished"]) == ("dev", pytest.approx(100), 0)
+    assert row["tokens_per_second"] is None
+    assert row["sentences_per_second"] > 0
+    refs = pq.read_table(toy_corpus.path / "dev.parquet")[Column.REF].to_pylist()
+    assert (tmp_path / row["file"]).read_text().splitlines() == refs
+
+
+class Unmade(OutsideTeacherConfig):
+    kind: Literal["unmade"]
+
+    def checksum(self) -> str:
+        return ""
+
+
+def test_a_kind_that_nobody_makes_is_refused(teacher):
+    with pytest.raises(ConfigError, match=r"kind unmade: .* kdray\.teacher.* there are dictionary"):
+        build_teacher(Unmade(kind="unmade"), ())
+
+
+class Keyless(Frozen):
+    kind: Literal["keyless"]
+
+
+def test_a_configuration_without_a_checksum_is_no_teacher(monkeypatch):
+    monkeypatch.setattr(outside, "failures", [])
+    monkeypatch.setattr(outside, "outside_kinds", lambda group: {"keyless": Keyless})
+    union = with_outside(BuiltInTeacherConfig, "group", base=OutsideTeacherConfig)
+    assert union == BuiltInTeacherConfig
+    (failure,) = outside.failures
+    assert "keyless is not a kdray.config.teacher.OutsideTeacherConfig" in failure
+
+
+def test_a_shard_of_nothing_but_long_sources_is_an_empty_table(teacher, tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    src = ["ba", " ".join(["ba"] * 7)]
+    table = pa.table({Column.PAIR_ID: [5, 6], Column.SRC: src, Column.REF: ["x", "y"]})
+    pq.write_table(table, corpus / "train.parquet")
+    job = TranslationJob(teacher, at(corpus), HypothesesConfig())
+    _, counts = make(job, tmp_path / "made", shard_rows=1)
+    assert (counts["pairs"], counts["quarantined"]) == (1, 1)
