@@ -93,7 +93,7 @@ class TrainingJob:
         teacher = self._teacher(worker)
         objective = self.objective(tokenizer, worker, teacher)
         data = assemble(
-            objective.method,
+            objective.method.needs,
             encoded=self.encoded,
             signals=self.signals,
             max_tokens=min(self.training.max_tokens, self.model.max_length),

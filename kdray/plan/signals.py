@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdray.artifacts import Key
-from kdray.config.methods.interpolation import InterpolationConfig
-from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.config.methods.union import SingleMethodConfig, single_methods
 from kdray.config.recipe import Recipe
 from kdray.config.signals import SignalsConfig
@@ -15,7 +13,7 @@ from kdray.errors import ConfigError
 from kdray.schema import Form, View
 from kdray.teacher import distributions, hypotheses, selection
 
-Selecting = InterpolationConfig | MultiHypothesisConfig
+Selecting = SingleMethodConfig  # of those whose needs have `chosen_among`
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class SignalPlan:
         needs = method.needs()
         best = {view: self.config.best(needs, view) for view in needs.distributions}
         hyps, what = (self.recoded or self.hypotheses) if needs.hypotheses else None, "hypotheses"
-        if isinstance(method, InterpolationConfig | MultiHypothesisConfig):
+        if needs.chosen_among is not None:
             hyps = self.selections.get(choice_of(method))
             what = f"a selection of its own from {needs.hypotheses} hypotheses"
         stored = {view: form for view, form in best.items() if form is not Form.ONLINE}
@@ -71,7 +69,7 @@ class SignalPlan:
         online = Form.ONLINE in best.values()
         return StudentSignals(
             hypotheses=hyps,
-            all_hypotheses=isinstance(method, MultiHypothesisConfig),
+            all_hypotheses=needs.all_hypotheses,
             distributions={
                 view: (form, self.distributions[view, form]) for view, form in stored.items()
             },
@@ -119,9 +117,7 @@ def plan_signals(
         if encoded != teacher_encoded:
             parts = {"hypotheses": hyps.fingerprint, "encoded": encoded.fingerprint}
             recoded = Key("recoded", hypotheses.VERSION, {}, parts)
-    choices = {
-        choice_of(m) for m in methods if isinstance(m, InterpolationConfig | MultiHypothesisConfig)
-    }
+    choices = {choice_of(m) for m in methods if m.needs().chosen_among is not None}
     read = recoded or hyps
     return SignalPlan(
         config=config,

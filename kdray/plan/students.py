@@ -12,6 +12,7 @@ from kdray.config.methods.union import BranchConfig, MethodConfig, SingleMethodC
 from kdray.config.model import ModelConfig
 from kdray.config.recipe import Recipe
 from kdray.config.training import TrainingConfig
+from kdray.methods.build import method_class
 from kdray.plan.initial import Inheritance
 from kdray.plan.models import ModelPlan, model_key, trunk_key
 from kdray.plan.signals import SignalPlan
@@ -95,6 +96,7 @@ class _Student:
         until: int | None = None,
     ) -> ModelPlan:
         """A part of the way to the student, or without a `part` the student itself."""
+        method_class(method.kind)  # a method of another package may be broken
         reads = self.signals.of(method)
         what = (self.model, method, training, self.seed, self.encoded, reads)
         first = self.inherits if start is None else None

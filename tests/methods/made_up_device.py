@@ -87,7 +87,7 @@ class Stored:
 
 def stored_distributions(trial: Trial) -> dict[View, Stored]:
     """Of all pairs, without the way in which the toy teacher made them."""
-    temperature = trial.method.temperature
+    temperature = trial.method.needs.temperature
     with torch.no_grad():
         return {
             view: Stored(found.targets(np.arange(PAIRS), temperature=temperature))
