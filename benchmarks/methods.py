@@ -181,8 +181,10 @@ def contestants(
         data = TrainingData(
             pair_ids=ids,
             src=world.src,
-            views={view: world.views[view] for view in method.views},
-            distributions={v: stored[v, form] for v in method.reads if form is not Form.ONLINE},
+            views={view: world.views[view] for view in method.needs.views},
+            distributions={
+                v: stored[v, form] for v in method.needs.distributions if form is not Form.ONLINE
+            },
             left_out={},
             teacher=teacher if case.signal == Form.ONLINE else None,
         )

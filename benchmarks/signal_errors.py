@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdray.artifacts import Brought
+from kdray.config.methods.token_level import TokenLevelConfig
 from kdray.errors import DataError
 from kdray.fit.data import Distributions, TrainingData
 from kdray.methods.base import packed_states, teacher_of
-from kdray.methods.token_level import TokenLevel
+from kdray.methods.divergence import Divergence
 from kdray.model.storage import load_model, load_shape
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -127,14 +128,15 @@ def dense(world: World, temperature: float) -> Learnt:
 
 
 def learn(world: World, temperature: float, stored: Distributions | None) -> Learnt:
-    """The same with kdray's method, from a stored signal, or online if `stored` is None."""
-    method = TokenLevel(
-        alpha=1.0, temperature=temperature, label_smoothing=0.0, prefix=View.REFERENCE
+    """The same by kdray's method, from what is stored or from the teacher beside the student."""
+    config = TokenLevelConfig(
+        kind="token_level", alpha=1.0, temperature=temperature, label_smoothing=0.0
     )
+    method = Divergence(config, world.student)
     data = replace(world.data, distributions={} if stored is None else {View.REFERENCE: stored})
     loss, entropy, gradients = 0.0, 0.0, []
     for rows in world.batches:
-        batch = data.with_teacher(data.batch(rows, device=CPU), rows, method)
+        batch = data.with_teacher(data.batch(rows, device=CPU), rows, method.needs)
         of_tokens = teacher_of(batch, View.REFERENCE).entropy().double()
         sums = method(world.student, batch)
         (total,) = sums.terms.values()  # alpha is one, so this is T² times the KL

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from training_setting import (
-    BASELINE,
     LABEL_SMOOTHING,
     LEARNING_RATE,
     Setting,
@@ -167,7 +166,7 @@ def peer(turn: Turn, system: System, setting: Setting, worker: Worker, folder: P
     """Forward, backward, clipping and AdamW of another toolkit's model."""
     sys.path.append(str(setting.peers))  # last: where both have a package, kdray's is taken
     trainee = PEERS[system.name](system, setting)
-    data = data_of(BASELINE, setting)
+    data = data_of(setting)
     batches = [
         trainee.batch(data, rows[worker.rank :: worker.world_size])
         for rows in rows_of(data, setting)

@@ -9,12 +9,12 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from world import size_of
 
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.model import ModelConfig
 from kdray.config.training import TrainingConfig
 from kdray.fit.assemble import Signals, assemble
 from kdray.fit.data import TrainingData
 from kdray.fit.worker import Worker
-from kdray.methods.cross_entropy import CrossEntropy
 from kdray.schema import View
 from kdray.text.batching import Rows
 
@@ -22,7 +22,7 @@ SEED = 1
 LENGTH = 10**5  # updates of the training whose first ones are timed: no checkpoint falls among them
 LEARNING_RATE = 1e-4
 LABEL_SMOOTHING = 0.1
-BASELINE = CrossEntropy((View.REFERENCE,), label_smoothing=LABEL_SMOOTHING)
+BASELINE = CrossEntropyConfig(kind="cross_entropy", label_smoothing=LABEL_SMOOTHING)
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,11 @@ class System:
         return f"{self.name} {self.workers}x{self.threads} {self.form}".strip()
 
 
-def data_of(method: CrossEntropy, setting: Setting) -> TrainingData:
-    """The training data that a job would assemble for the method."""
+def data_of(setting: Setting) -> TrainingData:
+    """The training data that a job would assemble for the baseline."""
     most = setting.training.max_tokens
-    return assemble(method, encoded=setting.encoded, signals=Signals(), max_tokens=most)
+    needs = BASELINE.needs()
+    return assemble(needs, encoded=setting.encoded, signals=Signals(), max_tokens=most)
 
 
 def rows_of(data: TrainingData, setting: Setting) -> Iterator[Rows]:
@@ -95,7 +96,7 @@ def rows_of(data: TrainingData, setting: Setting) -> Iterator[Rows]:
 
 def sizes_of(setting: Setting) -> list[Size]:
     """The size of each update."""
-    data = data_of(BASELINE, setting)
+    data = data_of(setting)
     return [size_of(data.src, data.views[View.REFERENCE], rows) for rows in rows_of(data, setting)]
 
 

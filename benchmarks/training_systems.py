@@ -12,7 +12,6 @@ from torch import distributed
 from training_peers import PEERS, peer
 from training_setting import (
     BASELINE,
-    LABEL_SMOOTHING,
     LEARNING_RATE,
     SEED,
     Setting,
@@ -28,10 +27,9 @@ from kdray.fit.machine import choose_precision, prepare
 from kdray.fit.objective import Objective, build_objective
 from kdray.fit.record import Run
 from kdray.fit.worker import Worker
-from kdray.methods.base import Clock
+from kdray.methods.base import Batch
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.model.transformer import Transformer
-from kdray.schema import View
 
 
 def work(turn: Turn, rank: int, system: System, setting: Setting, folder: Path) -> None:
@@ -56,27 +54,26 @@ def work(turn: Turn, rank: int, system: System, setting: Setting, folder: Path) 
 class _Paced(CrossEntropy):
     """The baseline method, which waits for its turn before each update."""
 
-    def __init__(self, turn: Turn) -> None:
-        super().__init__((View.REFERENCE,), label_smoothing=LABEL_SMOOTHING)
-        self.turn = turn
+    turn: Turn
 
-    def begin(self, clock: Clock) -> None:
-        """The loop begins each update with this call, so a turn lasts from one call to the next."""
-        super().begin(clock)
+    def prepare(self, student: Transformer, batch: Batch) -> Batch:
+        """The loop calls this once in an update, so one turn lasts from here to here."""
         self.turn.wait()
+        return batch
 
 
 def kdray(turn: Turn, system: System, setting: Setting, worker: Worker, folder: Path) -> None:
     """The whole loop: padding, forward, backward, clipping, AdamW, logging."""
-    objective = _objective(_Paced(turn), setting, worker)
+    objective = _objective(_Paced, setting, worker)
+    objective.method.turn = turn
     run = Run(setting.training, seed=SEED, folder=folder, validate=lambda _: {})
-    fit(objective, data_of(objective.method, setting), run, worker)
+    fit(objective, data_of(setting), run, worker)
 
 
 def bare(turn: Turn, system: System, setting: Setting, worker: Worker, folder: Path) -> None:
     """Forward, backward and AdamW of kdray's model and loss, and nothing else."""
-    objective = _objective(BASELINE, setting, worker)
-    data = data_of(BASELINE, setting)
+    objective = _objective(CrossEntropy, setting, worker)
+    data = data_of(setting)
     batches = [
         (
             data.batch(rows[worker.rank :: worker.world_size], device=worker.device),
@@ -102,8 +99,8 @@ SYSTEMS: dict[str, Callable[[Turn, System, Setting, Worker, Path], None]] = {
 }
 
 
-def _objective(method: CrossEntropy, setting: Setting, worker: Worker) -> Objective:
+def _objective(method: type[CrossEntropy], setting: Setting, worker: Worker) -> Objective:
     size = setting.vocabulary
     student = Transformer(setting.model, src_vocab=size, tgt_vocab=size, shared=True)
     precision = choose_precision(setting.training.precision, worker)
-    return build_objective(student, method, worker, precision=precision)
+    return build_objective(student, method(BASELINE, student), worker, precision=precision)

@@ -8,12 +8,8 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from kdray.config.methods.hybrid import HybridConfig
 from kdray.config.methods.union import SingleMethodConfig
 from kdray.config.training import ConstantCooldownConfig, SwaConfig, TrainingConfig
-
-FOLLOW_LENGTH = frozenset({"annealing", "taid", "imitation"})
-"""Kinds of methods whose updates depend on how long the run will be, not only on its rate."""
 
 
 def of_length(training: TrainingConfig, updates: int) -> TrainingConfig:
@@ -23,8 +19,7 @@ def of_length(training: TrainingConfig, updates: int) -> TrainingConfig:
 
 def follows_length(method: SingleMethodConfig) -> bool:
     """Whether runs of two lengths differ from the start, so that they have no common trunk."""
-    scheduled = isinstance(method, HybridConfig) and method.gate.kind == "schedule"
-    return scheduled or method.kind in FOLLOW_LENGTH
+    return method.needs().run_length
 
 
 def branching_update(training: TrainingConfig) -> int:

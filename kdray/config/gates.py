@@ -1,6 +1,6 @@
 """Gates of the hybrid: how the weight of the token-level loss is found, and what steadies it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -52,69 +52,101 @@ StabiliserConfig = Annotated[
 PRIOR = PriorConfig(kind="prior")
 
 
-class FixedGateConfig(Frozen):
+class BaseGateConfig(Frozen):
+    """A gate, and what the hybrid has to know of it."""
+
+    reads_teacher: ClassVar[bool] = False
+    """Whether it asks for entropies or for probabilities of the target."""
+    follows_length: ClassVar[bool] = False
+    """Whether g depends on how long the run will be; see `Needs.run_length`."""
+
+    @property
+    def per_token(self) -> bool:
+        """Whether it gives each target token a value of its own, rather than each sentence."""
+        return False
+
+
+class FixedGateConfig(BaseGateConfig):
     """A constant weight of the token-level loss."""
 
     kind: Literal["fixed"]
     value: Fraction = 0.5
 
 
-class ScheduleGateConfig(Frozen):
+class ScheduleGateConfig(BaseGateConfig):
     """A weight that goes from `start` to `end` over the updates, by a line or half a cosine."""
 
+    follows_length = True
     kind: Literal["schedule"]
     start: Fraction = 1.0
     end: Fraction = 0.0
     shape: Literal["linear", "cosine"] = "linear"
 
 
-class ScalarGateConfig(Frozen):
+class LearnedGateConfig(BaseGateConfig):
+    """A gate with parameters. Their gradient alone would move g to the smaller loss."""
+
+    kind: str
+    initial: Inner = 0.5
+    stabiliser: StabiliserConfig = PRIOR
+
+
+class ScalarGateConfig(LearnedGateConfig):
     """One learned logit for all sentences."""
 
     kind: Literal["scalar"]
-    initial: Inner = 0.5
-    stabiliser: StabiliserConfig = PRIOR
 
 
-class SentenceGateConfig(Frozen):
+class SentenceGateConfig(LearnedGateConfig):
     """g(x) = σ(w·mean(encoder(x)) + b), learned with the student (Wei et al. 2024)."""
 
     kind: Literal["sentence"]
-    initial: Inner = 0.5
-    stabiliser: StabiliserConfig = PRIOR
 
 
-class TokenGateConfig(Frozen):
+class TokenGateConfig(LearnedGateConfig):
     """g_t = σ(w·h_t + b) on decoder states, where both losses share the prefix (one_pass)."""
 
     kind: Literal["token"]
-    initial: Inner = 0.5
-    stabiliser: StabiliserConfig = PRIOR
+
+    @property
+    def per_token(self) -> bool:
+        """Always."""
+        return True
 
 
-class EntropyGateConfig(Frozen):
+class EntropyGateConfig(BaseGateConfig):
     """The teacher's entropy over log(number of outcomes) against a threshold.
 
     Where the teacher is unsure the token-level loss counts (`high: token`), or the sentence-level
     loss (`high: sentence`). `width` 0 is a hard step, else g = σ((entropy − threshold)/width).
     """
 
+    reads_teacher = True
     kind: Literal["entropy"]
     threshold: Fraction = 0.1
     width: float = Field(default=0.0, ge=0)
     high: Literal["token", "sentence"] = "token"
     per: Literal["token", "sentence"] = "sentence"
 
+    @property
+    def per_token(self) -> bool:
+        """As it is told."""
+        return self.per == "token"
 
-class ConfidenceGateConfig(Frozen):
+
+class ConfidenceGateConfig(BaseGateConfig):
     """1 where the student gives the target more probability than the teacher does, else 0."""
 
+    reads_teacher = True
     kind: Literal["confidence"]
     per: Literal["token", "sentence"] = "sentence"
 
+    @property
+    def per_token(self) -> bool:
+        """As it is told."""
+        return self.per == "token"
 
-LearnedGateConfig = ScalarGateConfig | SentenceGateConfig | TokenGateConfig
-TeacherGateConfig = EntropyGateConfig | ConfidenceGateConfig  # read its distributions
+
 GateConfig = Annotated[
     FixedGateConfig
     | ScheduleGateConfig

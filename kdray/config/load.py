@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from kdray.config.experiment import Experiment
+from kdray.config.outside import failures
 from kdray.errors import ConfigError
 
 
@@ -27,7 +28,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     try:
         return Experiment.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(describe(error, path, Experiment)) from None
+        raise ConfigError("\n".join((describe(error, path, Experiment), *failures))) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

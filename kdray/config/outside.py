@@ -5,6 +5,7 @@ A package names them as entry points. A group is called after the place where a 
 an entry after the kind.
 """
 
+from collections.abc import Collection
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Union, get_args
@@ -31,24 +32,33 @@ def outside_kinds(group: str) -> dict[str, Any]:
 
 
 def with_outside(
-    union: Any,  # noqa: ANN401 (a type expression)
+    union: Any,  # noqa: ANN401 (type expressions)
     group: str,
     *,
     base: type[Frozen] = Frozen,
-) -> Any:  # noqa: ANN401 (a type expression)
-    """A union of configuration models, completed by those of installed packages, all of a base."""
-    own = {kind for model in get_args(union) for kind in kinds_of(model)}
+    beside: str = "",
+    taken: Collection[str] = (),
+) -> Any:  # noqa: ANN401
+    """A union of configuration models, completed by those of installed packages.
+
+    They must be of a base. A kind must have an entry in the group `beside` as well, where what it
+    configures is named, and must be none of those that are taken.
+    """
+    own = {kind for model in get_args(union) for kind in kinds_of(model)} | set(taken)
+    others = entry_points(group=beside).names if beside else set()
     models = list(get_args(union))
     for name, model in outside_kinds(group).items():
         if not (isinstance(model, type) and issubclass(model, base) and name in kinds_of(model)):
-            failures.append(
-                f"{group}: {name} is not a {base.__module__}.{base.__name__} with "
-                f"kind: Literal[{name!r}]"
-            )
+            place = f"{base.__module__}.{base.__name__}"
+            failures.append(f"{group}: {name} is not a {place} with kind: Literal[{name!r}]")
         elif name in own:
             failures.append(f"{group}: kdray has a kind {name!r} of its own; choose another name")
+        elif beside and name not in others:
+            failures.append(f"{group}: {name} has no entry in the group {beside}; add it there")
         else:
             models.append(model)
+    for name in sorted(others - entry_points(group=group).names):
+        failures.append(f"{beside}: {name} has no entry in the group {group}; add it there")
     return Union[tuple(models)]  # noqa: UP007 (made while the program runs)
 
 

@@ -7,7 +7,6 @@ from pydantic import Field, ValidationError, model_validator
 from kdray.config.base import Frozen, Name
 from kdray.config.budgets import check_lengths, follows_length
 from kdray.config.initial import RandomInitialConfig, SizeConfig, chosen_layers
-from kdray.config.methods.feature import FeatureConfig
 from kdray.config.methods.union import (
     BranchConfig,
     MethodConfig,
@@ -15,7 +14,7 @@ from kdray.config.methods.union import (
     StagesConfig,
     single_methods,
 )
-from kdray.config.signals import Needs, SignalsConfig
+from kdray.config.signals import SignalsConfig
 from kdray.config.teacher import (
     BroughtTeacherConfig,
     EnsembleTeacherConfig,
@@ -113,7 +112,7 @@ class Recipe(Frozen):
         """Raise ValueError when a method cannot be trained with what the recipe gives it."""
         for single in single_methods(method):
             needs = single.needs()
-            if needs != Needs() and self.teacher is None:
+            if needs.a_teacher and self.teacher is None:
                 raise ValueError(
                     f"methods.{name} ({single.kind}) needs a teacher, but there is no teacher; "
                     "add `recipe.teacher` or use cross_entropy"
@@ -124,10 +123,10 @@ class Recipe(Frozen):
                     f"teacher of kind {self.teacher.kind} gives translations alone; take a method "
                     "that learns from translations, such as sentence_level, or a kdray teacher"
                 )
-            if isinstance(single, FeatureConfig) and len(members(self.teacher)) > 1:
+            if needs.one_teacher and len(members(self.teacher)) > 1:
                 raise ValueError(
-                    f"methods.{name} (feature) looks inside one teacher, and the ensemble has "
-                    f"{len(members(self.teacher))}; give it a single teacher"
+                    f"methods.{name} ({single.kind}) looks inside one teacher, and the ensemble "
+                    f"has {len(members(self.teacher))}; give it a single teacher"
                 )
             try:
                 self.signals.check(needs)

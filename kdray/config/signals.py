@@ -57,22 +57,35 @@ class HiddenConfig(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a method asks of a teacher.
+    """What a method learns from, and what it asks of a teacher and of the run.
 
-    hypotheses: translations of each pair. distributions: for each view whose distributions it
-    reads, the forms it can use, best first. temperature: of those distributions.
+    views: the stored target sequences that it learns; an update counts the tokens of the first.
+    distributions: for each view whose distributions it reads, the forms it can use, best first.
+    temperature: of those distributions.
+    chosen_among: of how many translations of each pair it learns a choice; None: the best one.
+    all_hypotheses: whether it learns every translation that was chosen.
+    one_teacher: whether it looks inside the teacher, so that an ensemble cannot serve.
+    run_length: whether its updates depend on how long the run will be, so that runs of two lengths
+        differ from the start and share no trunk.
     """
 
-    hypotheses: int = 0
+    views: tuple[View, ...] = (View.REFERENCE,)
     distributions: Mapping[View, Sequence[Form]] = field(default_factory=dict)
     temperature: float = 1.0
+    chosen_among: int | None = None
+    all_hypotheses: bool = False
+    one_teacher: bool = False
+    run_length: bool = False
 
-    def __or__(self, other: "Needs") -> "Needs":
-        """What both ask for, for counting what a study must store."""
-        return Needs(
-            hypotheses=max(self.hypotheses, other.hypotheses),
-            distributions={**self.distributions, **other.distributions},
-        )
+    @property
+    def hypotheses(self) -> int:
+        """Translations of each pair."""
+        return (self.chosen_among or 1) if View.HYPOTHESIS in self.views else 0
+
+    @property
+    def a_teacher(self) -> bool:
+        """Whether there must be one."""
+        return bool(self.hypotheses or self.distributions)
 
 
 class SignalsConfig(Frozen):

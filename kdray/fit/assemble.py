@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdray.artifacts import RECORD
+from kdray.config.signals import Needs
 from kdray.errors import DataError
 from kdray.fit.data import TrainingData
-from kdray.methods.base import Method
 from kdray.methods.online import OnlineTeacher
 from kdray.schema import Form, Split, View
 from kdray.teacher.forms import load_distributions
@@ -107,7 +107,7 @@ class _Texts:
 
 
 def assemble(
-    method: Method,
+    needs: Needs,
     *,
     encoded: Path,
     signals: Signals[Path],
@@ -119,25 +119,25 @@ def assemble(
     Raises:
         DataError: stored signals lack pairs, or do not fit the sequences they belong to.
     """
-    texts, chosen = _texts(method, EncodedSplit.load(encoded, Split.TRAIN), signals)
-    for view in (None, *method.views):
+    texts, chosen = _texts(needs, EncodedSplit.load(encoded, Split.TRAIN), signals)
+    for view in (None, *needs.views):
         chosen.keep(texts.lengths(chosen, view) <= max_tokens, TOO_LONG)
     stored = {
         view: load_distributions(*signals.distributions[view])
-        for view in method.reads
+        for view in needs.distributions
         if view in signals.distributions
     }
     for view, found in stored.items():
         unread = _unread(texts, view, found, folder=signals.distributions[view][1])
         chosen.keep(~np.isin(texts.pair_ids(chosen), unread), TOO_LONG_FOR_TEACHER)
     if teacher is not None:
-        for view in set(method.reads) - set(stored):
+        for view in set(needs.distributions) - set(stored):
             shown = View.REFERENCE if view is View.STUDENT else view  # it keeps some of those
             chosen.keep(
                 texts.longer_sides(chosen, shown) <= teacher.positions, TOO_LONG_FOR_TEACHER
             )
     pair_ids = texts.pair_ids(chosen)
-    taken = {view: texts.views[view].take(chosen.places(view)) for view in method.views}
+    taken = {view: texts.views[view].take(chosen.places(view)) for view in needs.views}
     return TrainingData(
         pair_ids=pair_ids,
         src=texts.train.src.take(chosen.train),
@@ -173,11 +173,11 @@ def join(wanted: NDArray[np.int64], stored: NDArray[np.int64], *, what: str) -> 
     return np.asarray(order[places], dtype=np.int64)
 
 
-def _texts(method: Method, train: EncodedSplit, signals: Signals[Path]) -> tuple[_Texts, _Chosen]:
+def _texts(needs: Needs, train: EncodedSplit, signals: Signals[Path]) -> tuple[_Texts, _Chosen]:
     """What a method learns from, and the rows of it that it can learn: no unfinished ones."""
     views = {View.REFERENCE: train.ref}
     whole = {View.REFERENCE: _Chosen(np.arange(len(train)), None, Counter())}
-    if View.HYPOTHESIS not in method.views:
+    if View.HYPOTHESIS not in needs.views:
         return _Texts(train, views, whole), replace(whole[View.REFERENCE])
     hyps = _load_hypotheses(signals)
     views[View.HYPOTHESIS] = hyps.ids

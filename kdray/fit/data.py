@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kdray.config.signals import Needs
 from kdray.methods.base import Batch, Method, Per
 from kdray.methods.online import OnlineTeacher
 from kdray.methods.sequences import build_target
 from kdray.methods.targets import TeacherTargets
 from kdray.model.device import moved
+from kdray.model.transformer import Transformer
 from kdray.schema import View
 from kdray.text.batching import BatchPlan, Rows
 from kdray.text.sequences import Sequences
@@ -73,17 +75,24 @@ class TrainingData:
         targets = {view: build_target(ids, rows, device=device) for view, ids in self.views.items()}
         return Batch(src_BS=src, src_mask_BS=src != PAD, targets=targets, teacher=self.teacher)
 
-    def with_teacher(self, batch: Batch, rows: Rows, method: Method) -> Batch:
+    def learned(
+        self, rows: Rows, method: Method[Any], student: Transformer, *, device: torch.device
+    ) -> Batch:
+        """What a method learns of some rows, with all that it makes and reads; call it no_grad."""
+        batch = method.prepare(student, self.batch(rows, device=device))
+        return self.with_teacher(batch, rows, method.needs)
+
+    def with_teacher(self, batch: Batch, rows: Rows, needs: Needs) -> Batch:
         """The batch with the distributions that a method reads, from storage or the teacher."""
         targets = dict(batch.targets)
         memories: list[Tensor] | None = None
-        for view in method.reads:
+        for view in needs.distributions:
             if view not in targets:
                 continue  # a sequence that the student makes only in some updates
             stored = self.distributions.get(view)
             read: TeacherTargets
             if stored is not None:
-                read = stored.targets(rows, temperature=method.temperature)
+                read = stored.targets(rows, temperature=needs.temperature)
                 read = read.to(batch.src_BS.device)
             else:
                 assert self.teacher is not None, "the config was checked for this"
@@ -93,7 +102,7 @@ class TrainingData:
                     batch.src_mask_BS,
                     targets[view].inputs_BT,
                     targets[view].positions_N,
-                    temperature=method.temperature,
+                    temperature=needs.temperature,
                     memories=memories,
                 )
             targets[view] = replace(targets[view], teacher=read.cast_for_products())

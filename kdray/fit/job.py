@@ -71,7 +71,7 @@ class TrainingJob:
         teacher = self._teacher(worker)
         objective = self.objective(tokenizer, worker, teacher)
         data = assemble(
-            objective.method,
+            objective.method.needs,
             encoded=encoded,
             signals=spec.signals.at(self.fetch),
             max_tokens=min(spec.training.max_tokens, spec.model.max_length),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class Objective(nn.Module):
     layers are bfloat16 too; the float32 weights are the masters that the optimiser moves.
     """
 
-    def __init__(self, student: Transformer, method: Method, precision: Precision) -> None:
+    def __init__(self, student: Transformer, method: Method[Any], precision: Precision) -> None:
         super().__init__()
         self.student = student
         self.method = method
@@ -55,7 +56,7 @@ class Objective(nn.Module):
 
 
 def build_objective(
-    student: Transformer, method: Method, worker: Worker, *, precision: Precision = "fp32"
+    student: Transformer, method: Method[Any], worker: Worker, *, precision: Precision = "fp32"
 ) -> Objective:
     """Move to the worker's device, ready to train."""
     return Objective(student, method, precision).to(worker.device).train()

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from kdray.config.training import TrainingConfig
 from kdray.errors import TrainingDiverged
-from kdray.fit.bilevel import GateStep, learns_from_dev
+from kdray.fit.bilevel import DevUpdater
 from kdray.fit.checkpoint import Progress
 from kdray.fit.data import TrainingData
 from kdray.fit.meter import Meter
@@ -67,7 +67,7 @@ class Updater:
         config: length, batches, clipping, schedule.
         seed: of the order and of dropout.
         worker: this process.
-        dev: pairs for a gate that learns from dev.
+        dev: pairs for a method of which something learns from dev.
         tokens_per_pass: target tokens of a worker's batch, above which it is cut; None: never.
     """
 
@@ -94,17 +94,17 @@ class Updater:
         self.plan = data.plan(tokens_per_update=config.tokens_per_update, seed=seed)
         self.per_epoch = self.plan.batches_per_epoch()
         self.epoch, self.batches = -1, list[Rows]()
-        self.gate_step: GateStep | None = None
-        if learns_from_dev(objective.method):
-            assert dev is not None, "a run whose gate learns from dev is given dev"
-            self.gate_step = GateStep(
-                objective.student, objective.method, optimizer, dev, seed=seed, worker=worker
+        self.dev_updater: DevUpdater | None = None
+        if (step := objective.method.dev_step()) is not None:
+            assert dev is not None, "a run that learns from dev is given dev"
+            self.dev_updater = DevUpdater(
+                objective.student, step, optimizer, dev, seed=seed, worker=worker
             )
         self.parallel: nn.Module = objective
         if worker.world_size > 1:
-            if self.gate_step is not None:
+            if self.dev_updater is not None:
                 DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
-                    objective, self.gate_step.names
+                    objective, self.dev_updater.names
                 )
             self.parallel = DistributedDataParallel(objective, forward_sync_buffers=False)
 
@@ -124,8 +124,8 @@ class Updater:
         self._check(number, averages, norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if self.gate_step is not None and number % self.gate_step.every == 0:
-            self.gate_step.take(number, share.batches, share.counts, learns=share.learns)
+        if self.dev_updater is not None and number % self.dev_updater.every == 0:
+            self.dev_updater.take(number, share.batches, share.counts, learns=share.learns)
         samples = self.worker.gather(loss.samples)
         metrics = self.objective.method.after_update(averages, samples)
         tokens = sum(share.counts[per] for per in loss.terms if per is not Per.SENTENCE)
@@ -184,11 +184,9 @@ class Updater:
 
     @torch.no_grad()
     def _batch(self, rows: Rows) -> Batch:
-        method = self.objective.method
-        batch = self.data.batch(rows, device=self.worker.device)
+        student, method = self.objective.student, self.objective.method
         with self.objective.products():
-            batch = method.prepare(self.objective.student, batch)
-            return self.data.with_teacher(batch, rows, method)
+            return self.data.learned(rows, method, student, device=self.worker.device)
 
     def _backward(self, share: Share) -> Loss:
         """Add up the gradients of all passes; DDP averages over workers, so scale them back."""

@@ -10,56 +10,28 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
-from kdray.methods.kernel import token_losses
+from kdray.config.methods.annealing import AnnealingConfig
 from kdray.methods.kernel_losses import DenseLoss, Piece
-from kdray.methods.targets import DenseTargets
-from kdray.model.transformer import Transformer
-from kdray.schema import View
+from kdray.methods.logit_method import LogitMethod
+from kdray.methods.targets import DenseTargets, TeacherTargets
 
 
-class Annealing(Method):
-    """Squared distance to the teacher's damped logits.
+class Annealing(LogitMethod[AnnealingConfig]):
+    """Squared distance to the teacher's damped logits."""
 
-    Args:
-        max_temperature: τ_max, the number of steps from little to the whole teacher.
-    """
-
-    def __init__(self, *, max_temperature: int) -> None:
-        super().__init__()
-        self.max_temperature = max_temperature
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """Target sequences that `forward` reads."""
-        return (View.REFERENCE,)
-
-    @property
-    def reads(self) -> tuple[View, ...]:
-        """The view whose teacher distributions `forward` reads."""
-        return (View.REFERENCE,)
+    part = "loss/logits"
 
     @property
     def factor(self) -> float:
         """Φ of the update that the clock shows."""
-        passed = (self.clock.step - 1) * self.max_temperature // self.clock.updates
-        temperature = max(self.max_temperature - passed, 1)
-        return 1 - (temperature - 1) / self.max_temperature
+        most = self.config.max_temperature
+        temperature = max(most - (self.clock.step - 1) * most // self.clock.updates, 1)
+        return 1 - (temperature - 1) / most
 
-    def forward(self, student: Transformer, batch: Batch) -> Loss:
-        """Loss sums of a batch."""
-        teacher = teacher_of(batch, View.REFERENCE)
+    def soft(self, teacher: TeacherTargets) -> "DampedLogits":
+        """The squared distance, with its slope."""
         assert isinstance(teacher, DenseTargets), "the config was checked for this"
-        memory = student.encode(batch.src_BS, batch.src_mask_BS)
-        losses = token_losses(
-            packed_states(student, batch, View.REFERENCE, memory_BSD=memory),
-            student.output_weight,
-            soft=DampedLogits(teacher, self.factor),
-        )
-        return Loss(
-            terms={Per.REFERENCE: losses.total},
-            parts={"loss/logits": (losses.soft_N.sum(), Per.REFERENCE)},
-        )
+        return DampedLogits(teacher, self.factor)
 
     def after_update(
         self, averages: Mapping[str, float], samples: Mapping[str, Tensor]

@@ -6,17 +6,20 @@ nothing. Shapes: B sentences, T target positions, N real target positions of a b
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Generic, TypeVar, final
 
 import torch
 from torch import Tensor, nn
 
+from kdray.config.gates import BilevelConfig
+from kdray.config.methods.base import BaseMethodConfig
 from kdray.methods.online import OnlineTeacher
 from kdray.methods.targets import TeacherTargets
 from kdray.model.precision import widened
-from kdray.model.transformer import Transformer
+from kdray.model.transformer import Taps, Transformer
 from kdray.schema import View
 
 
@@ -65,11 +68,29 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """When a batch is learned: update number `step`, counted from 1, of `updates`; its epoch."""
+    """When a batch is learned: update number `step`, counted from 1, and its epoch.
+
+    run_length: updates of the whole run; None where that is not told.
+    """
 
     step: int = 1
-    updates: int = 1
+    run_length: int | None = 1
     epoch: int = 0
+
+    @property
+    def updates(self) -> int:
+        """Updates of the whole run, for methods that declare that they read it.
+
+        Raises:
+            RuntimeError: a method reads it that does not.
+        """
+        if self.run_length is None:
+            raise RuntimeError(
+                "the length of the run is read, and runs of several lengths would share a trunk "
+                "as if it were not; declare it: `needs()` of the method's configuration must "
+                "return Needs(..., run_length=True)"
+            )
+        return self.run_length
 
     @property
     def progress(self) -> float:
@@ -119,29 +140,58 @@ class Loss:
         )
 
 
-class Method(nn.Module, ABC):
-    """A distillation method; its own parameters, if any, are trained beside the student's."""
+@dataclass(frozen=True, slots=True)
+class DevStep:
+    """Weights of two losses that learn from dev which loss helps more (`kdray.fit.bilevel`).
 
-    clock = Clock()
+    config: how often and how they are stepped.
+    parameters: what is stepped, by its names within the method.
+    weights: those of a batch, with their gradient, [G].
+    differences: for each weight the loss that it weighs less the loss that the rest weighs, each
+        over its count of the update, without gradient, [G].
+    """
 
-    @property
-    @abstractmethod
-    def views(self) -> tuple[View, ...]:
-        """Stored target sequences that `forward` reads."""
+    config: BilevelConfig
+    parameters: Mapping[str, nn.Parameter]
+    weights: Callable[[Transformer, Batch], Tensor]
+    differences: Callable[[Transformer, Batch, Mapping[Per, int]], Tensor]
 
-    @property
-    def reads(self) -> tuple[View, ...]:
-        """The views whose teacher distributions `forward` reads."""
-        return ()
 
-    @property
-    def temperature(self) -> float:
-        """Temperature of those distributions."""
-        return 1.0
+@dataclass(frozen=True, slots=True)
+class SentenceGates:
+    """The gate of each sentence, and both losses per token that it weighs; [B] each."""
 
+    gate: Tensor
+    token_loss: Tensor
+    sentence_loss: Tensor
+
+
+Config = TypeVar("Config", bound=BaseMethodConfig)
+
+
+class Method(nn.Module, ABC, Generic[Config]):
+    """A distillation method; its own parameters, if any, are trained beside the student's.
+
+    Args:
+        config: its configuration.
+        student: the student before its first update, beside which the method is built.
+        teacher: the teacher, where it runs beside the student.
+    """
+
+    clock: Clock
+
+    def __init__(
+        self, config: Config, student: Transformer, teacher: OnlineTeacher | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.needs = config.needs()
+        self.begin(Clock())
+
+    @final
     def begin(self, clock: Clock) -> None:
-        """Be told which update comes next."""
-        self.clock = clock
+        """Be told which update comes next; the length of the run only if that is declared."""
+        self.clock = clock if self.needs.run_length else replace(clock, run_length=None)
 
     def prepare(self, student: Transformer, batch: Batch) -> Batch:
         """Add sequences that the student makes itself; called without gradient."""
@@ -160,11 +210,21 @@ class Method(nn.Module, ABC):
         """
         return averages
 
+    def dev_step(self) -> DevStep | None:
+        """What learns from dev after an update, if anything does."""
+        return None
 
-def packed_states(student: Transformer, batch: Batch, view: View, *, memory_BSD: Tensor) -> Tensor:
+    def gate_reader(self) -> Callable[[Transformer, Batch], SentenceGates] | None:
+        """What shows the gates of a finished student; None for a method without a gate."""
+        return None
+
+
+def packed_states(
+    student: Transformer, batch: Batch, view: View, *, memory_BSD: Tensor, taps: Taps | None = None
+) -> Tensor:
     """Decoder states at the real positions of a view, float32 at least. -> [N, D]."""
     target = batch.targets[view]
-    hidden_BTD = student.decode(target.inputs_BT, memory_BSD, batch.src_mask_BS)
+    hidden_BTD = student.decode(target.inputs_BT, memory_BSD, batch.src_mask_BS, taps=taps)
     return widened(hidden_BTD.flatten(0, 1).index_select(0, target.positions_N))
 
 

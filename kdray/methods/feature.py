@@ -18,104 +18,56 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdray.methods.base import Batch, Loss, Method, Per, teacher_of
-from kdray.methods.kernel import token_losses
-from kdray.methods.kernel_losses import soft_loss
+from kdray.config.methods.feature import FeatureConfig
+from kdray.methods.base import Batch, Loss, Per
+from kdray.methods.kernel_losses import SoftLoss, soft_loss
 from kdray.methods.layers import attention_losses, layer_map, state_losses
-from kdray.model.precision import widened
+from kdray.methods.logit_method import LogitMethod, Weights
+from kdray.methods.online import OnlineTeacher
+from kdray.methods.targets import TeacherTargets
 from kdray.model.transformer import Taps, Transformer
 from kdray.schema import View
 
 
-class Feature(Method):
+class Feature(LogitMethod[FeatureConfig]):
     """token_level with matched layer states and attention maps.
 
-    Args:
-        alpha: weight of the KL between distributions, in token_level.
-        temperature: T of that KL.
-        normalise: whether the teacher's states are normalised.
-        hidden_weight: weight of the states' squared error; 0 leaves out the projections.
-        attention_weight: weight of the KL between attention maps.
-        decay: of both weights, each epoch.
-        label_smoothing: of the cross-entropy only.
-        student_width: D of the student.
-        teacher_width: D of the teacher.
-        student_layers: of the student's encoder and decoder.
-        teacher_layers: of the teacher's encoder and decoder.
+    Without a weight for hidden states there are no projections, which would have no gradient.
     """
 
     def __init__(
-        self,
-        *,
-        alpha: float,
-        temperature: float,
-        normalise: bool,
-        hidden_weight: float,
-        attention_weight: float,
-        decay: float,
-        label_smoothing: float,
-        student_width: int,
-        teacher_width: int,
-        student_layers: tuple[int, int],
-        teacher_layers: tuple[int, int],
+        self, config: FeatureConfig, student: Transformer, teacher: OnlineTeacher | None = None
     ) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self._temperature = temperature
-        self.normalise = normalise
-        self.hidden_weight = hidden_weight
-        self.attention_weight = attention_weight
-        self.decay = decay
-        self.label_smoothing = label_smoothing
-        self.encoder_map = layer_map(student_layers[0], teacher_layers[0])
-        self.decoder_map = layer_map(student_layers[1], teacher_layers[1])
+        super().__init__(config, student, teacher)
+        assert teacher is not None, "the config was checked for this"
+        ours, theirs = student.config, teacher.transformer().config
+        self.encoder_map = layer_map(ours.encoder_layers, theirs.encoder_layers)
+        self.decoder_map = layer_map(ours.decoder_layers, theirs.decoder_layers)
 
         def projections(layers: int) -> nn.ModuleList:
-            count = layers if hidden_weight else 0  # none that would stay without a gradient
-            return nn.ModuleList(nn.Linear(student_width, teacher_width) for _ in range(count))
+            count = layers if config.hidden_weight else 0
+            return nn.ModuleList(nn.Linear(ours.width, theirs.width) for _ in range(count))
 
-        self.encoder_projections = projections(student_layers[0])
-        self.decoder_projections = projections(student_layers[1])
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """Target sequences that `forward` reads."""
-        return (View.REFERENCE,)
+        self.encoder_projections = projections(ours.encoder_layers)
+        self.decoder_projections = projections(ours.decoder_layers)
 
     @property
-    def reads(self) -> tuple[View, ...]:
-        """The view whose teacher distributions `forward` reads."""
-        return (View.REFERENCE,)
+    def weights(self) -> Weights:
+        """Those of token_level."""
+        alpha, temperature = self.config.alpha, self.config.temperature
+        return Weights(alpha * temperature**2, 1 - alpha, self.config.label_smoothing)
 
-    @property
-    def temperature(self) -> float:
-        """Temperature of those distributions."""
-        return self._temperature
+    def soft(self, teacher: TeacherTargets) -> SoftLoss:
+        """Forward KL, with its slope."""
+        return soft_loss(teacher)
 
     def forward(self, student: Transformer, batch: Batch) -> Loss:
         """Loss sums of a batch."""
-        target = batch.targets[View.REFERENCE]
-        taps = Taps() if self.hidden_weight or self.attention_weight else None
-        memory = student.encode(batch.src_BS, batch.src_mask_BS, taps=taps)
-        hidden = student.decode(target.inputs_BT, memory, batch.src_mask_BS, taps=taps)
-        states = widened(hidden.flatten(0, 1).index_select(0, target.positions_N))
-        ones = states.new_ones(states.size(0))
-        losses = token_losses(
-            states,
-            student.output_weight,
-            labels_N=target.labels_N,
-            hard_weight_N=(1 - self.alpha) * ones,
-            label_smoothing=self.label_smoothing,
-            soft=soft_loss(teacher_of(batch, View.REFERENCE)),
-            soft_weight_N=self.alpha * self.temperature**2 * ones,
-        )
-        terms = {Per.REFERENCE: losses.total}
-        parts = {
-            f"loss/cross_entropy_{View.REFERENCE}": (losses.hard_N.sum(), Per.REFERENCE),
-            "loss/token": (losses.soft_N.sum(), Per.REFERENCE),
-        }
+        taps = Taps() if self.config.hidden_weight or self.config.attention_weight else None
+        loss = self.compare(student, batch, taps=taps)
+        terms, parts = dict(loss.terms), dict(loss.parts)
         if taps is not None:
-            factor = self.decay**self.clock.epoch
+            factor = self.config.decay**self.clock.epoch
             for name, (weight, value, per) in self._features(taps, batch).items():
                 weighted = factor * weight * value
                 terms[per] = terms[per] + weighted if per in terms else weighted
@@ -138,13 +90,13 @@ class Feature(Method):
             found[name] = (weight, losses_N.sum(), Per.REFERENCE)
 
         encoder, decoder = self.encoder_map, self.decoder_map
-        if weight := self.hidden_weight:
+        if weight := self.config.hidden_weight:
             projected = (self.encoder_projections, self.decoder_projections)
             pairs = (ours.encoder_states, self._targets(theirs.encoder_states, encoder), encoder)
             on_source("encoder_states", weight, state_losses(*pairs, projected[0]))
             pairs = (ours.decoder_states, self._targets(theirs.decoder_states, decoder), decoder)
             on_target("decoder_states", weight, state_losses(*pairs, projected[1]))
-        if weight := self.attention_weight:
+        if weight := self.config.attention_weight:
             maps = attention_losses(ours.encoder_maps, theirs.encoder_maps, encoder)
             on_source("encoder_attention", weight, maps)
             maps = attention_losses(ours.decoder_maps, theirs.decoder_maps, decoder)
@@ -156,6 +108,6 @@ class Feature(Method):
     def _targets(self, states: Sequence[Tensor], layers: Sequence[int]) -> dict[int, Tensor]:
         """The teacher's states at those layers."""
         found = {layer: states[layer] for layer in set(layers)}
-        if not self.normalise:
+        if self.config.states == "raw":
             return found
         return {i: functional.layer_norm(state, state.shape[-1:]) for i, state in found.items()}

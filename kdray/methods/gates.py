@@ -7,11 +7,25 @@ the teacher's distributions are read, D width, V vocabulary.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from kdray.config.gates import (
+    BaseGateConfig,
+    ConfidenceGateConfig,
+    EntropyGateConfig,
+    FixedGateConfig,
+    GateConfig,
+    LearnedGateConfig,
+    ScalarGateConfig,
+    ScheduleGateConfig,
+    SentenceGateConfig,
+    TokenGateConfig,
+)
 from kdray.methods.base import Clock, Target, sentence_means
 from kdray.methods.kernel import label_log_probs
 from kdray.methods.targets import TeacherTargets
@@ -36,68 +50,73 @@ class Scene:
         return self.memory_BSD.size(0)
 
 
-class Gate(nn.Module, ABC):
-    """Weights of the token-level loss. A gate never trains the student through what it sees."""
+Config = TypeVar("Config", bound=BaseGateConfig)
 
-    per_token = False
-    """Whether it gives one value for each of the N tokens, rather than for each sentence."""
+
+class Gate(nn.Module, ABC, Generic[Config]):
+    """Weights of the token-level loss. A gate never trains the student through what it sees.
+
+    Args:
+        config: its configuration.
+        width: D of the student.
+    """
+
+    def __init__(self, config: Config, width: int) -> None:
+        super().__init__()
+        self.config = config
 
     @abstractmethod
     def forward(self, scene: Scene) -> Tensor:
         """g, between 0 and 1. -> [B] or [N]."""
 
 
-class FixedGate(Gate):
+class FixedGate(Gate[FixedGateConfig]):
     """A constant."""
-
-    def __init__(self, value: float) -> None:
-        super().__init__()
-        self.value = value
 
     def forward(self, scene: Scene) -> Tensor:
         """The constant g, everywhere the same. -> [B]."""
-        return scene.memory_BSD.new_full((scene.sentences,), self.value)
+        return scene.memory_BSD.new_full((scene.sentences,), self.config.value)
 
 
-class ScheduleGate(Gate):
+class ScheduleGate(Gate[ScheduleGateConfig]):
     """From `start` at the first update to `end` at the last, by a line or half a cosine."""
-
-    def __init__(self, *, start: float, end: float, cosine: bool) -> None:
-        super().__init__()
-        self.start, self.end, self.cosine = start, end, cosine
 
     def forward(self, scene: Scene) -> Tensor:
         """The g of this update, everywhere the same. -> [B]."""
+        start, end = self.config.start, self.config.end
         done = (scene.clock.step - 1) / max(scene.clock.updates - 1, 1)
-        if self.cosine:
+        if self.config.shape == "cosine":
             done = (1 - math.cos(math.pi * done)) / 2
-        value = self.start + (self.end - self.start) * done
-        return scene.memory_BSD.new_full((scene.sentences,), value)
+        return scene.memory_BSD.new_full((scene.sentences,), start + (end - start) * done)
 
 
-class ScalarGate(Gate):
+class ScalarGate(Gate[ScalarGateConfig]):
     """One learned logit for all sentences."""
 
-    def __init__(self, *, initial: float) -> None:
-        super().__init__()
-        self.logit = nn.Parameter(torch.tensor(_logit(initial)))
+    def __init__(self, config: ScalarGateConfig, width: int) -> None:
+        super().__init__(config, width)
+        self.logit = nn.Parameter(torch.tensor(_logit(config.initial)))
 
     def forward(self, scene: Scene) -> Tensor:
         """σ(logit), everywhere the same. -> [B]."""
         return torch.sigmoid(self.logit).expand(scene.sentences)
 
 
-class SentenceGate(Gate):
-    """σ(w·mean_s(encoder_s) + b).
+Linear = TypeVar("Linear", bound=LearnedGateConfig)
 
-    Args:
-        width: D of the encoder.
-        initial: g before training, for every sentence.
-    """
 
-    def __init__(self, width: int, *, initial: float) -> None:
-        super().__init__()
-        self.score = _score(width, initial)
+class LinearGate(Gate[Linear]):
+    """A gate with a linear map of width D, which gives `initial` everywhere before training."""
+
+    def __init__(self, config: Linear, width: int) -> None:
+        super().__init__(config, width)
+        self.score = nn.Linear(width, 1)
+        nn.init.zeros_(self.score.weight)
+        nn.init.constant_(self.score.bias, _logit(config.initial))
+
+
+class SentenceGate(LinearGate[SentenceGateConfig]):
+    """σ(w·mean_s(encoder_s) + b)."""
 
     def forward(self, scene: Scene) -> Tensor:
         """The gate of each sentence. -> [B]."""
@@ -108,14 +127,8 @@ class SentenceGate(Gate):
             return torch.sigmoid(self.score(mean).squeeze(1))
 
 
-class TokenGate(Gate):
+class TokenGate(LinearGate[TokenGateConfig]):
     """σ(w·h_t + b) on the decoder states of the prefix that both losses share."""
-
-    per_token = True
-
-    def __init__(self, width: int, *, initial: float) -> None:
-        super().__init__()
-        self.score = _score(width, initial)
 
     def forward(self, scene: Scene) -> Tensor:
         """The gate of each token. -> [N]."""
@@ -123,37 +136,26 @@ class TokenGate(Gate):
             return torch.sigmoid(self.score(scene.states_ND.detach()).squeeze(1))
 
 
-class EntropyGate(Gate):
+class EntropyGate(Gate[EntropyGateConfig]):
     """The teacher's entropy, as a share of log V, against a threshold.
 
-    The bucket of a sparse distribution counts as one entry, so its entropy is a lower bound.
-
-    Args:
-        threshold: the share at which g changes.
-        width: 0 for a step; else g = σ((entropy − threshold)/width).
-        high_is_token: whether an unsure teacher makes g large.
-        per_token: else a sentence's mean entropy decides.
+    The bucket of a sparse distribution counts as one entry, so its entropy is a lower bound. For a
+    sentence, the mean entropy decides.
     """
-
-    def __init__(
-        self, *, threshold: float, width: float, high_is_token: bool, per_token: bool
-    ) -> None:
-        super().__init__()
-        self.threshold, self.width = threshold, width
-        self.high_is_token, self.per_token = high_is_token, per_token
 
     @torch.no_grad()
     def forward(self, scene: Scene) -> Tensor:
         """The gate of each sentence or token. -> [B] or [N]."""
+        config = self.config
         share = scene.teacher.entropy() / math.log(scene.weight_VD.size(0))
-        if not self.per_token:
+        if not config.per_token:
             share = sentence_means(share, scene.target, sentences=scene.sentences)
-        above = share - self.threshold
-        gate = torch.sigmoid(above / self.width) if self.width else (above > 0).to(share.dtype)
-        return gate if self.high_is_token else 1 - gate
+        above = share - config.threshold
+        gate = torch.sigmoid(above / config.width) if config.width else (above > 0).to(share.dtype)
+        return gate if config.high == "token" else 1 - gate
 
 
-class ConfidenceGate(Gate):
+class ConfidenceGate(Gate[ConfidenceGateConfig]):
     """1 where the student gives the target more probability than the teacher does, else 0.
 
     The rule of Hard-Gate KD (Lee et al. 2022): a student that is surer than its teacher learns the
@@ -161,27 +163,33 @@ class ConfidenceGate(Gate):
     compared. The student's is at temperature 1, the teacher's at that of its distributions.
     """
 
-    def __init__(self, *, per_token: bool) -> None:
-        super().__init__()
-        self.per_token = per_token
-
     @torch.no_grad()
     def forward(self, scene: Scene) -> Tensor:
         """The gate of each sentence or token. -> [B] or [N]."""
         labels = scene.target.labels_N
         student = label_log_probs(scene.states_ND, scene.weight_VD, labels)
         ahead = student - scene.teacher.log_labels(labels)
-        if not self.per_token:
+        if not self.config.per_token:
             ahead = sentence_means(ahead, scene.target, sentences=scene.sentences)
         return (ahead > 0).to(student.dtype)
 
 
-def _score(width: int, initial: float) -> nn.Linear:
-    score = nn.Linear(width, 1)
-    nn.init.zeros_(score.weight)
-    nn.init.constant_(score.bias, _logit(initial))
-    return score
-
-
 def _logit(probability: float) -> float:
     return math.log(probability / (1 - probability))
+
+
+GATES: Mapping[str, type[Gate[Any]]] = {
+    "fixed": FixedGate,
+    "schedule": ScheduleGate,
+    "scalar": ScalarGate,
+    "sentence": SentenceGate,
+    "token": TokenGate,
+    "entropy": EntropyGate,
+    "confidence": ConfidenceGate,
+}
+"""Every gate, by the kind of its configuration."""
+
+
+def build_gate(config: GateConfig, width: int) -> Gate[Any]:
+    """The gate that a config describes, for students of the given width."""
+    return GATES[config.kind](config, width)

@@ -8,8 +8,7 @@ over-confident. With p_T the teacher at temperature T and q the student at tempe
 for `per="sentence"` all tokens share the gate of their mean log-probabilities.
 """
 
-from typing import Literal
-
+from kdray.config.methods.hard_gate import HardGateConfig
 from kdray.methods.base import (
     Batch,
     Loss,
@@ -25,37 +24,11 @@ from kdray.model.transformer import Transformer
 from kdray.schema import View
 
 
-class HardGate(Method):
+class HardGate(Method[HardGateConfig]):
     """KL where the student is surer of the reference than the teacher is, cross-entropy elsewhere.
 
-    Args:
-        temperature: T, of the teacher only.
-        per: what has a gate of its own.
-        label_smoothing: of the cross-entropy only.
+    The temperature is the teacher's only.
     """
-
-    def __init__(
-        self, *, temperature: float, per: Literal["token", "sentence"], label_smoothing: float
-    ) -> None:
-        super().__init__()
-        self._temperature = temperature
-        self.per = per
-        self.label_smoothing = label_smoothing
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """Target sequences that `forward` reads."""
-        return (View.REFERENCE,)
-
-    @property
-    def reads(self) -> tuple[View, ...]:
-        """The view whose teacher distributions `forward` reads."""
-        return (View.REFERENCE,)
-
-    @property
-    def temperature(self) -> float:
-        """Temperature of those distributions."""
-        return self._temperature
 
     def forward(self, student: Transformer, batch: Batch) -> Loss:
         """Loss sums of a batch; both losses are logged over all tokens, gated or not."""
@@ -64,7 +37,7 @@ class HardGate(Method):
         states = packed_states(student, batch, View.REFERENCE, memory_BSD=memory)
         log_q = label_log_probs(states, student.output_weight, target.labels_N)
         log_p = teacher.log_labels(target.labels_N)
-        if self.per == "token":
+        if self.config.per == "token":
             gate, unit = (log_q > log_p).to(states.dtype), Per.REFERENCE
             gate_N = gate
         else:
@@ -77,7 +50,7 @@ class HardGate(Method):
             student.output_weight,
             labels_N=target.labels_N,
             hard_weight_N=1 - gate_N,
-            label_smoothing=self.label_smoothing,
+            label_smoothing=self.config.label_smoothing,
             soft=soft_loss(teacher.one_sided()),
             soft_weight_N=gate_N,
         )

@@ -8,63 +8,39 @@ whole at temperature 1, by a copy of it that is renewed every few updates.
 
 import copy
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from kdray.config.methods.imitation import ImitationConfig
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import TokenLosses, token_losses
 from kdray.methods.kernel_losses import soft_loss
+from kdray.methods.online import OnlineTeacher
 from kdray.methods.student_sequences import with_student_view
 from kdray.methods.targets import DenseTargets, TeacherTargets
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 
 
-class Imitation(Method):
-    """The teacher's distribution or word on a mixture of the student's and reference prefixes.
-
-    Args:
-        target: what is learned of the teacher.
-        base: how soon prefixes become the student's own.
-        refresh: updates between two copies of the student that writes.
-        student: the student before its first update.
-    """
+class Imitation(Method[ImitationConfig]):
+    """The teacher's distribution or word on a mixture of the student's and reference prefixes."""
 
     def __init__(
-        self,
-        *,
-        target: Literal["distribution", "argmax"],
-        base: float,
-        refresh: int,
-        student: Transformer,
+        self, config: ImitationConfig, student: Transformer, teacher: OnlineTeacher | None = None
     ) -> None:
-        super().__init__()
-        self.target = target
-        self.base = base
-        self.refresh = refresh
+        super().__init__(config, student, teacher)
         self.writer = copy.deepcopy(student).requires_grad_(False)
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """Stored target sequences that the student's are made beside."""
-        return (View.REFERENCE,)
-
-    @property
-    def reads(self) -> tuple[View, ...]:
-        """The view whose teacher distributions `forward` reads."""
-        return (View.STUDENT,)
 
     @property
     def student_share(self) -> float:
         """Probability of a student's prefix in the update that the clock shows."""
-        return 1 - float(self.base**-self.clock.progress)
+        return 1 - float(self.config.base**-self.clock.progress)
 
     @torch.no_grad()
     def prepare(self, student: Transformer, batch: Batch) -> Batch:
         """Renew the copy if it is time, and let it write for some of the sentences."""
-        if (self.clock.step - 1) % self.refresh == 0:
+        if (self.clock.step - 1) % self.config.refresh == 0:
             self.writer.load_state_dict(student.state_dict())
         chosen = torch.rand(batch.src_BS.size(0)) < self.student_share
         return with_student_view(batch, self.writer, chosen_B=chosen, temperature=1.0)
@@ -75,14 +51,16 @@ class Imitation(Method):
         memory = student.encode(batch.src_BS, batch.src_mask_BS)
         states = packed_states(student, batch, View.STUDENT, memory_BSD=memory)
         losses = self._losses(states, student.output_weight, teacher)
-        name = "loss/token" if self.target == "distribution" else "loss/cross_entropy_teacher"
+        own = "token" if self.config.target == "distribution" else "cross_entropy_teacher"
         return Loss(
             terms={Per.STUDENT: losses.total},
-            parts={name: ((losses.soft_N + losses.hard_N).sum(), Per.STUDENT)},  # one is zero
+            parts={
+                f"loss/{own}": ((losses.soft_N + losses.hard_N).sum(), Per.STUDENT)
+            },  # one is zero
         )
 
     def _losses(self, states: Tensor, weight: Tensor, teacher: TeacherTargets) -> TokenLosses:
-        if self.target == "distribution":
+        if self.config.target == "distribution":
             return token_losses(states, weight, soft=soft_loss(teacher))
         assert isinstance(teacher, DenseTargets), "the config was checked for this"
         words = torch.cat([block.logits().argmax(1) for block, _ in teacher.blocks()])

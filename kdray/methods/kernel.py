@@ -47,22 +47,22 @@ def token_losses(
     weight_VD: Tensor,
     *,
     labels_N: Tensor | None = None,
-    hard_weight_N: Tensor | None = None,
+    hard_weight_N: Tensor | float = 1.0,
     label_smoothing: float = 0.0,
     soft: SoftLoss | None = None,
-    soft_weight_N: Tensor | None = None,
+    soft_weight_N: Tensor | float = 1.0,
 ) -> TokenLosses:
     """See the module. Gradients flow to the states, the matrix and both weights.
 
-    Weights default to one. A part without labels or soft loss is zero.
+    A weight may be one number for all positions. A part without labels or soft loss is zero.
     """
     ones = torch.ones(hidden_ND.size(0), dtype=exact(hidden_ND.dtype), device=hidden_ND.device)
     return TokenLosses(
         *_Kernel.apply(  # type: ignore[no-untyped-call]
             hidden_ND,
             weight_VD,
-            ones if hard_weight_N is None else hard_weight_N,
-            ones if soft_weight_N is None else soft_weight_N,
+            hard_weight_N if isinstance(hard_weight_N, Tensor) else hard_weight_N * ones,
+            soft_weight_N if isinstance(soft_weight_N, Tensor) else soft_weight_N * ones,
             labels_N,
             label_smoothing,
             soft,

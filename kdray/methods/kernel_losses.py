@@ -5,6 +5,7 @@ temperature, q their softmax. The gradient is made in the memory of q.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from kdray.methods.measures import FLOOR, FORWARD, Measure, Pair
 from kdray.methods.targets import DenseTargets, SoftTargets, TeacherTargets
+from kdray.model.precision import no_rounding
 
 _LEAST = 1e-30  # probabilities below it have lost digits, or all of them
 
@@ -145,6 +147,48 @@ class DenseLoss:
     def teacher(self, rows: slice) -> Tensor:
         """The teacher's logits over T."""
         return self.targets.part(rows).scaled_logits()
+
+
+LogitLoss = Callable[[Tensor, Tensor | SoftTargets], Tensor]
+"""The student's logits over T, [n, V], and the teacher's logits over T there, [n, V], or what is
+stored of its sparse distributions at T. -> the loss at each of the n positions, [n]."""
+
+
+class AutogradLoss:
+    """Any loss of logits, whose gradient is found by autograd, a few rows at a time."""
+
+    reads_softmax = False
+    in_pieces = True
+
+    def __init__(self, targets: TeacherTargets, loss: LogitLoss) -> None:
+        self.targets, self.loss = targets, loss
+        self.temperature = targets.temperature
+
+    def teacher(self, rows: slice) -> Tensor | None:
+        """The logits of whole distributions over T."""
+        if isinstance(self.targets, SoftTargets):
+            return None
+        return self.targets.part(rows).scaled_logits()
+
+    def fold(self, at: Piece) -> Tensor:
+        """See SoftLoss.
+
+        Raises:
+            ValueError: the loss does not give one number for each row.
+        """
+        targets = self.targets
+        teacher = targets.part(at.rows) if isinstance(targets, SoftTargets) else at.teacher
+        with torch.enable_grad(), no_rounding(at.z.device):
+            z = at.z.detach().requires_grad_()
+            losses = self.loss(z, teacher)
+            if losses.shape != z.shape[:1]:
+                raise ValueError(
+                    f"{self.loss} gave losses of shape {tuple(losses.shape)} for logits of shape "
+                    f"{tuple(z.shape)}; give one for each row, and leave their sum to the kernel"
+                )
+            (slope,) = torch.autograd.grad(losses.sum(), z)
+        at.q.mul_(at.scale[:, None]).addcmul_(slope, at.weight[:, None])
+        return losses.detach()
 
 
 class _Dense(DenseLoss):

@@ -7,6 +7,7 @@ own tokens, λ weighs the two; in the paper λ is the share of batches that are 
 
 import torch
 
+from kdray.config.methods.on_policy import OnPolicyConfig
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
@@ -16,53 +17,31 @@ from kdray.model.transformer import Transformer
 from kdray.schema import View
 
 
-class OnPolicy(Method):
-    """A divergence from the teacher on stored and on freshly sampled sequences.
-
-    Args:
-        measure: D.
-        student_share: λ; 0 samples nothing.
-        temperature: of the sampling, not of the distributions.
-    """
-
-    def __init__(self, measure: Measure, *, student_share: float, temperature: float) -> None:
-        super().__init__()
-        self.measure = measure
-        self.student_share = student_share
-        self.sampling_temperature = temperature
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """Stored target sequences that `forward` reads."""
-        return (View.REFERENCE,)
-
-    @property
-    def reads(self) -> tuple[View, ...]:
-        """The views whose teacher distributions `forward` reads."""
-        return (View.REFERENCE, View.STUDENT) if self.student_share else (View.REFERENCE,)
+class OnPolicy(Method[OnPolicyConfig]):
+    """A divergence from the teacher on stored and on freshly sampled sequences."""
 
     @torch.no_grad()
     def prepare(self, student: Transformer, batch: Batch) -> Batch:
         """Let the student write a sequence for every sentence."""
-        if not self.student_share:
+        if View.STUDENT not in self.needs.distributions:
             return batch
         everyone = torch.ones(batch.src_BS.size(0), dtype=torch.bool)
-        return with_student_view(
-            batch, student, chosen_B=everyone, temperature=self.sampling_temperature
-        )
+        temperature = self.config.temperature
+        return with_student_view(batch, student, chosen_B=everyone, temperature=temperature)
 
     def forward(self, student: Transformer, batch: Batch) -> Loss:
         """Loss sums of a batch."""
-        weights = {View.REFERENCE: 1 - self.student_share, View.STUDENT: self.student_share}
+        own, measure = self.config.student_share, Measure(self.config.divergence, self.config.beta)
+        weights = {View.REFERENCE: 1 - own, View.STUDENT: own}
         memory = student.encode(batch.src_BS, batch.src_mask_BS)
         terms, parts = {}, {}
-        for view in self.reads:
+        for view in self.needs.distributions:
             losses = token_losses(
                 packed_states(student, batch, view, memory_BSD=memory),
                 student.output_weight,
-                soft=soft_loss(teacher_of(batch, view), self.measure),
+                soft=soft_loss(teacher_of(batch, view), measure),
             )
             per = Per.token_of(view)
             terms[per] = weights[view] * losses.total
-            parts[f"loss/{self.measure.name}_{view}"] = (losses.soft_N.sum(), per)
+            parts[f"loss/{measure.name}_{view}"] = (losses.soft_N.sum(), per)
         return Loss(terms=terms, parts=parts)

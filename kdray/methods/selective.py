@@ -7,28 +7,25 @@ takes what exceeds the (1−share) quantile of the last losses, in a first-in fi
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from kdray.config.methods.selective import SelectiveConfig
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import label_log_probs, token_losses
 from kdray.methods.kernel_losses import soft_loss
+from kdray.methods.online import OnlineTeacher
 from kdray.model.transformer import Transformer
 from kdray.schema import View
 
 NLL = "nll"
 
 
-class Selective(Method):
-    """Cross-entropy everywhere and KL on the tokens of highest loss.
+class Selective(Method[SelectiveConfig]):
+    """Cross-entropy everywhere and KL on the tokens of highest loss, compared without smoothing.
 
-    Args:
-        scope: where losses are compared; `global` falls back on `batch` while its queue is empty.
-        share: of the tokens that are selected; 1 selects all.
-        queue: losses that `global` remembers.
-        label_smoothing: of the cross-entropy only; the comparison is without it.
+    The scope `global` falls back on `batch` while its queue is empty.
     """
 
     values: Tensor
@@ -36,30 +33,13 @@ class Selective(Method):
     position: Tensor
 
     def __init__(
-        self,
-        *,
-        scope: Literal["batch", "global"],
-        share: float,
-        queue: int,
-        label_smoothing: float,
+        self, config: SelectiveConfig, student: Transformer, teacher: OnlineTeacher | None = None
     ) -> None:
-        super().__init__()
-        self.scope = scope
-        self.share = share
-        self.label_smoothing = label_smoothing
-        self.register_buffer("values", torch.zeros(queue if scope == "global" else 0))
+        super().__init__(config, student, teacher)
+        queue = config.queue if config.scope == "global" else 0
+        self.register_buffer("values", torch.zeros(queue))
         self.register_buffer("filled", torch.tensor(0))
         self.register_buffer("position", torch.tensor(0))
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """Target sequences that `forward` reads."""
-        return (View.REFERENCE,)
-
-    @property
-    def reads(self) -> tuple[View, ...]:
-        """The view whose teacher distributions `forward` reads."""
-        return (View.REFERENCE,)
 
     def forward(self, student: Transformer, batch: Batch) -> Loss:
         """Loss sums of a batch."""
@@ -72,7 +52,7 @@ class Selective(Method):
             states,
             student.output_weight,
             labels_N=labels,
-            label_smoothing=self.label_smoothing,
+            label_smoothing=self.config.label_smoothing,
             soft=soft_loss(teacher_of(batch, View.REFERENCE)),
             soft_weight_N=chosen,
         )
@@ -85,17 +65,18 @@ class Selective(Method):
         return Loss(
             terms={Per.REFERENCE: losses.total},
             parts={name: (values.sum(), Per.REFERENCE) for name, values in sums.items()},
-            samples={NLL: nll} if self.scope == "global" else {},
+            samples={NLL: nll} if self.config.scope == "global" else {},
         )
 
     def select(self, nll_N: Tensor) -> Tensor:
         """Which tokens are distilled, by their losses. -> bool [N]."""
-        if self.share == 1:
+        share = self.config.share
+        if share == 1:
             return torch.ones_like(nll_N, dtype=torch.bool)
         remembered = self.values[: int(self.filled)]
         if len(remembered):
-            return nll_N > torch.quantile(remembered, 1 - self.share)
-        count = math.ceil(self.share * len(nll_N) - 1e-9)  # 0.07·100 is a little more than 7
+            return nll_N > torch.quantile(remembered, 1 - share)
+        count = math.ceil(share * len(nll_N) - 1e-9)  # 0.07·100 is a little more than 7
         chosen = torch.zeros_like(nll_N, dtype=torch.bool)
         chosen[nll_N.topk(count).indices] = True
         return chosen

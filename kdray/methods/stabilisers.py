@@ -6,16 +6,44 @@ says nothing of what the losses teach. G gate values: of B sentences or of N tok
 
 import math
 from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from kdray.config.base import Frozen
+from kdray.config.gates import (
+    BaseGateConfig,
+    BilevelConfig,
+    CentredConfig,
+    LearnedGateConfig,
+    NoStabiliserConfig,
+    PriorConfig,
+)
 
 LOSS_TOKEN = "loss/token"
 LOSS_SENTENCE = "loss/sentence"
 
 
-class Stabiliser(nn.Module):
-    """No stabiliser: the control."""
+Config = TypeVar("Config", bound=Frozen)
+
+
+class Stabiliser(nn.Module, Generic[Config]):
+    """No stabiliser: the control.
+
+    Args:
+        config: its configuration.
+        initial: g before training.
+    """
+
+    def __init__(self, config: Config, initial: float) -> None:
+        super().__init__()
+        self.config, self.initial = config, initial
+
+    @property
+    def from_dev(self) -> BilevelConfig | None:
+        """How the gate learns from dev, if it does; see `kdray.fit.bilevel`."""
+        return None
 
     def mixing_weights(self, gate_G: Tensor) -> Tensor:
         """The g that weighs the losses; detached where the gate learns from elsewhere. -> [G]."""
@@ -32,36 +60,28 @@ class Stabiliser(nn.Module):
         """See the update's average losses."""
 
 
-class Prior(Stabiliser):
+class Prior(Stabiliser[PriorConfig]):
     """Holds g near its start: + strength·KL(Bern(g) ‖ Bern(initial))."""
-
-    def __init__(self, *, initial: float, strength: float) -> None:
-        super().__init__()
-        self.initial = initial
-        self.strength = strength
 
     def penalty(self, gate_G: Tensor, token_G: Tensor, sentence_G: Tensor) -> Tensor:
         """strength·KL for each value. -> [G]."""
-        return self.strength * bernoulli_kl(gate_G, self.initial)
+        return self.config.strength * bernoulli_kl(gate_G, self.initial)
 
 
-class Centred(Stabiliser):
+class Centred(Stabiliser[CentredConfig]):
     """g learns from losses less their running means.
 
     Which loss is larger on average then has no pull; what remains is how a sentence's losses
     differ from the average sentence's. With momentum the means lag behind losses that fall, and the
     lag is a pull of its own: with 0.99 a gate slid from 0.5 to 0.02 in 300 updates (docs/LOG.md).
-
-    Args:
-        momentum: of the means; 0 takes those of the update before.
+    Without momentum they are those of the update before.
     """
 
     token_mean: Tensor
     sentence_mean: Tensor
 
-    def __init__(self, *, momentum: float) -> None:
-        super().__init__()
-        self.momentum = momentum
+    def __init__(self, config: CentredConfig, initial: float) -> None:
+        super().__init__(config, initial)
         self.register_buffer("token_mean", torch.tensor(math.nan))
         self.register_buffer("sentence_mean", torch.tensor(math.nan))
 
@@ -76,27 +96,39 @@ class Centred(Stabiliser):
 
     def after_update(self, averages: Mapping[str, float]) -> None:
         """Move the running means; the first update sets them."""
+        momentum = self.config.momentum
         for mean, name in ((self.token_mean, LOSS_TOKEN), (self.sentence_mean, LOSS_SENTENCE)):
             new = averages[name]
-            mean.fill_(new if mean.isnan() else self.momentum * mean + (1 - self.momentum) * new)
+            mean.fill_(new if mean.isnan() else momentum * mean + (1 - momentum) * new)
 
 
-class Bilevel(Stabiliser):
-    """The gate's parameters are left to `fit.bilevel`, which steps them on the dev loss.
+class Bilevel(Stabiliser[BilevelConfig]):
+    """The gate's parameters are left to `kdray.fit.bilevel`, which steps them on the dev loss."""
 
-    Args:
-        every: updates between two steps.
-        dev_tokens: target tokens of each dev batch.
-        epsilon: length of the finite difference in the student's weights.
-    """
-
-    def __init__(self, *, every: int, dev_tokens: int, epsilon: float) -> None:
-        super().__init__()
-        self.every, self.dev_tokens, self.epsilon = every, dev_tokens, epsilon
+    @property
+    def from_dev(self) -> BilevelConfig:
+        """See Stabiliser."""
+        return self.config
 
     def mixing_weights(self, gate_G: Tensor) -> Tensor:
         """The gate without its gradient. -> [G]."""
         return gate_G.detach()
+
+
+STABILISERS: Mapping[str, type[Stabiliser[Any]]] = {
+    "none": Stabiliser,
+    "prior": Prior,
+    "centred": Centred,
+    "bilevel": Bilevel,
+}
+"""Every stabiliser, by the kind of its configuration."""
+
+
+def build_stabiliser(gate: BaseGateConfig) -> Stabiliser[Any]:
+    """What steadies a gate; nothing for gates that do not learn."""
+    if not isinstance(gate, LearnedGateConfig):
+        return Stabiliser(NoStabiliserConfig(kind="none"), initial=math.nan)
+    return STABILISERS[gate.stabiliser.kind](gate.stabiliser, gate.initial)
 
 
 def bernoulli_kl(gate_G: Tensor, prior: float) -> Tensor:

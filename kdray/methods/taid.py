@@ -16,80 +16,50 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
-from kdray.methods.kernel import token_losses
+from kdray.config.methods.taid import TaidConfig
 from kdray.methods.kernel_losses import DenseLoss, Piece, log_norm
-from kdray.methods.targets import DenseTargets
+from kdray.methods.logit_method import LogitMethod
+from kdray.methods.online import OnlineTeacher
+from kdray.methods.targets import DenseTargets, TeacherTargets
 from kdray.model.transformer import Transformer
-from kdray.schema import View
 
 LOSS = "loss/interpolated"
 EPSILON = 1e-15
 
 
-class Taid(Method):
-    """Cross-entropy to a mixture of the student's own logits and the teacher's.
+class Taid(LogitMethod[TaidConfig]):
+    """Cross-entropy to a mixture of the student's own logits and the teacher's."""
 
-    Args:
-        start: the teacher's share t of the logits at first.
-        end: the most that t becomes.
-        rate: how far t moves in one update, besides the line.
-        momentum: of the relative fall of the loss.
-        prefix: the sequence whose prefixes both models read.
-    """
-
+    part = LOSS
     t: Tensor
     fall: Tensor
     previous: Tensor
 
     def __init__(
-        self, *, start: float, end: float, rate: float, momentum: float, prefix: View
+        self, config: TaidConfig, student: Transformer, teacher: OnlineTeacher | None = None
     ) -> None:
-        super().__init__()
-        self.start = start
-        self.end = end
-        self.rate = rate
-        self.momentum = momentum
-        self.prefix = prefix
-        self.register_buffer("t", torch.tensor(start, dtype=torch.float64))
-        self.register_buffer("fall", torch.tensor(0.0, dtype=torch.float64))
-        self.register_buffer("previous", torch.tensor(math.nan, dtype=torch.float64))
+        super().__init__(config, student, teacher)
+        for name, value in (("t", config.start), ("fall", 0.0), ("previous", math.nan)):
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float64))
 
-    @property
-    def views(self) -> tuple[View, ...]:
-        """Target sequences that `forward` reads."""
-        return (self.prefix,)
-
-    @property
-    def reads(self) -> tuple[View, ...]:
-        """The view whose teacher distributions `forward` reads."""
-        return (self.prefix,)
-
-    def forward(self, student: Transformer, batch: Batch) -> Loss:
-        """Loss sums of a batch."""
-        teacher = teacher_of(batch, self.prefix)
+    def soft(self, teacher: TeacherTargets) -> "Interpolated":
+        """The cross-entropy, with its slope."""
         assert isinstance(teacher, DenseTargets), "the config was checked for this"
-        memory = student.encode(batch.src_BS, batch.src_mask_BS)
-        losses = token_losses(
-            packed_states(student, batch, self.prefix, memory_BSD=memory),
-            student.output_weight,
-            soft=Interpolated(teacher, float(self.t)),
-        )
-        per = Per.token_of(self.prefix)
-        return Loss(terms={per: losses.total}, parts={LOSS: (losses.soft_N.sum(), per)})
+        return Interpolated(teacher, float(self.t))
 
     def after_update(
         self, averages: Mapping[str, float], samples: Mapping[str, Tensor]
     ) -> Mapping[str, float]:
         """Move t; log the one that this update was made with."""
-        loss, before, t = averages[LOSS], float(self.previous), float(self.t)
+        config, loss = self.config, averages[LOSS]
+        before, t = float(self.previous), float(self.t)
         if not math.isnan(before):
             relative = (before - loss) / (before + EPSILON)
-            fall = self.momentum * float(self.fall) + (1 - self.momentum) * relative
+            fall = config.momentum * float(self.fall) + (1 - config.momentum) * relative
             self.fall.fill_(fall)
-            line = self.start + (self.end - self.start) * self.clock.progress
-            pace = self.rate / (1 + math.exp(-fall))
-            self.t.fill_(min(self.end, max(line, t + pace * (1 - t))))
+            line = config.start + (config.end - config.start) * self.clock.progress
+            pace = config.rate / (1 + math.exp(-fall))
+            self.t.fill_(min(config.end, max(line, t + pace * (1 - t))))
         self.previous.fill_(loss)
         return {**averages, "taid/t": t}
 

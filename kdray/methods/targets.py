@@ -33,6 +33,17 @@ class SoftTargets:
     temperature: float = 1.0
     log_label_N: Tensor | None = None
 
+    def part(self, rows: slice) -> Self:
+        """Some of the positions."""
+        label = self.log_label_N
+        return replace(
+            self,
+            ids_NK=self.ids_NK[rows],
+            logp_NK=self.logp_NK[rows],
+            log_tail_N=self.log_tail_N[rows],
+            log_label_N=None if label is None else label[rows],
+        )
+
     def to(self, device: torch.device) -> Self:
         """The same distributions on another device."""
         label = self.log_label_N

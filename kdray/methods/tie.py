@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from kdray.config.methods.tie import TieConfig
 from kdray.methods.base import Batch, Loss, Method, Per, Target, teacher_of
 from kdray.methods.kernel import TokenLosses, token_losses
 from kdray.methods.kernel_losses import DenseLoss, Piece, fold_forward
@@ -24,32 +25,8 @@ from kdray.schema import View
 from kdray.text.tokenizer import BOS, PAD
 
 
-class Tie(Method):
-    """Cross-entropy on the reference; KL and ranking loss there and on the student's answers.
-
-    Args:
-        alpha: weight of the distillation; 0 is the baseline.
-        k: tokens that are ranked.
-        passes: N.
-        label_smoothing: of the cross-entropy only.
-    """
-
-    def __init__(self, *, alpha: float, k: int, passes: int, label_smoothing: float) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.k = k
-        self.passes = passes if alpha else 1
-        self.label_smoothing = label_smoothing
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """Target sequences that `forward` reads."""
-        return (View.REFERENCE,)
-
-    @property
-    def reads(self) -> tuple[View, ...]:
-        """The view whose teacher distributions `forward` reads."""
-        return (View.REFERENCE,)
+class Tie(Method[TieConfig]):
+    """Cross-entropy on the reference; KL and ranking loss there and on the student's answers."""
 
     def forward(self, student: Transformer, batch: Batch) -> Loss:
         """Loss sums of a batch; the distillation is logged as a mean over passes."""
@@ -58,27 +35,27 @@ class Tie(Method):
         assert batch.teacher is not None, "the config was checked for this"
         src, src_mask, inputs = batch.src_BS, batch.src_mask_BS, target.inputs_BT
         memory, memories = student.encode(src, src_mask), batch.teacher.encode(src, src_mask)
-        ones = widened(memory.new_ones(target.labels_N.size(0)))
-        share = self.alpha / self.passes
+        alpha = self.config.alpha
+        passes = self.config.passes if alpha else 1
         found: list[TokenLosses] = []
         ranked: list[Ranked] = []
-        for number in range(self.passes):
+        for number in range(passes):
             if number:
                 inputs = shifted(ranked[-1].likeliest_N, target)
                 teacher = batch.teacher.read(
                     src, src_mask, inputs, target.positions_N, memories=memories
                 ).cast_for_products()
             hidden = student.decode(inputs, memory, src_mask).flatten(0, 1)
-            ranked.append(Ranked(teacher, self.k))
+            ranked.append(Ranked(teacher, self.config.k))
             found.append(
                 token_losses(
                     hidden.index_select(0, target.positions_N),
                     student.output_weight,
                     labels_N=None if number else target.labels_N,
-                    hard_weight_N=(1 - self.alpha) * ones,
-                    label_smoothing=self.label_smoothing,
+                    hard_weight_N=1 - alpha,
+                    label_smoothing=self.config.label_smoothing,
                     soft=ranked[-1],
-                    soft_weight_N=share * ones,
+                    soft_weight_N=alpha / passes,
                 )
             )
         both = torch.stack([losses.soft_N.sum() for losses in found]).mean()

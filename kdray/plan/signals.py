@@ -49,8 +49,8 @@ class SignalPlan:
         needs = method.needs()
         best = {view: self.config.best(needs, view) for view in needs.distributions}
         hyps, what = self.hypotheses if needs.hypotheses else None, "hypotheses"
-        if isinstance(method, Selecting):
-            hyps = self.selections.get(choice_of(method))
+        if needs.chosen_among is not None:
+            hyps = self.selections.get(choice_of(method)) if isinstance(method, Selecting) else None
             what = f"a selection of its own from {needs.hypotheses} hypotheses"
         stored = {view: form for view, form in best.items() if form is not Form.ONLINE}
         lacking = [what] if needs.hypotheses and hyps is None else []
@@ -61,7 +61,7 @@ class SignalPlan:
             )
         return Signals(
             hypotheses=hyps,
-            all_hypotheses=isinstance(method, MultiHypothesisConfig),
+            all_hypotheses=needs.all_hypotheses,
             distributions={
                 view: (form, self.distributions[view, form]) for view, form in stored.items()
             },

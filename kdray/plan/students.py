@@ -13,6 +13,7 @@ from kdray.config.methods.union import BranchConfig, MethodConfig, SingleMethodC
 from kdray.config.recipe import Recipe
 from kdray.config.training import TrainingConfig
 from kdray.fit.spec import AfterStage, OffTrunk, Random, Start, TeacherLayers, TrainingSpec
+from kdray.methods.build import method_class
 from kdray.plan.signals import SignalPlan
 from kdray.plan.step import STUDENT, TRUNK, Step
 from kdray.plan.text import TextPlan
@@ -93,6 +94,7 @@ class Students:
         *,
         until: int | None = None,
     ) -> TrainingSpec:
+        method_class(method.kind)  # a method of another package may be broken
         return TrainingSpec(
             model=self.recipe.students.sizes[cell.size].shape,
             method=method,

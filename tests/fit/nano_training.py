@@ -70,13 +70,13 @@ def random_sequences(rng: np.random.Generator) -> Sequences:
 
 def training_data(method: Method) -> TrainingData:
     """What a method reads: of what the student writes only a teacher can speak, else top k."""
-    teacher = new_teacher() if View.STUDENT in method.reads else None
+    teacher = new_teacher() if View.STUDENT in method.needs.distributions else None
     rng = np.random.default_rng(7)
     torch.manual_seed(7)
     views = {View.REFERENCE: random_sequences(rng), View.HYPOTHESIS: random_sequences(rng)}
     src, pair_ids = random_sequences(rng), np.arange(PAIRS)
     distributions = {}
-    for view in () if teacher else method.reads:
+    for view in () if teacher else method.needs.distributions:
         offsets = views[view].offsets
         logits = 3 * torch.randn(int(offsets[-1]), VOCAB)
         labels = torch.from_numpy(views[view].values)
@@ -91,7 +91,7 @@ def training_data(method: Method) -> TrainingData:
     return TrainingData(
         pair_ids=pair_ids,
         src=src,
-        views={view: views[view] for view in method.views},
+        views={view: views[view] for view in method.needs.views},
         distributions=distributions,
         left_out={},
         teacher=teacher,

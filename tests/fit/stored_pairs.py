@@ -10,13 +10,12 @@ from pydantic import TypeAdapter
 from kdray.artifacts import RECORD, write_json
 from kdray.config.methods.union import SingleMethodConfig
 from kdray.config.model import ModelConfig
+from kdray.config.signals import Needs
 from kdray.fit.assemble import (
     Signals,
     assemble,
 )
 from kdray.fit.data import TrainingData
-from kdray.methods.base import Method
-from kdray.methods.build import build_method
 from kdray.model.transformer import Transformer
 from kdray.schema import Column, Form, Split, View
 from kdray.teacher.hypotheses import FILE
@@ -37,9 +36,8 @@ def new_model(*, max_length: int = 512) -> Transformer:
     return Transformer(shape, src_vocab=99, tgt_vocab=99, shared=True)
 
 
-def new_method(raw: dict[str, str]) -> Method:
-    config = TypeAdapter(SingleMethodConfig).validate_python(raw)
-    return build_method(config, student=new_model())
+def needs_of(raw: dict[str, str]) -> Needs:
+    return TypeAdapter(SingleMethodConfig).validate_python(raw).needs()
 
 
 def texts(*, salt: int) -> dict[int, list[int]]:
@@ -74,7 +72,7 @@ class Stored:
         for view, ids in ((View.REFERENCE, self.refs), (View.HYPOTHESIS, self.hyps)):
             self._write_distributions(folder / view, ids)
         return assemble(
-            new_method(method),
+            needs_of(method),
             encoded=folder / "encoded",
             signals=Signals(
                 hypotheses=folder / "hypotheses",

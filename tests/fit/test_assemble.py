@@ -16,7 +16,7 @@ from stored_pairs import (
     TWO_PASS,
     Stored,
     described,
-    new_method,
+    needs_of,
     new_model,
 )
 
@@ -87,7 +87,7 @@ def test_a_teacher_that_runs_beside_the_student_needs_nothing_stored(tmp_path: P
     Stored().assemble(tmp_path, CROSS_ENTROPY)
     teacher = OnlineModels([new_model()])
     data = assemble(
-        new_method({"kind": "token_level"}),
+        needs_of({"kind": "token_level"}),
         encoded=tmp_path / "encoded",
         signals=Signals(),
         max_tokens=50,
@@ -165,7 +165,7 @@ def test_distributions_of_another_text_are_an_error(tmp_path: Path) -> None:
     stored.assemble(tmp_path, TWO_PASS)
     with pytest.raises(DataError, match="pairs have another number of positions than their target"):
         assemble(
-            new_method(TWO_PASS),
+            needs_of(TWO_PASS),
             encoded=tmp_path / "encoded",
             signals=Signals(
                 hypotheses=tmp_path / "hypotheses",

@@ -11,7 +11,7 @@ from stored_pairs import (
     TWO_PASS,
     Stored,
     described,
-    new_method,
+    needs_of,
     new_model,
 )
 
@@ -85,7 +85,7 @@ def test_a_teacher_beside_the_student_is_not_shown_what_it_cannot_read(
     stored = replace(stored, **{which: {**getattr(stored, which), **at_limit}})
     stored.assemble(tmp_path, CROSS_ENTROPY)
     data = assemble(
-        new_method({"kind": kind}),
+        needs_of({"kind": kind}),
         encoded=tmp_path / "encoded",
         signals=Signals(),
         max_tokens=50,

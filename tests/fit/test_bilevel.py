@@ -12,12 +12,11 @@ import torch
 from nano_training import dev_data, new_objective, training_data
 from torch import Tensor, nn
 
-from kdray.fit.bilevel import GateStep, learns_from_dev
+from kdray.config.methods.hybrid import HybridConfig
+from kdray.fit.bilevel import DevUpdater
 from kdray.fit.data import TrainingData
 from kdray.fit.worker import Worker
-from kdray.methods.gates import ScalarGate, SentenceGate
 from kdray.methods.hybrid import Hybrid
-from kdray.methods.stabilisers import Bilevel
 from kdray.methods.targets import DenseTargets, Member
 from kdray.schema import View
 from kdray.text.sequences import Sequences
@@ -37,11 +36,14 @@ class TwoNumbers(nn.Module):
         self.table = torch.randn(VOCAB, WIDTH, generator=random, dtype=torch.float64)
         self.output_weight = torch.randn(VOCAB, WIDTH, generator=random, dtype=torch.float64)
         self.numbers = nn.Parameter(torch.tensor([0.7, -0.4], dtype=torch.float64))
+        self.config = SimpleNamespace(width=WIDTH)
 
     def encode(self, src_BS: Tensor, src_mask_BS: Tensor) -> Tensor:
         return self.table[src_BS] * src_mask_BS[:, :, None]
 
-    def decode(self, inputs_BT: Tensor, memory_BSD: Tensor, src_mask_BS: Tensor) -> Tensor:
+    def decode(
+        self, inputs_BT: Tensor, memory_BSD: Tensor, src_mask_BS: Tensor, *, taps: None = None
+    ) -> Tensor:
         source = memory_BSD.sum(1) / src_mask_BS.sum(1, keepdim=True)
         return self.numbers[0] * self.table[inputs_BT] + self.numbers[1] * source[:, None]
 
@@ -74,27 +76,25 @@ def sequences(seed):
 
 def toy(layout, gate):
     """Student, method, training data and dev data."""
-    method = Hybrid(
-        gate.double(),
-        Bilevel(every=1, dev_tokens=1000, epsilon=1e-4),
-        layout=layout,
-        temperature=TEMPERATURE,
-    )
+    stabiliser = {"kind": "bilevel", "every": 1, "dev_tokens": 1000, "epsilon": 1e-4}
+    raw = {
+        "kind": "hybrid",
+        "layout": layout,
+        "temperature": TEMPERATURE,
+        "gate": {"kind": gate, "initial": 0.3, "stabiliser": stabiliser},
+    }
+    student = TwoNumbers()
+    torch.manual_seed(4)
+    method = Hybrid(HybridConfig.model_validate(raw), student).double()
+    for parameter in method.gate.parameters():
+        nn.init.normal_(parameter)
     views = {View.REFERENCE: sequences(1), View.HYPOTHESIS: sequences(2)}
-    read = method.reads[0]
+    read = method.needs.views[0]
     train = TrainingData(
-        ROWS, sequences(3), {v: views[v] for v in method.views}, {read: Said(views[read])}, {}
+        ROWS, sequences(3), {v: views[v] for v in method.needs.views}, {read: Said(views[read])}, {}
     )
     dev = TrainingData(ROWS, sequences(4), {View.REFERENCE: sequences(5)}, {}, {})
-    return SimpleNamespace(student=TwoNumbers(), method=method, train=train, dev=dev)
-
-
-def new_gate(kind):
-    torch.manual_seed(4)
-    gate = ScalarGate(initial=0.3) if kind == "scalar" else SentenceGate(WIDTH, initial=0.3)
-    for parameter in gate.parameters():
-        nn.init.normal_(parameter)
-    return gate
+    return SimpleNamespace(student=student, method=method, train=train, dev=dev)
 
 
 def losses(t, batch, numbers):
@@ -103,7 +103,7 @@ def losses(t, batch, numbers):
     del t.student.numbers
     t.student.numbers = numbers
     try:
-        view = t.method.reads[0]
+        view = t.method.needs.views[0]
         logq = (t.student.logits(batch, view) / TEMPERATURE).log_softmax(1)
         p = (batch.targets[view].teacher.logits() / TEMPERATURE).softmax(1)
         token = TEMPERATURE**2 * (torch.xlogy(p, p) - p * logq).sum(1)
@@ -117,7 +117,7 @@ def losses(t, batch, numbers):
 
 def true_derivative(t, batch, dev_batch):
     """d/dφ of L_dev(θ − η·∇L_train(θ, g_φ)), φ the gate's parameters, and the new θ."""
-    view = t.method.reads[0]
+    view = t.method.needs.views[0]
     memory = t.student.encode(batch.src_BS, batch.src_mask_BS)
     scene = SimpleNamespace(
         memory_BSD=memory, src_mask_BS=batch.src_mask_BS, sentences=len(batch.src_BS)
@@ -144,9 +144,9 @@ def true_derivative(t, batch, dev_batch):
 @pytest.mark.parametrize("kind", ["scalar", "sentence"])
 def test_the_step_goes_where_the_dev_loss_falls(layout, kind) -> None:
     """The gradient is the true one over −η·(−1/η): the update's length is the factor left out."""
-    t = toy(layout, new_gate(kind))
+    t = toy(layout, kind)
     cpu = torch.device("cpu")
-    batch = t.train.with_teacher(t.train.batch(ROWS, device=cpu), ROWS, t.method)
+    batch = t.train.with_teacher(t.train.batch(ROWS, device=cpu), ROWS, t.method.needs)
     dev_batch = t.dev.batch(ROWS, device=cpu)
     true, after = true_derivative(t, batch, dev_batch)
     with torch.no_grad():
@@ -154,7 +154,7 @@ def test_the_step_goes_where_the_dev_loss_falls(layout, kind) -> None:
     gate = list(t.method.gate.parameters())
     before = [parameter.detach().clone() for parameter in gate]
     optimizer = torch.optim.SGD([*t.student.parameters(), *gate], lr=1.0)
-    step = GateStep(t.student, t.method, optimizer, t.dev, seed=1, worker=Worker())
+    step = DevUpdater(t.student, t.method.dev_step(), optimizer, t.dev, seed=1, worker=Worker())
     assert len(step.batches) == 1, "dev is one batch, the one that the derivative was taken on"
     step.take(1, [batch], t.train.counts(ROWS), learns=True)
     for parameter, start, wanted in zip(gate, before, true, strict=True):
@@ -168,12 +168,11 @@ def test_a_gate_step_moves_the_gate_and_nothing_else() -> None:
     objective = new_objective("bilevel")
     student, method = objective.student, objective.method
     data = training_data(method)
-    assert learns_from_dev(method)
     optimizer = torch.optim.AdamW(objective.parameters(), lr=0.1, weight_decay=0.5)
     rows = np.arange(8)
-    batch = data.with_teacher(data.batch(rows, device=torch.device("cpu")), rows, method)
+    batch = data.with_teacher(data.batch(rows, device=torch.device("cpu")), rows, method.needs)
     before = {name: value.clone() for name, value in objective.state_dict().items()}
-    step = GateStep(student, method, optimizer, dev_data(), seed=1, worker=Worker())
+    step = DevUpdater(student, method.dev_step(), optimizer, dev_data(), seed=1, worker=Worker())
     torch.manual_seed(1)
     step.take(5, [batch], data.counts(rows), learns=True)
     moved = {
@@ -191,12 +190,13 @@ def test_a_worker_that_learns_nothing_adds_nothing() -> None:
     objective = new_objective("bilevel")
     data, rows = training_data(objective.method), np.arange(4)
     batch = data.batch(rows, device=torch.device("cpu"))
-    batch = data.with_teacher(batch, rows, objective.method)
+    batch = data.with_teacher(batch, rows, objective.method.needs)
     optimizer = torch.optim.SGD(objective.parameters(), lr=1.0)
     before = {name: value.clone() for name, value in objective.state_dict().items()}
-    step = GateStep(
-        objective.student, objective.method, optimizer, dev_data(), seed=1, worker=Worker()
-    )
+    step = DevUpdater(
+        objective.student, objective.method.dev_step(), optimizer, dev_data(), seed=1,
+        worker=Worker(),
+    )  # fmt: skip
     step.take(5, [batch], data.counts(rows), learns=False)
     assert all(torch.equal(v, before[n]) for n, v in objective.state_dict().items())
 
@@ -205,9 +205,9 @@ def test_dev_batches_are_drawn_anew_and_by_the_seed() -> None:
     objective = new_objective("bilevel", dropout=0.0)
 
     def gradient(seed, number):
-        step = GateStep(
+        step = DevUpdater(
             objective.student,
-            objective.method,
+            objective.method.dev_step(),
             torch.optim.SGD(objective.parameters(), lr=1.0),
             dev_data(),
             seed=seed,
@@ -221,4 +221,4 @@ def test_dev_batches_are_drawn_anew_and_by_the_seed() -> None:
 
 def test_only_a_hybrid_with_that_stabiliser_learns_from_dev() -> None:
     assert [name for name in ("cross_entropy", "prior", "centred", "bilevel")
-            if learns_from_dev(new_objective(name).method)] == ["bilevel"]  # fmt: skip
+            if new_objective(name).method.dev_step()] == ["bilevel"]  # fmt: skip

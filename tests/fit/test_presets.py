@@ -5,6 +5,7 @@ import pytest
 import torch
 from nano_training import VOCAB, random_sequences
 
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.model import PRESETS, ModelConfig
 from kdray.config.training import TrainingConfig
 from kdray.fit.checkpoint import Progress
@@ -28,7 +29,7 @@ def test_a_preset_learns_to_copy_with_the_default_rate(preset):
     data = TrainingData(np.arange(len(src)), src, {View.REFERENCE: src}, {}, {})
     torch.manual_seed(1)
     student = Transformer(ModelConfig(preset=preset), src_vocab=VOCAB, tgt_vocab=VOCAB, shared=True)
-    method = CrossEntropy([View.REFERENCE], label_smoothing=0.0)
+    method = CrossEntropy(CrossEntropyConfig(kind="cross_entropy", label_smoothing=0.0), student)
     config = TrainingConfig(
         updates=UPDATES, tokens_per_update=96, schedule={"kind": "constant_cooldown", "warmup": 8}
     )

@@ -61,7 +61,7 @@ def test_distributions_are_those_of_their_rows_and_of_the_views_that_are_read(
     data: TrainingData, rows: np.ndarray
 ) -> None:
     method = new_objective("prior").method
-    batch = data.with_teacher(data.batch(rows, device=CPU), rows, method)
+    batch = data.with_teacher(data.batch(rows, device=CPU), rows, method.needs)
     assert batch.targets[View.HYPOTHESIS].teacher is None
     target = batch.targets[View.REFERENCE]
     assert isinstance(target.teacher, SoftTargets)
@@ -82,7 +82,7 @@ def test_a_teacher_that_runs_beside_the_student_reads_stored_and_written_sequenc
     data = training_data(objective.method)
     torch.manual_seed(1)
     batch = objective.method.prepare(objective.student, data.batch(rows, device=CPU))
-    batch = data.with_teacher(batch, rows, objective.method)
+    batch = data.with_teacher(batch, rows, objective.method.needs)
     (teacher,) = data.teacher.models
     for view in (View.REFERENCE, View.STUDENT):
         target = batch.targets[view]
@@ -99,7 +99,7 @@ def test_whole_distributions_are_cast_once_to_the_precision_of_products(precisio
     objective.precision = precision
     with torch.no_grad(), objective.products():
         batch = objective.method.prepare(objective.student, data.batch(rows, device=CPU))
-        batch = data.with_teacher(batch, rows, objective.method)
+        batch = data.with_teacher(batch, rows, objective.method.needs)
     wanted = torch.float32 if precision == "fp32" else torch.bfloat16
     found = [target.teacher for target in batch.targets.values() if target.teacher is not None]
     assert found
@@ -112,7 +112,7 @@ def test_a_sequence_that_was_not_written_is_not_read() -> None:
     objective = new_objective("on_policy")
     data = training_data(objective.method)
     rows = np.arange(3)
-    batch = data.with_teacher(data.batch(rows, device=CPU), rows, objective.method)
+    batch = data.with_teacher(data.batch(rows, device=CPU), rows, objective.method.needs)
     assert set(batch.targets) == {View.REFERENCE}
     assert batch.targets[View.REFERENCE].teacher is not None
 

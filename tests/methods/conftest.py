@@ -4,6 +4,7 @@ several."""
 from collections.abc import Iterator
 
 import pytest
+from autograd_method import BY_AUTOGRAD, build_by_autograd
 from method_examples import ALL_METHODS, TYPICAL
 from toy_distillation import Trial
 from toy_teacher import VOCAB
@@ -26,7 +27,12 @@ EACH_METHOD = [
 ]
 
 
-@pytest.fixture(params=EACH_METHOD, scope="module")
+BUILT = {f"autograd {name}": name for name in BY_AUTOGRAD}
+
+
+@pytest.fixture(params=[*EACH_METHOD, *BUILT], scope="module")
 def trial(request: pytest.FixtureRequest) -> Trial:
     """Each method in turn; `make check` takes the typical ones. Laws leave it as it is."""
+    if request.param in BUILT:
+        return Trial.of(ALL_METHODS[BUILT[request.param]], build=build_by_autograd)
     return Trial.of(ALL_METHODS[request.param])

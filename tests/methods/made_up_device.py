@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from autograd_method import BY_AUTOGRAD, build_by_autograd
 from method_examples import ALL_METHODS, TYPICAL
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -30,7 +31,11 @@ from kdray.teacher.own import OnlineModels
 DEPEND_ON_NUMBERS = ("selective", "taid", "divergence_adaptive")
 _setup_privateuseone_for_python_backend(rename="elsewhere")
 DEVICE = torch.device("elsewhere", 0)
-NAMES = [name for name in TYPICAL if not name.startswith(DEPEND_ON_NUMBERS)]
+AUTOGRAD = "autograd "
+NAMES = [
+    *(name for name in TYPICAL if not name.startswith(DEPEND_ON_NUMBERS)),
+    *(AUTOGRAD + name for name in BY_AUTOGRAD),
+]
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Stored:
 
 def stored_distributions(trial: Trial) -> dict[View, Stored]:
     """Of all pairs, without the way in which the toy teacher made them."""
-    temperature = trial.method.temperature
+    temperature = trial.method.needs.temperature
     with torch.no_grad():
         return {
             view: Stored(found.targets(np.arange(PAIRS), temperature=temperature))
@@ -112,7 +117,8 @@ def on(place: Elsewhere, trial: Trial, stored: dict[View, Stored]) -> Trial:
 @pytest.fixture(params=NAMES, scope="module")
 def here(request: pytest.FixtureRequest) -> tuple[Trial, dict[View, Stored]]:
     """A trial on the CPU, and the distributions that it reads."""
-    trial = Trial.of(ALL_METHODS[request.param])
+    built = {} if request.param in ALL_METHODS else {"build": build_by_autograd}
+    trial = Trial.of(ALL_METHODS[request.param.removeprefix(AUTOGRAD)], **built)
     return trial, stored_distributions(trial)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from measured_losses import NAMES, measured_losses
 from toy_distillation import Trial
-from toy_teacher import CPU, drawn_targets, rows_of, soft_targets
+from toy_teacher import CPU, drawn_targets, soft_targets
 
 from kdray.methods import measures
 from kdray.methods.annealing import DampedLogits
@@ -169,7 +169,7 @@ def test_a_batch_without_a_token_is_no_loss(raw):
     none = torch.zeros(0, dtype=torch.long)
     empty = {}
     for view, target in batch.targets.items():
-        teacher = rows_of(target.teacher, slice(0, 0))
+        teacher = target.teacher.part(slice(0, 0))
         empty[view] = Target(target.inputs_BT, none, none, none, teacher)
     batch = type(batch)(batch.src_BS, batch.src_mask_BS, empty, batch.teacher)
     loss = trial.method(trial.student, batch)

@@ -13,8 +13,7 @@ from toy_teacher import soft_targets
 
 from kdray.config.gates import GateConfig
 from kdray.methods.base import Clock, Target
-from kdray.methods.build import build_gate, build_stabiliser
-from kdray.methods.gates import ConfidenceGate, EntropyGate, Scene, SentenceGate, TokenGate
+from kdray.methods.gates import Scene, build_gate
 from kdray.methods.stabilisers import (
     LOSS_SENTENCE,
     LOSS_TOKEN,
@@ -23,6 +22,7 @@ from kdray.methods.stabilisers import (
     Prior,
     Stabiliser,
     bernoulli_kl,
+    build_stabiliser,
 )
 from kdray.methods.targets import DenseTargets, Member
 
@@ -57,13 +57,21 @@ def scene(*, seed=0, clock=Clock(), teacher_size=2.0, k=None):
 
 def gate_of(raw, **numbers):
     config = TypeAdapter(GateConfig).validate_python({**raw, **numbers})
-    return build_gate(config, width=WIDTH), build_stabiliser(config)
+    return build_gate(config, WIDTH), build_stabiliser(config)
+
+
+def sentence_gate(initial=0.5):
+    return gate_of({"kind": "sentence"}, initial=initial)[0]
+
+
+def stabiliser_of(kind, *, initial=0.5, **numbers):
+    return gate_of({"kind": "scalar", "stabiliser": {"kind": kind, **numbers}}, initial=initial)[1]
 
 
 def learn(stabiliser, *, token_B, sentence_B, initial=0.5, updates=150, rate=0.1,
           optimizer=torch.optim.Adam):  # fmt: skip
     """Train a gate as the hybrid does, on losses that stay what they are. -> g of each sentence."""
-    gate, seen = SentenceGate(WIDTH, initial=initial), scene()
+    gate, seen = sentence_gate(initial), scene()
     steps = optimizer(gate.parameters(), lr=rate)
     for _ in range(updates):
         g = gate(seen)
@@ -105,10 +113,10 @@ def test_kl_at_the_ends_is_the_limit_and_has_a_finite_gradient():
 
 
 def test_a_saturated_gate_can_still_be_trained_by_its_prior():
-    gate = SentenceGate(WIDTH, initial=1 - 1e-9)  # 1 in single precision
+    gate = sentence_gate(1 - 1e-9)  # 1 in single precision
     g = gate(scene())
     assert (g == 1).all()
-    Prior(initial=0.5, strength=0.1).penalty(g, g, g).sum().backward()
+    stabiliser_of("prior", strength=0.1).penalty(g, g, g).sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in gate.parameters())
 
 
@@ -116,7 +124,7 @@ def test_a_saturated_gate_can_still_be_trained_by_its_prior():
 @pytest.mark.parametrize("initial", [0.2, 0.9])
 def test_a_learned_gate_starts_at_initial_everywhere(name, initial):
     gate, _ = gate_of(GATES[name], initial=initial)
-    values = len(TOKENS) if not gate.per_token else sum(TOKENS)
+    values = len(TOKENS) if not gate.config.per_token else sum(TOKENS)
     torch.testing.assert_close(gate(scene()), torch.full((values,), initial))
     assert all(parameter.requires_grad for parameter in gate.parameters())
 
@@ -142,7 +150,7 @@ def test_a_gate_lies_between_zero_and_one_and_trains_nothing_but_itself(name):
     leaves = [t.requires_grad_() for t in (seen.memory_BSD, seen.states_ND, seen.weight_VD)]
     g = gate(seen)
     assert ((g >= 0) & (g <= 1)).all()
-    assert len(g) == (sum(TOKENS) if gate.per_token else len(TOKENS))
+    assert len(g) == (sum(TOKENS) if gate.config.per_token else len(TOKENS))
     if list(gate.parameters()):
         g.sum().backward()
         assert all(parameter.grad.abs().sum() > 0 for parameter in gate.parameters())
@@ -150,7 +158,7 @@ def test_a_gate_lies_between_zero_and_one_and_trains_nothing_but_itself(name):
 
 
 def test_a_sentence_gate_reads_the_source_and_not_its_padding():
-    gate = SentenceGate(WIDTH, initial=0.5)
+    gate = sentence_gate()
     torch.nn.init.normal_(gate.score.weight)
     seen = scene()
     memory = torch.where(seen.src_mask_BS[:, :, None], seen.memory_BSD, 1e3)
@@ -159,7 +167,7 @@ def test_a_sentence_gate_reads_the_source_and_not_its_padding():
 
 
 def test_a_token_gate_reads_the_states_of_its_tokens():
-    gate = TokenGate(WIDTH, initial=0.5)
+    gate, _ = gate_of({"kind": "token"})
     torch.nn.init.normal_(gate.score.weight)
     seen = scene()
     moved = seen.states_ND.clone()
@@ -193,7 +201,8 @@ def test_an_unsure_teacher_opens_the_entropy_gate(k):
     """Uniform is a share of 1, sure is 0; a hard step and a soft one in either direction."""
     for high in (True, False):
         for width in (0.0, 0.1):
-            gate = EntropyGate(threshold=0.5, width=width, high_is_token=high, per_token=False)
+            raw = {"kind": "entropy", "threshold": 0.5, "width": width}
+            gate, _ = gate_of(raw, high="token" if high else "sentence")
             unsure, sure = (gate(scene(teacher_size=size, k=k)) for size in (0.0, 100.0))
             ends = (1.0, 0.0) if high else (0.0, 1.0)
             tolerance = 1e-6 if width == 0 else 0.01
@@ -207,21 +216,21 @@ def test_the_confidence_gate_compares_the_probabilities_of_the_target():
     rows = torch.arange(len(labels))
     student = (seen.states_ND @ seen.weight_VD.T).softmax(1)[rows, labels]
     teacher = seen.teacher.logits().softmax(1)[rows, labels]
-    found = ConfidenceGate(per_token=True)(seen)
+    found = gate_of(GATES["confidence_token"])[0](seen)
     assert found.tolist() == (student > teacher).float().tolist()
     assert 0 < found.mean() < 1
 
 
 def test_without_a_stabiliser_the_gate_slides_to_the_smaller_loss():
     small, large = torch.full((8,), 1.0), torch.full((8,), 3.0)
-    assert (learn(Stabiliser(), token_B=small, sentence_B=large) > 0.95).all()
-    assert (learn(Stabiliser(), token_B=large, sentence_B=small) < 0.05).all()
+    assert (learn(stabiliser_of("none"), token_B=small, sentence_B=large) > 0.95).all()
+    assert (learn(stabiliser_of("none"), token_B=large, sentence_B=small) < 0.05).all()
 
 
 def test_prior_holds_the_gate_where_both_pulls_are_equal():
     """d/dg: L_token − L_sentence + strength·(logit g − logit g0) = 0."""
     found = learn(
-        Prior(initial=0.3, strength=2.0),
+        stabiliser_of("prior", initial=0.3, strength=2.0),
         token_B=torch.full((8,), 1.0),
         sentence_B=torch.full((8,), 3.0),
         initial=0.3,
@@ -233,25 +242,32 @@ def test_prior_holds_the_gate_where_both_pulls_are_equal():
 def test_a_centred_gate_does_not_slide():
     """With plain gradient steps: Adam would blow the rounding of a zero gradient up to its rate."""
     small, large = torch.full((8,), 1.0), torch.full((8,), 3.0)
-    found = learn(Centred(momentum=0.9), token_B=small, sentence_B=large, optimizer=torch.optim.SGD)
+    found = learn(
+        stabiliser_of("centred", momentum=0.9),
+        token_B=small,
+        sentence_B=large,
+        optimizer=torch.optim.SGD,
+    )
     torch.testing.assert_close(found, torch.full((8,), 0.5), rtol=0, atol=1e-3)
 
 
 def test_a_centred_gate_still_learns_which_sentences_differ():
     """Relative to the others, half of the sentences have a smaller token-level loss."""
     token = torch.tensor([1.0, 2.0] * 4)
-    found = learn(Centred(momentum=0.9), token_B=token, sentence_B=torch.full((8,), 9.0))
+    found = learn(
+        stabiliser_of("centred", momentum=0.9), token_B=token, sentence_B=torch.full((8,), 9.0)
+    )
     assert found[0::2].mean() > found[1::2].mean() + 0.3
 
 
 def test_a_bilevel_gate_learns_nothing_from_the_mixture():
     small, large = torch.full((8,), 1.0), torch.full((8,), 3.0)
-    stabiliser = Bilevel(every=1, dev_tokens=16, epsilon=0.01)
+    stabiliser = stabiliser_of("bilevel", every=1, dev_tokens=16, epsilon=0.01)
     assert torch.equal(learn(stabiliser, token_B=small, sentence_B=large), torch.full((8,), 0.5))
 
 
 def test_a_centred_penalty_is_zero_in_value_and_waits_for_its_means():
-    stabiliser, gate = Centred(momentum=0.5), SentenceGate(WIDTH, initial=0.5)
+    stabiliser, gate = stabiliser_of("centred", momentum=0.5), sentence_gate()
     g = gate(scene())
     token_B, sentence_B = torch.rand(8), torch.rand(8)
     first = stabiliser.penalty(g, token_B, sentence_B)
@@ -264,8 +280,8 @@ def test_a_centred_penalty_is_zero_in_value_and_waits_for_its_means():
 
 
 def test_running_means_are_saved():
-    stabiliser = Centred(momentum=0.5)
+    stabiliser = stabiliser_of("centred", momentum=0.5)
     stabiliser.after_update({LOSS_TOKEN: 1.0, LOSS_SENTENCE: 4.0})
-    other = Centred(momentum=0.5)
+    other = stabiliser_of("centred", momentum=0.5)
     other.load_state_dict(stabiliser.state_dict())
     assert (float(other.token_mean), float(other.sentence_mean)) == (1.0, 4.0)

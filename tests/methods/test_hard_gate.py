@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from dense_batch import Dense
+from method_examples import parse
 from toy_distillation import Trial
 
 from kdray.methods.hard_gate import HardGate
@@ -64,7 +65,7 @@ def test_equal_confidence_is_the_references():
     teacher = replace(target.teacher, log_label_N=log_q + 1e-9)
     batch = replace(batch, targets={REFERENCE: replace(target, teacher=teacher)})
     for per in ("token", "sentence"):
-        method = HardGate(temperature=1.5, per=per, label_smoothing=0.1)
+        method = HardGate(parse({"kind": "hard_gate", "per": per}), trial.student)
         assert float(method(trial.student, batch).parts["gate/mean"][0]) == 0
 
 

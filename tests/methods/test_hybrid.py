@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from method_examples import GATES
 from toy_distillation import Trial
 
-from kdray.methods.base import Per
+from kdray.methods.base import Per, sentence_sums
 from kdray.methods.gate_statistics import gate_statistics
 from kdray.schema import View
 
@@ -114,9 +114,10 @@ def test_the_sums_of_gates_make_up_the_objective():
         trial = Trial.of({**raw, "signal": "topk"})
         batch = trial.batch()
         mixture = trial.method.mix(trial.student, batch)
-        token_G, sentence_G = trial.method.sums_of_gates(mixture, batch)
+        token_G, sentence_G = trial.method.losses_of_gates(mixture, batch, reduce=sentence_sums)
         per_token, per_hypothesis = (
-            trial.counts[Per.token_of(view)] for view in (trial.method.reads[0], View.HYPOTHESIS)
+            trial.counts[Per.token_of(view)]
+            for view in (trial.method.needs.views[0], View.HYPOTHESIS)
         )
         g = mixture.gate_G
         total = (g * token_G).sum() / per_token + ((1 - g) * sentence_G).sum() / per_hypothesis

@@ -88,13 +88,12 @@ def test_what_is_logged_adds_up_to_what_is_learned(trial):
     torch.testing.assert_close(total, *loss.terms.values(), **EXACT)
 
 
-def test_needs_are_what_the_method_reads(trial):
-    needs, method = trial.config.needs(), trial.method
-    assert set(needs.distributions) == set(method.reads)
-    assert (needs.hypotheses > 0) == (View.HYPOTHESIS in method.views)
-    assert needs.temperature == method.temperature
-    assert set(method.reads) <= {*method.views, View.STUDENT}
-    assert View.STUDENT not in method.views, "it is not stored"
+def test_needs_agree_with_each_other(trial):
+    needs = trial.config.needs()
+    assert needs == trial.method.needs
+    assert set(needs.distributions) <= {*needs.views, View.STUDENT}
+    assert View.STUDENT not in needs.views, "it is not stored"
+    assert needs.hypotheses >= (View.HYPOTHESIS in needs.views)
     if trial.form is None:
         assert not needs.distributions
     else:
@@ -105,9 +104,9 @@ def test_what_is_not_declared_is_not_read(trial, found):
     """The batch holds no other view, no other distributions, and no teacher but where asked for."""
     batch = trial.batch()
     made = {View.STUDENT} if trial.written is not None else set()
-    assert set(batch.targets) == {*trial.method.views, *made}
+    assert set(batch.targets) == {*trial.method.needs.views, *made}
     told = {view for view, target in batch.targets.items() if target.teacher is not None}
-    assert told == set(trial.method.reads)
+    assert told == set(trial.method.needs.distributions)
     assert (batch.teacher is not None) == (trial.form is Form.ONLINE)
     assert all(value.isfinite().all() for value in found.values())
 
@@ -117,7 +116,7 @@ def test_the_teacher_gets_no_gradient_and_stays_in_evaluation(trial):
     trial.method.train()
     trial.objective(batch).backward()
     assert all(leaf.grad is None for leaf in leaves)
-    assert len(leaves) >= len(trial.method.reads)
+    assert len(leaves) >= len(trial.method.needs.distributions)
     for teacher in trial.teacher.models:
         assert not any(module.training for module in teacher.modules())
         assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())

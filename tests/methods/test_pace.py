@@ -7,18 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from method_examples import parse
 from toy_distillation import Trial
+from toy_teacher import model
 
-from kdray.methods.annealing import Annealing
 from kdray.methods.base import Clock
 from kdray.methods.build import build_method
 from kdray.methods.layers import layer_map
-from kdray.methods.taid import Taid
-from kdray.schema import View
+
+
+def new(raw):
+    return build_method(parse(raw), student=model(1))
 
 
 def taid(**numbers):
-    numbers = {"start": 0.4, "end": 1.0, "rate": 0.1, "momentum": 0.9, **numbers}
-    return Taid(**numbers, prefix=View.REFERENCE)
+    return new({"kind": "taid", "rate": 0.1, "momentum": 0.9, **numbers})
 
 
 def updates(method, losses, *, first=1, of=100):
@@ -65,7 +66,7 @@ def test_t_and_its_momentum_are_saved():
 
 @pytest.mark.parametrize(("most", "of"), [(10, 100), (4, 12), (1, 5), (10, 7)])
 def test_annealing_rises_to_the_whole_teacher_in_equal_steps(most, of):
-    method, found = Annealing(max_temperature=most), []
+    method, found = new({"kind": "annealing", "max_temperature": most}), []
     for step in range(1, of + 1):
         method.begin(Clock(step, of))
         found.append(method.after_update({}, {})["annealing/factor"])
@@ -101,14 +102,3 @@ def test_the_last_layer_learns_the_last_and_no_order_is_changed(student, teacher
         assert [layer + 1 for layer in found] == [
             (i + 1) * teacher // student for i in range(student)
         ]
-
-
-def test_methods_take_their_numbers_from_the_config():
-    """A few that nothing else would miss."""
-    trial = Trial.of({"kind": "cross_entropy"})
-    method = build_method(
-        parse({"kind": "taid", "start": 0.2, "end": 0.7, "rate": 0.3, "momentum": 0.1}),
-        student=trial.student,
-    )
-    assert (method.start, method.end, method.rate, method.momentum) == (0.2, 0.7, 0.3, 0.1)
-    assert updates(method, [1.0]) == [0.2]

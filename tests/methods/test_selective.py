@@ -5,14 +5,17 @@ import torch
 from dense_batch import Dense
 from hypothesis import given
 from hypothesis import strategies as st
+from method_examples import parse
 from toy_distillation import Trial
+from toy_teacher import model
 
 from kdray.methods.selective import NLL, Selective
 from kdray.schema import View
 
 
 def new(scope="global", *, share=0.5, queue=5):
-    return Selective(scope=scope, share=share, queue=queue, label_smoothing=0.1)
+    raw = {"kind": "selective", "scope": scope, "share": share, "queue": queue}
+    return Selective(parse(raw), model(1))
 
 
 def remember(method, *values):

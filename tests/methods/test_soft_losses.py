@@ -1,5 +1,7 @@
 """Every loss that the kernel folds in: value and gradients, with weights and labels, at each T."""
 
+from functools import partial
+
 import pytest
 import torch
 from dense_divergences import divergence, kl
@@ -10,10 +12,10 @@ from toy_teacher import soft_targets
 
 from kdray.methods.annealing import DampedLogits
 from kdray.methods.kernel import token_losses
-from kdray.methods.kernel_losses import soft_loss
+from kdray.methods.kernel_losses import AutogradLoss, soft_loss
 from kdray.methods.measures import Measure
 from kdray.methods.taid import Interpolated
-from kdray.methods.targets import DenseTargets, Member
+from kdray.methods.targets import DenseTargets, Member, SoftTargets
 from kdray.methods.tie import Ranked
 
 N, V, D, K = 40, 9, 5, 4  # three blocks
@@ -33,7 +35,20 @@ def buckets(probabilities, ids):
     return torch.cat((probabilities.gather(1, ids), others), dim=1)
 
 
-def measured(name, form, temperature):
+def written(name):
+    """A divergence as an author would write it."""
+
+    def loss(student, teacher):
+        q = student.softmax(1)
+        if isinstance(teacher, SoftTargets):
+            p = torch.cat((teacher.logp_NK, teacher.log_tail_N[:, None]), dim=1).exp()
+            return divergence(name, p, buckets(q, teacher.ids_NK), **NUMBERS)
+        return divergence(name, teacher.softmax(1), q, **NUMBERS)
+
+    return loss
+
+
+def measured(name, form, temperature, *, by_autograd=False):
     """A divergence of stored entries, or of whole distributions. -> the loss, its formula."""
     member = Member(normal(N, 3, seed=1), normal(V, 3, seed=2))
     whole = DenseTargets((member,), temperature)
@@ -47,6 +62,8 @@ def measured(name, form, temperature):
             return divergence(name, p, q, **NUMBERS)
         return divergence(name, buckets(p, kept.ids_NK), buckets(q, kept.ids_NK), **NUMBERS)
 
+    if by_autograd:
+        return AutogradLoss(whole if form == "whole" else kept, written(name)), formula
     measure = Measure(name, **NUMBERS)
     return soft_loss(whole if form == "whole" else kept, measure), formula
 
@@ -78,10 +95,13 @@ def ranked():
 
 
 LOSSES = {
-    f"{name}-{form}-{temperature}": lambda case=(name, form, temperature): measured(*case)
+    f"{name}-{form}-{temperature}{way}": partial(
+        measured, name, form, temperature, by_autograd=bool(way)
+    )
     for name in NAMES
     for form in ("some", "whole")
     for temperature in (0.7, 1.0, 2.0)
+    for way in ("", "-autograd")
 } | {"interpolated": interpolated, "damped": damped, "ranked": ranked}
 
 

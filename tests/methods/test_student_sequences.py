@@ -90,7 +90,7 @@ def test_imitation_takes_students_prefixes_with_its_probability(i, monkeypatch):
         imitation, "with_student_view", lambda batch, _, *, chosen_B, temperature: chosen.append(
             chosen_B) or batch,
     )  # fmt: skip
-    trial.method.begin(Clock(step=i + 1, updates=100))
+    trial.method.begin(Clock(step=i + 1, run_length=100))
     torch.manual_seed(1)
     for _ in range(400):
         trial.method.prepare(trial.student, plain_batch(trial))
@@ -142,7 +142,7 @@ def test_on_policy_without_a_share_writes_nothing():
     trial = Trial.of({**ON_POLICY, "student_share": 0.0})
     batch = plain_batch(trial)
     assert trial.method.prepare(trial.student, batch) is batch
-    assert trial.method.reads == (View.REFERENCE,)
+    assert set(trial.method.needs.distributions) == {View.REFERENCE}
     assert trial.written is None
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from method_examples import ALL_METHODS, parse
 from toy_distillation import Trial
-from toy_teacher import TEACHER, VOCAB, drawn_targets, model, rows_of
+from toy_teacher import TEACHER, VOCAB, drawn_targets, model
 
 from kdray.methods import targets
 from kdray.methods.kernel import token_losses
@@ -110,7 +110,7 @@ def test_parts_of_targets_are_their_rows():
         whole = trial.batch().targets["reference"].teacher
         logits, eye = normal(34, VOCAB, seed=1), torch.eye(VOCAB, dtype=torch.float64)
         rows = slice(3, 11)
-        part = rows_of(whole, rows)
+        part = whole.part(rows)
         for ours, all_of_it in ((part, whole), (part.one_sided(), whole.one_sided())):
             found = token_losses(logits[rows], eye, soft=soft_loss(ours)).soft_N
             wanted = token_losses(logits, eye, soft=soft_loss(all_of_it)).soft_N[rows]

@@ -1,7 +1,7 @@
 """A tiny distillation task, to test the laws of all methods on."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -27,7 +27,7 @@ from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import EOS
 
 PAIRS = 6
-MIDDLE = Clock(step=30, updates=100, epoch=2)
+MIDDLE = Clock(step=30, run_length=100, epoch=2)
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,15 @@ class Trial:
         student: Transformer | None = None,
         teacher: OnlineModels | None = None,
         written: Sequences | None = None,
+        build: Callable[..., Method] = build_method,
+        clock: Clock = MIDDLE,
     ) -> "Trial":
         config = parse(raw)
         form = Form(str(raw["signal"])) if "signal" in raw else None
         student = student or model(1, dtype=dtype)
         teacher = teacher or toy_teacher(dtype)
         torch.manual_seed(7)
-        method = midway(build_method(config, student=student, teacher=teacher).to(dtype))
+        method = midway(build(config, student=student, teacher=teacher).to(dtype), clock)
         data = training_data(method, form, teacher)
         if written is None:
             torch.manual_seed(8)
@@ -102,7 +104,7 @@ class Trial:
             batch = replace(batch, targets={**batch.targets, View.STUDENT: made})
         products = Objective(self.student, self.method, precision).products()
         with torch.no_grad(), products:
-            return self.data.with_teacher(batch, chosen, self.method)
+            return self.data.with_teacher(batch, chosen, self.method.needs)
 
     @cached_property
     def counts(self) -> dict[Per, int]:
@@ -152,21 +154,23 @@ def training_data(method: Method, form: Form | None, teacher: OnlineModels) -> T
     return TrainingData(
         pair_ids=np.arange(PAIRS),
         src=src,
-        views={view: views[view] for view in method.views},
+        views={view: views[view] for view in method.needs.views},
         distributions={
-            view: Exact(form, teacher, src, views[view]) for view in method.reads if stored
+            view: Exact(form, teacher, src, views[view])
+            for view in method.needs.distributions
+            if stored
         },
         left_out={},
         teacher=teacher if form is Form.ONLINE else None,
     )
 
 
-def midway(method: Method) -> Method:
+def midway(method: Method, clock: Clock) -> Method:
     """Gates differ by sentence, running means are set, queues are full, t has moved."""
     if isinstance(method, Hybrid):
         for parameter in method.gate.parameters():
             nn.init.normal_(parameter)
-    method.begin(MIDDLE)
+    method.begin(clock)
     for loss in (1.6, 1.2):
         averages = {"loss/token": 0.7, "loss/sentence": 2.1, "loss/interpolated": loss}
         samples = {

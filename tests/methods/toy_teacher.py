@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from kdray.config.model import ModelConfig
 from kdray.methods.sequences import build_target
-from kdray.methods.targets import DenseTargets, SoftTargets, TeacherTargets
+from kdray.methods.targets import SoftTargets, TeacherTargets
 from kdray.model.transformer import Transformer
 from kdray.schema import Form
 from kdray.teacher.own import OnlineModels
@@ -63,20 +63,6 @@ def drawn_targets(p_NV: Tensor, *, draws: int, generator: torch.Generator) -> So
     widest = int((counts > 0).sum(1).max())
     share, ids = (counts / draws).topk(widest)
     return SoftTargets(ids, share.log(), p_NV.new_full((len(p_NV),), -torch.inf))
-
-
-def rows_of(targets: TeacherTargets, rows: slice) -> TeacherTargets:
-    """Some of the positions."""
-    if isinstance(targets, DenseTargets):
-        return targets.part(rows)
-    label = targets.log_label_N
-    return replace(
-        targets,
-        ids_NK=targets.ids_NK[rows],
-        logp_NK=targets.logp_NK[rows],
-        log_tail_N=targets.log_tail_N[rows],
-        log_label_N=None if label is None else label[rows],
-    )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.model import ModelConfig
 from kdray.fit.data import TrainingData
 from kdray.methods.base import Per
@@ -89,7 +90,7 @@ def train(tokenizer: Tokenizer, src: list[list[int]], ref: list[list[int]]) -> T
         distributions={},
         left_out={},
     )
-    method = CrossEntropy([View.REFERENCE], label_smoothing=0.0)
+    method = CrossEntropy(CrossEntropyConfig(kind="cross_entropy", label_smoothing=0.0), model)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, betas=(0.9, 0.98))
     plan = data.plan(tokens_per_update=300, seed=1)
     for epoch in range(EPOCHS):

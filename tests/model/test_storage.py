@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from kdray.config.gates import CentredConfig
 from kdray.config.model import ModelConfig
 from kdray.errors import DataError
 from kdray.methods.stabilisers import Centred
@@ -60,11 +61,11 @@ def test_a_tied_tensor_is_stored_once(folder):
 
 
 def test_buffers_are_stored_with_the_parameters(tmp_path):
-    gate = nn.ModuleList([nn.Linear(4, 1), Centred(momentum=0.9)])
+    gate = nn.ModuleList([nn.Linear(4, 1), Centred(CentredConfig(kind="centred"), 0.5)])
     gate[1].after_update({"loss/token": 1.0, "loss/sentence": 2.0})
     assert set(tensors(gate)) == {"0.weight", "0.bias", "1.token_mean", "1.sentence_mean"}
     save_file(tensors(gate), tmp_path / WEIGHTS)
-    other = nn.ModuleList([nn.Linear(4, 1), Centred(momentum=0.9)])
+    other = nn.ModuleList([nn.Linear(4, 1), Centred(CentredConfig(kind="centred"), 0.5)])
     load_weights(other, tmp_path / WEIGHTS)
     assert float(other[1].sentence_mean) == 2.0
 

@@ -4,7 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdray.config.distilled import EXACT, Distilled
+from kdray.config.methods.base import EXACT, Distilled
+from kdray.config.signals import Needs
+from kdray.schema import View
 
 
 class AnnealingConfig(Distilled):
@@ -16,3 +18,7 @@ class AnnealingConfig(Distilled):
     forms = EXACT
     kind: Literal["annealing"]
     max_temperature: int = Field(default=10, ge=1)
+
+    def needs(self) -> Needs:
+        """Distributions on the references; Φ rises over the whole run."""
+        return Needs(distributions=self.on(View.REFERENCE), run_length=True)

@@ -2,16 +2,12 @@
 
 from typing import Literal
 
-from kdray.config.base import Frozen, LabelSmoothing
-from kdray.config.signals import Needs
+from kdray.config.base import LabelSmoothing
+from kdray.config.methods.base import BaseMethodConfig
 
 
-class CrossEntropyConfig(Frozen):
+class CrossEntropyConfig(BaseMethodConfig):
     """The baseline: label-smoothed cross-entropy on the references, no teacher."""
 
     kind: Literal["cross_entropy"]
     label_smoothing: LabelSmoothing = 0.1
-
-    def needs(self) -> Needs:
-        """Nothing of a teacher."""
-        return Needs()

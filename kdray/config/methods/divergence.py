@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from kdray.config.base import Fraction, LabelSmoothing
-from kdray.config.distilled import WITH_TAIL, Distilled
+from kdray.config.methods.base import WITH_TAIL, Distilled
 from kdray.config.signals import Needs, StoredView
 from kdray.schema import View
 
@@ -29,4 +29,4 @@ class DivergenceConfig(Distilled):
 
     def needs(self) -> Needs:
         """Distributions, and the hypotheses if the prefix is theirs."""
-        return self.reads(self.prefix)
+        return Needs(views=(self.prefix,), distributions=self.on(self.prefix))

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from kdray.config.base import LabelSmoothing
-from kdray.config.distilled import WITH_TAIL, Distilled
+from kdray.config.methods.base import WITH_TAIL, Distilled
 from kdray.config.signals import Needs
 from kdray.schema import View
 
@@ -25,4 +25,4 @@ class HardGateConfig(Distilled):
 
     def needs(self) -> Needs:
         """Distributions at its temperature on the references."""
-        return self.reads(View.REFERENCE, temperature=self.temperature)
+        return Needs(distributions=self.on(View.REFERENCE), temperature=self.temperature)

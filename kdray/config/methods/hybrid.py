@@ -4,8 +4,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from kdray.config.distilled import Distilled
-from kdray.config.gates import FixedGateConfig, GateConfig, TeacherGateConfig, TokenGateConfig
+from kdray.config.gates import FixedGateConfig, GateConfig
+from kdray.config.methods.base import Distilled
 from kdray.config.signals import Needs
 from kdray.schema import Form, View
 
@@ -25,25 +25,27 @@ class HybridConfig(Distilled):
     def usable(self) -> tuple[Form, ...]:
         """Draws tell neither the teacher's entropy nor the probability of a target."""
         forms = super().usable()
-        if isinstance(self.gate, TeacherGateConfig):
+        if self.gate.reads_teacher:
             return tuple(form for form in forms if form is not Form.SAMPLED)
         return forms
 
     @model_validator(mode="after")
     def _one_prefix(self) -> Self:
-        gate = self.gate
-        per_token = isinstance(gate, TokenGateConfig) or (
-            isinstance(gate, TeacherGateConfig) and gate.per == "token"
-        )
-        if self.layout == "two_pass" and per_token:
+        if self.layout == "two_pass" and self.gate.per_token:
             raise ValueError(
-                f"gate {gate.kind} gives each target token a weight of its own, and in the "
+                f"gate {self.gate.kind} gives each target token a weight of its own, and in the "
                 "layout two_pass the two losses have different target tokens; use layout one_pass, "
                 "or a gate for each sentence"
             )
         return self
 
     def needs(self) -> Needs:
-        """The distributions of L_token and the hypothesis of L_sentence."""
-        prefix = View.REFERENCE if self.layout == "two_pass" else View.HYPOTHESIS
-        return self.reads(prefix, temperature=self.temperature, hypotheses=1)
+        """The distributions of L_token, on the first view, and the hypothesis of L_sentence."""
+        first = (View.REFERENCE,) if self.layout == "two_pass" else ()
+        views = (*first, View.HYPOTHESIS)
+        return Needs(
+            views=views,
+            distributions=self.on(views[0]),
+            temperature=self.temperature,
+            run_length=self.gate.follows_length,
+        )

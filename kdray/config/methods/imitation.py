@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdray.config.distilled import Online
+from kdray.config.methods.base import Online
 from kdray.config.signals import Needs
 from kdray.schema import View
 
@@ -21,5 +21,5 @@ class ImitationConfig(Online):
     refresh: int = Field(default=4, ge=1)  # updates between two copies of the student that writes
 
     def needs(self) -> Needs:
-        """Distributions on the student's sequences."""
-        return Needs(0, {View.STUDENT: self.usable()})
+        """Distributions on the student's sequences, of which there are more as the run goes on."""
+        return Needs(distributions=self.on(View.STUDENT), run_length=True)

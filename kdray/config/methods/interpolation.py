@@ -4,11 +4,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdray.config.base import Frozen, LabelSmoothing
+from kdray.config.base import LabelSmoothing
+from kdray.config.methods.base import BaseMethodConfig
 from kdray.config.signals import Needs
+from kdray.schema import View
 
 
-class InterpolationConfig(Frozen):
+class InterpolationConfig(BaseMethodConfig):
     """Cross-entropy on the hypothesis of the n best that is closest to the reference."""
 
     kind: Literal["interpolation"]
@@ -18,4 +20,4 @@ class InterpolationConfig(Frozen):
 
     def needs(self) -> Needs:
         """The translations to choose from."""
-        return Needs(hypotheses=self.n)
+        return Needs(views=(View.HYPOTHESIS,), chosen_among=self.n)

@@ -4,11 +4,13 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from kdray.config.base import Frozen, LabelSmoothing
+from kdray.config.base import LabelSmoothing
+from kdray.config.methods.base import BaseMethodConfig
 from kdray.config.signals import Needs
+from kdray.schema import View
 
 
-class MultiHypothesisConfig(Frozen):
+class MultiHypothesisConfig(BaseMethodConfig):
     """Cross-entropy on the n hypotheses of least Bayes risk among the candidates (Wang 2024)."""
 
     kind: Literal["multi_hypothesis"]
@@ -25,4 +27,4 @@ class MultiHypothesisConfig(Frozen):
 
     def needs(self) -> Needs:
         """The translations to choose from."""
-        return Needs(hypotheses=self.candidates)
+        return Needs(views=(View.HYPOTHESIS,), chosen_among=self.candidates, all_hypotheses=True)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from kdray.config.base import Fraction
-from kdray.config.distilled import Online
+from kdray.config.methods.base import Online
 from kdray.config.signals import Needs
 from kdray.schema import View
 
@@ -20,5 +20,6 @@ class OnPolicyConfig(Online):
     temperature: float = Field(default=1.0, gt=0)  # of the sampling
 
     def needs(self) -> Needs:
-        """Distributions on the references and on the student's sequences."""
-        return Needs(0, {View.REFERENCE: self.usable(), View.STUDENT: self.usable()})
+        """Distributions on the references, and on the student's sequences if there are any."""
+        own = (View.STUDENT,) if self.student_share else ()
+        return Needs(distributions=self.on(View.REFERENCE, *own))

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from kdray.config.base import LabelSmoothing
-from kdray.config.distilled import Distilled
+from kdray.config.methods.base import Distilled
 
 
 class SelectiveConfig(Distilled):

@@ -2,11 +2,13 @@
 
 from typing import Literal
 
-from kdray.config.base import Frozen, LabelSmoothing
+from kdray.config.base import LabelSmoothing
+from kdray.config.methods.base import BaseMethodConfig
 from kdray.config.signals import Needs
+from kdray.schema import View
 
 
-class SentenceLevelConfig(Frozen):
+class SentenceLevelConfig(BaseMethodConfig):
     """Cross-entropy on the teacher's translations (Kim & Rush 2016), optionally references too."""
 
     kind: Literal["sentence_level"]
@@ -15,4 +17,4 @@ class SentenceLevelConfig(Frozen):
 
     def needs(self) -> Needs:
         """One translation of each pair."""
-        return Needs(hypotheses=1)
+        return Needs(views=(View.HYPOTHESIS, *((View.REFERENCE,) if self.with_reference else ())))

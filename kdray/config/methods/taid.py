@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from kdray.config.base import Fraction
-from kdray.config.distilled import EXACT, Distilled
+from kdray.config.methods.base import EXACT, Distilled
 from kdray.config.signals import Needs, StoredView
 from kdray.schema import View
 
@@ -28,5 +28,5 @@ class TaidConfig(Distilled):
         return self
 
     def needs(self) -> Needs:
-        """Distributions, and the hypotheses if the prefix is theirs."""
-        return self.reads(self.prefix)
+        """Distributions on the prefix; t keeps above a line over the whole run."""
+        return Needs(views=(self.prefix,), distributions=self.on(self.prefix), run_length=True)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from kdray.config.base import Fraction, LabelSmoothing
-from kdray.config.distilled import Online
+from kdray.config.methods.base import Online
 
 
 class TieConfig(Online):

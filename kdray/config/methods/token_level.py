@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from kdray.config.base import Fraction, LabelSmoothing
-from kdray.config.distilled import Distilled
+from kdray.config.methods.base import Distilled
 from kdray.config.signals import Needs, StoredView
 from kdray.schema import View
 
@@ -21,4 +21,8 @@ class TokenLevelConfig(Distilled):
 
     def needs(self) -> Needs:
         """Distributions at its temperature, and the hypotheses if the prefix is theirs."""
-        return self.reads(self.prefix, temperature=self.temperature)
+        return Needs(
+            views=(self.prefix,),
+            distributions=self.on(self.prefix),
+            temperature=self.temperature,
+        )

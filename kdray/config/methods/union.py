@@ -1,14 +1,15 @@
 """All distillation methods, alone, one after another, and one in another's cooldown.
 
-A method's config says in `needs()` which teacher signals it reads.
+Installed packages may complete the union (`kdray.config.outside`).
 """
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from kdray.config.base import Frozen
 from kdray.config.methods.annealing import AnnealingConfig
+from kdray.config.methods.base import BaseMethodConfig
 from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.methods.divergence import DivergenceConfig
 from kdray.config.methods.feature import FeatureConfig
@@ -23,9 +24,10 @@ from kdray.config.methods.sentence_level import SentenceLevelConfig
 from kdray.config.methods.taid import TaidConfig
 from kdray.config.methods.tie import TieConfig
 from kdray.config.methods.token_level import TokenLevelConfig
+from kdray.config.outside import with_outside
 from kdray.config.training import ScheduleConfig
 
-SingleMethodConfig = Annotated[
+BuiltInMethodConfig = (
     CrossEntropyConfig
     | TokenLevelConfig
     | SentenceLevelConfig
@@ -40,9 +42,21 @@ SingleMethodConfig = Annotated[
     | TaidConfig
     | ImitationConfig
     | OnPolicyConfig
-    | FeatureConfig,
-    Field(discriminator="kind"),
-]
+    | FeatureConfig
+)
+if TYPE_CHECKING:
+    SingleMethodConfig = Annotated[BuiltInMethodConfig, Field(discriminator="kind")]
+else:
+    SingleMethodConfig = Annotated[
+        with_outside(
+            BuiltInMethodConfig,
+            "kdray.config.methods",
+            base=BaseMethodConfig,
+            beside="kdray.methods",
+            taken=("stages", "branch"),
+        ),
+        Field(discriminator="kind"),
+    ]
 
 
 class StageConfig(Frozen):

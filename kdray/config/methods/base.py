@@ -1,5 +1,6 @@
-"""What methods that read the teacher's distributions ask for: in which form, and on which view."""
+"""What the configuration of every method declares, and of those that read distributions."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
@@ -13,7 +14,15 @@ WITH_TAIL = (Form.HIDDEN, Form.TOPK, Form.ONLINE)  # any divergence, exact but f
 ALL = (Form.HIDDEN, Form.TOPK, Form.SAMPLED, Form.ONLINE)  # losses that are linear in p
 
 
-class Distilled(Frozen):
+class BaseMethodConfig(Frozen):
+    """A method: its fields, and in `needs` all that others have to know of it."""
+
+    def needs(self) -> Needs:
+        """What the method learns from: references without a teacher, if not told otherwise."""
+        return Needs()
+
+
+class Distilled(BaseMethodConfig):
     """What methods that read the teacher's distributions have in common."""
 
     forms: ClassVar[tuple[Form, ...]] = ALL
@@ -34,14 +43,13 @@ class Distilled(Frozen):
             )
         return self
 
-    def reads(self, prefix: View, *, temperature: float = 1.0, hypotheses: int = 0) -> Needs:
-        """Distributions on one view, and the hypotheses if that view is theirs."""
-        hyps = max(hypotheses, int(prefix is View.HYPOTHESIS))
-        return Needs(hyps, {prefix: self.usable()}, temperature)
+    def on(self, *views: View) -> Mapping[View, tuple[Form, ...]]:
+        """Distributions on these views, in the forms that this method can read."""
+        return {view: self.usable() for view in views}
 
     def needs(self) -> Needs:
-        """Teacher signals that this method reads: on the references, if not told otherwise."""
-        return self.reads(View.REFERENCE)
+        """What the method learns from: references with distributions, if not told otherwise."""
+        return Needs(distributions=self.on(View.REFERENCE))
 
 
 class Online(Distilled):
