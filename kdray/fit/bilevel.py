@@ -127,8 +127,3 @@ class GateStep:
             weight.copy_(start)
         self.student.train()
         return (sides[0] - sides[1]) / (2 * step)
-
-    @property
-    def names(self) -> list[str]:
-        """The gate's parameters within an objective; they are summed here and not by DDP."""
-        return [f"method.gate.{name}" for name, _ in self.method.gate.named_parameters()]

@@ -102,11 +102,7 @@ class Updater:
             )
         self.parallel: nn.Module = objective
         if worker.world_size > 1:
-            if self.gate_step is not None:
-                DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
-                    objective, self.gate_step.names
-                )
-            self.parallel = DistributedDataParallel(objective, forward_sync_buffers=False)
+            self.parallel = _parallel(objective)
 
     def take(self, progress: Progress, meter: Meter) -> Progress:
         """Make the update after `progress`.
@@ -217,3 +213,19 @@ class Updater:
         objective = sum(means[: len(loss.terms)])
         parts = dict(zip(loss.parts, means[len(loss.terms) :], strict=True))
         return {"loss": objective, **parts}
+
+
+def _parallel(objective: Objective) -> DistributedDataParallel:
+    """Wrap an objective so that gradients are averaged over workers in each backward pass.
+
+    A gate that learns from dev is left out: an update gives it no gradient, for which DDP would
+    wait in vain, and `GateStep` sums the gradients of its own step. DDP takes up the parameters
+    that require a gradient at the time it is made, and no others later.
+    """
+    left_out = [objective.method.gate] if learns_from_dev(objective.method) else []
+    for module in left_out:
+        module.requires_grad_(False)
+    parallel = DistributedDataParallel(objective, forward_sync_buffers=False)
+    for module in left_out:
+        module.requires_grad_(True)
+    return parallel
