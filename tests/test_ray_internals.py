@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import psutil
 import pytest
 import ray
 from micro_study import CONFIG, run, scores
-from ray.train import RunConfig, ScalingConfig
+from ray.train import ControllerError, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
@@ -40,6 +41,16 @@ def test_the_installed_ray_is_one_that_we_know(told):
     policy.after_controller_start(SimpleNamespace(run_id="1"))
     assert policy.make_decision_for_non_running_worker_group().num_workers == 2
     assert told() == []
+
+
+def test_no_other_file_names_what_ray_or_torch_keeps_private():
+    private = re.compile(
+        r"\b(?:ray|torch)(?:\.\w+)*\._\w+|^\s*from (?:ray|torch)\S* import .*\b_\w"
+    )
+    files = list(Path(ray_internals.__file__).parents[1].rglob("*.py"))
+    assert len(files) > 100
+    lines = {(file.name, line) for file in files for line in file.read_text().splitlines()}
+    assert {name for name, line in lines if private.search(line)} == {"ray_internals.py"}
 
 
 @pytest.mark.parametrize("local", [True, False])
@@ -76,6 +87,37 @@ def test_a_policy_of_another_shape_is_left_as_it_is(told, monkeypatch, policy):
     assert LocalTrainer(lambda: None)._initialize_and_run_controller(**given) == given
     assert (vars(policy) if policy else {}) == before
     assert len(told()) == 1
+
+
+@pytest.mark.parametrize(
+    ("errors", "attempts"),
+    [
+        ([], ["LocalTrainer"]),
+        ([ControllerError(KeyError("1"))], ["LocalTrainer", "TorchTrainer"]),
+        ([ControllerError(KeyError(n)) for n in "12"], ["LocalTrainer", "TorchTrainer"]),
+        ([WorkerGroupError("no room", {})], ["LocalTrainer"]),
+    ],
+)
+def test_what_rays_controller_fails_of_is_tried_once_more_as_it_is(
+    told, monkeypatch, errors, attempts
+):
+    kinds, left = [], list(errors)
+
+    def fit(trainer):
+        kinds.append(type(trainer).__name__)
+        if left:
+            raise left.pop(0)
+        return "result"
+
+    monkeypatch.setattr(DataParallelTrainer, "fit", fit)
+    trainer = LocalTrainer(lambda: None)
+    if len(errors) < len(attempts):
+        assert trainer.fit() == "result"
+    else:
+        with pytest.raises(type(errors[-1]), match=str(errors[-1])):
+            trainer.fit()
+    assert kinds == attempts
+    assert len(told()) == len(attempts) - 1
 
 
 def test_processes_that_cannot_be_ended_are_left_alone(told, monkeypatch):
@@ -162,30 +204,31 @@ def weights(kind, folder):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_workers_do_the_same_with_any_ray(told, tmp_path, monkeypatch):
-    """With the one we know, with another, and where what we have changed makes a run fail."""
+def test_workers_learn_the_same_with_ray_internals_and_without(told, tmp_path, monkeypatch):
+    """Without them is the second attempt, when what they change makes a run's controller fail."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
     def refuse(*_):
         raise AssertionError("this controller wants an answer")
 
+    before = []
+
+    def end():
+        before.append(processes_of_ray())
+        ray_internals.end_unused_processes()
+
+    monkeypatch.setattr("kdray.cluster.session.end_unused_processes", end)
     with session(Execution(cpus=2)):
+        assert before == [{"log_monitor.py", "monitor.py", "dashboard.py"}]
         assert processes_of_ray() == set()
         first, second = lean = weights(trainer_class(local=True), tmp_path / "lean")
         assert first == second
         assert not asked_for_nodes()
         assert told() == []
-        with monkeypatch.context() as patched:
-            patched.setattr(ray_internals, "_nothing", lambda *_: refuse())
-            assert weights(trainer_class(local=True), tmp_path / "refused") == lean
+        monkeypatch.setattr(ray_internals, "_nothing", lambda *_: refuse())
+        assert weights(trainer_class(local=True), tmp_path / "refused") == lean
         assert len(told()) == 1
         assert asked_for_nodes(), "by the second attempt, which is Ray's own"
-        with monkeypatch.context() as patched:
-            own = DataParallelTrainer._create_default_callbacks
-            patched.setattr(DataParallelTrainer, CALLBACKS, lambda self, run=None: own(self))
-            kind = trainer_class(local=True)
-            assert kind is TorchTrainer
-            assert weights(kind, tmp_path / "plain") == lean
 
 
 @pytest.mark.ray
