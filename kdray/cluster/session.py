@@ -1,7 +1,8 @@
-"""One Ray session for a command: a local one, unless an address is given.
+"""Which Ray does a command work on, and how wide is each training run there?
 
-A cluster is never joined by accident: only through `execution.address`, RAY_ADDRESS, or inside a
-submitted job, which sets RAY_ADDRESS.
+A command starts a local session of Ray unless it is given the address of a cluster, by
+`execution.address` or by RAY_ADDRESS, which Ray also sets inside a submitted job. The variables of
+the environment that decide about Ray are read in this file, and in no other.
 """
 
 import logging
@@ -14,18 +15,19 @@ from dataclasses import dataclass
 
 import ray
 
+from kdray.cluster.ray_internals import end_unused_processes
 from kdray.config.execution import Execution
 from kdray.errors import InputError
 from kdray.fit.machine import ENVIRONMENT
 
-LEAST_TOKENS_OF_WORKER = 512  # of an update, below which another worker gains nothing
+LEAST_TOKENS_OF_WORKER = 512  # of each update; a worker with fewer costs more than it gains
 
-# The controller of a training run looks after its workers this often, and notices their end then.
+# The controller of a training run looks this often whether its workers are alive or have ended.
 _RAY_ENVIRONMENT = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
 _LOCAL_ENVIRONMENT = {
-    # Nobody takes the node away, so no run needs an actor that watches for it.
+    # The local node is not going to be preempted, so no run needs an actor that watches for it.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    # Nobody reads the metrics of Ray's own processes; a dashboard would show them.
+    # The metrics of Ray's own processes would be shown by the dashboard, which is switched off.
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_enable_metrics_collection": "0",
 }
@@ -33,7 +35,9 @@ _LOCAL_ENVIRONMENT = {
 
 @contextmanager
 def session(execution: Execution) -> Iterator[None]:
-    """Start or join Ray, check that the cluster is large enough, and leave it at the end.
+    """Start a local Ray, or join a cluster, for the length of a `with` block.
+
+    A session that the process has already started is used as it is, and goes on afterwards.
 
     Raises:
         InputError: no cluster answers at the address, or it has fewer resources than asked for.
@@ -46,7 +50,7 @@ def session(execution: Execution) -> Iterator[None]:
     environment = {**ENVIRONMENT, **_RAY_ENVIRONMENT}
     if not address:
         environment |= _LOCAL_ENVIRONMENT
-        os.environ.update(_LOCAL_ENVIRONMENT)  # Ray's own processes take it from here
+        os.environ.update(_LOCAL_ENVIRONMENT)  # Ray's own processes inherit it
     try:
         with _own_sigterm():
             ray.init(
@@ -63,30 +67,20 @@ def session(execution: Execution) -> Iterator[None]:
             "leave the address out to run locally"
         ) from None
     try:
-        if not address:
-            _end_helpers()
+        if not address and uses_ray_internals():
+            end_unused_processes()
         check_resources(execution)
         yield
     finally:
         ray.shutdown()
 
 
-def _end_helpers() -> None:
-    """End those of Ray's processes that a local session has no use for.
-
-    One would print the workers' logs in the driver, which is switched off, one would look for
-    nodes, one waits for a dashboard. Together they take more than a percent of a core, and one
-    takes a second to end.
-    """
-    node = ray._private.worker._global_node
-    node.kill_log_monitor()
-    node.kill_monitor()
-    node.kill_dashboard()
-
-
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep a handler of SIGTERM that Ray would replace: its own ends Ray before the driver."""
+    """Restore this process's handler of SIGTERM after Ray has set its own.
+
+    Ray's handler would end Ray before the command has closed its runs in MLflow.
+    """
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -97,15 +91,27 @@ def _own_sigterm() -> Iterator[None]:
 
 
 def cluster_address(execution: Execution) -> str | None:
-    """Of the cluster that a command works on. None: a local session, which ends with it."""
-    return execution.address or os.environ.get("RAY_ADDRESS")
+    """The address of the Ray cluster that a command works on.
+
+    It is None for a local session, which the command starts and ends.
+    """
+    return execution.address or os.environ.get("RAY_ADDRESS") or None
+
+
+def uses_ray_internals() -> bool:
+    """Whether `ray_internals` may start fewer processes than Ray would.
+
+    KDRAY_RAY_INTERNALS=0 forbids it, for a version of Ray that works only when it is left as it
+    is. Results are the same either way; a training run starts and ends some seconds later.
+    """
+    return os.environ.get("KDRAY_RAY_INTERNALS") != "0"
 
 
 def check_resources(execution: Execution) -> None:
-    """Refuse widths that could never be scheduled.
+    """Refuse numbers of workers, CPUs and GPUs for which the cluster can never have room.
 
     Raises:
-        InputError: with what was asked for, what there is, and the setting to lower.
+        InputError: a setting asks for more than there is. The message names the setting.
     """
     resources = ray.cluster_resources()
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
@@ -133,18 +139,21 @@ def check_resources(execution: Execution) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Width:
-    """Workers of one training run, and the CPUs (threads) of each."""
+    """The number of workers of one training run, and the CPUs of each, which are its threads."""
 
     workers: int
     cpus: int
 
 
 def run_width(execution: Execution, *, runs: int, tokens_per_update: int) -> Width:
-    """How wide each of `runs` training runs is, of which `parallel_students` go side by side.
+    """Work out the width of each of `runs` training runs.
 
-    As set; else the cluster is shared out evenly, as workers with one CPU, or GPU, each: on a CPU a
-    second thread gains far less than a second worker. It depends on nothing that a stopped study
-    has finished already, so that it continues with the width it started with.
+    `parallel_students` of them train at the same time. What the configuration leaves open is
+    chosen so that they share the cluster evenly. Each worker gets one CPU, or one GPU, before any
+    gets a second CPU, because a second worker speeds up training more than a second thread.
+
+    Weights depend on the number of workers, so that number must not depend on how many runs are
+    finished already: a study that was stopped continues with the width that it started with.
     """
     nodes = [_places(node, use_gpu=execution.use_gpu) for node in _nodes()]
     side_by_side = min(runs, execution.parallel_students)
@@ -164,18 +173,18 @@ def run_width(execution: Execution, *, runs: int, tokens_per_update: int) -> Wid
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """What a node has for training workers: CPUs, and of GPUs so many as they may take."""
+    """The room that a node has for training workers: its CPUs, and the most workers it may have."""
 
     cpus: int
     most: int
 
     def workers(self, cpus: int) -> int:
-        """How many fit, of so many CPUs each."""
+        """Return how many workers fit that need `cpus` CPUs each."""
         return min(self.cpus // cpus, self.most)
 
 
 def _places(resources: Mapping[str, float], *, use_gpu: bool) -> _Places:
-    """With GPUs, a node without one has no place."""
+    """Read a node's room from its resources. A worker on a GPU has the GPU for itself."""
     cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
     if use_gpu:
         return _Places(cpus if gpus else 0, gpus)
@@ -183,11 +192,11 @@ def _places(resources: Mapping[str, float], *, use_gpu: bool) -> _Places:
 
 
 def _nodes() -> list[Mapping[str, float]]:
-    """Resources of each node."""
+    """Return the resources of each node that is alive."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def node_cpus() -> list[int]:
-    """CPUs of each node that has any."""
-    found = [int(resources.get("CPU", 0)) for resources in _nodes()]
-    return [cpus for cpus in found if cpus]
+    """Return the number of CPUs of each node that has any."""
+    cpus_of_nodes = [int(resources.get("CPU", 0)) for resources in _nodes()]
+    return [cpus for cpus in cpus_of_nodes if cpus]

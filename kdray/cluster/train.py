@@ -22,10 +22,10 @@ import torch
 from filelock import FileLock, Timeout
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
-from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 
 from kdray.artifacts import Store
-from kdray.cluster.session import Width, cluster_address, run_width
+from kdray.cluster.ray_internals import trainer_class
+from kdray.cluster.session import Width, cluster_address, run_width, uses_ray_internals
 from kdray.config.execution import Execution
 from kdray.errors import InputError, StageFailed, TrainingDiverged
 from kdray.fit.history import HISTORY, certain_rows
@@ -130,43 +130,12 @@ def _start(trainer: TorchTrainer, folder: Path) -> Future[str | None]:
     return future
 
 
-class _NodesStay(FixedScalingPolicy):  # type: ignore[misc]
-    """Asks no autoscaler for nodes: a local session has one, and no other to come."""
-
-    def after_controller_start(self, train_run_context: object) -> None:
-        """Registers nothing."""
-
-    def _maybe_send_resource_request(self) -> None:
-        """Sends nothing."""
-
-
-class _Trainer(TorchTrainer):  # type: ignore[misc]
-    """Starts fewer processes for each run than Ray Train does.
-
-    One would hand out Ray Data sets: workers read memory-mapped files. A local session, which ends
-    with its driver, needs two others no more. One would free what a killed driver held of a
-    cluster, and delay the end of every run by ten seconds, since it asks the dashboard, which is
-    not there. The other would ask for more nodes.
-    """
-
-    local = False
-
-    def _create_default_callbacks(self) -> list[Any]:
-        unused = {"DatasetsCallback"}
-        if self.local:
-            unused.add("PlacementGroupCleanerCallback")
-        return [c for c in super()._create_default_callbacks() if type(c).__name__ not in unused]
-
-    def _initialize_and_run_controller(self, **arguments: Any) -> Any:  # noqa: ANN401
-        if self.local:
-            arguments["scaling_policy"] = _NodesStay(self.scaling_config)
-        return super()._initialize_and_run_controller(**arguments)
-
-
 def _trainer(tracked: TrackedJob, execution: Execution, width: Width) -> TorchTrainer:
     """A training run, with a name of its own: Ray Train would restore a run that it knows."""
     resources = {"CPU": float(width.cpus), **({"GPU": 1.0} if execution.use_gpu else {})}
-    trainer = _Trainer(
+    local = cluster_address(execution) is None
+    make = trainer_class(local=local) if uses_ray_internals() else TorchTrainer
+    return make(
         _train_loop,
         train_loop_config={
             "tracked": tracked,
@@ -184,8 +153,6 @@ def _trainer(tracked: TrackedJob, execution: Execution, width: Width) -> TorchTr
             failure_config=FailureConfig(max_failures=execution.max_failures),
         ),
     )
-    trainer.local = cluster_address(execution) is None
-    return trainer
 
 
 def _fit(trainer: TorchTrainer, folder: Path) -> str | None:

@@ -43,7 +43,8 @@ class RunningMean:
         if weight == 1 or not self.means:
             self.means = {name: value.detach().clone() for name, value in self.named.items()}
             return
-        torch._foreach_lerp_(list(self.means.values()), list(self.named.values()), weight)
+        for name, mean in self.means.items():
+            mean.lerp_(self.named[name], weight)
 
     def restore(self, means: Mapping[str, Tensor], *, step: int, what: object) -> None:
         """Continue the mean that a checkpoint of update `step` holds.

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.fit.data import TrainingData
-from kdray.fit.objective import METHOD
 from kdray.fit.worker import Worker
 from kdray.methods.base import Batch, DevStep, Per
 from kdray.methods.cross_entropy import CrossEntropy
@@ -112,8 +111,3 @@ class DevUpdater:
             weight.copy_(start)
         self.student.train()
         return (sides[0] - sides[1]) / (2 * size)
-
-    @property
-    def names(self) -> list[str]:
-        """The parameters' names in an objective; their gradients are summed here, not by DDP."""
-        return [METHOD + name for name in self.step.parameters]

@@ -1,12 +1,11 @@
 """A student and its method as one module, and the precision in which it is computed."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.stateless import _reparametrize_module
+from torch.func import functional_call
 
 from kdray.config.training import Precision
 from kdray.fit.worker import Worker
@@ -33,8 +32,8 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch, counts: Mapping[Per, int]) -> tuple[Tensor, Loss]:
         """The value to minimise: this worker's share of every sum over its global count."""
-        with self.products(), self._weights():
-            loss: Loss = self.method(self.student, batch)
+        with self.products():
+            loss = self._loss(batch)
         value = torch.stack([total / counts[per] for per, total in loss.terms.items()]).sum()
         return value, loss
 
@@ -43,16 +42,29 @@ class Objective(nn.Module):
         device = self.student.output_weight.device.type
         return torch.autocast(device, torch.bfloat16, enabled=self.precision != "fp32")
 
-    @contextmanager
-    def _weights(self) -> Iterator[None]:
-        """Where the student computes with the weights of this precision."""
+    def _loss(self, batch: Batch) -> Loss:
+        """The method's loss, computed with the student's weights in this precision."""
         if self.precision != "bf16_master":
-            yield
-            return
-        copies = {name: p.to(torch.bfloat16) for name, p in self.student.named_parameters()}
-        # functional_call would do this for forward() only; methods also call encode and decode.
-        with _reparametrize_module(self.student, copies):
-            yield
+            return cast(Loss, self.method(self.student, batch))
+        weights = self.student.named_parameters()
+        copies = {STUDENT + name: weight.to(torch.bfloat16) for name, weight in weights}
+        learner = _Learner(self.student, self.method)
+        return cast(Loss, functional_call(learner, copies, (batch,), tie_weights=False))
+
+
+class _Learner(nn.Module):
+    """A method applied to its student, as one module.
+
+    `functional_call` replaces a module's weights during its forward pass. A method calls `encode`
+    and `decode` of the student too, and during this forward pass those use the replacements.
+    """
+
+    def __init__(self, student: Transformer, method: Method[Any]) -> None:
+        super().__init__()
+        self.student, self.method = student, method
+
+    def forward(self, batch: Batch) -> Loss:
+        return cast(Loss, self.method(self.student, batch))
 
 
 def build_objective(

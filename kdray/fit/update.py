@@ -102,11 +102,8 @@ class Updater:
             )
         self.parallel: nn.Module = objective
         if worker.world_size > 1:
-            if self.dev_updater is not None:
-                DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(  # type: ignore[no-untyped-call]
-                    objective, self.dev_updater.names
-                )
-            self.parallel = DistributedDataParallel(objective, forward_sync_buffers=False)
+            step = None if self.dev_updater is None else self.dev_updater.step
+            self.parallel = _parallel(objective, step.parameters if step else {})
 
     def take(self, progress: Progress, meter: Meter) -> Progress:
         """Make the update after `progress`.
@@ -215,3 +212,20 @@ class Updater:
         objective = sum(means[: len(loss.terms)])
         parts = dict(zip(loss.parts, means[len(loss.terms) :], strict=True))
         return {"loss": objective, **parts}
+
+
+def _parallel(
+    objective: Objective, left_out: Mapping[str, nn.Parameter]
+) -> DistributedDataParallel:
+    """Wrap an objective so that gradients are averaged over workers in each backward pass.
+
+    What learns from dev is left out: an update gives it no gradient, for which DDP would wait in
+    vain, and `DevUpdater` sums the gradients of its own step. DDP takes up the parameters that
+    require a gradient at the time it is made, and no others later.
+    """
+    for parameter in left_out.values():
+        parameter.requires_grad_(False)
+    parallel = DistributedDataParallel(objective, forward_sync_buffers=False)
+    for parameter in left_out.values():
+        parameter.requires_grad_(True)
+    return parallel

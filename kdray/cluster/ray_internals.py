@@ -1,0 +1,113 @@
+"""Which processes can Ray do without? The only file that touches Ray's private interfaces.
+
+Ray has no public settings for what is done here. It saves seconds and changes no result, and any
+version of Ray may break it. So each use first looks at what it touches. Where that is missing,
+looks different or raises an error, Ray is left as it is, and only a debug message tells of it.
+"""
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.train import ControllerError
+from ray.train.torch import TorchTrainer
+
+logger = logging.getLogger(__name__)
+
+
+def end_unused_processes() -> None:
+    """End those of Ray's processes that a local session has no use for.
+
+    The log monitor would print the workers' logs in the driver, which is switched off. The monitor
+    would look for nodes. The dashboard's process waits for a dashboard that is switched off. They
+    take about one percent of a core (docs/LOG.md: 5.4 to 4.5 % with Ray's metrics switched off),
+    and one of them takes a second to end.
+    """
+    for name in ("kill_log_monitor", "kill_monitor", "kill_dashboard"):
+        try:
+            getattr(ray._private.worker._global_node, name)()
+        except Exception as error:  # whatever a version of Ray may raise
+            logger.debug("Ray's process is left alone, %s failed: %r", name, error)
+
+
+def trainer_class(*, local: bool) -> type[TorchTrainer]:
+    """The `TorchTrainer` that starts the fewest processes; `local`: in a local session.
+
+    It is Ray's own class when this version of Ray does not have the methods that are overridden.
+    """
+    trainer: type[TorchTrainer] = LocalTrainer if local else LeanTrainer
+    try:
+        _expect(TorchTrainer._create_default_callbacks, "self")
+        _expect(TorchTrainer._initialize_and_run_controller, "self", "controller_init_kwargs")
+    except Exception as error:
+        logger.debug("Ray Train starts all its processes: %r", error)
+        trainer = TorchTrainer
+    return trainer
+
+
+class LeanTrainer(TorchTrainer):  # type: ignore[misc]
+    """Starts no process that would hand out Ray Data sets: workers read memory-mapped files."""
+
+    unused = frozenset({"DatasetsCallback"})
+
+    def fit(self) -> Any:  # noqa: ANN401 (Ray's Result)
+        """Run to the end, a second time as Ray's own class if Ray's controller fails.
+
+        What this file changes may be the reason. Workers that had begun continue from their last
+        checkpoint. Errors of the workers are none of the controller's, and are raised at once.
+        """
+        try:
+            return super().fit()
+        except ControllerError as error:
+            logger.debug("once more with all of Ray Train's processes: %r", error)
+            self.__class__ = TorchTrainer
+            return self.fit()
+
+    def _create_default_callbacks(self) -> Any:  # noqa: ANN401 (a list, as far as we know)
+        callbacks = super()._create_default_callbacks()
+        try:
+            return [each for each in callbacks if type(each).__name__ not in self.unused]
+        except Exception as error:
+            logger.debug("Ray Train's callbacks are kept: %r", error)
+            return callbacks
+
+
+class LocalTrainer(LeanTrainer):
+    """Starts two processes less, which a local session does not need since it ends with its driver.
+
+    The placement group cleaner would free what a killed driver held of a cluster. Each run would
+    end up to ten seconds later, because it asks for the dashboard, which is switched off. The
+    autoscaling coordinator would be asked for more nodes.
+
+    docs/LOG.md: without cleaner and data sets, and with fewer tasks, the micro study of the tests
+    took 116 s instead of 142. docs/results/training.md: without coordinator and unused processes, a
+    command with one run spent 16 s outside of updates for Ray and MLflow, 19 to 21 s before.
+    """
+
+    unused = LeanTrainer.unused | {"PlacementGroupCleanerCallback"}
+
+    def _initialize_and_run_controller(self, **arguments: Any) -> Any:  # noqa: ANN401
+        try:
+            _ask_for_no_nodes(arguments["scaling_policy"])
+        except Exception as error:
+            logger.debug("Ray Train may ask for nodes: %r", error)
+        return super()._initialize_and_run_controller(**arguments)
+
+
+def _ask_for_no_nodes(policy: Any) -> None:  # noqa: ANN401 (Ray's ScalingPolicy)
+    """Let a policy neither connect to the autoscaling coordinator nor send it a request."""
+    _expect(policy.after_controller_start, "train_run_context")
+    _expect(policy._maybe_send_resource_request)
+    policy.after_controller_start = policy._maybe_send_resource_request = _nothing
+
+
+def _nothing(*_: object) -> None:
+    """Replace a method. The policy is pickled, so this is a function of a module."""
+
+
+def _expect(method: Callable[..., Any], *parameters: str) -> None:
+    """Raise TypeError unless a method takes exactly these parameters."""
+    if (taken := tuple(inspect.signature(method).parameters)) != parameters:
+        raise TypeError(f"{method.__qualname__} takes {taken} where {parameters} were expected")

@@ -1,0 +1,31 @@
+"""With which weights each precision computes, and which it learns."""
+
+import numpy as np
+import pytest
+import torch
+from nano_training import new_objective, training_data
+
+ROWS = np.arange(8)
+
+
+@pytest.mark.parametrize("method", ["cross_entropy", "prior"])
+@pytest.mark.parametrize(
+    ("precision", "states"),
+    [("fp32", torch.float32), ("bf16_autocast", torch.float32), ("bf16_master", torch.bfloat16)],
+)
+def test_bf16_master_alone_computes_with_copies_of_the_weights(method, precision, states) -> None:
+    objective = new_objective(method)
+    objective.precision = precision
+    student, data = objective.student, training_data(objective.method)
+    batch = data.batch(ROWS, device=torch.device("cpu"))
+    with torch.no_grad(), objective.products():
+        batch = data.with_teacher(batch, ROWS, objective.method)
+    masters = dict(student.named_parameters())
+    seen = set()
+    for layer in (student.encoder[0], student.decoder[0]):
+        layer.register_forward_pre_hook(lambda _, given: seen.add(given[0].dtype))
+    value, _ = objective(batch, data.counts(ROWS))
+    assert seen == {states}
+    assert all(weight is masters[name] for name, weight in student.named_parameters())
+    value.backward()
+    assert {weight.grad.dtype for weight in masters.values()} == {torch.float32}
