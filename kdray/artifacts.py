@@ -1,29 +1,31 @@
 """Artifacts: folders that are whole or do not exist, found again by a fingerprint.
 
-An artifact is built in a folder beside its place, its record is written last, and a rename
-publishes it. The fingerprint covers the stage's own slice of the recipe, the fingerprints of what
-it reads and a version that is raised by hand when the stage's code changes its result.
-Where and how wide a stage runs is no part of it.
+The fingerprint covers the stage's own slice of the recipe, the fingerprints of what it reads and a
+version that is raised by hand when the stage's code changes its result. Where and how wide a stage
+runs is no part of it.
 """
 
 import hashlib
 import json
-import logging
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote
 
 import kdray
 from kdray.errors import ArtifactDamaged, InputError
-
-logger = logging.getLogger(__name__)
+from kdray.storage.remote import remote_storage
+from kdray.storage.whole import whole
 
 RECORD = "record.json"
+_OF_A_RECORD = {"fingerprint", "counts", "files", "created"}
 _ABSENT = object()
 
 
@@ -47,6 +49,11 @@ class Key:
         }
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 
+    @property
+    def place(self) -> str:
+        """Where a storage keeps the artifact: `<stage>/<fingerprint>`."""
+        return f"{self.stage}/{self.fingerprint}"
+
 
 @dataclass(frozen=True, slots=True)
 class Brought:
@@ -65,10 +72,10 @@ Fetch = Callable[[Source], Path]
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A published folder and what its record says."""
+    """What is published under a key, by its record."""
 
     key: Key
-    path: Path
+    path: Path  # where its content is once it was fetched; in a folder store it always is
     counts: Mapping[str, Any]
 
     @property
@@ -79,80 +86,90 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The folder that holds all artifacts: `root/<stage>/<fingerprint>`."""
+    """All artifacts, each at `<stage>/<fingerprint>`. It can be pickled.
+
+    `root` is a local folder, seen by all nodes of the cluster. Unfinished work is there, and what
+    the program keeps besides artifacts. Without a `remote`, the artifacts are there too; with one,
+    its URI, they are in that storage, and `root` holds those that were fetched or made here.
+    """
 
     root: Path
+    remote: str | None = None
 
     @classmethod
-    def open(cls, root: Path) -> Self:
-        """Create the folder and prove that it can be written.
+    def open(cls, location: str | Path) -> Self:
+        """The store of a folder, of a `file://` URI, or of one with another storage's scheme.
 
         Raises:
-            InputError: it cannot be.
+            InputError: no storage has the scheme, it cannot be used, or the local folder cannot
+                be written.
         """
-        probe = root / f".probe-{uuid.uuid4().hex}"
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            probe.write_bytes(b"")
-            probe.unlink()
-        except OSError as error:
-            raise InputError(
-                f"execution.storage {root}: cannot be written ({error.strerror}); "
-                "name a folder that you may write"
-            ) from None
-        return cls(root.resolve())
+        uri = str(location)
+        scheme, colon, path = uri.partition("://")
+        if not colon or scheme == "file":
+            folder = Path(unquote(path) if colon else location)
+            return cls(_writable(folder, named_by="execution.storage"))
+        remote_storage(uri)
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cache = caches / "kdray" / re.sub(r"[^\w.-]+", "-", uri)
+        return cls(_writable(cache, named_by="XDG_CACHE_HOME"), uri)
 
     def path(self, key: Key) -> Path:
-        """Where the artifact is, or will be."""
-        return self.root / key.stage / key.fingerprint
+        """Where the content of an artifact is on this machine, or will be."""
+        return self.root / key.place
 
-    def fetch(self, source: Source) -> Path:
-        """A local folder with the content of an artifact, or of what was brought."""
-        return source.path if isinstance(source, Brought) else self.path(source)
+    def folder(self, *names: str) -> Path:
+        """A local folder for what the program keeps besides artifacts. It may not be there yet."""
+        return self.root.joinpath(*names)
 
     def work_path(self, key: Key) -> Path:
         """Where an unfinished stage keeps what a restarted run continues from."""
-        return self.root / "work" / key.stage / key.fingerprint
+        return self.root / "work" / key.place
 
     def find(self, key: Key) -> Artifact | None:
-        """The published artifact, or None.
+        """The published artifact, or None. Its record is read, and no content.
 
         Raises:
-            ArtifactDamaged: the record names another content, or a file is missing or has another
-                size.
+            ArtifactDamaged: the record names another content, or a file of a folder store is
+                missing or has another size.
         """
-        path = self.path(key)
-        try:
-            record = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        content = self._content_of_record(key)
+        if content is None:
             return None
-        except ValueError:
-            record = None
-        if not isinstance(record, dict) or not {"counts", "files"} <= record.keys():
-            raise ArtifactDamaged(f"{path / RECORD}: not a record; {_repair(path)}")
-        _check(path, key, record)
-        return Artifact(key=key, path=path, counts=record["counts"])
+        record = self._checked(key, content, self.path(key) if self.remote is None else None)
+        return Artifact(key=key, path=self.path(key), counts=record["counts"])
+
+    def fetch(self, source: Source) -> Path:
+        """The local folder with the content of an artifact, or of what was brought.
+
+        An artifact of a remote storage is copied to this machine when it is first asked for.
+
+        Raises:
+            ArtifactDamaged: it is not there, or not what its record says.
+        """
+        if isinstance(source, Brought):
+            return source.path
+        path = self.path(source)
+        if (path / RECORD).exists():
+            return path
+        if self.remote is None or self.find(source) is None:
+            raise ArtifactDamaged(f"{self._where(source)}: is gone; run the same command again")
+        with whole(path, record=RECORD) as folder:
+            remote_storage(self.remote).get(source.place, folder)
+            self._checked(source, (folder / RECORD).read_bytes(), folder)
+        return path
 
     def publish(self, key: Key, build: Callable[[Path], Mapping[str, Any]]) -> Artifact:
         """Build an artifact aside and publish it. `build` fills a folder and returns counts."""
-        path = self.path(key)
-        aside = path.with_name(f".{key.fingerprint}-{uuid.uuid4().hex[:8]}")
-        aside.mkdir(parents=True)
-        try:
-            counts = dict(build(aside))
-            write_json(aside / RECORD, _record(key, aside, counts))
-            _sync_tree(aside)
-            try:
-                aside.rename(path)
-            except OSError:
-                other = self.find(key)  # of another process that was as fast
-                if other is None:
-                    raise
-                counts = dict(other.counts)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        with whole(self.path(key), record=RECORD) as folder:
+            counts = dict(build(folder))
+            write_json(folder / RECORD, _record(key, folder, counts))
+            if self.remote is not None:
+                remote_storage(self.remote).put(folder, key.place)
+        artifact = self.find(key)  # this one, or that of another process that was as fast
+        assert artifact is not None, "it was published"
         shutil.rmtree(self.work_path(key), ignore_errors=True)
-        return Artifact(key=key, path=path, counts=counts)
+        return artifact
 
     def cached(self, key: Key, build: Callable[[Path], Mapping[str, Any]]) -> Artifact:
         """The published artifact; built now if there is none."""
@@ -160,12 +177,47 @@ class Store:
 
     def explain_miss(self, key: Key) -> list[str]:
         """What differs from the newest artifact of the same stage: why there is no hit."""
-        folders = [path.parent for path in (self.root / key.stage).glob(f"[!.]*/{RECORD}")]
-        if not folders or self.path(key) in folders:
+        records = [record for content in self._records(key.stage) if (record := _parsed(content))]
+        if not records or key.fingerprint in {record["fingerprint"] for record in records}:
             return []
-        newest = max(folders, key=lambda folder: (folder / RECORD).stat().st_mtime)
-        record = json.loads((newest / RECORD).read_text(encoding="utf-8"))
-        return differences(record, _identity(key))
+        return differences(max(records, key=itemgetter("created")), _identity(key))
+
+    def _content_of_record(self, key: Key) -> bytes | None:
+        if self.remote is not None:
+            return remote_storage(self.remote).record(key.place)
+        try:
+            return (self.path(key) / RECORD).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _records(self, stage: str) -> Iterable[bytes]:
+        if self.remote is not None:
+            return remote_storage(self.remote).records(stage)
+        return (path.read_bytes() for path in (self.root / stage).glob(f"[!.]*/{RECORD}"))
+
+    def _checked(self, key: Key, content: bytes, folder: Path | None) -> dict[str, Any]:
+        """The record that a file holds, if it is the key's and the files of a folder agree."""
+        record = _parsed(content)
+        if record is None:
+            raise self._damaged(key, f"/{RECORD}: not a record")
+        if changed := differences(record, _identity(key)):
+            fields = "; ".join(changed)
+            raise self._damaged(key, f": its record disagrees with its fingerprint in {fields}")
+        for name, expected in record["files"].items() if folder is not None else ():
+            file = folder / name
+            size = file.stat().st_size if file.is_file() else None
+            if size != expected["bytes"]:
+                now = "is missing" if size is None else f"has {size} bytes"
+                raise self._damaged(key, f"/{name}: {now}, its record says {expected['bytes']}")
+        return record
+
+    def _where(self, key: Key) -> str:
+        return f"{self.remote or self.root}/{key.place}"
+
+    def _damaged(self, key: Key, how: str) -> ArtifactDamaged:
+        where = self._where(key)
+        copy = "" if self.remote is None else f" and its copy {self.path(key)}"
+        return ArtifactDamaged(f"{where}{how}; remove the folder {where}{copy} and run again")
 
 
 def canonical_json(value: object) -> str:
@@ -175,13 +227,9 @@ def canonical_json(value: object) -> str:
 
 def write_json(path: Path, value: object) -> None:
     """Write atomically: a reader sees the old file or the new one, never half of one."""
-    aside = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    with aside.open("w", encoding="utf-8") as file:
+    with whole(path) as aside, aside.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=1, ensure_ascii=False, sort_keys=True)
         file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def sha256_file(path: Path) -> str:
@@ -231,29 +279,25 @@ def _record(key: Key, folder: Path, counts: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def _check(path: Path, key: Key, record: Mapping[str, Any]) -> None:
-    changed = differences(record, _identity(key))
-    if changed:
-        raise ArtifactDamaged(
-            f"{path}: its record disagrees with its fingerprint in {'; '.join(changed)}; "
-            f"{_repair(path)}"
-        )
-    for name, expected in record["files"].items():
-        file = path / name
-        size = file.stat().st_size if file.is_file() else None
-        if size != expected["bytes"]:
-            found = "is missing" if size is None else f"has {size} bytes"
-            raise ArtifactDamaged(
-                f"{file}: {found}, its record says {expected['bytes']}; {_repair(path)}"
-            )
+def _parsed(content: bytes) -> dict[str, Any] | None:
+    """A record, or None if it is not one."""
+    try:
+        record = json.loads(content)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and record.keys() >= _OF_A_RECORD else None
 
 
-def _repair(path: Path) -> str:
-    return f"remove the folder {path} and run again"
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+def _writable(root: Path, *, named_by: str) -> Path:
+    """Create a folder and prove that it can be written. -> its absolute path."""
+    probe = root / f".probe-{uuid.uuid4().hex}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"{named_by} {root}: cannot be written ({error.strerror}); "
+            "name a folder that you may write"
+        ) from None
+    return root.resolve()

@@ -109,7 +109,7 @@ def _fit(job: SearchJob, execution: Execution, watch: "_Watch") -> list[TrialRes
         ),
         run_config=tune.RunConfig(
             name=f"search-{uuid.uuid4().hex[:8]}",
-            storage_path=str(job.store.root / "work" / "ray"),
+            storage_path=str(job.store.folder("work", "ray")),
             verbose=0,
             callbacks=[watch],
         ),

@@ -16,7 +16,7 @@ class TrackingConfig(Frozen):
 class Execution(Frozen):
     """Where a study runs, and with how many processes; results do not depend on it."""
 
-    storage: str = "runs"  # a folder that every node sees
+    storage: str = "runs"  # a folder that every node sees, or a URI
     address: str | None = None  # of a Ray cluster; None: RAY_ADDRESS, or a local session
     cpus: int | None = Field(default=None, ge=1)  # of a local session; None: all cores
     # of each student and of the teacher; None: the CPUs, or GPUs, of the cluster are divided among

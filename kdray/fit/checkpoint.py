@@ -1,13 +1,11 @@
 """Checkpoints: folders that are whole or do not exist.
 
-A checkpoint is copied while updates wait, and written while they go on: aside, its `state.json`
-with the checksums of the other files last, and then renamed. A damaged one is passed over for the
-one before it.
+A checkpoint is copied while updates wait, and written while they go on, its `state.json` with the
+checksums of the other files last. A damaged one is passed over for the one before it.
 """
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +22,7 @@ from kdray.artifacts import differences, sha256_file, write_json
 from kdray.errors import ArtifactDamaged, DataError, StageFailed
 from kdray.fit.early_stopping import Selection
 from kdray.model.storage import load_weights, tensors
+from kdray.storage.whole import whole
 
 logger = logging.getLogger(__name__)
 
@@ -52,16 +51,6 @@ class Progress:
     def is_over(self, updates: int) -> bool:
         """Whether a run of so many updates ends here."""
         return self.step >= updates or self.selection.stopped
-
-
-@dataclass(frozen=True, slots=True)
-class _Copy:
-    """All that one checkpoint holds, in memory of its own."""
-
-    progress: Progress
-    weights: Mapping[str, Tensor]
-    means: Mapping[str, Tensor]
-    optimizer: Any
 
 
 class Checkpoints:
@@ -98,13 +87,8 @@ class Checkpoints:
             StageFailed: the one before could not be written.
         """
         self.wait()
-        copy = _Copy(
-            progress,
-            _copied(tensors(module)),
-            _copied(means or {}),
-            _copied(optimizer.state_dict()),
-        )
-        self._writing = self._writer.submit(self._write, copy)
+        files = {WEIGHTS: tensors(module), MEANS: means or {}, OPTIMIZER: optimizer.state_dict()}
+        self._writing = self._writer.submit(self._write, progress, _copied(files))
 
     def written(self) -> int | None:
         """The update whose checkpoint has become whole since this was asked last, if one has.
@@ -192,42 +176,26 @@ class Checkpoints:
             for name, value in stored[-1].items()
         }
 
-    def _write(self, copy: _Copy) -> int:
-        """The writer's whole work. -> the update."""
-        step = copy.progress.step
-        aside = self.folder / f".{step:08d}"
+    def _write(self, progress: Progress, files: Mapping[str, Any]) -> int:
+        """The writer's whole work, on a copy of what belongs into each file. -> the update."""
+        step = progress.step
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for left in self.folder.glob(".[0-9]*"):
+            for left in self.folder.glob(".[0-9]*"):  # by a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
-            aside.mkdir()
-            self._fill(aside, copy)
-            final = self.path(step)
-            shutil.rmtree(final, ignore_errors=True)  # only a damaged one can be there
-            aside.rename(final)
-            _sync(self.folder)
+            shutil.rmtree(self.path(step), ignore_errors=True)  # only a damaged one can be there
+            with whole(self.path(step), record=STATE) as folder:
+                save_file(files[WEIGHTS], folder / WEIGHTS)
+                if files[MEANS]:
+                    save_file(files[MEANS], folder / MEANS)
+                torch.save(files[OPTIMIZER], folder / OPTIMIZER)
+                checksums = {path.name: sha256_file(path) for path in folder.iterdir()}
+                state = {"progress": asdict(progress), "identity": self.identity}
+                write_json(folder / STATE, {**state, "sha256": checksums})
         except (OSError, RuntimeError, SafetensorError) as error:  # torch.save raises the second
-            shutil.rmtree(aside, ignore_errors=True)
             self._fail(step, error)
         for old in self._not_kept():
             shutil.rmtree(old)
         return step
-
-    def _fill(self, aside: Path, copy: _Copy) -> None:
-        save_file(dict(copy.weights), aside / WEIGHTS)
-        if copy.means:
-            save_file(dict(copy.means), aside / MEANS)
-        torch.save(copy.optimizer, aside / OPTIMIZER)
-        names = [path.name for path in aside.iterdir()]
-        for name in names:
-            _sync(aside / name)
-        state = {
-            "progress": asdict(copy.progress),
-            "identity": self.identity,
-            "sha256": {name: sha256_file(aside / name) for name in names},
-        }
-        write_json(aside / STATE, state)
-        _sync(aside)
 
     def _not_kept(self) -> list[Path]:
         """Checkpoints that nobody needs. What a kept one calls the best is needed."""
@@ -295,12 +263,3 @@ def _copied(value: Any) -> Any:  # noqa: ANN401 (nested as an optimiser's state 
     if isinstance(value, list | tuple):
         return type(value)(_copied(inner) for inner in value)
     return value
-
-
-def _sync(path: Path) -> None:
-    """Have a file's content, or a folder's names, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kdray.errors import StageFailed
+from kdray.storage.whole import whole
 
 HISTORY = "history.jsonl"
 
@@ -17,11 +18,9 @@ class History:
 
     def __init__(self, path: Path, *, step: int) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [row for row in read_history(path) if row["step"] <= step]
-        aside = path.with_suffix(".aside")
-        aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        aside.replace(path)
+        kept = certain_rows(path, step)
+        with whole(path) as aside:
+            aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add a row.

@@ -21,6 +21,7 @@ from kdray.errors import ArtifactDamaged
 from kdray.fit.checkpoint import (
     MEANS,
     OPTIMIZER,
+    STATE,
     WEIGHTS,
     Checkpoints,
     Progress,
@@ -32,6 +33,7 @@ from kdray.fit.objective import STUDENT, Objective, student_of
 from kdray.fit.record import Run
 from kdray.fit.update import new_optimizer
 from kdray.model.storage import tensors
+from kdray.storage.whole import whole
 
 CHECKPOINTS = "checkpoints"
 
@@ -57,13 +59,17 @@ class Trunk:
         if newest_progress(run.folder / CHECKPOINTS).step >= self.until:
             return
         _state(self._last())
-        _copy(self.folder / HISTORY, run.folder / HISTORY)
+        with whole(run.folder / HISTORY) as history:
+            shutil.copyfile(self.folder / HISTORY, history)
         paths = Checkpoints(self.folder / CHECKPOINTS, keep=1).paths()
         if not self.same_method:
             _adopt(paths, objective, run)
             return
         for path in paths:
-            _copy(path, run.folder / CHECKPOINTS / path.name)
+            place = run.folder / CHECKPOINTS / path.name
+            shutil.rmtree(place, ignore_errors=True)  # it may be damaged
+            with whole(place, record=STATE) as copy:
+                shutil.copytree(path, copy, dirs_exist_ok=True)
 
     def _last(self) -> Path:
         return self.folder / CHECKPOINTS / f"{self.until:08d}"
@@ -72,8 +78,8 @@ class Trunk:
 def store_trunk(run: Path, folder: Path) -> None:
     """Copy what others need of a run that ended: its checkpoints and its history."""
     for path in Checkpoints(run / CHECKPOINTS, keep=1).paths():
-        _copy(path, folder / CHECKPOINTS / path.name)
-    _copy(run / HISTORY, folder / HISTORY)
+        shutil.copytree(path, folder / CHECKPOINTS / path.name)
+    shutil.copyfile(run / HISTORY, folder / HISTORY)
 
 
 def _adopt(paths: Sequence[Path], objective: Objective, run: Run) -> None:
@@ -120,16 +126,3 @@ def _state(path: Path) -> dict[str, Any]:
             f"{path}: damaged checkpoint of a trunk; remove {path.parent.parent} and run again"
         )
     return state
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file or folder: whole, or not at all."""
-    aside = target.with_name(f".{target.name}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        for old in (aside, target):  # of an attempt that was killed, or damaged since
-            shutil.rmtree(old, ignore_errors=True)
-        shutil.copytree(source, aside)
-    else:
-        shutil.copyfile(source, aside)
-    aside.replace(target)

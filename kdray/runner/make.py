@@ -103,7 +103,7 @@ def _make_shards(study: Study, step: Step) -> None:
 
         make_shards(ShardWork(job, plan, store, work, device), execution=execution, done=done)
     store.publish(
-        step.key, lambda folder: job.join(plan.shards(), plan.counts(), folder, store.fetch)
+        step.key, lambda folder: job.join(plan.finished(), plan.counts(), folder, store.fetch)
     )
 
 

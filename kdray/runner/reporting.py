@@ -23,7 +23,7 @@ PACKAGES = ("ray", "torch", "mlflow", "sacrebleu", "sentencepiece", "ctranslate2
 
 def make_report(study: Study, results: Sequence[Result]) -> ReportPaths:
     """Write the report below the storage folder and attach it to the study's run."""
-    folder = study.store.root / "reports" / study.experiment.name
+    folder = study.store.folder("reports", study.experiment.name)
     facts = study_facts(study)
     paths = write_report(folder, study=facts, results=results, curves=curves_of(study))
     study.runs.tracker.log_artifacts(study.runs.parent, folder, "report")

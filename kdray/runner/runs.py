@@ -39,7 +39,7 @@ class Runs:
         tracker = open_tracker(config, storage=store.root, experiment=experiment.name)
         recipe = experiment.recipe.model_dump(mode="json")
         fingerprint = Key("study", 1, recipe).fingerprint
-        folder = store.root / "tracking"
+        folder = store.folder("tracking")
         folder.mkdir(exist_ok=True)
         file = folder / f"{experiment.name}-{fingerprint}.json"
         ids = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
@@ -56,7 +56,7 @@ class Runs:
     @classmethod
     def none(cls, store: Store) -> "Runs":
         """Runs that nobody follows."""
-        return cls(NullTracker(), store.root / "tracking" / "none.json")
+        return cls(NullTracker(), store.folder("tracking") / "none.json")
 
     def ensure(
         self, key: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]

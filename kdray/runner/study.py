@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from kdray.artifacts import Artifact, Key, Store
 from kdray.cluster.session import session
@@ -88,7 +87,7 @@ def open_study(
     """
     check_tokenizer(experiment.recipe.evaluation.bleu_tokenize)
     plan = make_plan(experiment, all_signals=all_signals)
-    store = Store.open(Path(experiment.execution.storage))
+    store = Store.open(experiment.execution.storage)
     with ExitStack() as exits:
         runs = Runs.open(experiment, store) if tracked else Runs.none(store)
         exits.push(runs.close)

@@ -5,15 +5,13 @@ next run makes only the shards that are missing, whatever its own width is.
 """
 
 import json
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from kdray.artifacts import write_json
+from kdray.jobs import Build
+from kdray.storage.whole import whole
 
 PLAN, RECORD = "plan.json", "record.json"
 
@@ -26,47 +24,36 @@ class ShardPlan:
     ranges: tuple[tuple[int, int], ...]
 
     @classmethod
-    def open(cls, folder: Path, *, rows: int, shard_rows: int) -> "ShardPlan":
+    def open(cls, folder: Path, *, rows: int, shard_rows: int) -> Self:
         """The plan that a run before this one wrote, or a new one."""
         path = folder / PLAN
-        if path.exists():
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            return cls(folder, tuple((start, stop) for start, stop in stored))
-        ranges = tuple((i, min(i + shard_rows, rows)) for i in range(0, rows, shard_rows))
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, ranges)
-        return cls(folder, ranges)
+        if not path.exists():
+            starts = range(0, rows, shard_rows)
+            write_json(path, [(start, min(start + shard_rows, rows)) for start in starts])
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return cls(folder, tuple((start, stop) for start, stop in stored))
 
     def path(self, index: int) -> Path:
-        """Where a finished shard is."""
+        """Where a finished shard is, or will be."""
         return self.folder / f"{index:06d}"
 
     def missing(self) -> list[int]:
-        """Shards without a record."""
+        """The numbers of the shards that are not finished."""
         return [i for i in range(len(self.ranges)) if not (self.path(i) / RECORD).exists()]
 
-    def make(self, index: int, build: Callable[[int, int, Path], Mapping[str, Any]]) -> None:
-        """Build a shard aside, write its record last, and move it to its place."""
-        aside = self.folder / f".{index:06d}-{uuid.uuid4().hex[:8]}"
-        aside.mkdir(parents=True)
-        try:
-            start, stop = self.ranges[index]
-            counts = build(start, stop, aside)
-            write_json(aside / RECORD, {"start": start, "stop": stop, "counts": counts})
-            try:
-                os.replace(aside, self.path(index))  # noqa: PTH105 (fails on a full folder)
-            except OSError:
-                if not (self.path(index) / RECORD).exists():  # another actor was as fast
-                    raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    def finished(self) -> list[Path]:
+        """The folders of finished shards, in the order of their rows."""
+        shards = [self.path(index) for index in range(len(self.ranges))]
+        return [shard for shard in shards if (shard / RECORD).exists()]
 
-    def shards(self) -> list[Path]:
-        """Where all shards are, in order."""
-        return [self.path(index) for index in range(len(self.ranges))]
+    def make(self, index: int, build: Build) -> None:
+        """Build a shard, which is whole or does not exist."""
+        start, stop = self.ranges[index]
+        with whole(self.path(index), record=RECORD) as folder:
+            counts = build(start, stop, folder)
+            write_json(folder / RECORD, {"start": start, "stop": stop, "counts": counts})
 
     def counts(self) -> list[dict[str, Any]]:
-        """What each finished shard says of itself, in order."""
-        done = [i for i in range(len(self.ranges)) if (self.path(i) / RECORD).exists()]
-        records = [(self.path(i) / RECORD).read_text(encoding="utf-8") for i in done]
+        """What each finished shard says of itself, in the same order."""
+        records = [(shard / RECORD).read_text(encoding="utf-8") for shard in self.finished()]
         return [dict(json.loads(record)["counts"]) for record in records]

@@ -8,9 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoint_examples import assert_equal, new_pair, update, values
+from disk_events import assert_on_disk_before_it_was_there, disk_events
 
 from kdray.errors import ArtifactDamaged
-from kdray.fit.checkpoint import OPTIMIZER, STATE, WEIGHTS, Checkpoints, Progress, newest_progress
+from kdray.fit.checkpoint import (
+    MEANS,
+    OPTIMIZER,
+    STATE,
+    WEIGHTS,
+    Checkpoints,
+    Progress,
+    newest_progress,
+)
 
 
 def test_a_restored_run_goes_on_as_if_it_had_not_stopped(saved) -> None:
@@ -102,6 +111,17 @@ def test_a_torn_checkpoint_is_written_again(saved) -> None:
     checkpoints.wait()
     assert newest_progress(checkpoints.folder) == Progress(3, 20)
     assert_equal(checkpoints.average(last=1), values(module))
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_counts(tmp_path: Path) -> None:
+    module, optimizer = new_pair(1)
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    with disk_events() as events:
+        checkpoints.save(module, optimizer, Progress(1), {"mean": module.mean})
+        checkpoints.wait()
+    (path,) = checkpoints.paths()
+    assert {file.name for file in path.iterdir()} == {WEIGHTS, MEANS, OPTIMIZER, STATE}
+    assert_on_disk_before_it_was_there(events, path, STATE)
 
 
 def test_what_a_kill_left_aside_is_no_checkpoint(saved) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from disk_events import assert_on_disk_before_it_was_there, disk_events
 from nano_training import (
     METHODS,
     changed,
@@ -219,6 +220,19 @@ def test_what_a_kill_left_of_a_copy_is_copied_again(tmp_path: Path) -> None:
     (branch / last.name).mkdir()
     train(tmp_path / "branch", "cross_entropy", trunk=trunk)
     assert_same_run(tmp_path / "branch", tmp_path / "alone")
+
+
+def test_a_copy_is_on_the_disk_before_it_counts(tmp_path: Path) -> None:
+    trunk = train(tmp_path / "trunk", "cross_entropy", until=15)
+    run = new_run(tmp_path / "branch", CONSTANT)
+    with disk_events() as events:
+        trunk.begin(new_objective("cross_entropy"), run)
+    copies = run_checkpoints(run).paths()
+    assert [path.name for path in copies] == ["00000005", "00000010", "00000015"]
+    for path in copies:
+        assert_on_disk_before_it_was_there(events, path, STATE)
+    history = run.folder / HISTORY
+    assert events.index(("sync", history)) < events.index(("move", history))
 
 
 def test_another_method_takes_the_student_and_its_moments(tmp_path: Path) -> None:

@@ -1,0 +1,294 @@
+"""What every storage must obey. A package with another one reuses this file:
+
+class TestMine(StorageLaws):
+    @pytest.fixture
+    def location(self, tmp_path):
+        return "mine://..."  # a URI at which nothing is stored yet
+"""
+
+import itertools
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from small_artifact import KEY, fill
+
+from kdray.artifacts import RECORD, Artifact, Brought, Key, Store
+from kdray.errors import ArtifactDamaged
+
+FETCH = "import pickle, sys; store, key = pickle.load(sys.stdin.buffer); print(store.fetch(key))"
+
+
+class StorageLaws:
+    """Laws of a store at a `location`, which has to be given as a fixture."""
+
+    @pytest.fixture
+    def store(self, location: str, tmp_path: Path) -> Store:
+        return opened(location, tmp_path / "here")
+
+    @pytest.fixture
+    def elsewhere(self, location: str, tmp_path: Path) -> Store:
+        """The same storage, from a machine that has fetched nothing yet."""
+        return opened(location, tmp_path / "elsewhere")
+
+    def test_what_was_published_is_found_and_fetched_everywhere(self, store, elsewhere) -> None:
+        assert store.find(KEY) is elsewhere.find(KEY) is None
+        built = store.publish(KEY, fill)
+        assert built == Artifact(KEY, store.path(KEY), {"pairs": 10})
+        assert store.find(KEY) == built
+        other = elsewhere.find(KEY)
+        assert other == Artifact(KEY, elsewhere.path(KEY), {"pairs": 10})
+        for place in (store, elsewhere):
+            assert place.fetch(KEY) == place.path(KEY)
+            assert_whole(place.path(KEY))
+        assert content(store.path(KEY)) == content(elsewhere.path(KEY))
+
+    def test_finding_brings_nothing(self, store, elsewhere) -> None:
+        store.publish(KEY, fill)
+        before = sorted(elsewhere.root.rglob("*"))
+        assert elsewhere.find(KEY) is not None
+        assert elsewhere.explain_miss(Key("corpus", 2, {})) != []
+        assert sorted(elsewhere.root.rglob("*")) == before
+
+    def test_it_is_fetched_once(self, store, elsewhere) -> None:
+        store.publish(KEY, fill)
+        file = elsewhere.fetch(KEY) / "table"
+        before = file.stat()
+        assert elsewhere.fetch(KEY) / "table" == file
+        assert file.stat() == before or elsewhere.remote is None
+
+    def test_what_was_brought_is_read_where_it_is(self, store, tmp_path) -> None:
+        assert store.fetch(Brought(tmp_path / "mine", "abc")) == tmp_path / "mine"
+
+    def test_what_is_not_there_is_not_fetched(self, store) -> None:
+        with pytest.raises(ArtifactDamaged) as caught:
+            store.fetch(KEY)
+        place = f"{store.remote or store.root}/corpus/{KEY.fingerprint}"
+        assert str(caught.value) == f"{place}: is gone; run the same command again"
+        assert files(store.root) == []
+
+    def test_a_second_call_builds_nothing(self, store, elsewhere) -> None:
+        first = store.cached(KEY, fill)
+        assert store.cached(KEY, lambda _: pytest.fail("built again")) == first
+        assert elsewhere.cached(KEY, lambda _: pytest.fail("built again")).counts == first.counts
+
+    def test_another_key_is_a_miss(self, store) -> None:
+        store.publish(KEY, fill)
+        assert store.find(Key("corpus", 2, KEY.recipe, KEY.inputs)) is None
+
+    def test_a_build_that_raises_publishes_nothing(self, store, elsewhere) -> None:
+        def fail(folder: Path) -> dict[str, int]:
+            fill(folder)
+            raise RuntimeError("no space")
+
+        with pytest.raises(RuntimeError, match="no space"):
+            store.cached(KEY, fail)
+        with pytest.raises(TypeError):
+            store.publish(KEY, lambda folder: {**fill(folder), "bad": object()})
+        assert files(store.root) == []
+        assert store.find(KEY) is elsewhere.find(KEY) is None
+        assert store.cached(KEY, fill).counts == {"pairs": 10}
+
+    def test_the_work_folder_lives_until_the_artifact_does(self, store) -> None:
+        work = store.work_path(KEY)
+        work.mkdir(parents=True)
+        (work / "shard").write_text("done")
+
+        def fail(folder: Path) -> dict[str, int]:
+            raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            store.publish(KEY, fail)
+        assert (work / "shard").exists()
+        store.publish(KEY, fill)
+        assert not work.exists()
+
+    def test_whoever_comes_second_publishes_too(self, store, elsewhere) -> None:
+        def build_slowly(folder: Path) -> dict[str, int]:
+            store.publish(KEY, fill)  # another process, meanwhile
+            return {**fill(folder), "pairs": 11}
+
+        second = store.publish(KEY, build_slowly)
+        assert second == store.find(KEY)
+        assert second.counts["pairs"] == 10 or store.remote is not None
+        assert_whole(elsewhere.fetch(KEY))
+        assert [path.name for path in (store.root / "corpus").iterdir()] == [KEY.fingerprint]
+
+    @pytest.mark.slow
+    def test_publishing_that_is_killed_anywhere_leaves_nothing_or_all(self, store, elsewhere):
+        for step in itertools.count():
+            key = Key(f"stage-{step}", 1, {})
+            if not killed_before(step, partial(store.publish, key, fill)):
+                break
+            if store.find(key) is None:
+                assert elsewhere.find(key) is None
+                assert store.explain_miss(Key(key.stage, 2, {})) == [], (
+                    "no artifact, so a first run"
+                )
+            assert store.cached(key, fill).counts == {"pairs": 10}
+            assert_whole(store.fetch(key))
+            assert_whole(elsewhere.fetch(key))
+        assert step > 10, "it was killed in the middle of its work"
+        assert_whole(elsewhere.fetch(key))
+
+    @pytest.mark.slow
+    def test_fetching_that_is_killed_anywhere_leaves_nothing_or_all(self, store, elsewhere):
+        store.publish(KEY, fill)
+        for step in itertools.count():
+            if not killed_before(step, partial(elsewhere.fetch, KEY)):
+                break
+            if elsewhere.path(KEY).exists():
+                assert_whole(elsewhere.path(KEY))
+                shutil.rmtree(elsewhere.path(KEY))
+        assert step > 10 or elsewhere.remote is None
+        assert_whole(elsewhere.fetch(KEY))
+
+    @pytest.mark.slow
+    def test_processes_that_publish_and_fetch_at_once_all_succeed(self, store, elsewhere) -> None:
+        def publish(pairs: int) -> None:
+            artifact = store.publish(key, lambda folder: {**fill(folder), "pairs": pairs})
+            assert artifact.counts["pairs"] in (1, 2)
+
+        def fetch() -> None:
+            assert_whole(elsewhere.fetch(key))
+
+        for attempt in range(5):
+            key = Key("corpus", attempt, {})
+            at_once(lambda: publish(1), lambda: publish(2))
+            at_once(fetch, fetch, fetch)
+            names = [path.name for path in (elsewhere.root / "corpus").iterdir()]
+            assert key.fingerprint in names
+            assert not [name for name in names if name.startswith(".")], "nothing is left aside"
+
+    def test_it_pickles_and_works_in_another_process(self, store, elsewhere) -> None:
+        store.publish(KEY, fill)
+        pickled = pickle.dumps((elsewhere, KEY))
+        assert len(pickled) < 1000
+        assert pickle.loads(pickled) == (elsewhere, KEY)
+        done = subprocess.run([sys.executable, "-c", FETCH], input=pickled, capture_output=True)
+        assert done.stdout.decode() == f"{elsewhere.path(KEY)}\n", done.stderr.decode()
+        assert_whole(elsewhere.path(KEY))
+
+    def test_a_miss_names_what_changed_since_the_newest(self, store, elsewhere) -> None:
+        wanted = Key("corpus", 2, {"seed": 2, "cleaning": {"max": 9, "min": 0}}, {"raw": "abc"})
+        assert store.explain_miss(wanted) == []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("kdray.artifacts.datetime", OldClock)
+            store.publish(Key("corpus", 1, {"seed": 7}), fill)
+        store.publish(KEY, fill)
+        store.publish(Key("tokenizer", 1, {"other": "stage"}), fill)
+        for place in (store, elsewhere):
+            assert place.explain_miss(wanted) == [
+                "recipe.cleaning.min: null -> 0",
+                "recipe.seed: 1 -> 2",
+                "version: 1 -> 2",
+            ]
+            assert place.explain_miss(
+                Key("corpus", 1, {**KEY.recipe, "new": None}, KEY.inputs)
+            ) == ["recipe.new: absent -> null"]
+            assert place.explain_miss(KEY) == [], "a hit"
+            assert place.explain_miss(Key("model", 1, {})) == [], "a first run"
+
+
+class OldClock:
+    """A clock of 1999."""
+
+    @staticmethod
+    def now(zone: object) -> "OldClock":
+        return OldClock()
+
+    def isoformat(self, timespec: str) -> str:
+        return "1999-12-31T23:59:59+00:00"
+
+
+def opened(location: str, cache: Path) -> Store:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        return Store.open(location)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in files(folder)}
+
+
+def assert_whole(folder: Path) -> None:
+    """It holds what `fill` writes and a record, and nothing else."""
+    record = json.loads((folder / RECORD).read_text())
+    assert record["files"].keys() == {"inner/part", "table"}
+    assert files(folder) == ["inner/part", RECORD, "table"]
+    assert (folder / "inner" / "part").read_text() == "abc"
+    assert (folder / "table").read_text() == "0123456789"
+
+
+def killed_before(step: int, work: Callable[[], object]) -> bool:
+    """Do work in a process that is killed before it touches files for the `step`th time.
+
+    -> whether it came to that; if not, the work is done.
+    """
+    left = step
+
+    def count(event: str, _: object) -> None:
+        nonlocal left
+        if event == "open" or event.startswith(("os.", "shutil.")):
+            left -= 1
+            if left == -1:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def watched() -> None:
+        sys.addaudithook(count)
+        work()
+
+    (status,) = wait(forked(watched))
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
+
+
+def at_once(*works: Callable[[], object]) -> None:
+    """Do all of it in processes that begin together."""
+    reading, writing = os.pipe()
+
+    def released(work: Callable[[], object]) -> Callable[[], object]:
+        def begin() -> None:
+            os.read(reading, 1)
+            work()
+
+        return begin
+
+    children = [forked(released(work)) for work in works]
+    os.write(writing, b"." * len(works))
+    assert wait(*children) == [0] * len(works)
+    os.close(reading)
+    os.close(writing)
+
+
+def forked(work: Callable[[], object]) -> int:
+    child = os.fork()
+    return child or _run(work)
+
+
+def _run(work: Callable[[], object]) -> NoReturn:
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def wait(*children: int) -> list[int]:
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]

@@ -1,0 +1,71 @@
+"""Shards are whole or missing, and a plan outlives the run that made it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from disk_events import assert_on_disk_before_it_was_there, disk_events
+
+from kdray.teacher.shards import RECORD, ShardPlan
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> ShardPlan:
+    return ShardPlan.open(tmp_path / "work" / "shards", rows=10, shard_rows=4)
+
+
+def build(start: int, stop: int, folder: Path) -> dict[str, int]:
+    (folder / "rows").write_text(f"{start} {stop}")
+    return {"pairs": stop - start}
+
+
+def test_ranges_cover_all_rows_once(plan: ShardPlan) -> None:
+    assert plan.ranges == ((0, 4), (4, 8), (8, 10))
+    assert plan.missing() == [0, 1, 2]
+    assert plan.finished() == plan.counts() == []
+
+
+def test_a_later_run_keeps_the_ranges_and_what_is_finished(plan: ShardPlan) -> None:
+    plan.make(1, build)
+    again = ShardPlan.open(plan.folder, rows=10, shard_rows=3)
+    assert again == plan
+    assert again.missing() == [0, 2]
+    again.make(2, build)
+    again.make(0, build)
+    assert again.missing() == []
+    assert [(shard / "rows").read_text() for shard in again.finished()] == ["0 4", "4 8", "8 10"]
+    assert again.counts() == [{"pairs": 4}, {"pairs": 4}, {"pairs": 2}]
+
+
+def test_a_record_says_which_rows(plan: ShardPlan) -> None:
+    plan.make(2, build)
+    (shard,) = plan.finished()
+    record = {"start": 8, "stop": 10, "counts": {"pairs": 2}}
+    assert json.loads((shard / RECORD).read_text()) == record
+
+
+def test_data_is_on_the_disk_before_a_shard_counts_as_finished(plan: ShardPlan) -> None:
+    with disk_events() as events:
+        plan.make(1, build)
+    assert_on_disk_before_it_was_there(events, plan.finished()[0], RECORD)
+
+
+def test_a_shard_that_fails_is_missing_and_leaves_nothing(plan: ShardPlan) -> None:
+    def fail(start: int, stop: int, folder: Path) -> dict[str, int]:
+        build(start, stop, folder)
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        plan.make(0, fail)
+    assert plan.missing() == [0, 1, 2]
+    assert [path.name for path in plan.folder.iterdir()] == ["plan.json"]
+
+
+def test_another_actor_may_be_as_fast(plan: ShardPlan) -> None:
+    def build_slowly(start: int, stop: int, folder: Path) -> dict[str, int]:
+        plan.make(0, build)
+        return {**build(start, stop, folder), "pairs": 0}
+
+    plan.make(0, build_slowly)
+    assert plan.counts() == [{"pairs": 4}]
+    assert sorted(path.name for path in plan.folder.iterdir()) == ["000000", "plan.json"]
