@@ -18,7 +18,7 @@ from kdray.runner.study import Study
 from kdray.scoring.result import Result
 
 if TYPE_CHECKING:
-    from kdray.cluster.search import TrialResult
+    from kdray.cluster.trials import TrialResult
 
 LAST = {"decode": SIGNALS, "tune": SIGNALS, "train": STUDENT, "evaluate": SCORES, "study": SCORES}
 """The stage that a verb's steps end with."""

@@ -9,8 +9,7 @@ from micro_study import CONFIG
 
 from kdray.artifacts import Store
 from kdray.cell import Cell
-from kdray.cluster import search as trials
-from kdray.cluster import train
+from kdray.cluster import train, trials
 from kdray.config.experiment import Experiment
 from kdray.config.initial import Layers
 from kdray.config.training import TrainingConfig

@@ -1,11 +1,12 @@
-"""One YAML file: a name, a recipe, an execution, and perhaps a search."""
+"""One YAML file: a name, a recipe, an execution, and perhaps a search and exports."""
 
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from kdray.config.base import Frozen, Name
 from kdray.config.execution import Execution
+from kdray.config.export import ExportConfig
 from kdray.config.recipe import Recipe
 from kdray.config.search import SearchConfig
 
@@ -17,6 +18,9 @@ class Experiment(Frozen):
     recipe: Recipe
     execution: Execution = Execution()
     search: SearchConfig | None = None
+    exports: dict[Name, ExportConfig] = Field(
+        default_factory=dict
+    )  # forms in which every student is written
 
     @model_validator(mode="after")
     def _search_names_a_method(self) -> Self:

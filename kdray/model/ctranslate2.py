@@ -17,8 +17,10 @@ from kdray.text.tokenizer import EOS, Tokenizer
 TOKENS_PER_BATCH = 1024
 
 
-def export(model: Transformer, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a float32 CTranslate2 model."""
+def export(
+    model: Transformer, tokenizer: Tokenizer, folder: Path, *, quantization: str | None = None
+) -> None:
+    """Write a CTranslate2 model, in float32 or with weights quantised in CTranslate2's way."""
     config = model.config
     spec = transformer_spec.TransformerSpec.from_config(
         (config.encoder_layers, config.decoder_layers),
@@ -52,7 +54,7 @@ def export(model: Transformer, tokenizer: Tokenizer, folder: Path) -> None:
     spec.register_source_vocabulary(tokenizer.src_pieces())
     spec.register_target_vocabulary(tokenizer.tgt_pieces())
     spec.validate()
-    spec.optimize(quantization=None)
+    spec.optimize(quantization=quantization)
     folder.mkdir(parents=True, exist_ok=True)
     spec.save(str(folder))
 

@@ -5,22 +5,24 @@ back to the checksums of the files that were given. So a dry run can tell what i
 step knows where its inputs will be.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kdray.artifacts import Key, Source
 from kdray.cell import TEACHER, Cell
 from kdray.config.experiment import Experiment
+from kdray.config.export import ExportConfig
 from kdray.config.recipe import Recipe
+from kdray.export.job import ExportJob, export_key
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
-from kdray.plan.step import SCORES, STUDENT, Step, spec_of
+from kdray.plan.step import EXPORT, SCORES, STUDENT, Step, spec_of
 from kdray.plan.students import Students
 from kdray.plan.teacher import brought_teachers, teacher_steps
 from kdray.plan.text import TextPlan, plan_text
 from kdray.plan.vocabulary import teacher_entries
-from kdray.scoring import evaluate
-from kdray.scoring.evaluate import EvaluationJob
+from kdray.scoring import evaluation
+from kdray.scoring.evaluation import EvaluationJob
 from kdray.teacher.build import build_teacher
 from kdray.teacher.distributions import check_k
 from kdray.teacher.engine import Teacher
@@ -63,8 +65,19 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
     students = Students(recipe, text, signals, plan_starts(recipe, sources))
     models = tuple(students.steps())
     scores = _score_steps(recipe, text, teacher, (*trained, *models))
-    steps = (*text.steps, *trained, *signals.steps, *models, *scores)
+    exports = _export_steps(experiment.exports, models)
+    steps = (*text.steps, *trained, *signals.steps, *models, *exports, *scores)
     return Plan(steps, text, teacher, students)
+
+
+def _export_steps(exports: Mapping[str, ExportConfig], models: Sequence[Step]) -> Iterator[Step]:
+    """Every student in every form."""
+    students = [step for step in models if step.stage == STUDENT and step.is_goal]
+    for name, config in exports.items():
+        for step in students:
+            key, job = export_key(config, step.key), ExportJob(config, step.key)
+            yield Step(key, EXPORT, f"{step.name} as {name}", f"Export as {name}", job, (step.key,),
+                       cell=step.cell, kind=step.kind)  # fmt: skip
 
 
 def _score_steps(
@@ -85,7 +98,7 @@ def _scores(recipe: Recipe, text: TextPlan, model: Teacher, cell: Cell) -> Step:
     config = recipe.evaluation
     slice_ = config.model_dump(mode="json", exclude={"bootstrap_samples"})
     inputs = {"model": "+".join(model.fingerprints), "corpus": text.corpus.fingerprint}
-    key = Key("scores", evaluate.VERSION, slice_, inputs)
+    key = Key("scores", evaluation.VERSION, slice_, inputs)
     reads = (text.corpus, *(source for source in model.sources if isinstance(source, Key)))
     kind = TEACHER if cell.is_teacher else recipe.methods[cell.method].kind
     job = EvaluationJob(model, text.corpus, config)

@@ -9,9 +9,9 @@ from kdray.fit.spec import TeacherLayers, TrainingSpec
 from kdray.jobs import Sharded, Whole
 
 CORPUS, TOKENIZER, ENCODED, SIGNALS = "corpus", "tokenizer", "encoded", "signals"
-TRUNK, STUDENT, SCORES = "trunk", "student", "scores"
+TRUNK, STUDENT, EXPORT, SCORES = "trunk", "student", "export", "scores"
 TRIAL = "trial"  # of a search: a student that stands in no plan
-STAGES = (CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, SCORES)
+STAGES = (CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, EXPORT, SCORES)
 """The stages, in the order of the path. A teacher, a trunk and a student are trainings."""
 
 Job = Whole | Sharded | TrainingSpec

@@ -6,7 +6,7 @@ from importlib.metadata import version
 import kdray
 from kdray.cell import TEACHER
 from kdray.plan.experiment import trained_updates
-from kdray.plan.step import SCORES, STUDENT, Step, spec_of
+from kdray.plan.step import EXPORT, SCORES, STUDENT, Step, spec_of
 from kdray.reporting.facts import ReportPaths, StudyFacts
 from kdray.reporting.layout import terminal
 from kdray.reporting.table import build_tables
@@ -36,7 +36,9 @@ def study_facts(study: Study) -> StudyFacts:
     assert corpus is not None, "results exist, so the corpus does"
     text = Corpus(study.store.fetch(corpus.key))
     splits = [str(Split.DEV), *(f"test-{name}" for name in text.tests)]
-    fingerprints = {s.name: s.key.fingerprint for s in study.plan.steps if s.stage != SCORES}
+    fingerprints = {
+        s.name: s.key.fingerprint for s in study.plan.steps if s.stage not in (EXPORT, SCORES)
+    }
     if study.plan.teacher is not None:
         fingerprints[TEACHER] = " + ".join(study.plan.teacher.fingerprints)
     return StudyFacts(

@@ -12,8 +12,8 @@ from kdray.reporting.curves import Curves
 from kdray.runner.study import Study
 from kdray.runner.training import model_run
 from kdray.schema import Split
-from kdray.scoring.evaluate import SCORES as FILE
-from kdray.scoring.evaluate import EvaluationJob
+from kdray.scoring.evaluation import SCORES as FILE
+from kdray.scoring.evaluation import EvaluationJob
 from kdray.scoring.result import Result
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from kdray.artifacts import write_json
 from kdray.cell import Cell
-from kdray.cluster.search import SearchJob, TrialResult, search
+from kdray.cluster.trials import SearchJob, TrialResult, search
 from kdray.config.methods.union import BranchConfig, MethodConfig, StagesConfig
 from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig
 from kdray.errors import ConfigError, StageFailed

@@ -23,7 +23,7 @@ from kdray.config.signals import HypothesesConfig
 from kdray.config.teacher import BuiltInTeacherConfig, OutsideTeacherConfig
 from kdray.errors import ConfigError, DataError
 from kdray.schema import Column
-from kdray.scoring.evaluate import SCORES, EvaluationJob
+from kdray.scoring.evaluation import SCORES, EvaluationJob
 from kdray.teacher.build import build_teacher
 from kdray.teacher.hypotheses import Hypotheses, RecodingJob, TranslationJob
 from kdray.teacher.selection import SelectionJob

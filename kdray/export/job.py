@@ -1,0 +1,34 @@
+"""The step that writes a student in another form."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from kdray.artifacts import Fetch, Key
+from kdray.config.export import ExportConfig
+from kdray.export.forms import form_of
+from kdray.jobs import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class ExportJob:
+    """Write a student in another form. Whole; see `kdray.jobs`."""
+
+    config: ExportConfig
+    student: Key
+    is_light: ClassVar[bool] = True
+
+    def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
+        """Fill the folder. -> counts."""
+        return form_of(self.config.kind).write(self.config, fetch(self.student), folder)
+
+
+def export_key(config: ExportConfig, student: Key) -> Key:
+    """Identity of a student in another form.
+
+    Raises:
+        ConfigError: nobody writes this form.
+    """
+    inputs = {"student": student.fingerprint}
+    version = form_of(config.kind).version
+    return Key("export", version, config.model_dump(mode="json"), inputs)
