@@ -20,6 +20,7 @@ from kdray.plan.step import STUDENT, TEACHER, TRIAL, Step, spec_of
 from kdray.progress import Display
 from kdray.runner import search
 from kdray.runner.study import Study, open_study
+from kdray.teacher.own import OwnModels
 from kdray.tracking import NullTracker
 
 pytestmark = pytest.mark.slow
@@ -73,7 +74,7 @@ def test_a_trial_starts_from_the_teacher_where_its_size_does(trial_of):
     study, trial = trial_of(students=students)
     (teacher,) = study.plan.of(TEACHER)
     spec = spec_of(trial)
-    assert spec.start.teacher == teacher.key
+    assert spec.start.teacher == OwnModels((teacher.key,))
     assert spec.start.layers == Layers((0,), (0,))
     assert trial.key.inputs["initial"] == teacher.key.fingerprint
     assert spec.model.width == 24

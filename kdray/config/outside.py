@@ -44,9 +44,9 @@ def with_outside(
     They must be of a base. A kind must have an entry in the group `beside` as well, where what it
     configures is named, and must be none of those that are taken.
     """
-    own = {kind for model in (get_args(union) or (union,)) for kind in kinds_of(model)} | set(taken)
+    models = list(get_args(union) or (union,))
+    own = {kind for model in models for kind in kinds_of(model)} | set(taken)
     others = entry_points(group=beside).names if beside else set()
-    models = list((get_args(union) or (union,)))
     for name, model in outside_kinds(group).items():
         if not (isinstance(model, type) and issubclass(model, base) and name in kinds_of(model)):
             place = f"{base.__module__}.{base.__name__}"

@@ -77,7 +77,12 @@ if TYPE_CHECKING:
     TeacherConfig = BuiltInTeacherConfig | OutsideTeacherConfig
 else:
     TeacherConfig = Annotated[
-        with_outside(BuiltInTeacherConfig, "kdray.config.teachers", base=OutsideTeacherConfig),
+        with_outside(
+            BuiltInTeacherConfig,
+            "kdray.config.teachers",
+            base=OutsideTeacherConfig,
+            beside="kdray.teacher",
+        ),
         Field(discriminator="kind"),
     ]
 

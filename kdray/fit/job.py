@@ -30,7 +30,7 @@ from kdray.fit.worker import Worker
 from kdray.methods.build import build_method
 from kdray.methods.online import OnlineTeacher
 from kdray.model.inherit import Weights, inherit
-from kdray.model.storage import WEIGHTS, Shape, load_model, load_weights, save_model
+from kdray.model.storage import WEIGHTS, Shape, load_weights, save_model
 from kdray.schema import Column, Split, View
 from kdray.seeds import derive_seed
 from kdray.text.corpus import Corpus
@@ -253,7 +253,9 @@ class TrainingJob:
         start = self.spec.start
         if not isinstance(start, TeacherLayers):
             return None
-        return inherit(load_model(self.fetch(start.teacher)), self.spec.model, start.layers)
+        teacher = start.teacher.reader(self.fetch, device="cpu")
+        assert teacher is not None, "the config was checked for this"
+        return inherit(teacher.transformer(), self.spec.model, start.layers)
 
     def _tokenizer(self) -> Tokenizer:
         return Tokenizer.load(self.fetch(self.spec.tokenizer))

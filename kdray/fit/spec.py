@@ -29,7 +29,7 @@ class Random:
 class TeacherLayers:
     """Layers of a teacher, perhaps pruned."""
 
-    teacher: Source
+    teacher: Teacher
     layers: Layers
 
     def recipe(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class TrainingSpec:
             sources += self.teacher.sources
         match self.start:
             case TeacherLayers(teacher):
-                sources.append(teacher)
+                sources += teacher.sources
             case AfterStage(before) | OffTrunk(before):
                 sources.append(before.key)
             case Random():
@@ -134,7 +134,7 @@ class TrainingSpec:
         match start:
             case TeacherLayers():
                 recipe["initial"] = start.recipe()
-                inputs["initial"] = start.teacher.fingerprint
+                inputs["initial"] = "+".join(start.teacher.fingerprints)
             case AfterStage():
                 inputs["start"] = start.before.key.fingerprint
             case OffTrunk():

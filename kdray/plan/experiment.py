@@ -62,7 +62,7 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
     signals = plan_signals(recipe, text, teacher, all_signals=all_signals)
     if sources and recipe.signals.topk is not None:
         check_k(recipe.signals.topk, teacher_entries(recipe, brought))
-    students = Students(recipe, text, signals, plan_starts(recipe, sources))
+    students = Students(recipe, text, signals, plan_starts(recipe, teacher))
     models = tuple(students.steps())
     scores = _score_steps(recipe, text, teacher, (*trained, *models))
     exports = _export_steps(experiment.exports, models)

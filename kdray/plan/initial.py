@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from kdray.artifacts import Brought, Source
+from kdray.artifacts import Brought
 from kdray.config.initial import RandomInitialConfig, chosen_layers
 from kdray.config.recipe import Recipe
 from kdray.config.teacher import TrainedTeacherConfig
@@ -10,11 +10,10 @@ from kdray.errors import ConfigError
 from kdray.fit.spec import Random, TeacherLayers
 from kdray.model.storage import load_shape
 from kdray.plan.vocabulary import check_embeddings
+from kdray.teacher.engine import Teacher
 
 
-def plan_starts(
-    recipe: Recipe, teachers: tuple[Source, ...]
-) -> Mapping[str, Random | TeacherLayers]:
+def plan_starts(recipe: Recipe, teacher: Teacher | None) -> Mapping[str, Random | TeacherLayers]:
     """Where students of each size start.
 
     Raises:
@@ -27,13 +26,14 @@ def plan_starts(
         if isinstance(size.initial, RandomInitialConfig):
             starts[name] = Random()
             continue
-        teacher = teachers[0]
+        assert teacher is not None, "the config was checked for this"
         if isinstance(recipe.teacher, TrainedTeacherConfig):
             shape = recipe.teacher.model
         else:
-            assert isinstance(teacher, Brought), "it is trained or brought"
-            check_embeddings(teacher.path)
-            shape = load_shape(teacher.path).config
+            (source,) = teacher.sources
+            assert isinstance(source, Brought), "it is trained or brought"
+            check_embeddings(source.path)
+            shape = load_shape(source.path).config
         try:
             layers = chosen_layers(size, shape)
         except ValueError as error:

@@ -97,14 +97,15 @@ def plan_signals(
         all_signals or any(m.needs().hypotheses for m in methods)
     ):
         hyps = planner.translations()
-        chosen_from = planner.recoded(hyps) if text.encoded != text.teacher_encoded else hyps
+        shared = teacher.has_pieces and text.encoded == text.teacher_encoded
+        chosen_from = hyps if shared else planner.recoded(hyps)
     choices = {choice_of(m) for m in methods if isinstance(m, Selecting)}
     selections = {
         choice: planner.selection(choice, chosen_from)
         for choice in sorted(choices, key=repr)
         if chosen_from is not None
     }
-    read = _distributions_read(config, methods, all_signals=all_signals)
+    read = _distributions_read(config, methods, all_signals=all_signals and teacher.has_pieces)
     return SignalPlan(
         config=config,
         teacher=teacher,
@@ -134,9 +135,10 @@ class _Planner:
     def __init__(self, recipe: Recipe, text: TextPlan, teacher: Teacher) -> None:
         self.recipe, self.text, self.teacher = recipe, text, teacher
         self.steps: list[Step] = []
+        read = text.teacher_encoded if teacher.has_pieces else text.corpus
         self.inputs = {
             "teacher": "+".join(teacher.fingerprints),
-            "encoded": text.teacher_encoded.fingerprint,
+            read.stage: read.fingerprint,
         }
         if isinstance(recipe.teacher, EnsembleTeacherConfig):
             self.inputs["weights"] = recipe.teacher.weights

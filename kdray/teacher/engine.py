@@ -58,6 +58,9 @@ class Teacher(Protocol):
     on_gpu: ClassVar[bool] = False
     """Whether it gains from a GPU."""
 
+    has_pieces: ClassVar[bool] = False
+    """Whether it reads the ids of a tokenizer and writes such ids, and not text alone."""
+
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """What stands for it in the identity of all that it makes; one for each of its models."""

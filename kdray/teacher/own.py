@@ -33,6 +33,7 @@ class OwnModels(Teacher):
     """Folders of models with one tokenizer; a single one is a teacher, or a student, of its own."""
 
     on_gpu: ClassVar[bool] = True
+    has_pieces: ClassVar[bool] = True
 
     members: tuple[Source, ...]
     weights: Literal["uniform", "perplexity"] = "uniform"

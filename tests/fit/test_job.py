@@ -29,6 +29,7 @@ from kdray.fit.worker import Worker
 from kdray.model.inherit import inherit
 from kdray.model.storage import load_model, save_model, tensors
 from kdray.schema import Column, Split
+from kdray.teacher.own import OwnModels
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
 from kdray.text.sequences import Sequences
@@ -191,7 +192,7 @@ def pruned(
     torch.manual_seed(9)
     save_model(folder, shape, tensors(shape.build()))
     narrow = ModelConfig(preset="nano", width=24, max_length=64)
-    teacher = Brought(folder, "teacher")
+    teacher = OwnModels((Brought(folder, "teacher"),))
     return changed_job(job, model=narrow, start=TeacherLayers(teacher, Layers((0,), (0,))))
 
 
@@ -200,7 +201,7 @@ def test_a_student_starts_from_the_teacher_whatever_its_seed(
 ) -> None:
     tokenizer = Tokenizer.load(read(pruned, "tokenizer"))
     start = pruned.spec.start
-    teacher = load_model(pruned.fetch(start.teacher))
+    teacher = start.teacher.reader(pruned.fetch, device="cpu").transformer()
     expected = inherit(teacher, pruned.spec.model, start.layers)
     for seed in (1, 2):
         student = changed_job(pruned, seed=seed).objective(tokenizer, Worker()).student
