@@ -1,0 +1,1 @@
+"""A package beside kdray that adds kinds of its own, as any package can that is installed."""
