@@ -1,1 +1,1 @@
-"""A package that is no part of kdray and adds kinds to it."""
+"""A package beside kdray that adds kinds of its own, as any package can that is installed."""
