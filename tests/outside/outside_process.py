@@ -15,7 +15,8 @@ from kdray.errors import ConfigError
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import METHOD_CONFIG
 from kdray.fit.worker import Worker
-from kdray.plan import make_plan
+from kdray.plan.experiment import make_plan
+from kdray.plan.step import STUDENT
 
 
 def refuse(config, overrides):
@@ -31,8 +32,9 @@ def refuse(config, overrides):
 
 def train(config, job):
     experiment = load_experiment(Path(config))
-    (student,) = (m for m in make_plan(experiment).students if m.method_name == "toy")
-    job = replace(pickle.loads(Path(job).read_bytes()), method=experiment.recipe.methods["toy"])
+    (student,) = (s for s in make_plan(experiment).of(STUDENT) if s.cell.method == "toy")
+    job = pickle.loads(Path(job).read_bytes())
+    job = replace(job, spec=replace(job.spec, method=experiment.recipe.methods["toy"]))
     progress = job.run(Worker(), threads=1)
     published = job.folder / "published"
     published.mkdir()

@@ -8,19 +8,19 @@ import os
 import pickle
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from micro_study import CONFIG
 
-from kdray.fit.assemble import Signals
+from kdray.artifacts import Brought
 from kdray.model.storage import save_model, tensors
+from kdray.teacher.own import OwnModels
 from kdray.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.slow
-OUTSIDE = Path(__file__).parents[1] / "outside"
+OUTSIDE = Path(__file__).parent
 TOY = {"kind": "toy_hellinger", "signal": "online", "temperature": 2.0}
 
 
@@ -46,12 +46,13 @@ def config(tmp_path):
     return path
 
 
-def test_a_student_is_planned_and_trained_with_it(toy_job, config, tmp_path):
-    shape = toy_job.shape(Tokenizer.load(toy_job.tokenizer))
+def test_a_student_is_planned_and_trained_with_it(toy_job, changed_job, config, tmp_path):
+    shape = toy_job.shape(Tokenizer.load(toy_job.fetch(toy_job.spec.tokenizer)))
     teacher = tmp_path / "teacher"
     teacher.mkdir()
     save_model(teacher, shape, tensors(shape.build()))
-    job = replace(toy_job, folder=tmp_path / "work", signals=Signals(teachers=(teacher,)))
+    online = OwnModels((Brought(teacher, "teacher"),))
+    job = changed_job(toy_job, folder=tmp_path / "work", teacher=online)
     (tmp_path / "job").write_bytes(pickle.dumps(job))
     result = outside("train", config, str(tmp_path / "job"), OUTSIDE)
     assert result["step"] == 12
