@@ -103,7 +103,7 @@ def test_the_fingerprint_holds_the_teacher_the_layers_and_the_version(monkeypatc
     assert student.key.recipe["initial"] == {"encoder": [0], "decoder": [0], "version": 1}
     monkeypatch.setattr(inherit, "VERSION", 2)
     again = make_plan(experiment({"a": size(NARROW, "prune")}))
-    assert students(again)[0].key != student.key
+    assert again.of(STUDENT)[0].key != plan.of(STUDENT)[0].key
     assert again.of(TEACHER) == plan.of(TEACHER)
 
 

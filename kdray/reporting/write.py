@@ -60,6 +60,8 @@ def write_report(
 def _table_json(table: Table) -> dict[str, Any]:
     data = asdict(table)
     for row, shown in zip(table.rows, data["rows"], strict=True):
+        cell = shown.pop("cell")
+        shown |= {name: value for name, value in cell.items() if name != "seed"}
         if row.difference is not None:
             shown["difference"]["finding"] = row.difference.finding
     return data

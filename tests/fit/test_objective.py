@@ -17,9 +17,8 @@ def test_bf16_master_alone_computes_with_copies_of_the_weights(method, precision
     objective = new_objective(method)
     objective.precision = precision
     student, data = objective.student, training_data(objective.method)
-    batch = data.batch(ROWS, device=torch.device("cpu"))
     with torch.no_grad(), objective.products():
-        batch = data.with_teacher(batch, ROWS, objective.method)
+        batch = data.learned(ROWS, objective.method, student, device=torch.device("cpu"))
     masters = dict(student.named_parameters())
     seen = set()
     for layer in (student.encoder[0], student.decoder[0]):

@@ -1,11 +1,11 @@
 """Whole studies whose method, teacher, storage or export comes from another package."""
 
 import json
-from pathlib import Path
 
 import pytest
 import yaml
 from micro_study import CONFIG, run
+from outside_packages import installed
 
 from kdray.artifacts import RECORD
 from kdray.model.storage import WEIGHTS
@@ -16,8 +16,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 @pytest.fixture(autouse=True)
 def with_toys(tmp_path, monkeypatch):
     """Commands see the package of toys, and keep what they fetch in a folder of this test."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with installed():
+        yield
 
 
 def written(tmp_path, raw):

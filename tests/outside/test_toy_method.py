@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from micro_study import CONFIG
+from outside_packages import INSTALLED
 
 from kdray.artifacts import Brought
 from kdray.model.storage import save_model, tensors
@@ -20,7 +21,6 @@ from kdray.teacher.own import OwnModels
 from kdray.text.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.slow
-OUTSIDE = Path(__file__).parent
 TOY = {"kind": "toy_hellinger", "signal": "online", "temperature": 2.0}
 
 
@@ -54,7 +54,7 @@ def test_a_student_is_planned_and_trained_with_it(toy_job, changed_job, config, 
     online = OwnModels((Brought(teacher, "teacher"),))
     job = changed_job(toy_job, folder=tmp_path / "work", teacher=online)
     (tmp_path / "job").write_bytes(pickle.dumps(job))
-    result = outside("train", config, str(tmp_path / "job"), OUTSIDE)
+    result = outside("train", config, str(tmp_path / "job"), INSTALLED)
     assert result["step"] == 12
     assert result["method"] == {**TOY, "alpha": 0.5, "label_smoothing": 0.1}
     *_, last = result["losses"]
@@ -81,7 +81,7 @@ WRONG = {
 
 
 def test_what_is_wrong_is_said_as_of_any_other_method(config):
-    messages = outside("refuse", config, json.dumps(list(WRONG)), OUTSIDE)
+    messages = outside("refuse", config, json.dumps(list(WRONG)), INSTALLED)
     for part, message in zip(WRONG.values(), messages, strict=True):
         assert part in message
         assert bool(message) == bool(part)
@@ -148,7 +148,7 @@ def test_entry_points_that_cannot_be_used_are_told(config, tmp_path):
     kinds = ("tie, signal: online", "alone", "nowhere", "unloadable", "mistaken")
     overrides = [f"recipe.methods.b={{kind: {kind}}}" for kind in kinds]
     taken, *refused, unloadable, mistaken = outside(
-        "refuse", config, json.dumps(overrides), OUTSIDE, info.parent
+        "refuse", config, json.dumps(overrides), INSTALLED, info.parent
     )
     assert taken == ""
     for message in refused:

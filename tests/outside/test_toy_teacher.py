@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from kdray_toys.teacher import DictionaryTeacher
 from kdray_toys.teacher_config import DictionaryConfig
+from outside_packages import INSTALLED, installed
 from sharded import at, fetch, make
 
 from kdray.config import outside
@@ -89,10 +90,9 @@ def loaded(words, tmp_path_factory):
     """What a process that has the toy package says of the experiment with each override."""
     config = tmp_path_factory.mktemp("config") / "toy.yaml"
     config.write_text(EXPERIMENT.replace("WORDS", str(words)))
-    here = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, "-c", LOAD, str(config), json.dumps(["", *REFUSED])],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parents[1])])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([INSTALLED, *sys.path])},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -101,8 +101,8 @@ def loaded(words, tmp_path_factory):
 
 @pytest.fixture
 def teacher(words):
-    outside.outside_kinds.cache_clear()
-    return build_teacher(DictionaryConfig(kind="dictionary", path=str(words), max_words=6), ())
+    with installed():
+        return build_teacher(DictionaryConfig(kind="dictionary", path=str(words), max_words=6), ())
 
 
 def test_its_configuration_completes_the_union_without_torch(loaded, words):
