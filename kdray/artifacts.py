@@ -41,18 +41,17 @@ class Key:
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits."""
-        content = {
-            "stage": self.stage,
-            "version": self.version,
-            "recipe": self.recipe,
-            "inputs": self.inputs,
-        }
-        return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+        content = canonical_json({"stage": self.stage, **self.content()})
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
     def place(self) -> str:
         """Where a storage keeps the artifact: `<stage>/<fingerprint>`."""
         return f"{self.stage}/{self.fingerprint}"
+
+    def content(self) -> dict[str, Any]:
+        """What the fingerprint stands for, within its stage."""
+        return {"version": self.version, "recipe": self.recipe, "inputs": self.inputs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +76,6 @@ class Artifact:
     key: Key
     path: Path  # where its content is once it was fetched; in a folder store it always is
     counts: Mapping[str, Any]
-
-    @property
-    def fingerprint(self) -> str:
-        """The key's fingerprint."""
-        return self.key.fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,23 +250,19 @@ def _shown(value: object) -> str:
 
 
 def _identity(key: Key) -> dict[str, Any]:
-    content = {"version": key.version, "recipe": key.recipe, "inputs": key.inputs}
-    return dict(json.loads(canonical_json(content)))
+    return dict(json.loads(canonical_json(key.content())))
 
 
 def _record(key: Key, folder: Path, counts: Mapping[str, Any]) -> dict[str, Any]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
     return {
         "stage": key.stage,
         "fingerprint": key.fingerprint,
         **_identity(key),
         "counts": counts,
         "files": {
-            path.relative_to(folder).as_posix(): {
-                "bytes": path.stat().st_size,
-                "sha256": sha256_file(path),
-            }
-            for path in files
+            name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
+            for name in files
         },
         "kdray": kdray.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

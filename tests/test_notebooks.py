@@ -67,7 +67,7 @@ def write_scores(store, corpus, model, hyps):
         write_hyps(folder / FILE, hyps)
         return {}
 
-    inputs = {"corpus": corpus.fingerprint, "model": model.fingerprint}
+    inputs = {"corpus": corpus.key.fingerprint, "model": model.key.fingerprint}
     return store.publish(Key("scores", 1, {}, inputs), build)
 
 
@@ -119,7 +119,7 @@ def result(method, seed, model, path, scores):
         train_seconds=1.0,
         decode_tokens_per_second=None,  # nothing for the report to draw, which is slow
         decode_sentences_per_second=None,
-        fingerprint=model.fingerprint,
+        fingerprint=model.key.fingerprint,
         hyps_path=str(path),
     )
 

@@ -102,11 +102,12 @@ def arm(place: str, nth: int) -> None:
         plain_save = checkpoint.save_file
         checkpoint.save_file = lambda values, path: (
             half_a_file(values, path)
-            if path.name == checkpoint.MEANS and path.parent.name == f".{nth:08d}"
+            if path.name == checkpoint.MEANS and path.parent.name.startswith(f".{nth:08d}-")
             else plain_save(values, path)
         )
     elif place == "rename":
-        Path.rename = AtMethod(Path.rename, nth)
+        plain_move, at = Path.replace, At(Path.replace, nth, lambda *_: kill())
+        Path.replace = lambda path, to: (at if path.is_dir() else plain_move)(path, to)
     elif place == "meanwhile":  # a write that takes long, and a kill while updates go on
         checkpoint.save_file = At(checkpoint.save_file, nth, half_a_file_for_ever)
         update.learning_rate = At(update.learning_rate, 5 * nth + 3, lambda *_, **__: kill())
