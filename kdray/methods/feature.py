@@ -79,15 +79,15 @@ class Feature(LogitMethod[FeatureConfig]):
         assert batch.teacher is not None, "the config was checked for this"
         target, mask = batch.targets[View.REFERENCE], batch.src_mask_BS
         theirs = batch.teacher.taps(batch.src_BS, mask, target.inputs_BT)
-        found: dict[str, tuple[float, Tensor, Per]] = {}
+        matched: dict[str, tuple[float, Tensor, Per]] = {}
 
         def on_source(name: str, weight: float, losses_BS: Tensor) -> None:
             means_B = losses_BS.masked_fill(~mask, 0.0).sum(1) / mask.sum(1)
-            found[name] = (weight, means_B.sum(), Per.SENTENCE)
+            matched[name] = (weight, means_B.sum(), Per.SENTENCE)
 
         def on_target(name: str, weight: float, losses_BT: Tensor) -> None:
             losses_N = losses_BT.flatten().index_select(0, target.positions_N)
-            found[name] = (weight, losses_N.sum(), Per.REFERENCE)
+            matched[name] = (weight, losses_N.sum(), Per.REFERENCE)
 
         encoder, decoder = self.encoder_map, self.decoder_map
         if weight := self.config.hidden_weight:
@@ -103,11 +103,11 @@ class Feature(LogitMethod[FeatureConfig]):
             on_target("decoder_attention", weight, maps)
             maps = attention_losses(ours.cross_maps, theirs.cross_maps, decoder)
             on_target("cross_attention", weight, maps)
-        return found
+        return matched
 
     def _targets(self, states: Sequence[Tensor], layers: Sequence[int]) -> dict[int, Tensor]:
         """The teacher's states at those layers."""
-        found = {layer: states[layer] for layer in set(layers)}
+        chosen = {layer: states[layer] for layer in set(layers)}
         if self.config.states == "raw":
-            return found
-        return {i: functional.layer_norm(state, state.shape[-1:]) for i, state in found.items()}
+            return chosen
+        return {i: functional.layer_norm(state, state.shape[-1:]) for i, state in chosen.items()}

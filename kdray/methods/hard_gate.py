@@ -9,15 +9,7 @@ for `per="sentence"` all tokens share the gate of their mean log-probabilities.
 """
 
 from kdray.config.methods.hard_gate import HardGateConfig
-from kdray.methods.base import (
-    Batch,
-    Loss,
-    Method,
-    Per,
-    packed_states,
-    sentence_means,
-    teacher_of,
-)
+from kdray.methods.base import Batch, Loss, Method, Per, packed_states, sentence_means, teacher_of
 from kdray.methods.kernel import label_log_probs, token_losses
 from kdray.methods.kernel_losses import soft_loss
 from kdray.model.transformer import Transformer

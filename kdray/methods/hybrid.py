@@ -28,7 +28,7 @@ from kdray.methods.gates import Scene, build_gate
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.online import OnlineTeacher
-from kdray.methods.stabilisers import LOSS_SENTENCE, LOSS_TOKEN, build_stabiliser
+from kdray.methods.stabilisers import LOSS_SENTENCE, LOSS_TOKEN, Bilevel, build_stabiliser
 from kdray.model.precision import widened
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -138,22 +138,21 @@ class Hybrid(Method[HybridConfig]):
 
         Those of its token, or its sentence's as `sentence_sums` or `sentence_means` reduces them.
         """
-        token_N, sentence_N = mixture.token_N * self.scale, mixture.sentence_N
-        if self.config.gate.per_token:
-            return token_N, sentence_N
-        soft, hard = batch.targets[self.soft_view], batch.targets[View.HYPOTHESIS]
-        sentences = len(batch.src_BS)
-        return (
-            reduce(token_N, soft, sentences=sentences),
-            reduce(sentence_N, hard, sentences=sentences),
-        )
+
+        def of_gates(values_N: Tensor, view: View) -> Tensor:
+            if self.config.gate.per_token:
+                return values_N
+            return reduce(values_N, batch.targets[view], sentences=len(batch.src_BS))
+
+        token_G = of_gates(mixture.token_N * self.scale, self.soft_view)
+        return token_G, of_gates(mixture.sentence_N, View.HYPOTHESIS)
 
     def dev_step(self) -> DevStep | None:
         """The gate, if its stabiliser leaves it to dev."""
-        if self.stabiliser.from_dev is None:
+        if not isinstance(self.stabiliser, Bilevel):
             return None
         return DevStep(
-            config=self.stabiliser.from_dev,
+            config=self.stabiliser.config,
             parameters={f"gate.{name}": value for name, value in self.gate.named_parameters()},
             weights=lambda student, batch: self.mix(student, batch).gate_G,
             differences=self._differences,

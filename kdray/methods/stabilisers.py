@@ -40,11 +40,6 @@ class Stabiliser(nn.Module, Generic[Config]):
         super().__init__()
         self.config, self.initial = config, initial
 
-    @property
-    def from_dev(self) -> BilevelConfig | None:
-        """How the gate learns from dev, if it does; see `kdray.fit.bilevel`."""
-        return None
-
     def mixing_weights(self, gate_G: Tensor) -> Tensor:
         """The g that weighs the losses; detached where the gate learns from elsewhere. -> [G]."""
         return gate_G
@@ -104,11 +99,6 @@ class Centred(Stabiliser[CentredConfig]):
 
 class Bilevel(Stabiliser[BilevelConfig]):
     """The gate's parameters are left to `kdray.fit.bilevel`, which steps them on the dev loss."""
-
-    @property
-    def from_dev(self) -> BilevelConfig:
-        """See Stabiliser."""
-        return self.config
 
     def mixing_weights(self, gate_G: Tensor) -> Tensor:
         """The gate without its gradient. -> [G]."""

@@ -37,7 +37,7 @@ class Tie(Method[TieConfig]):
         memory, memories = student.encode(src, src_mask), batch.teacher.encode(src, src_mask)
         alpha = self.config.alpha
         passes = self.config.passes if alpha else 1
-        found: list[TokenLosses] = []
+        learned: list[TokenLosses] = []
         ranked: list[Ranked] = []
         for number in range(passes):
             if number:
@@ -47,7 +47,7 @@ class Tie(Method[TieConfig]):
                 ).cast_for_products()
             hidden = student.decode(inputs, memory, src_mask).flatten(0, 1)
             ranked.append(Ranked(teacher, self.config.k))
-            found.append(
+            learned.append(
                 token_losses(
                     hidden.index_select(0, target.positions_N),
                     student.output_weight,
@@ -58,12 +58,12 @@ class Tie(Method[TieConfig]):
                     soft_weight_N=alpha / passes,
                 )
             )
-        both = torch.stack([losses.soft_N.sum() for losses in found]).mean()
+        both = torch.stack([losses.soft_N.sum() for losses in learned]).mean()
         ranking = torch.stack([each.ranking_N.sum() for each in ranked]).mean()
         return Loss(
-            terms={Per.REFERENCE: torch.stack([losses.total for losses in found]).sum()},
+            terms={Per.REFERENCE: torch.stack([losses.total for losses in learned]).sum()},
             parts={
-                f"loss/cross_entropy_{View.REFERENCE}": (found[0].hard_N.sum(), Per.REFERENCE),
+                f"loss/cross_entropy_{View.REFERENCE}": (learned[0].hard_N.sum(), Per.REFERENCE),
                 "loss/token": (both - ranking, Per.REFERENCE),
                 "loss/ranking": (ranking, Per.REFERENCE),
             },

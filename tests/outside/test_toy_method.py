@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import yaml
 from micro_study import CONFIG
-from outside_packages import INSTALLED
+from outside_packages import INSTALLED, OUTSIDE
 
 from kdray.artifacts import Brought
+from kdray.config.budgets import of_length
 from kdray.model.storage import save_model, tensors
 from kdray.teacher.own import OwnModels
 from kdray.text.tokenizer import Tokenizer
 
-pytestmark = pytest.mark.slow
 TOY = {"kind": "toy_hellinger", "signal": "online", "temperature": 2.0}
 
 
@@ -46,16 +46,20 @@ def config(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_student_is_planned_and_trained_with_it(toy_job, changed_job, config, tmp_path):
     shape = toy_job.shape(Tokenizer.load(toy_job.fetch(toy_job.spec.tokenizer)))
     teacher = tmp_path / "teacher"
     teacher.mkdir()
     save_model(teacher, shape, tensors(shape.build()))
-    online = OwnModels((Brought(teacher, "teacher"),))
-    job = changed_job(toy_job, folder=tmp_path / "work", teacher=online)
+    job = changed_job(
+        toy_job,
+        folder=tmp_path / "work",
+        teacher=OwnModels((Brought(teacher, "teacher"),)),
+        training=of_length(toy_job.spec.training, 4),
+    )
     (tmp_path / "job").write_bytes(pickle.dumps(job))
     result = outside("train", config, str(tmp_path / "job"), INSTALLED)
-    assert result["step"] == 12
     assert result["method"] == {**TOY, "alpha": 0.5, "label_smoothing": 0.1}
     *_, last = result["losses"]
     distance, hard = (last[f"train/loss/{n}"] for n in ("hellinger", "cross_entropy_reference"))
@@ -80,6 +84,7 @@ WRONG = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_as_of_any_other_method(config):
     messages = outside("refuse", config, json.dumps(list(WRONG)), INSTALLED)
     for part, message in zip(WRONG.values(), messages, strict=True):
@@ -138,6 +143,7 @@ ALWAYS_TOLD = [
 ]
 
 
+@pytest.mark.slow
 def test_entry_points_that_cannot_be_used_are_told(config, tmp_path):
     """When something is refused; and they do no harm to what can be used."""
     info = tmp_path / "package" / "broken-1.0.dist-info"
@@ -156,6 +162,11 @@ def test_entry_points_that_cannot_be_used_are_told(config, tmp_path):
         assert [part for part in ALWAYS_TOLD if part not in message] == []
     assert "unloadable in the group kdray.methods gives nothing that can be loaded" in unloadable
     assert "entry point kdray.methods:unloadable of broken (nowhere:Method)" in unloadable
-    assert (
-        "mistaken in the group kdray.methods gives <class 'broken.Mistaken'>; it must" in mistaken
-    )
+    assert "mistaken in the group kdray.methods gives <class 'broken.Mistaken'>" in mistaken
+
+
+def test_the_example_of_the_documentation_is_this_method():
+    page = (OUTSIDE.parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
+    for name in ("method_config", "method"):
+        code = (OUTSIDE / "kdray_toys" / f"{name}.py").read_text(encoding="utf-8")
+        assert f"```python\n{code}```" in page

@@ -102,7 +102,7 @@ def loaded(words, tmp_path_factory):
 @pytest.fixture
 def teacher(words):
     with installed():
-        return build_teacher(DictionaryConfig(kind="dictionary", path=str(words), max_words=6), ())
+        yield build_teacher(DictionaryConfig(kind="dictionary", path=str(words), max_words=6), ())
 
 
 def test_its_configuration_completes_the_union_without_torch(loaded, words):

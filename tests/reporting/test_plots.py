@@ -68,7 +68,12 @@ def test_pictures_of_an_earlier_report_do_not_stay(tmp_path):
 
 
 def test_what_cannot_be_drawn_is_said(tmp_path):
-    curves = {"a$b$": [{"step": 1, "dev/loss": 1.0}, {"step": 2, "dev/loss": float("nan")}]}
+    curves = {
+        Cell("a$b$", "tiny", 1): [
+            {"step": 1, "dev/loss": 1.0},
+            {"step": 2, "dev/loss": float("nan")},
+        ]
+    }
     (plot,) = draw(tmp_path, curves)
     assert "Not drawn: 1 values" in plot.caption
 
