@@ -19,7 +19,7 @@ endif
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: .venv
 .venv: $(STAMP) ## Create the virtual environment, or bring it up to date
@@ -40,7 +40,11 @@ demo: $(STAMP) ## Run the example study on this machine
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: $(STAMP) ## Run every test
+test: $(STAMP) ## Run the tests, but for the longest
+	$(BIN)/python -m pytest -v $(PARALLEL) -m "not long" $(ARGS)
+
+.PHONY: test-all
+test-all: $(STAMP) ## Run every test
 	$(BIN)/python -m pytest -v $(PARALLEL) $(ARGS)
 
 .PHONY: check

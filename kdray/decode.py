@@ -8,10 +8,10 @@ def decode(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -
 
     Stores every signal that the configuration names, also those that none of its methods reads.
     """
-    with studied(config, overrides, dry_run=dry_run, all_signals=True) as found:
+    with studied(config, overrides, dry_run=dry_run, all_signals=True) as running:
         from kdray.pipeline import run_steps
 
-        run_steps(found, "decode")
+        run_steps(running, "decode")
 
 
 if __name__ == "__main__":

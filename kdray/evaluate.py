@@ -5,12 +5,12 @@ from kdray.command import Config, DryRun, Overrides, run, studied
 
 def evaluate(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
     """Translate and score with every model of the experiment; trains what is missing."""
-    with studied(config, overrides, dry_run=dry_run) as found:
+    with studied(config, overrides, dry_run=dry_run) as running:
         from kdray.pipeline import check_complete, run_evaluation
         from kdray.runner.reporting import show_results
 
-        show_results(found, run_evaluation(found))
-        check_complete(found)
+        show_results(running, run_evaluation(running))
+        check_complete(running)
 
 
 if __name__ == "__main__":

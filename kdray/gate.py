@@ -18,11 +18,11 @@ def gate(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Print g, both losses per token and the source of every sentence, separated by tabs."""
-    with studied(config, overrides, dry_run=False, tracked=False) as found:
+    with studied(config, overrides, dry_run=False, tracked=False) as running:
         from kdray.runner.gate import read_gates
 
         typer.echo("gate\ttoken_loss\tsentence_loss\tsource")
-        for row in read_gates(found, student, file):
+        for row in read_gates(running, student, file):
             typer.echo(f"{row.gate:.4f}\t{row.token_loss:.4f}\t{row.sentence_loss:.4f}\t{row.src}")
 
 

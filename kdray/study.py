@@ -8,13 +8,13 @@ def study(config: Config, overrides: Overrides = [], dry_run: DryRun = False) ->
 
     What exists already is not made again: the same command continues a study that was stopped.
     """
-    with studied(config, overrides, dry_run=dry_run) as found:
+    with studied(config, overrides, dry_run=dry_run) as running:
         from kdray.pipeline import check_complete, run_study
         from kdray.runner.reporting import show_results
 
-        results, paths = run_study(found)
-        show_results(found, results, paths)
-        check_complete(found)
+        results, paths = run_study(running)
+        show_results(running, results, paths)
+        check_complete(running)
 
 
 if __name__ == "__main__":

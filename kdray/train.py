@@ -5,11 +5,11 @@ from kdray.command import Config, DryRun, Overrides, run, studied
 
 def train(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
     """Train every student of the experiment, and before them whatever they need."""
-    with studied(config, overrides, dry_run=dry_run) as found:
+    with studied(config, overrides, dry_run=dry_run) as running:
         from kdray.pipeline import check_complete, run_steps
 
-        run_steps(found, "train")
-        check_complete(found)
+        run_steps(running, "train")
+        check_complete(running)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ def tune(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> 
 
     The teacher and its signals are made once, before the search starts.
     """
-    with studied(config, overrides, dry_run=dry_run) as found:
+    with studied(config, overrides, dry_run=dry_run) as running:
         from kdray.pipeline import run_search_path
 
-        run_search_path(found)
+        run_search_path(running)
 
 
 if __name__ == "__main__":

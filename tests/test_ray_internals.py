@@ -204,6 +204,7 @@ def weights(kind, folder):
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 def test_workers_learn_the_same_with_ray_internals_and_without(told, tmp_path, monkeypatch):
     """Without them is the second attempt, when what they change makes a run's controller fail."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -233,6 +234,7 @@ def test_workers_learn_the_same_with_ray_internals_and_without(told, tmp_path, m
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_study_without_ray_internals_has_the_same_scores(undisturbed, tmp_path, monkeypatch):
     monkeypatch.setenv("KDRAY_RAY_INTERNALS", "0")

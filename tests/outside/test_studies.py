@@ -10,7 +10,7 @@ from outside_packages import installed
 from kdray.artifacts import RECORD
 from kdray.model.storage import WEIGHTS
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(autouse=True)
