@@ -49,7 +49,7 @@ def test_a_study_by_a_toy_method_in_a_toy_storage_exports_a_toy(tmp_path, undist
             assert (ours[fingerprint].parent / WEIGHTS).read_bytes() == weights.read_bytes()
     exported = [path.parent / "words.txt" for path in records(bucket / "export").values()]
     assert [len(path.read_text().split("\n")) for path in exported] == [3, 3, 3]
-    (results,) = (tmp_path / "cache").rglob("results.json")
+    (results,) = (tmp_path / "cache").glob("kdray/*/reports/micro/results.json")
     methods = {row["method"] for row in json.loads(results.read_text())["results"]}
     assert methods == {"teacher", "cross_entropy", "hybrid", "toy"}
     again = run("study", tmp_path / "study.yaml", f"toy://{bucket}")
