@@ -43,7 +43,7 @@ from method_cases import NONE, Case, cases
 from world import World
 
 from kdray.config.model import PRESETS, ModelConfig
-from kdray.config.signals import SampledConfig, TopKConfig
+from kdray.config.signals import HiddenConfig, SampledConfig, TopKConfig
 from kdray.config.training import TrainingConfig
 from kdray.fit.checkpoint import Progress
 from kdray.fit.data import Distributions, TrainingData
@@ -57,13 +57,11 @@ from kdray.methods.build import build_method
 from kdray.methods.targets import DenseTargets, Member
 from kdray.model.transformer import Transformer
 from kdray.schema import Form, View
+from kdray.teacher.distributions import StoredConfig, write
 from kdray.teacher.ensemble import read_pairs
 from kdray.teacher.forms import load_distributions
-from kdray.teacher.hidden import HiddenWriter
 from kdray.teacher.own import OnlineModels
-from kdray.teacher.sampled import SampledWriter
 from kdray.teacher.stored import Layout, Read
-from kdray.teacher.topk import TopKWriter
 from kdray.text.batching import Rows
 
 ENTROPY = 0.72  # nats a token: a small teacher on the references of Multi30k
@@ -92,25 +90,19 @@ def store(
 ) -> dict[tuple[View, Form], Distributions]:
     """Write every stored form on every view with kdray's codecs, and open it."""
     found: dict[tuple[View, Form], Distributions] = {}
-    topk = TopKConfig(k=args.k, temperatures=(1.0, 1.5, 2.0))
-    weights = teacher.output_weights
-    for view, form in itertools.product(STORED, (Form.TOPK, Form.SAMPLED, Form.HIDDEN)):
+    configs: dict[Form, StoredConfig] = {
+        Form.TOPK: TopKConfig(k=args.k, temperatures=(1.0, 1.5, 2.0)),
+        Form.SAMPLED: SampledConfig(draws=args.draws),
+        Form.HIDDEN: HiddenConfig(),
+    }
+    for view, (form, config) in itertools.product(STORED, configs.items()):
         place = folder / f"{form}-{view}"
         place.mkdir()
         ids = world.views[view]
         layout = Layout(place, np.arange(len(ids)), ids.offsets)
-        writer: TopKWriter | SampledWriter | HiddenWriter
-        if form is Form.TOPK:
-            writer = TopKWriter(layout, topk, vocabulary=world.vocabulary)
-        elif form is Form.SAMPLED:
-            draws = SampledConfig(draws=args.draws)
-            writer = SampledWriter(layout, draws, vocabulary=world.vocabulary)
-        else:
-            writer = HiddenWriter(layout, weights, first=True, weighted=False)
-        for rows in world.batches:
-            read, target = read_pairs(teacher, world.src, ids, rows)
-            writer.put(Read(rows, target.labels_N, read))
-        writer.finish()
+        pairs = ((rows, *read_pairs(teacher, world.src, ids, rows)) for rows in world.batches)
+        reads = (Read(rows, target.labels_N, read) for rows, read, target in pairs)
+        write(layout, reads, config, teacher.output_weights)
         found[view, form] = load_distributions(form, place)
     return found
 

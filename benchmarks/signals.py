@@ -47,12 +47,11 @@ from kdray.errors import KdrayError
 from kdray.fit.machine import prepare
 from kdray.methods.targets import SoftTargets
 from kdray.schema import Form, Split, View
-from kdray.teacher.distributions import StoredConfig, check_k
+from kdray.teacher.distributions import StoredConfig, check_k, write
 from kdray.teacher.forms import load_distributions
-from kdray.teacher.hidden import OUTPUT, HiddenWriter
-from kdray.teacher.sampled import SampledWriter
-from kdray.teacher.stored import Layout, Read, Stored, Writer, bytes_in
-from kdray.teacher.topk import TopK, TopKWriter
+from kdray.teacher.hidden import OUTPUT
+from kdray.teacher.stored import Layout, Read, Stored, bytes_in
+from kdray.teacher.topk import TopK
 from kdray.text.encoded import EncodedSplit
 
 
@@ -65,27 +64,15 @@ class Signal:
     size: int | None = None
     repeats: int = 1
 
-    def writer(self, layout: Layout, world: World, *, seed: int) -> Writer:
-        """The writer of the form."""
-        weights = world.teacher.output_weights
-        match self.config:
-            case TopKConfig():
-                return TopKWriter(layout, self.config, vocabulary=len(weights[0]))
-            case SampledConfig():
-                config = self.config.model_copy(update={"seed": seed})
-                return SampledWriter(layout, config, vocabulary=len(weights[0]))
-            case HiddenConfig():
-                return HiddenWriter(layout, weights, first=True, weighted=False)
-
     def write(self, folder: Path, world: World, said: Sequence[Read], *, seed: int) -> float:
         """Write the teacher's distributions for all batches into a folder. -> seconds."""
         began = time.perf_counter()
         layout = Layout(folder, world.data.pair_ids, world.data.views[View.REFERENCE].offsets)
-        writer = self.writer(layout, world, seed=seed)
+        config = self.config
+        if isinstance(config, SampledConfig):
+            config = config.model_copy(update={"seed": seed})
         with torch.inference_mode():
-            for read in said:
-                writer.put(read)
-        writer.finish()
+            write(layout, said, config, world.teacher.output_weights)
         return time.perf_counter() - began
 
 

@@ -14,9 +14,8 @@ import pyarrow as pa
 from flops import Size
 
 from kdray.schema import Column, Split, View
-from kdray.teacher.stored import offsets_of
 from kdray.text.batching import BatchPlan, Rows
-from kdray.text.sequences import Sequences, id_type, write_table
+from kdray.text.sequences import Sequences, id_type, offsets_of, write_table
 from kdray.text.tokenizer import EOS
 
 MEAN_LENGTH, SPREAD = 14, 0.4  # tokens of a sentence, and the deviation of their logarithm

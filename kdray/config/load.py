@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from kdray.config.experiment import Experiment
-from kdray.config.outside import failures
+from kdray.config.outside import failures, kinds_of
 from kdray.errors import ConfigError
 
 
@@ -28,15 +28,13 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     try:
         return Experiment.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join((describe(error, path, Experiment), *failures))) from None
+        raise ConfigError("\n".join((*_faults(error, path), *failures))) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; duplicate keys are refused."""
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give the path of a YAML experiment") from None
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); give the path of a YAML experiment"
@@ -117,34 +115,32 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     here[keys[-1]] = value
 
 
-def describe(error: ValidationError, source: Path | str, model: type[BaseModel]) -> str:
-    """Turn pydantic's errors into one message, a line for each: place, fault, value or repair."""
-    lines = []
+def _faults(error: ValidationError, path: Path) -> Iterator[str]:
+    """A line for each of pydantic's errors: the file, the place, the fault, its value or repair."""
     errors = error.errors(include_url=False)
     for item in errors:
         if item["type"] == "too_short" and any(_is_inside(other, item) for other in errors):
             continue  # pydantic counts only valid entries, and an entry's own error is listed
-        place, models = _follow(item["loc"], model)
+        place, models = _follow(item["loc"])
         if item["type"] == "extra_forbidden":
-            lines.append(f"{place}: no such key{_suggestion(item['loc'], model)}")
+            fault = f"no such key{_suggestion(item['loc'])}"
         elif item["type"] == "union_tag_not_found":
-            lines.append(f"{place}: `kind` is missing; there are {', '.join(_kinds(models))}")
+            kinds = (kind for model in models for kind in kinds_of(model))
+            fault = f"`kind` is missing; there are {', '.join(kinds)}"
         elif item["type"] == "missing":
-            lines.append(f"{place}: missing; add it")
+            fault = "missing; add it"
         else:
             message = item["msg"].removeprefix("Value error, ")
             value = item.get("input")
             shown = "" if isinstance(value, Mapping | BaseModel) else f" (found {value!r})"
-            lines.append(f"{place}: {message[0].lower()}{message[1:]}{shown}")
-    return "\n".join(f"{source}: {line}" for line in lines)
+            fault = f"{message[0].lower()}{message[1:]}{shown}"
+        yield f"{path}: {place}: {fault}"
 
 
-def _follow(
-    loc: tuple[int | str, ...], model: type[BaseModel]
-) -> tuple[str, list[type[BaseModel]]]:
+def _follow(loc: tuple[int | str, ...]) -> tuple[str, list[type[BaseModel]]]:
     """An error's place as a dotted key, without pydantic's union tags, and the models there."""
     parts: list[str] = []
-    current: list[type[BaseModel]] = [model]
+    current: list[type[BaseModel]] = [Experiment]
     is_entry = False  # next comes an index or a name from the user, which may look like a tag
     for item in loc:
         fields = _fields(current)
@@ -167,8 +163,8 @@ def _is_inside(inner: ErrorDetails, outer: ErrorDetails) -> bool:
     return len(inner["loc"]) > depth and inner["loc"][:depth] == outer["loc"]
 
 
-def _suggestion(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    _, models = _follow(loc[:-1], model)
+def _suggestion(loc: tuple[int | str, ...]) -> str:
+    _, models = _follow(loc[:-1])
     names = sorted(_fields(models))
     close = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.6)
     if close:
@@ -178,10 +174,6 @@ def _suggestion(loc: tuple[int | str, ...], model: type[BaseModel]) -> str:
 
 def _fields(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
     return {name: field.annotation for m in models for name, field in m.model_fields.items()}
-
-
-def _kinds(models: Sequence[type[BaseModel]]) -> list[str]:
-    return [str(kind) for m in models for kind in get_args(m.model_fields["kind"].annotation)]
 
 
 def _has_tag(model: type[BaseModel], tag: object) -> bool:

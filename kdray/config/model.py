@@ -9,26 +9,20 @@ from kdray.config.base import Frozen
 Preset = Literal["nano", "tiny", "mini", "small", "medium", "base", "tiny_deep", "small_deep"]
 
 
-class _Shape(Frozen):
-    width: int
-    feedforward: int
-    heads: int
-    encoder_layers: int
-    decoder_layers: int
-
-
-PRESETS: dict[Preset, _Shape] = {
-    "nano": _Shape(width=32, feedforward=64, heads=2, encoder_layers=1, decoder_layers=1),
-    "tiny": _Shape(width=64, feedforward=128, heads=4, encoder_layers=2, decoder_layers=1),
-    "mini": _Shape(width=128, feedforward=256, heads=4, encoder_layers=4, decoder_layers=4),
-    "small": _Shape(width=256, feedforward=1024, heads=4, encoder_layers=3, decoder_layers=3),
-    "medium": _Shape(width=512, feedforward=1024, heads=4, encoder_layers=6, decoder_layers=6),
-    "base": _Shape(width=512, feedforward=2048, heads=8, encoder_layers=6, decoder_layers=6),
+SHAPE = ("width", "feedforward", "heads", "encoder_layers", "decoder_layers")
+_NUMBERS: dict[Preset, tuple[int, ...]] = {
+    "nano": (32, 64, 2, 1, 1),
+    "tiny": (64, 128, 4, 2, 1),
+    "mini": (128, 256, 4, 4, 4),
+    "small": (256, 1024, 4, 3, 3),
+    "medium": (512, 1024, 4, 6, 6),
+    "base": (512, 2048, 8, 6, 6),
     # Deep encoder, shallow decoder (Kasai et al. 2021): the encoder runs once a sentence,
     # the decoder once a token, so depth on the source side is nearly free when decoding.
-    "tiny_deep": _Shape(width=64, feedforward=128, heads=4, encoder_layers=6, decoder_layers=1),
-    "small_deep": _Shape(width=256, feedforward=1024, heads=4, encoder_layers=6, decoder_layers=1),
+    "tiny_deep": (64, 128, 4, 6, 1),
+    "small_deep": (256, 1024, 4, 6, 1),
 }
+PRESETS = {name: dict(zip(SHAPE, numbers, strict=True)) for name, numbers in _NUMBERS.items()}
 
 
 class ModelConfig(Frozen):
@@ -51,11 +45,11 @@ class ModelConfig(Frozen):
             return data
         name = data.get("preset", "tiny")
         preset = PRESETS.get(name) if isinstance(name, str) else None  # type: ignore[call-overload]
-        return data if preset is None else {**preset.model_dump(), **data}
+        return data if preset is None else {**preset, **data}
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        for name in ("width", "feedforward", "heads", "encoder_layers", "decoder_layers"):
+        for name in SHAPE:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.width % self.heads:

@@ -10,6 +10,8 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Union, get_args
 
+from pydantic import BaseModel
+
 from kdray.config.base import Frozen
 
 failures: list[str] = []
@@ -62,7 +64,7 @@ def with_outside(
     return Union[tuple(models)]  # noqa: UP007 (made while the program runs)
 
 
-def kinds_of(model: type[Frozen]) -> tuple[str, ...]:
+def kinds_of(model: type[BaseModel]) -> tuple[str, ...]:
     """The kinds that a configuration model stands for."""
     field = model.model_fields.get("kind")
     return () if field is None else get_args(field.annotation)

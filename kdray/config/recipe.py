@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError, model_validator
 
 from kdray.config.base import Frozen, Name
-from kdray.config.budgets import check_lengths, follows_length
+from kdray.config.budgets import check_lengths
 from kdray.config.initial import RandomInitialConfig, SizeConfig, chosen_layers
 from kdray.config.methods.union import (
     BranchConfig,
@@ -145,7 +145,7 @@ class Recipe(Frozen):
                 self._check_stage(f"methods.{name}: stage {number}", stage)
 
     def _check_branch(self, place: str, method: BranchConfig) -> None:
-        if follows_length(method.trunk):
+        if method.trunk.needs().run_length:
             raise ValueError(
                 f"{place}: the updates of its trunk ({method.trunk.kind}) depend on the length of "
                 "the run, so it cannot be shared; take another method, or kind stages"

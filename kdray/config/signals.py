@@ -104,13 +104,12 @@ class SignalsConfig(Frozen):
 
     def forms(self, view: View) -> list[Form]:
         """The forms in which distributions on a view can be had."""
-        hyps_missing = view is View.HYPOTHESIS and self.hypotheses is None
-        found = [
-            form
-            for form in (Form.TOPK, Form.SAMPLED, Form.HIDDEN)
-            if (config := self.distributions(form)) and view in config.on and not hyps_missing
+        if view is View.HYPOTHESIS and self.hypotheses is None:
+            return []
+        forms = [
+            form for form in Form if (config := self.distributions(form)) and view in config.on
         ]
-        return [*found, *([Form.ONLINE] if self.online and not hyps_missing else [])]
+        return [*forms, Form.ONLINE] if self.online else forms
 
     def best(self, needs: Needs, view: View) -> Form:
         """The best form that is there for what a method reads.
@@ -122,16 +121,17 @@ class SignalsConfig(Frozen):
         for form in needs.distributions[view]:
             if form in there and self._has(form, needs.temperature):
                 return form
-        usable = [str(form) for form in needs.distributions[view]]
+        usable = needs.distributions[view]
         if set(there) & set(usable):
             stored = [1.0] if self.topk is None else list(self.topk.temperatures)
             raise ValueError(
                 f"uses temperature {needs.temperature:g}, but the teacher stores {stored}; "
                 "add it to `recipe.signals.topk.temperatures`"
             )
+        either = " or ".join(usable)
         raise ValueError(
-            f"needs distributions on {view} as {_either(usable)}, but the teacher gives "
-            f"{', '.join(there) or 'none'} there; add {_either(usable)} to `recipe.signals`"
+            f"needs distributions on {view} as {either}, but the teacher gives "
+            f"{', '.join(there) or 'none'} there; add {either} to `recipe.signals`"
         )
 
     def check(self, needs: Needs) -> None:
@@ -154,7 +154,3 @@ class SignalsConfig(Frozen):
         if form is Form.TOPK:
             return self.topk is not None and temperature in self.topk.temperatures
         return form is not Form.SAMPLED or temperature == 1.0
-
-
-def _either(names: Sequence[str]) -> str:
-    return " or ".join(names)

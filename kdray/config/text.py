@@ -1,6 +1,6 @@
 """Where the text comes from, how it is cleaned, and how it is cut into pieces."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -45,9 +45,8 @@ class ParquetPairs(Frozen):
 
 def _format(source: object) -> str:
     """Format of a pair source; by default plain text."""
-    if isinstance(source, dict):
-        return str(source.get("format", "text"))
-    return source.format if isinstance(source, Frozen) and hasattr(source, "format") else "text"
+    given = source.get("format") if isinstance(source, dict) else getattr(source, "format", None)
+    return "text" if given is None else str(given)
 
 
 PairSource = Annotated[
@@ -115,6 +114,9 @@ class GrammarConfig(Frozen):
 class GeneratedCorpusConfig(Frozen):
     """A corpus that is generated from a seed, without a download; its true ambiguity is known."""
 
+    src_lang: ClassVar[str] = "src"
+    tgt_lang: ClassVar[str] = "tgt"
+
     kind: Literal["generated"]
     seed: int = 1
     train_pairs: int = Field(default=8000, ge=10)
@@ -122,16 +124,6 @@ class GeneratedCorpusConfig(Frozen):
     test_pairs: int = Field(default=400, ge=2)
     grammar: GrammarConfig = GrammarConfig()
     cleaning: CleaningConfig = CleaningConfig()
-
-    @property
-    def src_lang(self) -> str:
-        """Name of the source language."""
-        return "src"
-
-    @property
-    def tgt_lang(self) -> str:
-        """Name of the target language."""
-        return "tgt"
 
 
 CorpusConfig = Annotated[FilesCorpusConfig | GeneratedCorpusConfig, Field(discriminator="kind")]

@@ -11,32 +11,34 @@ Peak = Annotated[float | None, Field(gt=0)]
 """The highest rate; None: it follows from the width, see `kdray.fit.schedule.default_peak`."""
 
 
-class InverseSqrtConfig(Frozen):
+class WarmUpConfig(Frozen):
+    """A linear warm-up to `peak`; what comes after it is the kind's."""
+
+    kind: str
+    peak: Peak = None
+    warmup: int = Field(default=WARMUP, ge=1)
+
+
+class InverseSqrtConfig(WarmUpConfig):
     """Linear warm-up to `peak`, then peak·sqrt(warmup/step) (Vaswani et al. 2017)."""
 
     kind: Literal["inverse_sqrt"]
-    peak: Peak = None
-    warmup: int = Field(default=WARMUP, ge=1)
 
 
-class CosineConfig(Frozen):
+class CosineConfig(WarmUpConfig):
     """Linear warm-up to `peak`, then half a cosine down to `floor`·peak at the last update."""
 
     kind: Literal["cosine"]
-    peak: Peak = None
-    warmup: int = Field(default=WARMUP, ge=1)
     floor: Fraction = 0.0
 
 
-class ConstantCooldownConfig(Frozen):
+class ConstantCooldownConfig(WarmUpConfig):
     """Warm-up, constant rate, then a cooldown over the last share of updates (Hägele et al. 2024).
 
     `shape` is linear, or `one_minus_sqrt`: peak·(1 − sqrt(progress)).
     """
 
     kind: Literal["constant_cooldown"]
-    peak: Peak = None
-    warmup: int = Field(default=WARMUP, ge=1)
     cooldown: float = Field(default=0.2, gt=0, le=1)
     shape: Literal["linear", "one_minus_sqrt"] = "one_minus_sqrt"
 

@@ -15,7 +15,7 @@ from typing import Self
 from kdray.errors import DataError
 from kdray.reporting.facts import StudyFacts
 from kdray.scoring.result import Result, read_hyps
-from kdray.scoring.significance import BOOTSTRAP_SEED, SeedComparison, compare_seeds
+from kdray.scoring.significance import SeedComparison, compare_seeds
 
 LEVEL = 0.05  # of significance
 SCORE_TOLERANCE = 0.01  # BLEU points by which a recorded score may differ from that of its file
@@ -126,10 +126,8 @@ def _compare(baseline: Runs, runs: Runs, *, study: StudyFacts) -> SeedComparison
         {seed: _hyps(baseline[seed], study.refs[split]) for seed in common},
         {seed: _hyps(runs[seed], study.refs[split]) for seed in common},
         study.refs[split],
-        metric="bleu",
         bleu_tokenize=study.bleu_tokenize,
         samples=study.bootstrap_samples,
-        seed=BOOTSTRAP_SEED,
     )
     for seed, scores in comparison.by_seed.items() if comparison else ():
         _check_recorded(runs[seed], scores.system_score)

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,11 +71,7 @@ class EvaluationJob:
         scores = score([hyp.text for hyp in hyps], refs, bleu_tokenize=self.config.bleu_tokenize)
         tokens = [len(hyp.ids) for hyp in hyps if hyp.ids is not None]
         return [hyp.text for hyp in hyps], {
-            "bleu": scores.bleu,
-            "chrf": scores.chrf,
-            "bleu_signature": scores.bleu_signature,
-            "chrf_signature": scores.chrf_signature,
-            "bleu_detail": scores.bleu_detail,
+            **asdict(scores),
             "unfinished": sum(not hyp.finished for hyp in hyps),
             "tokens_per_second": sum(tokens) / seconds if tokens else None,
             "sentences_per_second": len(src) / seconds,

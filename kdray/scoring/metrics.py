@@ -6,14 +6,12 @@ Nothing here imports torch, ray or mlflow, and nothing here downloads anything.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final, Literal
+from typing import Final
 
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from kdray.errors import ConfigError, DataError
-
-MetricName = Literal["bleu", "chrf"]
 
 LOCAL_TOKENIZERS: Final = frozenset({"13a", "intl", "char", "zh", "none"})
 DOWNLOADED_TOKENIZERS: Final = frozenset({"spm", "flores101", "flores200", "spBLEU-1K"})
@@ -32,7 +30,6 @@ class Scores:
     bleu_signature: str
     chrf_signature: str
     bleu_detail: str  # precisions (BP = … ratio = … hyp_len = … ref_len = …)
-    num_segments: int
 
 
 def score(hyps: Sequence[str], refs: Sequence[str], *, bleu_tokenize: str) -> Scores:
@@ -52,7 +49,6 @@ def score(hyps: Sequence[str], refs: Sequence[str], *, bleu_tokenize: str) -> Sc
         bleu_signature=str(bleu.get_signature()),
         chrf_signature=str(chrf.get_signature()),
         bleu_detail=bleu_score._verbose,  # the only place where sacrebleu keeps this line
-        num_segments=len(hyps),
     )
 
 

@@ -3,12 +3,14 @@
 Reports are computed from these alone, so a report can be made again where no model is.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from kdray.cell import Cell
 from kdray.errors import DataError
@@ -76,25 +78,25 @@ class Result:
         Raises:
             DataError: a key is unknown or missing, or a value has another type; it is named.
         """
-        of_cell: dict[str, Any] = {field.name: field.type for field in fields(Cell)}
-        types: dict[str, Any] = {field.name: field.type for field in fields(cls)} | of_cell
-        del types["cell"]
-        unknown, missing = sorted(data.keys() - types.keys()), sorted(types.keys() - data.keys())
-        if unknown or missing:
-            problems = [f"unknown key {key!r}" for key in unknown]
-            problems += [f"missing key {key!r}" for key in missing]
+        of_cell = [field.name for field in fields(Cell)]
+        known = {*of_cell, *(field.name for field in fields(cls))} - {"cell"}
+        faults = [f"unknown key {key!r}" for key in sorted(data.keys() - known)]
+        faults += [f"missing key {key!r}" for key in sorted(known - data.keys())]
+        if faults:
             raise DataError(
-                f"result record: {', '.join(problems)}; "
+                f"result record: {', '.join(faults)}; "
                 "it was written by another version of kdray: evaluate again with this one"
             )
-        for key, expected in types.items():
-            if not _has_type(data[key], expected):
-                raise DataError(
-                    f"result record: {key} is {data[key]!r}, expected {_type_name(expected)}; "
-                    "evaluate again"
-                )
-        cell = Cell(**{name: data[name] for name in of_cell})
-        return cls(cell, **{name: value for name, value in data.items() if name not in of_cell})
+        record = {"cell": {key: data[key] for key in of_cell}}
+        record |= {key: value for key, value in data.items() if key not in of_cell}
+        try:
+            return TypeAdapter(cls).validate_json(json.dumps(record), strict=True)
+        except ValidationError as error:
+            fault, *_ = error.errors()
+            raise DataError(
+                f"result record: {fault['loc'][-1]} is {fault['input']!r}: {fault['msg']}; "
+                "evaluate again"
+            ) from None
 
 
 def write_hyps(path: Path, hyps: Sequence[str]) -> None:
@@ -131,21 +133,3 @@ def read_hyps(path: Path) -> tuple[str, ...]:
     if not text.endswith("\n"):
         raise DataError(f"{path}: the last line is not ended, the file was cut; evaluate again")
     return tuple(text.removesuffix("\n").split("\n"))
-
-
-def _has_type(value: object, expected: Any) -> bool:  # noqa: ANN401 (a type expression)
-    if get_origin(expected) is Literal:
-        return value in get_args(expected)
-    allowed = get_args(expected) or (expected,)
-    if isinstance(value, bool):
-        return False
-    if isinstance(value, int) and float in allowed:  # JSON writes 3.0 as 3 in some languages
-        return True
-    return isinstance(value, allowed)
-
-
-def _type_name(expected: Any) -> str:  # noqa: ANN401 (a type expression)
-    if get_origin(expected) is Literal:
-        return " or ".join(map(repr, get_args(expected)))
-    parts = get_args(expected) or (expected,)
-    return " or ".join("null" if part is NoneType else part.__name__ for part in parts)

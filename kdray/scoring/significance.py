@@ -1,29 +1,26 @@
 """Is a difference between two systems more than chance, in the test set or in the seed?
 
-The test is sacrebleu's paired bootstrap (Koehn 2004); the resampling is sacrebleu's own code, so
-the p-values are those of `sacrebleu --paired-bs`. This file adds the interval of the difference,
-the rule for several seeds, and Holm's correction for several methods.
+The test is sacrebleu's paired bootstrap of BLEU (Koehn 2004), with the same resamples, so the
+p-values are those of `sacrebleu --paired-bs`. This file adds the interval of the difference, the
+rule for several seeds, and Holm's correction for several methods.
 """
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from sacrebleu.metrics.chrf import CHRF
-from sacrebleu.significance import _bootstrap_resample, _compute_p_value
+from sacrebleu.significance import _compute_p_value
 
-from kdray.scoring.metrics import MetricName, bleu_metric, check_parallel
+from kdray.scoring.metrics import bleu_metric, check_parallel
 
 BOOTSTRAP_SEED = 12345  # sacrebleu's default
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A system against a baseline on one test set. Scores and differences are in metric points."""
+    """A system against a baseline on one test set. Scores and differences are in BLEU points."""
 
     baseline_score: float
     system_score: float
@@ -64,10 +61,8 @@ def paired_bootstrap(
     system: Sequence[str],
     refs: Sequence[str],
     *,
-    metric: MetricName,
     bleu_tokenize: str,
     samples: int,
-    seed: int,
 ) -> Comparison:
     """Compare two systems' translations of the same segments by paired bootstrap resampling.
 
@@ -81,7 +76,7 @@ def paired_bootstrap(
     """
     check_parallel(baseline, refs)
     check_parallel(system, refs)
-    how = (tuple(refs), metric, bleu_tokenize, samples, seed)
+    how = (tuple(refs), bleu_tokenize, samples)
     baseline_score, resampled_baseline = _scores(tuple(baseline), *how)
     system_score, resampled_system = _scores(tuple(system), *how)
     difference = system_score - baseline_score
@@ -104,29 +99,21 @@ def compare_seeds(
     system: Mapping[int, Sequence[str]],
     refs: Sequence[str],
     *,
-    metric: MetricName,
     bleu_tokenize: str,
     samples: int,
-    seed: int,
 ) -> SeedComparison | None:
     """Compare runs of the same training seed; keys are training seeds, values translations.
 
-    None when no seed is common. `seed` is the bootstrap's.
+    None when no seed is common.
 
     Raises:
         ConfigError, DataError: as `paired_bootstrap`.
     """
     by_seed = {
-        training_seed: paired_bootstrap(
-            baseline[training_seed],
-            system[training_seed],
-            refs,
-            metric=metric,
-            bleu_tokenize=bleu_tokenize,
-            samples=samples,
-            seed=seed,
+        seed: paired_bootstrap(
+            baseline[seed], system[seed], refs, bleu_tokenize=bleu_tokenize, samples=samples
         )
-        for training_seed in sorted(baseline.keys() & system.keys())
+        for seed in sorted(baseline.keys() & system.keys())
     }
     return SeedComparison(by_seed) if by_seed else None
 
@@ -146,35 +133,17 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 @lru_cache(maxsize=32)  # the baseline's scores are used for every method of a table
 def _scores(
-    hyps: tuple[str, ...],
-    refs: tuple[str, ...],
-    metric: MetricName,
-    bleu_tokenize: str,
-    samples: int,
-    seed: int,
+    hyps: tuple[str, ...], refs: tuple[str, ...], bleu_tokenize: str, samples: int
 ) -> tuple[float, npt.NDArray[np.float64]]:
-    """The corpus score, and the score of each resample.
+    """The corpus score, and the score of each resample, drawn as sacrebleu draws them.
 
-    The resamples depend only on the seed and the number of segments, so those of two systems are
-    pairs.
+    The resamples depend only on the number of segments, so those of two systems are pairs.
     """
-    scorer = bleu_metric(bleu_tokenize) if metric == "bleu" else CHRF()
+    scorer = bleu_metric(bleu_tokenize)
     statistics = scorer._extract_corpus_statistics(hyps, [refs])
-    with _sacrebleu_seed(seed):
-        _, resampled = _bootstrap_resample(statistics, scorer, samples)
+    size = (samples, len(statistics))
+    drawn = np.random.default_rng(BOOTSTRAP_SEED).choice(len(statistics), size=size, replace=True)
+    of_segments = np.array(statistics, dtype=np.float32)
+    resampled = [scorer._compute_score_from_stats(of_segments[rows].sum(0)) for rows in drawn]
     whole = scorer._aggregate_and_compute(statistics)
     return float(whole.score), np.array([score.score for score in resampled])
-
-
-@contextmanager
-def _sacrebleu_seed(seed: int) -> Iterator[None]:
-    """Set sacrebleu's seed, which it reads only from the environment, for the body."""
-    before = os.environ.get("SACREBLEU_SEED")
-    os.environ["SACREBLEU_SEED"] = str(seed)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["SACREBLEU_SEED"]
-        else:
-            os.environ["SACREBLEU_SEED"] = before

@@ -1,14 +1,15 @@
 """Teacher distributions: the teacher reads a target sequence, and what it says is kept."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, assert_never
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from kdray.artifacts import Fetch, Source
 from kdray.config.signals import HiddenConfig, SampledConfig, TopKConfig
@@ -18,14 +19,14 @@ from kdray.methods.online import OnlineTeacher
 from kdray.schema import Split
 from kdray.teacher.engine import Teacher
 from kdray.teacher.ensemble import TOKENS_PER_BATCH, log_weights, read_pairs, weigh
-from kdray.teacher.hidden import HiddenWriter
+from kdray.teacher.hidden import write_hidden
 from kdray.teacher.hypotheses import Hypotheses, sum_counts
-from kdray.teacher.sampled import SampledWriter
-from kdray.teacher.stored import Layout, Read, Writer, bytes_in, join_arrays, offsets_of
-from kdray.teacher.topk import TopKWriter
+from kdray.teacher.sampled import write_sampled
+from kdray.teacher.stored import Layout, Read, bytes_in, join_arrays
+from kdray.teacher.topk import write_topk
 from kdray.text.batching import Rows, cuts
 from kdray.text.encoded import EncodedSplit
-from kdray.text.sequences import Sequences
+from kdray.text.sequences import Sequences, offsets_of
 
 VERSION = 2
 
@@ -39,6 +40,25 @@ def check_k(config: StoredConfig, vocabulary: int) -> None:
             f"signals.topk.k {config.k} is more than the vocabulary of {vocabulary} entries holds; "
             "lower it"
         )
+
+
+def write(
+    layout: Layout,
+    reads: Iterable[Read],
+    config: StoredConfig,
+    weights_VD: Sequence[Tensor],
+    *,
+    first: bool = True,
+    weighted: bool = False,
+) -> Counts:
+    """Keep what the teacher says, in the form that is configured; see `write_hidden`. -> counts."""
+    match config:
+        case TopKConfig():
+            return write_topk(layout, reads, config, vocabulary=len(weights_VD[0]))
+        case SampledConfig():
+            return write_sampled(layout, reads, config, vocabulary=len(weights_VD[0]))
+        case HiddenConfig():
+            return write_hidden(layout, reads, weights_VD, first=first, weighted=weighted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +114,12 @@ class DistributionJob:
                 "all are longer than the teacher's max_length; leave the long ones out of the "
                 "corpus"
             )
-        place = shards[0].parent
-        if held != [of_shard["pairs"] for of_shard in counts]:
+        recorded = [of_shard["pairs"] for of_shard in counts]
+        if held != recorded or sum(held) + total["quarantined"] != wanted:
             raise StageFailed(
-                f"{place}: the shards hold {sum(held)} scored pairs, and their records say "
-                f"{total['pairs']}; remove the folder and run again"
-            )
-        if total["pairs"] + total["quarantined"] != wanted:
-            raise StageFailed(
-                f"{place}: {total['pairs']} scored pairs and {total['quarantined']} in quarantine "
-                f"do not make up the {wanted} that were to be scored; remove the folder and run "
-                "again"
+                f"{shards[0].parent}: the shards hold {sum(held)} scored pairs, their records say "
+                f"{total['pairs']}, and with {total['quarantined']} in quarantine they must make "
+                f"up the {wanted} that were to be scored; remove the folder and run again"
             )
         join_arrays(shards, folder)
         if "kept_mass" in total:
@@ -145,12 +160,16 @@ class DistributionMaker:
         fits = np.maximum(self.src.lengths[rows], lengths) <= self.teacher.positions
         rows, lengths = rows[fits], lengths[fits]
         layout = Layout(folder, self.pair_ids[rows], offsets_of(lengths))
-        writer = self._writer(layout, first=start == 0)
         order = np.lexsort((self.src.lengths[rows], lengths))
-        if len(order):
-            for part in np.split(order, cuts(lengths[order], most=TOKENS_PER_BATCH)):
-                writer.put(self._read(rows[part], part))
-        own = writer.finish()
+        parts = np.split(order, cuts(lengths[order], most=TOKENS_PER_BATCH))
+        own = write(
+            layout,
+            (self._read(rows[part], part) for part in parts if len(part)),
+            self.config,
+            self.teacher.output_weights,
+            first=start == 0,
+            weighted=self.weighted,
+        )
         return {
             "pairs": len(rows),
             "tokens": layout.positions,
@@ -159,18 +178,6 @@ class DistributionMaker:
             "bytes": bytes_in(folder),
             "seconds": time.perf_counter() - began,
         }
-
-    def _writer(self, layout: Layout, *, first: bool) -> Writer:
-        weights = self.teacher.output_weights
-        match self.config:
-            case TopKConfig():
-                return TopKWriter(layout, self.config, vocabulary=weights[0].size(0))
-            case SampledConfig():
-                return SampledWriter(layout, self.config, vocabulary=weights[0].size(0))
-            case HiddenConfig():
-                return HiddenWriter(layout, weights, first=first, weighted=self.weighted)
-            case _:
-                assert_never(self.config)
 
     def _read(self, rows: Rows, of_shard: Rows) -> Read:
         """What the teacher says of some rows, which are rows `of_shard` of the layout."""

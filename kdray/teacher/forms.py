@@ -8,19 +8,13 @@ from kdray.teacher.sampled import Sampled
 from kdray.teacher.stored import Stored
 from kdray.teacher.topk import TopK
 
+LOADERS = {Form.TOPK: TopK.load, Form.SAMPLED: Sampled.load, Form.HIDDEN: Hidden.load}
+
 
 def load_distributions(form: Form, folder: Path) -> Stored:
-    """Map stored distributions.
+    """Map stored distributions; an online teacher stores none.
 
     Raises:
         DataError: an array is missing or damaged, or they do not fit together.
     """
-    match form:
-        case Form.TOPK:
-            return TopK.load(folder)
-        case Form.SAMPLED:
-            return Sampled.load(folder)
-        case Form.HIDDEN:
-            return Hidden.load(folder)
-        case Form.ONLINE:
-            raise AssertionError("an online teacher stores nothing")
+    return LOADERS[form](folder)

@@ -6,41 +6,31 @@ where the members of an ensemble weigh differently from pair to pair, `log_weigh
 A shard is such a folder too, but only the first one has the output matrices.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kdray.errors import DataError, StageFailed
+from kdray.jobs import Counts
 from kdray.methods.targets import DenseTargets, Member
-from kdray.teacher.stored import (
-    Layout,
-    Read,
-    StoredRows,
-    check_shapes,
-    load_arrays,
-    new_array,
-    places_of,
-    save_arrays,
-)
+from kdray.teacher.stored import Layout, Read, Stored, check_shapes, load_arrays
 from kdray.text.batching import Rows
-from kdray.text.sequences import Ints
 
 OUTPUT, LOG_WEIGHTS = "output.safetensors", "log_weights"
 
 
 @dataclass(frozen=True, slots=True)
-class Hidden:
-    """Stored states of some pairs; arrays are memory maps. See the module."""
+class Hidden(Stored):
+    """See the module."""
 
-    pair_ids: NDArray[np.int64]
-    offsets: NDArray[np.int64]
     states: tuple[NDArray[np.float16], ...]
     weights_VD: tuple[Tensor, ...]
     log_weights: NDArray[np.float32] | None = None
@@ -53,33 +43,19 @@ class Hidden:
             DataError: one is missing or damaged, or their shapes disagree.
         """
         weights = _load_output(folder)
-        names = ["pair_ids", "offsets", *(states_name(m) for m in range(len(weights)))]
-        if (folder / f"{LOG_WEIGHTS}.npy").exists():
-            names.append(LOG_WEIGHTS)
-        found = dict(zip(names, load_arrays(folder, names, form="hidden"), strict=True))
-        pairs, offsets = found["pair_ids"].size, found["offsets"]
-        positions = int(offsets[-1]) if offsets.size else 0
-        needed: dict[str, tuple[int, ...]] = {"offsets": (pairs + 1,)}
-        for m, weight in enumerate(weights):
-            needed[states_name(m)] = (positions, weight.size(1))
-        if LOG_WEIGHTS in found:
-            needed[LOG_WEIGHTS] = (pairs, len(weights))
-        check_shapes(folder, found, needed)
-        return cls(
-            pair_ids=np.asarray(found["pair_ids"]),
-            offsets=np.asarray(offsets),
-            states=tuple(found[states_name(m)] for m in range(len(weights))),
-            weights_VD=weights,
-            log_weights=found.get(LOG_WEIGHTS),
-        )
-
-    def rows(self, order: Rows) -> StoredRows:
-        """A view in which row i is row order[i] here."""
-        return StoredRows(self, order)
+        states = [states_name(m) for m in range(len(weights))]
+        others = [LOG_WEIGHTS] if (folder / f"{LOG_WEIGHTS}.npy").exists() else []
+        arrays, positions = load_arrays(folder, [*states, *others], form="hidden")
+        pair_ids, offsets = arrays["pair_ids"], arrays["offsets"]
+        shapes = {name: (positions, w.size(1)) for name, w in zip(states, weights, strict=True)}
+        shapes |= {name: (pair_ids.size, len(weights)) for name in others}
+        check_shapes(folder, arrays, **shapes)
+        of_members = tuple(arrays[name] for name in states)
+        return cls(folder, pair_ids, offsets, of_members, weights, arrays.get(LOG_WEIGHTS))
 
     def targets(self, rows: Rows, *, temperature: float) -> DenseTargets:
         """Whole distributions at all positions of the given rows, one row after another."""
-        places = places_of(self.offsets, rows)
+        places = self.places(rows)
         members = tuple(
             Member(torch.from_numpy(states[places].astype(np.float32)), weight)
             for states, weight in zip(self.states, self.weights_VD, strict=True)
@@ -91,62 +67,54 @@ class Hidden:
         return DenseTargets(members, temperature, log_weights)
 
 
-class HiddenWriter:
-    """Keeps the decoder states from which the teacher speaks.
+def write_hidden(
+    layout: Layout,
+    reads: Iterable[Read],
+    weights_VD: Sequence[Tensor],
+    *,
+    first: bool,
+    weighted: bool,
+) -> Counts:
+    """Keep the decoder states from which the teacher speaks. -> nothing to count.
 
     Args:
         layout: what is to be filled.
+        reads: what the teacher says.
         weights_VD: output matrix of each member.
         first: whether this is the shard that has the output matrices.
         weighted: whether the members weigh differently from pair to pair.
+
+    Raises:
+        StageFailed: a state is too large for float16.
     """
-
-    def __init__(
-        self, layout: Layout, weights_VD: Sequence[Tensor], *, first: bool, weighted: bool
-    ) -> None:
-        self.layout = layout
-        self.states: list[Ints] = [
-            new_array(
-                layout.folder / f"{states_name(m)}.npy",
-                dtype=np.float16,
-                shape=(layout.positions, weight.size(1)),
-            )
-            for m, weight in enumerate(weights_VD)
-        ]
-        shape = (len(layout.pair_ids), len(weights_VD))
-        self.log_weights = np.zeros(shape, dtype=np.float32) if weighted else None
-        if first:
-            save_output(layout.folder, weights_VD)
-
-    def put(self, read: Read) -> None:
-        """Take in what the teacher says of some pairs.
-
-        Raises:
-            StageFailed: a state is too large for float16.
-        """
-        places = self.layout.places(read.rows)
-        for states, member in zip(self.states, read.teacher.members, strict=True):
+    states = [
+        open_memmap(
+            layout.folder / f"{states_name(m)}.npy",
+            mode="w+",
+            dtype=np.float16,
+            shape=(layout.positions, weight.size(1)),
+        )
+        for m, weight in enumerate(weights_VD)
+    ]
+    log_weights = np.zeros((len(layout.pair_ids), len(weights_VD)), dtype=np.float32)
+    for read in reads:
+        places = layout.places(read.rows)
+        for of_member, member in zip(states, read.teacher.members, strict=True):
             rounded = member.hidden_ND.half()
             if not bool(rounded.isfinite().all()):
                 raise StageFailed(
-                    f"{self.layout.folder}: a decoder state of the teacher is beyond ±65504, the "
+                    f"{layout.folder}: a decoder state of the teacher is beyond ±65504, the "
                     "range of float16; store topk or sampled, or use the teacher online"
                 )
-            states[places] = rounded.cpu().numpy()
-        if self.log_weights is not None:
-            assert read.log_weights_BM is not None, "they are weighed for every pair or for none"
-            self.log_weights[read.rows] = read.log_weights_BM.cpu().numpy()
-
-    def finish(self) -> Mapping[str, float]:
-        """Write what is not on disk yet. -> nothing to count."""
-        for states in self.states:
-            if isinstance(states, np.memmap):
-                states.flush()
-        arrays: dict[str, Ints] = {"pair_ids": self.layout.pair_ids, "offsets": self.layout.offsets}
-        if self.log_weights is not None:
-            arrays[LOG_WEIGHTS] = self.log_weights
-        save_arrays(self.layout.folder, arrays)
-        return {}
+            of_member[places] = rounded.cpu().numpy()
+        if read.log_weights_BM is not None:
+            log_weights[read.rows] = read.log_weights_BM.cpu().numpy()
+    for of_member in states:
+        of_member.flush()
+    layout.save({LOG_WEIGHTS: log_weights} if weighted else {})
+    if first:
+        save_output(layout.folder, weights_VD)
+    return {}
 
 
 def states_name(member: int) -> str:

@@ -139,20 +139,8 @@ class TranslationJob:
         Raises:
             StageFailed: the pairs are not exactly those of the corpus less the quarantined ones.
         """
-        table, pair_ids = join_tables(shards)
-        total = sum_counts(counts)
         corpus = pq.read_table(_training_pairs(fetch(self.corpus)), columns=[Column.PAIR_ID])
-        wanted = corpus[Column.PAIR_ID].to_numpy()
-        in_order = wanted[np.isin(wanted, pair_ids)]
-        missing = len(wanted) - len(pair_ids) - total["quarantined"]
-        if missing or not np.array_equal(pair_ids, in_order):
-            raise StageFailed(
-                f"{shards[0].parent}: translations of {len(pair_ids)} pairs and "
-                f"{total['quarantined']} in quarantine do not make up the corpus of {len(wanted)}; "
-                "remove the folder, run again"
-            )
-        write_table(folder / FILE, table)
-        return total
+        return join_tables(shards, counts, folder, wanted=corpus[Column.PAIR_ID].to_numpy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +162,27 @@ class RecodingJob:
         return {"translations": table.num_rows, "tokens": tokens}
 
 
-def join_tables(shards: Sequence[Path]) -> tuple[pa.Table, NDArray[np.int64]]:
-    """Tables of translations one after another. -> the whole, and its pairs in order."""
+def join_tables(
+    shards: Sequence[Path], counts: Sequence[Counts], folder: Path, *, wanted: NDArray[np.int64]
+) -> Counts:
+    """Put the translations of the wanted pairs, which are cut into shards, one after another.
+
+    Raises:
+        StageFailed: the pairs are not exactly the wanted ones, less those in quarantine, in order.
+    """
     table = pa.concat_tables([read_table(shard / FILE) for shard in shards])
-    return table, table[Column.PAIR_ID].to_numpy()[table[Column.HYP_RANK].to_numpy() == 0]
+    total = sum_counts(counts)
+    pair_ids = table[Column.PAIR_ID].to_numpy()[table[Column.HYP_RANK].to_numpy() == 0]
+    quarantined = total.get("quarantined", 0)
+    in_order = wanted[np.isin(wanted, pair_ids)]
+    if len(pair_ids) + quarantined != len(wanted) or not np.array_equal(pair_ids, in_order):
+        raise StageFailed(
+            f"{shards[0].parent}: translations of {len(pair_ids)} pairs and {quarantined} in "
+            f"quarantine do not make up the {len(wanted)} that there must be, in their order; "
+            "remove the folder and run again"
+        )
+    write_table(folder / FILE, table)
+    return total
 
 
 def sum_counts(counts: Sequence[Counts]) -> dict[str, Any]:

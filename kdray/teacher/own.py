@@ -3,7 +3,6 @@
 M models, B sentences, S source positions, T target positions, N real target positions.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from kdray.model.ctranslate2 import FastTranslator, export
 from kdray.model.generate import Hypothesis, SearchOptions, generate
 from kdray.model.storage import load_model, load_shape
 from kdray.model.transformer import Taps, Transformer
+from kdray.storage.whole import whole
 from kdray.teacher.engine import Teacher, Translation
 from kdray.teacher.ensemble import weigh
 from kdray.text.sequences import Sequences
@@ -59,14 +59,10 @@ class OwnModels(Teacher):
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> None:
         """Write the CTranslate2 form of a single model that is to run on a CPU."""
-        exported = work / EXPORTED
-        if not self._is_exported(device) or exported.exists():
-            return
-        aside = work / f".{EXPORTED}"
-        shutil.rmtree(aside, ignore_errors=True)
-        folder = fetch(self.members[0])
-        export(load_model(folder), Tokenizer.load(folder), aside)
-        aside.rename(exported)
+        if self._is_exported(device) and not (work / EXPORTED).exists():
+            folder = fetch(self.members[0])
+            with whole(work / EXPORTED, record="model.bin") as exported:
+                export(load_model(folder), Tokenizer.load(folder), exported)
 
     def open(
         self, fetch: Fetch, *, device: str, threads: int, work: Path | None = None

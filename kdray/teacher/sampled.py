@@ -10,7 +10,7 @@ Each pair has a random stream of its own, so its draws do not depend on the shar
 it is in (beyond the rounding of the teacher's own arithmetic).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,39 +21,22 @@ from torch import Tensor
 
 from kdray.config.signals import SampledConfig
 from kdray.errors import ConfigError, DataError
+from kdray.jobs import Counts
 from kdray.methods.targets import SoftTargets
 from kdray.seeds import derive_seed
-from kdray.teacher.stored import (
-    Layout,
-    Read,
-    StoredRows,
-    check_shapes,
-    id_dtype,
-    load_arrays,
-    offsets_of,
-    places_of,
-    save_arrays,
-)
+from kdray.teacher.stored import Layout, Read, Stored, check_shapes, id_dtype, load_arrays
 from kdray.text.batching import Rows
-from kdray.text.sequences import Ints
+from kdray.text.sequences import Ints, offsets_of
 
 with np.errstate(divide="ignore"):
     LOG_OF_COUNT = np.log(np.arange(256, dtype=np.float32))
 """Of a count of draws; there are 255 at most."""
 
-ARRAYS = ("pair_ids", "offsets", "distinct", "ids", "counts")
-
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
-    """Stored draws of some pairs; arrays are memory maps. See the module.
+class Sampled(Stored):
+    """See the module. starts: where each position's entries begin, and the last one's end [P+1]."""
 
-    starts: where the entries of each position begin, and where the last one's end [P + 1].
-    """
-
-    folder: Path
-    pair_ids: NDArray[np.int64]
-    offsets: NDArray[np.int64]
     distinct: NDArray[np.uint8]
     ids: Ints
     counts: NDArray[np.uint8]
@@ -66,22 +49,12 @@ class Sampled:
         Raises:
             DataError: one is missing or damaged, or their shapes disagree.
         """
-        found = dict(zip(ARRAYS, load_arrays(folder, ARRAYS, form="sampled"), strict=True))
-        positions = int(found["offsets"][-1]) if found["offsets"].size else 0
-        starts = offsets_of(found["distinct"].reshape(-1))
-        needed = {
-            "offsets": (found["pair_ids"].size + 1,),
-            "distinct": (positions,),
-            "ids": (int(starts[-1]),),
-            "counts": (int(starts[-1]),),
-        }
-        check_shapes(folder, found, needed)
-        small = {name: np.asarray(found[name]) for name in ("pair_ids", "offsets", "distinct")}
-        return cls(folder, **found | small, starts=starts)
-
-    def rows(self, order: Rows) -> StoredRows:
-        """A view in which row i is row order[i] here."""
-        return StoredRows(self, order)
+        names = ("distinct", "ids", "counts")
+        arrays, positions = load_arrays(folder, names, form="sampled")
+        starts = offsets_of(arrays["distinct"].reshape(-1))
+        entries = (int(starts[-1]),)
+        check_shapes(folder, arrays, distinct=(positions,), ids=entries, counts=entries)
+        return cls(folder, **arrays, starts=starts)
 
     def targets(self, rows: Rows, *, temperature: float) -> SoftTargets:
         """Soft targets at all positions of the given rows, padded to the most distinct tokens.
@@ -95,7 +68,7 @@ class Sampled:
                 f"signal sampled holds draws at temperature 1, not {temperature:g}; use topk or "
                 "hidden for another temperature"
             )
-        places = places_of(self.offsets, rows)
+        places = self.places(rows)
         distinct = self.distinct[places].astype(np.int64)
         column = np.arange(distinct.max(initial=1))[None, :]
         # Past a row's last entry, that entry is repeated with count 0.
@@ -116,41 +89,30 @@ class Sampled:
         )
 
 
-class SampledWriter:
-    """Draws from what the teacher says."""
-
-    def __init__(self, layout: Layout, config: SampledConfig, *, vocabulary: int) -> None:
-        self.layout, self.config = layout, config
-        shape = (layout.positions, config.draws)
-        self.drawn: Ints = np.zeros(shape, dtype=id_dtype(vocabulary))
-
-    def put(self, read: Read) -> None:
-        """Take in what the teacher says of some pairs."""
-        places = self.layout.places(read.rows)
-        uniform = torch.from_numpy(self._uniform(read.rows)).to(read.labels_N.device)
+def write_sampled(
+    layout: Layout, reads: Iterable[Read], config: SampledConfig, *, vocabulary: int
+) -> Counts:
+    """Draw from what the teacher says. -> nothing to count."""
+    shape = (layout.positions, config.draws)
+    draws: Ints = np.zeros(shape, dtype=id_dtype(vocabulary))
+    for read in reads:
+        places, uniform = layout.places(read.rows), _uniform(layout, read.rows, config)
+        uniform = uniform.to(read.labels_N.device)
         for block, part in read.teacher.blocks():
-            drawn = draw(block.logits(), uniform[part])
-            self.drawn[places[part]] = drawn.cpu().numpy()
+            draws[places[part]] = draw(block.logits(), uniform[part]).cpu().numpy()
+    distinct, ids, counts = tally(draws)
+    layout.save({"distinct": distinct, "ids": ids, "counts": counts})
+    return {}
 
-    def finish(self) -> Mapping[str, float]:
-        """Write the arrays. -> nothing to count."""
-        distinct, ids, counts = tally(self.drawn)
-        arrays = (self.layout.pair_ids, self.layout.offsets, distinct, ids, counts)
-        save_arrays(self.layout.folder, dict(zip(ARRAYS, arrays, strict=True)))
-        return {}
 
-    def _uniform(self, rows: Rows) -> NDArray[np.float64]:
-        """Numbers of each pair's own stream. -> [N, draws]."""
-        lengths = np.diff(self.layout.offsets)[rows]
-        streams = [
-            np.random.default_rng(derive_seed(self.config.seed, pair_id)).random(
-                (length, self.config.draws)
-            )
-            for pair_id, length in zip(
-                self.layout.pair_ids[rows].tolist(), lengths.tolist(), strict=True
-            )
-        ]
-        return np.concatenate([np.zeros((0, self.config.draws)), *streams])
+def _uniform(layout: Layout, rows: Rows, config: SampledConfig) -> Tensor:
+    """Numbers in [0, 1) of each pair's own stream. -> [N, draws], float64."""
+    lengths = np.diff(layout.offsets)[rows].tolist()
+    streams = [
+        np.random.default_rng(derive_seed(config.seed, pair_id)).random((length, config.draws))
+        for pair_id, length in zip(layout.pair_ids[rows].tolist(), lengths, strict=True)
+    ]
+    return torch.from_numpy(np.concatenate([np.zeros((0, config.draws)), *streams]))
 
 
 def draw(logits_NV: Tensor, uniform_ND: Tensor) -> Tensor:

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from kdray.artifacts import Fetch, Source
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
-from kdray.errors import DataError, StageFailed
+from kdray.errors import DataError
 from kdray.jobs import Counts
 from kdray.schema import Column, Split
-from kdray.teacher.hypotheses import FILE, Hypotheses, join_tables, sum_counts
-from kdray.teacher.similarity import Similarity, SimilarityName, similarity
+from kdray.teacher.hypotheses import FILE, Hypotheses, join_tables
+from kdray.teacher.similarity import Similarity, similarity
 from kdray.text.batching import Rows
 from kdray.text.corpus import Corpus
 from kdray.text.sequences import write_table
@@ -44,39 +44,25 @@ class Candidates:
         return finished if len(finished) else np.arange(len(self.texts))
 
 
-def closest(
-    hyps: Sequence[Candidates], refs: Sequence[str], *, similarity_name: SimilarityName
-) -> list[int]:
-    """For each pair the hypothesis that is most similar to its reference; of equals the best.
+def closest(candidates: Candidates, ref: str, measure: Similarity) -> int:
+    """The place of the hypothesis that is most similar to the reference; of equals the best.
 
     Unfinished ones are looked at only where none is finished.
     """
-    measure = similarity(similarity_name)
-    return [_closest(candidates, ref, measure) for candidates, ref in zip(hyps, refs, strict=True)]
+    eligible = candidates.eligible()
+    if len(eligible) == 1:
+        return int(eligible[0])
+    scores = measure.to(ref, [candidates.texts[place] for place in eligible])
+    return int(eligible[scores.round(DECIMALS).argmax()])
 
 
-def least_risk(
-    hyps: Sequence[Candidates], n: int, *, similarity_name: SimilarityName
-) -> list[list[int]]:
-    """For each pair the n hypotheses of highest mean similarity to all, best first.
+def least_risk(candidates: Candidates, n: int, measure: Similarity) -> list[int]:
+    """The places of the n hypotheses of highest mean similarity to all, best first.
 
     Of equals the one of better rank comes first. All hypotheses of a pair are what the others are
     compared with, a text as often as it stands there; unfinished ones are chosen only where none
     is finished, so a pair may get fewer than n.
     """
-    measure = similarity(similarity_name)
-    return [_least_risk(candidates, n, measure) for candidates in hyps]
-
-
-def _closest(candidates: Candidates, ref: str, measure: Similarity) -> int:
-    eligible = candidates.eligible()
-    if len(eligible) == 1:
-        return int(eligible[0])
-    found = measure.to(ref, [candidates.texts[place] for place in eligible])
-    return int(eligible[found.round(DECIMALS).argmax()])
-
-
-def _least_risk(candidates: Candidates, n: int, measure: Similarity) -> list[int]:
     eligible = candidates.eligible()
     if len(eligible) > 1:
         utility = _utility(candidates.texts, measure)[eligible].round(DECIMALS)
@@ -141,15 +127,8 @@ class SelectionJob:
         Raises:
             StageFailed: the pairs are not exactly those of the translations.
         """
-        table, pair_ids = join_tables(shards)
         wanted = Hypotheses.load(fetch(self.hypotheses)).pair_ids
-        if not np.array_equal(pair_ids, wanted):
-            raise StageFailed(
-                f"{shards[0].parent}: a choice was made for {len(pair_ids)} pairs, and they are "
-                f"not the {len(wanted)} that have hypotheses; remove the folder and run again"
-            )
-        write_table(folder / FILE, table)
-        return sum_counts(counts)
+        return join_tables(shards, counts, folder, wanted=wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +147,11 @@ class SelectionMaker:
     def __call__(self, start: int, stop: int, folder: Path) -> Counts:
         """Choose for pairs start to stop and write the table of what was chosen. -> counts."""
         began = time.perf_counter()
-        chosen = self._choose(start, stop)
+        measure = similarity(self.config.similarity)
+        chosen = [self._choose(pair, measure) for pair in range(start, stop)]
         ranks = [rank for places in chosen for rank in range(len(places))]
-        rows = np.array(
-            [self.first[start + i] + place for i, places in enumerate(chosen) for place in places],
-            dtype=np.int64,
-        )
+        firsts = np.repeat(self.first[start:stop], [len(places) for places in chosen])
+        rows = firsts + np.array([place for places in chosen for place in places], dtype=np.int64)
         table = self.hyps.table.take(pa.array(rows))
         column = table.schema.get_field_index(Column.HYP_RANK)
         table = table.set_column(column, Column.HYP_RANK, pa.array(ranks, pa.int32()))
@@ -187,27 +165,12 @@ class SelectionMaker:
             "seconds": time.perf_counter() - began,
         }
 
-    def _choose(self, start: int, stop: int) -> list[list[int]]:
-        """Places of the chosen among the hypotheses of each pair."""
-        name = self.config.similarity
-        match self.config:
-            case InterpolationConfig(n=most):
-                of_pairs = self.first[start:stop]
-                refs = [self.refs[i] for i in self.hyps.pair_ids[of_pairs].tolist()]
-                candidates = self._candidates(start, stop, most=most)
-                return [[place] for place in closest(candidates, refs, similarity_name=name)]
-            case MultiHypothesisConfig(n=n, candidates=most):
-                candidates = self._candidates(start, stop, most=most)
-                return least_risk(candidates, n, similarity_name=name)
-
-    def _candidates(self, start: int, stop: int, *, most: int) -> list[Candidates]:
-        texts = self.hyps.texts(np.arange(self.first[start], self.first[stop]))
-        offset = self.first[start]
-        found = []
-        for pair in range(start, stop):
-            here, end = self.first[pair], min(self.first[pair] + most, self.first[pair + 1])
-            found.append(
-                Candidates(texts[here - offset : end - offset],
-                           self.hyps.finished[here:end].tolist())
-            )  # fmt: skip
-        return found
+    def _choose(self, pair: int, measure: Similarity) -> list[int]:
+        """Places of the chosen among the hypotheses of a pair."""
+        config, first, stop = self.config, *self.first[pair : pair + 2]
+        most = config.n if isinstance(config, InterpolationConfig) else config.candidates
+        rows = np.arange(first, min(first + most, stop))
+        candidates = Candidates(self.hyps.texts(rows), self.hyps.finished[rows].tolist())
+        if isinstance(config, InterpolationConfig):
+            return [closest(candidates, self.refs[int(self.hyps.pair_ids[first])], measure)]
+        return least_risk(candidates, config.n, measure)

@@ -87,14 +87,11 @@ class SentenceChrf:
         orders: list[Any] = self.metric._extract_reference_info([plain])["ref_ngrams"][0]
         return orders
 
-    def _matches(self, of_hyp: list[Any], of_ref: list[Any]) -> list[tuple[int, int, int]]:
+    def _matches(self, of_hyp: list[Any], of_ref: list[Any]) -> list[Sequence[int]]:
         """n-grams of the translation, of the reference and of both, for each order."""
-        found = []
-        for hyp, ref in zip(of_hyp, of_ref, strict=True):
-            in_hyp, in_ref, in_both = self.metric._get_match_statistics(hyp, ref)
-            found.append((in_hyp, in_ref, in_both))
-        return found
+        orders = zip(of_hyp, of_ref, strict=True)
+        return [self.metric._get_match_statistics(hyp, ref) for hyp, ref in orders]
 
-    def _score(self, matches: Sequence[tuple[int, int, int]]) -> float:
+    def _score(self, matches: Sequence[Sequence[int]]) -> float:
         flat = [count for of_order in matches for count in of_order]
         return float(self.metric._compute_f_score(flat))

@@ -6,10 +6,10 @@ the arrays of its form, which are memory-mapped. Shards are joined by putting al
 """
 
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -19,45 +19,15 @@ from torch import Tensor
 from kdray.errors import DataError
 from kdray.methods.targets import DenseTargets, TeacherTargets
 from kdray.text.batching import Rows
-from kdray.text.sequences import Ints, Sequences
+from kdray.text.sequences import Ints, Sequences, offsets_of
 
 OFFSETS = "offsets"
 OF_THE_FIRST_SHARD = ("temperatures.npy", "output.safetensors")
 
 
-class Stored(Protocol):
-    """Stored distributions of some pairs."""
-
-    @property
-    def pair_ids(self) -> NDArray[np.int64]:
-        """The pair of each row."""
-
-    @property
-    def offsets(self) -> NDArray[np.int64]:
-        """Where the positions of each row begin, and where the last one's end."""
-
-    def targets(self, rows: Rows, *, temperature: float) -> TeacherTargets:
-        """Distributions at all positions of the given rows, one row after another."""
-
-    def rows(self, order: Rows) -> "StoredRows":
-        """A view in which row i is row order[i] here."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRows:
-    """Some rows of stored distributions, in another order: what a student's rows need."""
-
-    stored: Stored
-    order: Rows
-
-    def targets(self, rows: Rows, *, temperature: float) -> TeacherTargets:
-        """Distributions at all positions of the given rows, one row after another."""
-        return self.stored.targets(self.order[rows], temperature=temperature)
-
-
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A folder to be filled: its pairs, and where the positions of each stand."""
+    """A folder of stored distributions: its pairs, and where the positions of each stand."""
 
     folder: Path
     pair_ids: NDArray[np.int64]
@@ -70,7 +40,38 @@ class Layout:
 
     def places(self, rows: Rows) -> Rows:
         """All positions of the given rows, one row after another."""
-        return places_of(self.offsets, rows)
+        return Sequences(self.offsets, self.offsets).places(rows)
+
+    def save(self, arrays: Mapping[str, Ints]) -> None:
+        """Write the arrays of a form, beside those that every form has."""
+        common = {"pair_ids": self.pair_ids, OFFSETS: self.offsets}
+        for name, array in (common | dict(arrays)).items():
+            np.save(self.folder / f"{name}.npy", array, allow_pickle=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Layout, ABC):
+    """Stored distributions of some pairs; arrays are memory maps."""
+
+    @abstractmethod
+    def targets(self, rows: Rows, *, temperature: float) -> TeacherTargets:
+        """Distributions at all positions of the given rows, one row after another."""
+
+    def rows(self, order: Rows) -> "StoredRows":
+        """A view in which row i is row order[i] here."""
+        return StoredRows(self, order)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """Some rows of stored distributions, in another order: what a student's rows need."""
+
+    stored: Stored
+    order: Rows
+
+    def targets(self, rows: Rows, *, temperature: float) -> TeacherTargets:
+        """Distributions at all positions of the given rows, one row after another."""
+        return self.stored.targets(self.order[rows], temperature=temperature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,55 +88,29 @@ class Read:
     log_weights_BM: Tensor | None = None
 
 
-class Writer(Protocol):
-    """Fills a layout, pair by pair in any order."""
-
-    def put(self, read: Read) -> None:
-        """Take in what the teacher says of some pairs."""
-
-    def finish(self) -> Mapping[str, Any]:
-        """Write what is not written yet. -> counts of this form alone, to be summed."""
-
-
-def offsets_of(lengths: Rows) -> NDArray[np.int64]:
-    """Where rows of these lengths begin, and where the last one ends."""
-    return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)))
-
-
-def places_of(offsets: NDArray[np.int64], rows: Rows) -> Rows:
-    """All positions of the given rows, one row after another."""
-    return Sequences(offsets, offsets).places(rows)
-
-
 def id_dtype(vocabulary: int) -> DTypeLike:
     """The narrowest integer that holds a vocabulary's ids."""
     return np.uint16 if vocabulary <= 2**16 else np.uint32
 
 
-def load_arrays(folder: Path, names: Sequence[str], *, form: str) -> list[Ints]:
-    """Map arrays of a folder.
+def load_arrays(folder: Path, names: Sequence[str], *, form: str) -> tuple[dict[str, Ints], int]:
+    """Map the arrays of a form, and those that every form has. -> by name; number of positions.
 
     Raises:
-        DataError: one is missing or damaged.
+        DataError: one is missing or damaged, or there are not as many offsets as pairs.
     """
     try:
-        return [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-                for name in names]  # fmt: skip
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in ("pair_ids", OFFSETS, *names)
+        }
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{folder}: not readable as {form} distributions: {error}") from None
+    check_shapes(folder, arrays, offsets=(arrays["pair_ids"].size + 1,))
+    return arrays, int(arrays[OFFSETS][-1])
 
 
-def save_arrays(folder: Path, arrays: Mapping[str, Ints]) -> None:
-    """Write arrays that `load_arrays` maps."""
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
-
-
-def check_shapes(
-    folder: Path,
-    arrays: Mapping[str, Ints],
-    needed: Mapping[str, tuple[int, ...]],
-) -> None:
+def check_shapes(folder: Path, arrays: Mapping[str, Ints], **needed: tuple[int, ...]) -> None:
     """Raise DataError if arrays are not of the shapes that they need beside each other."""
     wrong = [
         f"{name} is {arrays[name].shape} and not {shape}"
@@ -147,15 +122,6 @@ def check_shapes(
             f"{folder}: arrays do not fit together: {'; '.join(wrong)}; "
             "remove the folder and run again"
         )
-
-
-def new_array(path: Path, *, dtype: DTypeLike, shape: tuple[int, ...]) -> Ints:
-    """An array on disk that is filled through memory; one without entries cannot be mapped."""
-    if 0 in shape:
-        empty: Ints = np.zeros(shape, dtype=dtype)
-        np.save(path, empty)
-        return empty
-    return open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
 
 def join_arrays(shards: Sequence[Path], folder: Path) -> None:
@@ -174,11 +140,10 @@ def _join_array(shards: Sequence[Path], path: Path) -> None:
         np.save(path, offsets_of(np.concatenate([np.diff(part) for part in parts])))
         return
     shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
-    whole = new_array(path, dtype=parts[0].dtype, shape=shape)
+    whole = open_memmap(path, mode="w+", dtype=parts[0].dtype, shape=shape)
     for start, part in zip(offsets_of(np.array([len(p) for p in parts])), parts, strict=False):
         whole[start : start + len(part)] = part
-    if isinstance(whole, np.memmap):
-        whole.flush()
+    whole.flush()
 
 
 def bytes_in(folder: Path) -> int:

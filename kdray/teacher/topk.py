@@ -8,8 +8,8 @@ order; `log_tail.npy` [P, T], float32, the log mass outside the top K at each te
 has none. Kept entries are rescaled to 1 − tail when read, which removes what float16 rounded.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,29 +19,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdray.config.signals import TopKConfig
+from kdray.jobs import Counts
 from kdray.methods.targets import SoftTargets
-from kdray.teacher.stored import (
-    Layout,
-    Read,
-    StoredRows,
-    check_shapes,
-    id_dtype,
-    load_arrays,
-    places_of,
-    save_arrays,
-)
+from kdray.teacher.stored import Layout, Read, Stored, check_shapes, id_dtype, load_arrays
 from kdray.text.batching import Rows
 from kdray.text.sequences import Ints
 
 LEAST = -65504.0  # of float16
+ARRAYS = ("temperatures", "ids", "logp", "log_tail", "label_rank", "log_label")
 
 
 @dataclass(frozen=True, slots=True)
-class TopK:
-    """Stored distributions of some pairs; arrays are memory maps. See the module."""
+class TopK(Stored):
+    """See the module."""
 
-    pair_ids: NDArray[np.int64]
-    offsets: NDArray[np.int64]
     temperatures: NDArray[np.float64]
     ids: Ints
     logp: NDArray[np.float16]
@@ -56,35 +47,16 @@ class TopK:
         Raises:
             DataError: one is missing or damaged, or their shapes disagree.
         """
-        names = [field.name for field in fields(cls)]
-        found = dict(zip(names, load_arrays(folder, names, form="top-k"), strict=True))
-        positions = int(found["offsets"][-1]) if found["offsets"].size else 0
-        k = found["ids"].shape[-1] if found["ids"].ndim else 0
-        temperatures = found["temperatures"].size
-        needed = {
-            "offsets": (found["pair_ids"].size + 1,),
-            "temperatures": (temperatures,),
-            "ids": (positions, k),
-            "logp": (positions, k),
-            "log_tail": (positions, temperatures),
-            "label_rank": (positions,),
-            "log_label": (positions, temperatures),
-        }
-        check_shapes(folder, found, needed)
-        small = {name: np.asarray(found[name]) for name in ("pair_ids", "offsets", "temperatures")}
-        return cls(**found | small)
-
-    def save(self, folder: Path) -> None:
-        """Write the arrays that `load` maps."""
-        save_arrays(folder, {field.name: getattr(self, field.name) for field in fields(self)})
-
-    def rows(self, order: Rows) -> StoredRows:
-        """A view in which row i is row order[i] here."""
-        return StoredRows(self, order)
+        arrays, p = load_arrays(folder, ARRAYS, form="top-k")
+        k, t = arrays["ids"].shape[-1] if arrays["ids"].ndim else 0, arrays["temperatures"].size
+        shapes = {"temperatures": (t,), "ids": (p, k), "logp": (p, k)}
+        shapes |= {"log_tail": (p, t), "label_rank": (p,), "log_label": (p, t)}
+        check_shapes(folder, arrays, **shapes)
+        return cls(folder, **arrays)
 
     def targets(self, rows: Rows, *, temperature: float) -> SoftTargets:
         """Soft targets at all positions of the given rows, one row after another."""
-        places = places_of(self.offsets, rows)
+        places = self.places(rows)
         column = self.temperatures.tolist().index(temperature)  # the config was checked for this
         log_tail = torch.from_numpy(np.ascontiguousarray(self.log_tail[places, column]))
         logp = at_temperature(
@@ -109,40 +81,27 @@ class TopK:
         return torch.where(rank < k, kept, stored.minimum(log_tail_N))
 
 
-class TopKWriter:
-    """Keeps the top k of what the teacher says."""
-
-    def __init__(self, layout: Layout, config: TopKConfig, *, vocabulary: int) -> None:
-        self.layout, self.config = layout, config
-        positions, temperatures = layout.positions, len(config.temperatures)
-        self.stored = TopK(
-            pair_ids=layout.pair_ids,
-            offsets=layout.offsets,
-            temperatures=np.array(config.temperatures, dtype=np.float64),
-            ids=np.zeros((positions, config.k), dtype=id_dtype(vocabulary)),
-            logp=np.zeros((positions, config.k), dtype=np.float16),
-            log_tail=np.zeros((positions, temperatures), dtype=np.float32),
-            label_rank=np.zeros(positions, dtype=id_dtype(config.k + 1)),
-            log_label=np.zeros((positions, temperatures), dtype=np.float16),
-        )
-
-    def put(self, read: Read) -> None:
-        """Take in what the teacher says of some pairs."""
-        places = self.layout.places(read.rows)
+def write_topk(
+    layout: Layout, reads: Iterable[Read], config: TopKConfig, *, vocabulary: int
+) -> Counts:
+    """Keep the top k of what the teacher says. -> mass of the kept entries, over positions."""
+    positions, temperatures = layout.positions, len(config.temperatures)
+    arrays: dict[str, Ints] = {
+        "ids": np.zeros((positions, config.k), dtype=id_dtype(vocabulary)),
+        "logp": np.zeros((positions, config.k), dtype=np.float16),
+        "log_tail": np.zeros((positions, temperatures), dtype=np.float32),
+        "label_rank": np.zeros(positions, dtype=id_dtype(config.k + 1)),
+        "log_label": np.zeros((positions, temperatures), dtype=np.float16),
+    }
+    for read in reads:
+        places = layout.places(read.rows)
         for block, part in read.teacher.blocks():
-            kept = compress(
-                block.logits(),
-                read.labels_N[part],
-                k=self.config.k,
-                temperatures=self.config.temperatures,
-            )
+            logits, labels = block.logits(), read.labels_N[part]
+            kept = compress(logits, labels, k=config.k, temperatures=config.temperatures)
             for name, values in kept._asdict().items():
-                getattr(self.stored, name)[places[part]] = values.cpu().numpy()
-
-    def finish(self) -> Mapping[str, float]:
-        """Write the arrays. -> mass of the kept entries, summed over positions."""
-        self.stored.save(self.layout.folder)
-        return {"kept_mass": float((1 - np.exp(self.stored.log_tail[:, 0])).sum())}
+                arrays[name][places[part]] = values.cpu().numpy()
+    layout.save(arrays | {"temperatures": np.array(config.temperatures, dtype=np.float64)})
+    return {"kept_mass": float((1 - np.exp(arrays["log_tail"][:, 0])).sum())}
 
 
 def at_temperature(logp_NK: Tensor, log_tail_N: Tensor, *, temperature: float) -> Tensor:

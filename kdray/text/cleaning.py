@@ -115,7 +115,8 @@ class Cleaner:
         if longer > config.max_chars:
             return Drop.TOO_LONG
         # n words and the spaces between them are 2n - 1 characters: most pairs need no counting.
-        if longer > 2 * config.max_words and _words(src, ref) > config.max_words:
+        may_have_more = longer > 2 * config.max_words
+        if may_have_more and max(len(src.split()), len(ref.split())) > config.max_words:
             return Drop.TOO_LONG
         if longer >= config.ratio_slack and longer > config.max_ratio * shorter:
             return Drop.RATIO
@@ -131,10 +132,6 @@ class Cleaner:
         known = len(self._kept)
         self._kept.add(pair_digest(src, ref, size=16))
         return len(self._kept) == known
-
-
-def _words(src: str, ref: str) -> int:
-    return max(len(src.split()), len(ref.split()))
 
 
 _OVERLAP_KINDS = ("pair", "src", "tgt", "pair_words", "src_words", "tgt_words")

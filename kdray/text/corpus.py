@@ -9,10 +9,11 @@ test, and a digest of each training pair, are held in memory. Imports neither to
 import logging
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,8 @@ VERSION = 1
 
 DROPS = "drops.parquet"
 TEST_PREFIX = "test-"
+
+Row = tuple[int | str, ...]
 
 _BATCH_ROWS = 50_000
 _FILE_NAMES = ("src", "tgt", "path")  # fields of a PairSource that the content does not depend on
@@ -190,10 +193,9 @@ class _Tally:
         self.src_words = self.ref_words = 0
         self.entropy = 0.0
         self._may_repeat = may_repeat
-        self._seen: set[bytes] = set()
-        self._repeats: Counter[bytes] = Counter()  # only of pairs that came more than once
+        self._seen: Counter[bytes] = Counter()
 
-    def row(self, src: str, ref: str, entropy: float) -> tuple[int, str, str]:
+    def row(self, src: str, ref: str, entropy: float) -> Row:
         """The pair as a row of its table."""
         self.src_words += len(src.split())
         self.ref_words += len(ref.split())
@@ -212,45 +214,36 @@ class _Tally:
         if not self._may_repeat:
             return 0
         digest = pair_digest(src, ref, size=16)
-        known = len(self._seen)
-        self._seen.add(digest)
-        if len(self._seen) == known:
-            self._repeats[digest] += 1
-        return self._repeats[digest]
+        self._seen[digest] += 1
+        return self._seen[digest] - 1
 
 
-class _TableWriter:
-    """Writes rows to a Parquet file in batches; the file is complete after the `with` block."""
+@contextmanager
+def _table(path: Path, schema: pa.Schema) -> Iterator[Callable[[Row], None]]:
+    """Give a function that adds a row to a Parquet file, which is written in batches."""
+    rows: list[Row] = []
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
-        self._rows: list[tuple[int | str, ...]] = []
+    def flush() -> None:
+        columns = zip(*rows, strict=True)
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
+        writer.write_batch(pa.record_batch(arrays, schema=schema))
+        rows.clear()
 
-    def __enter__(self) -> Self:
-        return self
+    def add(row: Row) -> None:
+        rows.append(row)
+        if len(rows) == _BATCH_ROWS:
+            flush()
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if error is None and self._rows:
-            self._flush()
-        self._writer.close()
-
-    def add(self, row: tuple[int | str, ...]) -> None:
-        self._rows.append(row)
-        if len(self._rows) == _BATCH_ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        columns = zip(*self._rows, strict=True)
-        arrays = [pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
-        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
-        self._rows.clear()
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        yield add
+        if rows:
+            flush()
 
 
 def _write_held_out(stream: _Stream, folder: Path) -> tuple[list[Pair], _Tally]:
     pairs: list[Pair] = []
     tally = _Tally(may_repeat=True)
-    with _TableWriter(folder / f"{stream.split}.parquet", _PAIR_SCHEMA) as table:
+    with _table(folder / f"{stream.split}.parquet", _PAIR_SCHEMA) as add:
         for line, src, ref, entropy in stream.pairs():
             if not src or not ref:
                 raise DataError(
@@ -258,7 +251,7 @@ def _write_held_out(stream: _Stream, folder: Path) -> tuple[list[Pair], _Tally]:
                     "empty; fill it, or remove the line from both sides"
                 )
             pairs.append((src, ref))
-            table.add(tally.row(src, ref, entropy))
+            add(tally.row(src, ref, entropy))
         if not pairs:
             raise DataError(f"{stream.place}: holds no pairs; name a source that has some")
     return pairs, tally
@@ -272,8 +265,8 @@ def _write_train(
     tally = _Tally(may_repeat=not config.cleaning.drop_duplicates)
     read = unread = 0
     with (
-        _TableWriter(folder / f"{stream.split}.parquet", _PAIR_SCHEMA) as table,
-        _TableWriter(folder / DROPS, _DROP_SCHEMA) as drops,
+        _table(folder / f"{stream.split}.parquet", _PAIR_SCHEMA) as keep,
+        _table(folder / DROPS, _DROP_SCHEMA) as drop,
     ):
         for line, src, ref, entropy in stream.pairs():
             if len(tally.ids) == limit:
@@ -283,9 +276,9 @@ def _write_train(
             reason = cleaner.judge(src, ref)
             held_out.observe(src, ref, kept=reason is None)
             if reason is None:
-                table.add(tally.row(src, ref, entropy))
+                keep(tally.row(src, ref, entropy))
             else:
-                drops.add((line, reason.value, src, ref))
+                drop((line, reason.value, src, ref))
     dropped = {reason.value: count for reason, count in cleaner.drops.items()}
     summary = ", ".join(f"{reason} {count}" for reason, count in dropped.items() if count) or "none"
     if not tally.ids:

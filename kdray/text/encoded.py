@@ -64,20 +64,15 @@ def build_encoded(corpus: Path, tokenizer: Tokenizer, folder: Path) -> Mapping[s
 
 def encode_table(table: pa.Table, tokenizer: Tokenizer) -> pa.Table:
     """pair_id, source ids and reference ids of a corpus table."""
-    parts = [
-        _encode_rows(table.slice(start, ROWS_AT_A_TIME), tokenizer)
-        for start in range(0, max(table.num_rows, 1), ROWS_AT_A_TIME)
-    ]
-    return pa.concat_tables(parts)
-
-
-def _encode_rows(table: pa.Table, tokenizer: Tokenizer) -> pa.Table:
-    src = tokenizer.encode_src(table[Column.SRC].to_pylist())
-    ref = tokenizer.encode_tgt(table[Column.REF].to_pylist())
-    return pa.table(
-        {
-            Column.PAIR_ID: table[Column.PAIR_ID],
+    parts = []
+    for start in range(0, max(table.num_rows, 1), ROWS_AT_A_TIME):
+        rows = table.slice(start, ROWS_AT_A_TIME)
+        src = tokenizer.encode_src(rows[Column.SRC].to_pylist())
+        ref = tokenizer.encode_tgt(rows[Column.REF].to_pylist())
+        columns = {
+            Column.PAIR_ID: rows[Column.PAIR_ID],
             Column.SRC_IDS: pa.array(src, pa.list_(id_type(tokenizer.src_vocab))),
             Column.REF_IDS: pa.array(ref, pa.list_(id_type(tokenizer.tgt_vocab))),
         }
-    )
+        parts.append(pa.table(columns))
+    return pa.concat_tables(parts)

@@ -24,8 +24,7 @@ class Sequences:
     @classmethod
     def from_lists(cls, rows: Sequence[Sequence[int]]) -> "Sequences":
         """Copy lists of ids."""
-        lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
-        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        offsets = offsets_of(np.array([len(row) for row in rows], dtype=np.int64))
         flat = (i for row in rows for i in row)
         return cls(np.fromiter(flat, dtype=np.int64, count=int(offsets[-1])), offsets)
 
@@ -49,9 +48,7 @@ class Sequences:
 
     def take(self, rows: NDArray[np.int64]) -> "Sequences":
         """The given rows, in that order; a copy."""
-        lengths = self.lengths[rows]
-        offsets = np.concatenate(([0], np.cumsum(lengths)))
-        return Sequences(self.values[self.places(rows)], offsets)
+        return Sequences(self.values[self.places(rows)], offsets_of(self.lengths[rows]))
 
     def places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Positions in `values` of the items of the given rows, one row after another."""
@@ -66,6 +63,11 @@ class Sequences:
         out = np.full((len(rows), int(lengths.max(initial=0))), pad, dtype=np.int64)
         out[np.arange(out.shape[1])[None, :] < lengths[:, None]] = self.values[self.places(rows)]
         return out
+
+
+def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where rows of these lengths begin, and where the last one ends."""
+    return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)))
 
 
 def id_type(vocabulary: int) -> pa.DataType:

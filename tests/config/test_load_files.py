@@ -31,7 +31,7 @@ def written(folder: Path, content: str | bytes) -> Path:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     message = refusal(tmp_path / "absent.yaml")
-    assert "no such file" in message
+    assert "No such file" in message
     assert "give the path" in message
 
 

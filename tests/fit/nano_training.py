@@ -82,6 +82,7 @@ def training_data(method: Method) -> TrainingData:
         labels = torch.from_numpy(views[view].values)
         kept = compress(logits, labels, k=KEPT, temperatures=(1.0,))
         stored = TopK(
+            folder=Path(),
             pair_ids=pair_ids,
             offsets=offsets,
             temperatures=np.ones(1),

@@ -19,7 +19,7 @@ from kdray.fit.data import TrainingData
 from kdray.model.transformer import Transformer
 from kdray.schema import Column, Form, Split, View
 from kdray.teacher.hypotheses import FILE
-from kdray.teacher.topk import TopK
+from kdray.teacher.stored import Layout
 from kdray.text.sequences import write_table
 from kdray.text.tokenizer import EOS
 
@@ -107,16 +107,16 @@ class Stored:
         """At each position the label and the id above it are kept, so they tell their place."""
         folder.mkdir()
         flat = np.array([i for p in self.soft_order for i in ids[p]], dtype=np.uint16)
-        TopK(
-            pair_ids=np.array(self.soft_order),
-            offsets=np.cumsum([0, *(len(ids[p]) for p in self.soft_order)]),
-            ids=np.stack((flat, flat + 1), axis=1),
-            logp=np.log(np.full((len(flat), 2), 0.4)).astype(np.float16),
-            log_tail=np.full((len(flat), 1), np.log(0.2), dtype=np.float32),
-            temperatures=np.ones(1),
-            label_rank=np.zeros(len(flat), dtype=np.uint16),
-            log_label=np.zeros((len(flat), 1), dtype=np.float16),
-        ).save(folder)
+        arrays = {
+            "ids": np.stack((flat, flat + 1), axis=1),
+            "logp": np.log(np.full((len(flat), 2), 0.4)).astype(np.float16),
+            "log_tail": np.full((len(flat), 1), np.log(0.2), dtype=np.float32),
+            "temperatures": np.ones(1),
+            "label_rank": np.zeros(len(flat), dtype=np.uint16),
+            "log_label": np.zeros((len(flat), 1), dtype=np.float16),
+        }
+        offsets = np.cumsum([0, *(len(ids[p]) for p in self.soft_order)])
+        Layout(folder, np.array(self.soft_order), offsets).save(arrays)
         write_json(folder / RECORD, {"counts": {"quarantined": self.quarantined}})
 
 

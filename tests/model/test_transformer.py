@@ -118,7 +118,7 @@ def test_shared_embeddings_are_one_parameter():
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_builds_and_counts_tied_embeddings_once(preset, shared):
-    model, shape = on_meta(shared, preset=preset), PRESETS[preset]
+    model, shape = on_meta(shared, preset=preset), ModelConfig(preset=preset)
     d, f, norm = shape.width, shape.feedforward, 2 * shape.width
     attention, feedforward = 4 * d * d + 4 * d, 2 * d * f + d + f
     encoder = shape.encoder_layers * (attention + feedforward + 2 * norm)
@@ -130,11 +130,11 @@ def test_every_preset_builds_and_counts_tied_embeddings_once(preset, shared):
 
 @pytest.mark.parametrize(("deep", "shallow"), [("tiny_deep", "tiny"), ("small_deep", "small")])
 def test_deep_encoder_presets_move_layers_to_the_source_side(deep, shallow):
-    assert PRESETS[deep].width == PRESETS[shallow].width
-    assert PRESETS[deep].encoder_layers > PRESETS[shallow].encoder_layers
-    assert PRESETS[deep].decoder_layers == 1
+    assert PRESETS[deep]["width"] == PRESETS[shallow]["width"]
+    assert PRESETS[deep]["encoder_layers"] > PRESETS[shallow]["encoder_layers"]
+    assert PRESETS[deep]["decoder_layers"] == 1
     model = on_meta(True, preset=deep)
-    assert (len(model.encoder), len(model.decoder)) == (PRESETS[deep].encoder_layers, 1)
+    assert (len(model.encoder), len(model.decoder)) == (PRESETS[deep]["encoder_layers"], 1)
 
 
 def test_more_positions_than_the_model_has_are_refused():

@@ -66,7 +66,7 @@ def test_an_unknown_key_is_named():
 @pytest.mark.parametrize("key", RESULT.to_json())
 def test_a_value_of_another_type_is_named(key):
     wrong = 1 if isinstance(RESULT.to_json()[key], str) else "1"
-    with pytest.raises(DataError, match=f"{key} is {wrong!r}, expected "):
+    with pytest.raises(DataError, match=f"{key} is {wrong!r}: Input should be "):
         Result.from_json({**RESULT.to_json(), key: wrong})
 
 
@@ -77,7 +77,7 @@ def test_null_is_only_for_what_may_be_unknown(key):
 
 
 def test_true_is_no_number():
-    with pytest.raises(DataError, match="seed is True, expected int"):
+    with pytest.raises(DataError, match="seed is True: Input should be a valid integer"):
         Result.from_json({**RESULT.to_json(), "seed": True})
 
 

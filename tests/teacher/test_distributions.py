@@ -223,7 +223,7 @@ def test_members_of_different_vocabularies_are_refused(make, teacher, new_teache
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"pairs": 3}, "their records say"), ({"quarantined": 5}, "do not make up the 20")],
+    [({"pairs": 3}, "their records say"), ({"quarantined": 5}, "must make up the 20")],
 )
 def test_shards_that_lack_pairs_are_not_joined(make, teacher, encoded, tmp_path, change, message):
     *_, folder = make(CONFIGS[Form.TOPK], (teacher,))

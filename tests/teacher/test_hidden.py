@@ -10,8 +10,9 @@ from kdray.errors import DataError, StageFailed
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.targets import DenseTargets, Member
-from kdray.teacher.hidden import OUTPUT, Hidden, HiddenWriter
-from kdray.teacher.stored import Layout, Read, offsets_of
+from kdray.teacher.hidden import OUTPUT, Hidden, write_hidden
+from kdray.teacher.stored import Layout, Read
+from kdray.text.sequences import offsets_of
 
 VOCAB, WIDTHS = 12, (6, 4)
 LENGTHS = np.array([3, 1, 4, 2, 5])
@@ -33,15 +34,15 @@ def store(folder, members=MEMBERS, *, log_weights_BM=None, lengths=LENGTHS):
     layout = Layout(folder, np.arange(len(lengths)) * 10 + 7, offsets_of(lengths))
     weights = [m.weight_VD for m in members]
     weighted = log_weights_BM is not None
-    writer = HiddenWriter(layout, weights, first=True, weighted=weighted)
+    reads = []
     for rows in (np.array([3, 0]), np.array([4, 1, 2])):
         rows = rows[rows < len(lengths)]
         places = torch.from_numpy(layout.places(rows))
         read = DenseTargets(tuple(Member(m.hidden_ND[places], m.weight_VD) for m in members))
         labels = torch.zeros(len(places), dtype=torch.long)
         of_rows = log_weights_BM[rows] if weighted else None
-        writer.put(Read(rows, labels, read, of_rows))
-    assert writer.finish() == {}
+        reads.append(Read(rows, labels, read, of_rows))
+    assert write_hidden(layout, reads, weights, first=True, weighted=weighted) == {}
     return Hidden.load(folder)
 
 

@@ -130,7 +130,9 @@ def test_translations_that_lack_pairs_are_not_joined(models, toy_corpus_folder, 
     plan, _ = make(job, tmp_path, shard_rows=5)
     with pytest.raises(StageFailed, match="of 9 pairs and 1 in quarantine do not"):
         job.join(paths(plan)[:2], plan.counts()[:2], tmp_path, fetch)
-    with pytest.raises(StageFailed, match="do not make up the corpus"):
+    with pytest.raises(
+        StageFailed, match="do not make up the 12 that there must be, in their order"
+    ):
         job.join(paths(plan)[::-1], plan.counts(), tmp_path, fetch)
 
 

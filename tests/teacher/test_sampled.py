@@ -14,8 +14,9 @@ from kdray.errors import ConfigError, DataError
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.targets import DenseTargets, Member
-from kdray.teacher.sampled import Sampled, SampledWriter, draw, filled, tally
-from kdray.teacher.stored import Layout, Read, offsets_of, save_arrays
+from kdray.teacher.sampled import Sampled, draw, filled, tally, write_sampled
+from kdray.teacher.stored import Layout, Read
+from kdray.text.sequences import offsets_of
 
 VOCAB, LENGTHS = 12, np.array([3, 1, 4, 2, 5])
 ARRAYS = ("pair_ids", "offsets", "distinct", "ids", "counts")
@@ -35,12 +36,13 @@ def sampled(folder, logits_NV, *, lengths=LENGTHS, draws=50, seed=1, pair_ids=No
     """Through the disk; the pairs come one by one, the last first."""
     pair_ids = np.arange(len(lengths)) * 10 + 7 if pair_ids is None else pair_ids
     layout = Layout(folder, pair_ids, offsets_of(lengths))
-    writer = SampledWriter(layout, SampledConfig(draws=draws, seed=seed), vocabulary=VOCAB)
+    reads = []
     for row in reversed(range(len(lengths))):
         part = slice(layout.offsets[row], layout.offsets[row + 1])
         labels = torch.zeros(int(lengths[row]), dtype=torch.long)
-        writer.put(Read(np.array([row]), labels, dense(logits_NV[part])))
-    assert writer.finish() == {}
+        reads.append(Read(np.array([row]), labels, dense(logits_NV[part])))
+    config = SampledConfig(draws=draws, seed=seed)
+    assert write_sampled(layout, reads, config, vocabulary=VOCAB) == {}
     return Sampled.load(folder)
 
 
@@ -196,6 +198,6 @@ def test_damaged_files_are_named(tmp_path, name):
     (tmp_path / f"{name}.npy").write_bytes(b"not an array")
     with pytest.raises(DataError, match=rf"{tmp_path}: not readable as sampled"):
         Sampled.load(tmp_path)
-    save_arrays(tmp_path, {name: getattr(stored, name)[:-1]})
+    np.save(tmp_path / f"{name}.npy", getattr(stored, name)[:-1])
     with pytest.raises(DataError, match=rf"{tmp_path}: arrays do not fit together"):
         Sampled.load(tmp_path)

@@ -71,7 +71,7 @@ def test_similarity_is_sacrebleus(name, texts, ref):
 def test_the_closest_is_found_by_comparing_all(name, hyps, ref):
     scores = [one(name, text, ref) for text in hyps.texts]
     expected = best_first(scores, eligible(hyps))[0]
-    assert closest([hyps], [ref], similarity_name=name) == [expected]
+    assert closest(hyps, ref, similarity(name)) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,13 +80,13 @@ def test_the_closest_is_found_by_comparing_all(name, hyps, ref):
 def test_least_risk_is_found_by_comparing_all_with_all(name, hyps, n):
     risk = [np.mean([one(name, text, other) for other in hyps.texts]) for text in hyps.texts]
     expected = best_first(risk, eligible(hyps))[:n]
-    assert least_risk([hyps], n, similarity_name=name) == [expected]
+    assert least_risk(hyps, n, similarity(name)) == expected
 
 
 def test_of_equals_the_better_rank_is_chosen():
     hyps = Candidates(["b a", "a b", "a b", "b a"], [True] * 4)
-    assert closest([hyps], ["a b"], similarity_name="bleu") == [1]
-    assert least_risk([hyps], 4, similarity_name="bleu") == [[0, 1, 2, 3]]
+    assert closest(hyps, "a b", similarity("bleu")) == 1
+    assert least_risk(hyps, 4, similarity("bleu")) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,7 +98,7 @@ def test_a_small_difference_decides(name):
     means = [np.mean([one(name, text, other) for other in hyps.texts]) for text in hyps.texts]
     assert max(means) - min(means) < 4
     assert abs(means[0] - means[1]) < 1
-    (found,) = least_risk([hyps], 3, similarity_name=name)
+    found = least_risk(hyps, 3, similarity(name))
     assert found == best_first(means, range(3))
     assert found.index(1) < found.index(0)
 
@@ -107,19 +107,19 @@ def test_a_text_that_stands_twice_counts_twice():
     """One outlier against a pair of near-equals; doubled, the outlier wins."""
     texts = ["ein Hund rennt", "die Katze", "ein Hund sieht"]
     alone = Candidates(texts, [True] * 3)
-    assert least_risk([alone], 1, similarity_name="chrf") != [[1]]
+    assert least_risk(alone, 1, similarity("chrf")) != [1]
     thrice = Candidates([*texts, *["die Katze"] * 3], [True] * 6)
-    assert least_risk([thrice], 2, similarity_name="chrf") == [[1, 3]]
+    assert least_risk(thrice, 2, similarity("chrf")) == [1, 3]
 
 
 def test_unfinished_ones_are_evidence_but_not_chosen():
     """The unfinished agree with the second finished one."""
     texts = ["x y z", "ein Hund", "ein Hund rennt", "ein Hund sieht"]
     hyps = Candidates(texts, [True, True, False, False])
-    assert least_risk([hyps], 3, similarity_name="chrf") == [[1, 0]]
-    assert closest([hyps], ["ein Hund rennt"], similarity_name="chrf") == [1]
+    assert least_risk(hyps, 3, similarity("chrf")) == [1, 0]
+    assert closest(hyps, "ein Hund rennt", similarity("chrf")) == 1
     none = Candidates(texts, [False] * 4)
-    assert closest([none], ["ein Hund rennt"], similarity_name="chrf") == [2]
+    assert closest(none, "ein Hund rennt", similarity("chrf")) == 2
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_those_of_least_risk_are_ranked_anew(tmp_path, hypotheses, corpus, shard
     expected = []
     for texts in HYPS.values():
         hyps = Candidates([t.removesuffix("*") for t in texts], [t[-1] != "*" for t in texts])
-        expected += least_risk([hyps], 2, similarity_name="chrf")[0]
+        expected += least_risk(hyps, 2, similarity("chrf"))
     assert [found.ids[row].tolist()[1] for row in range(7)] == expected
     assert counts["translations"] == 7
 
@@ -209,5 +209,5 @@ def test_shards_that_lack_pairs_are_not_joined(tmp_path, hypotheses, corpus):
     config = InterpolationConfig(**INTERPOLATION)
     *_, plan = chosen(tmp_path, hypotheses, corpus, config, shard_rows=1)
     job = SelectionJob(at(hypotheses), at(corpus), config)
-    with pytest.raises(StageFailed, match="for 3 pairs"):
+    with pytest.raises(StageFailed, match="of 3 pairs and 0 in quarantine do not make up the 4"):
         job.join(paths(plan)[:3], plan.counts()[:3], tmp_path, fetch)

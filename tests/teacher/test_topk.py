@@ -1,5 +1,8 @@
 """Stored distributions say what the teacher said, as far as k entries and float16 can."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,14 +13,13 @@ from kdray.errors import DataError
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.targets import SoftTargets
-from kdray.teacher.topk import TopK, at_temperature, compress
+from kdray.teacher.stored import Layout
+from kdray.teacher.topk import ARRAYS, TopK, at_temperature, compress
 
 VOCAB, TEMPERATURES = 12, (1.0, 2.0, 0.5)
 LENGTHS = (3, 1, 4, 2, 5)
 LABELS = torch.tensor([4, 0, 11, 7, 2, 2, 9, 5, 1, 3, 8, 6, 10, 0, 4])
-ARRAYS = (
-    "pair_ids", "offsets", "temperatures", "ids", "logp", "log_tail", "label_rank", "log_label",
-)  # fmt: skip
+COMMON = ("pair_ids", "offsets")
 
 
 def logits(*, size=3.0, seed=1, positions=sum(LENGTHS)):
@@ -28,6 +30,7 @@ def logits(*, size=3.0, seed=1, positions=sum(LENGTHS)):
 def stored(logits_NV, *, k, labels=LABELS):
     kept = compress(logits_NV, labels, k=k, temperatures=TEMPERATURES)
     return TopK(
+        folder=Path(),
         pair_ids=np.arange(len(LENGTHS)) * 10 + 7,
         offsets=np.concatenate(([0], np.cumsum(LENGTHS))),
         temperatures=np.array(TEMPERATURES),
@@ -39,15 +42,20 @@ def stored(logits_NV, *, k, labels=LABELS):
     )
 
 
+def save(topk, folder):
+    arrays = {name: getattr(topk, name) for name in ARRAYS}
+    Layout(folder, topk.pair_ids, topk.offsets).save(arrays)
+
+
 @pytest.fixture
 def folder(tmp_path):
-    stored(logits(), k=4).save(tmp_path)
+    save(stored(logits(), k=4), tmp_path)
     return tmp_path
 
 
 def everything(logits_NV, folder, *, k, temperature):
     """Soft targets at all positions, through the disk."""
-    stored(logits_NV, k=k).save(folder)
+    save(stored(logits_NV, k=k), folder)
     rows = np.arange(len(LENGTHS))
     return TopK.load(folder).rows(rows).targets(rows, temperature=temperature)
 
@@ -177,7 +185,7 @@ def test_rows_are_found_by_their_place_in_the_order(order, chosen):
 
 def test_round_trip_is_exact_and_mapped(folder):
     saved, loaded = stored(logits(), k=4), TopK.load(folder)
-    for name in ARRAYS:
+    for name in (*COMMON, *ARRAYS):
         before, after = getattr(saved, name), getattr(loaded, name)
         assert before.dtype == after.dtype
         assert np.array_equal(before, after)
@@ -186,14 +194,14 @@ def test_round_trip_is_exact_and_mapped(folder):
 
 def test_no_pairs_is_a_valid_folder(tmp_path):
     whole = stored(logits(), k=4)
-    cut = {name: getattr(whole, name)[:0] for name in ARRAYS}
+    cut = {name: getattr(whole, name)[:0] for name in ("pair_ids", *ARRAYS)}
     kept = {"offsets": whole.offsets[:1], "temperatures": whole.temperatures}
-    TopK(**cut | kept).save(tmp_path)
+    save(replace(whole, **cut | kept), tmp_path)
     loaded = TopK.load(tmp_path)
     assert loaded.rows(np.arange(0)).targets(np.arange(0), temperature=1.0).ids_NK.shape == (0, 4)
 
 
-@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("name", [*COMMON, *ARRAYS])
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text"])
 def test_damaged_files_are_named(folder, name, damage):
     path = folder / f"{name}.npy"
