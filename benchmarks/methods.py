@@ -50,6 +50,7 @@ from kdray.fit.data import Distributions, TrainingData
 from kdray.fit.machine import choose_precision, prepare
 from kdray.fit.meter import Meter
 from kdray.fit.objective import build_objective
+from kdray.fit.record import Run
 from kdray.fit.update import Updater
 from kdray.fit.worker import Worker
 from kdray.methods import student_sequences
@@ -183,7 +184,8 @@ def contestants(
         optimizer = torch.optim.AdamW(
             [p for p in objective.parameters() if p.requires_grad], fused=True
         )
-        step = _SharedRows(objective, optimizer, data, config, seed=1, worker=worker, dev=dev)
+        run = Run(config=config, seed=1, folder=Path("none"), validate=lambda _: {}, dev=dev)
+        step = _SharedRows(objective, optimizer, data, run, worker)
         step.batches_of_all = world.batches
         found.append(Contestant(case, step, Meter()))
     return found

@@ -20,7 +20,7 @@ from kdray.config.methods.token_level import TokenLevelConfig
 from kdray.errors import DataError
 from kdray.fit.data import Distributions, TrainingData
 from kdray.methods.base import packed_states, teacher_of
-from kdray.methods.divergence import Divergence
+from kdray.methods.divergence import TokenLevel
 from kdray.model.storage import load_model, load_shape
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -132,7 +132,7 @@ def learn(world: World, temperature: float, stored: Distributions | None) -> Lea
     config = TokenLevelConfig(
         kind="token_level", alpha=1.0, temperature=temperature, label_smoothing=0.0
     )
-    method = Divergence(config, world.student)
+    method = TokenLevel(config, world.student)
     data = replace(world.data, distributions={} if stored is None else {View.REFERENCE: stored})
     loss, entropy, gradients = 0.0, 0.0, []
     for rows in world.batches:

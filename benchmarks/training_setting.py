@@ -82,7 +82,7 @@ def data_of(setting: Setting) -> TrainingData:
     """The training data that a job would assemble for the baseline."""
     most = setting.training.max_tokens
     needs = BASELINE.needs()
-    return assemble(needs, encoded=setting.encoded, signals=Signals(), max_tokens=most)
+    return assemble(needs, encoded=setting.encoded, signals=Signals(), fetch=Path, max_tokens=most)
 
 
 def rows_of(data: TrainingData, setting: Setting) -> Iterator[Rows]:

@@ -5,18 +5,11 @@ checkpoint has to hold nothing but the mean itself.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
 
-from kdray.config.training import (
-    EmaConfig,
-    LastAveragingConfig,
-    NoAveragingConfig,
-    SwaConfig,
-    TrainingConfig,
-)
+from kdray.config.training import EmaConfig, LastAveragingConfig, SwaConfig, TrainingConfig
 from kdray.errors import DataError
 from kdray.fit.checkpoint import Checkpoints, Progress
 
@@ -74,10 +67,7 @@ def running_mean(config: TrainingConfig, module: nn.Module) -> RunningMean | Non
         case SwaConfig():
             snapshots = averaging.snapshots(config.updates)
             return RunningMean(module, lambda step: swa_weight(step, snapshots))
-        case LastAveragingConfig() | NoAveragingConfig():
-            return None
-        case _:
-            assert_never(averaging)
+    return None
 
 
 def ema_weight(step: int, *, decay: float) -> float:
@@ -99,33 +89,14 @@ def averaged(
         ArtifactDamaged: a checkpoint is missing or damaged.
     """
     averaging = config.effective_averaging()
-    match averaging:
-        case NoAveragingConfig():
-            return None
-        case LastAveragingConfig():
-            last = averaging.checkpoints
-            return checkpoints.average(last=last) if last > 1 else None
-        case EmaConfig() | SwaConfig():
-            path = checkpoints.path(chosen_step(config, progress))
-            weights, means = checkpoints.weights(path), checkpoints.means(path)
-            return {**weights, **means}
-        case _:
-            assert_never(averaging)
+    if isinstance(averaging, LastAveragingConfig) and averaging.checkpoints > 1:
+        return checkpoints.average(last=averaging.checkpoints)
+    if isinstance(averaging, EmaConfig | SwaConfig):
+        path = checkpoints.path(chosen_step(config, progress))
+        return {**checkpoints.weights(path), **checkpoints.means(path)}
+    return None
 
 
 def chosen_step(config: TrainingConfig, progress: Progress) -> int:
     """The update whose weights become the model: the last one, or with early stopping the best."""
     return progress.step if config.early_stopping is None else progress.selection.step
-
-
-def facts(config: TrainingConfig, progress: Progress, *, first_step: int) -> dict[str, Any]:
-    """How the model was chosen, for its record; updates are counted as in the history."""
-    best = progress.selection
-    return {
-        "averaging": config.effective_averaging().kind,
-        "chosen_update": first_step + chosen_step(config, progress),
-        "stopped_early": best.stopped and progress.step < config.updates,
-        "best": None
-        if best.value is None
-        else {best.metric: best.value, "update": first_step + best.step},
-    }

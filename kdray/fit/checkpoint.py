@@ -21,17 +21,12 @@ from torch import Tensor, nn
 from kdray.artifacts import differences, sha256_file, write_json
 from kdray.errors import ArtifactDamaged, DataError, StageFailed
 from kdray.fit.early_stopping import Selection
-from kdray.model.storage import load_weights, tensors
+from kdray.model.storage import WEIGHTS, load_weights, tensors
 from kdray.storage.whole import whole
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS, MEANS, OPTIMIZER, STATE = (
-    "weights.safetensors",
-    "means.safetensors",
-    "optimizer.pt",
-    "state.json",
-)
+MEANS, OPTIMIZER, STATE = "means.safetensors", "optimizer.pt", "state.json"  # beside WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +58,9 @@ class Checkpoints:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        keep: int,
-        identity: Mapping[str, Any] | None = None,
+        self, folder: Path, *, keep: int = 2, identity: Mapping[str, Any] | None = None
     ) -> None:
-        self.folder, self.keep = folder, keep
-        self.identity: Mapping[str, Any] = identity or {}
+        self.folder, self.keep, self.identity = folder, keep, identity or {}
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[int] | None = None
 
@@ -102,11 +92,6 @@ class Checkpoints:
         """As `written`, once nothing is being written any more."""
         writing, self._writing = self._writing, None
         return None if writing is None else writing.result()
-
-    def restore(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-        """Load the newest whole checkpoint in place; without one, nothing changes."""
-        path = self.newest()
-        return Progress() if path is None else self.load(path, module, optimizer)
 
     def newest(self) -> Path | None:
         """The newest whole checkpoint."""
@@ -235,11 +220,9 @@ def whole_state(path: Path) -> dict[str, Any] | None:
 
 def newest_progress(folder: Path) -> Progress:
     """Where a run stands by its newest whole checkpoint."""
-    for path in reversed(Checkpoints(folder, keep=1).paths()):
-        state = whole_state(path)
-        if state is not None:
-            return Progress.load(state["progress"])
-    return Progress()
+    states = (whole_state(path) for path in reversed(Checkpoints(folder).paths()))
+    newest = next(filter(None, states), None)
+    return Progress() if newest is None else Progress.load(newest["progress"])
 
 
 def _state(path: Path) -> dict[str, Any] | None:
@@ -247,11 +230,8 @@ def _state(path: Path) -> dict[str, Any] | None:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return (
-        state
-        if isinstance(state, dict) and {"progress", "identity", "sha256"} <= state.keys()
-        else None
-    )
+    members = {"progress", "identity", "sha256"}
+    return state if isinstance(state, dict) and members <= state.keys() else None
 
 
 def _copied(value: Any) -> Any:  # noqa: ANN401 (nested as an optimiser's state is)

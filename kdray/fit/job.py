@@ -4,7 +4,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from kdray.artifacts import Fetch, write_json
 from kdray.config.training import Precision
 from kdray.errors import ArtifactDamaged
 from kdray.fit.assemble import assemble
-from kdray.fit.averaging import averaged, chosen_step, facts
-from kdray.fit.checkpoint import Progress, newest_progress
+from kdray.fit.averaging import averaged, chosen_step
+from kdray.fit.checkpoint import Checkpoints, Progress, newest_progress
 from kdray.fit.data import TrainingData
-from kdray.fit.history import HISTORY, read_history
-from kdray.fit.loop import fit, run_checkpoints
+from kdray.fit.history import HISTORY
+from kdray.fit.loop import fit
 from kdray.fit.machine import choose_precision, probe
 from kdray.fit.objective import Objective, build_objective, method_of, student_of
 from kdray.fit.record import Run, averaged_scores, plain_scores
@@ -73,65 +73,56 @@ class TrainingJob:
         data = assemble(
             objective.method.needs,
             encoded=encoded,
-            signals=spec.signals.at(self.fetch),
+            signals=spec.signals,
+            fetch=self.fetch,
             max_tokens=min(spec.training.max_tokens, spec.model.max_length),
             teacher=teacher,
         )
-        run = replace(
-            self._run(tokenizer),
+        run = Run(
+            config=spec.training,
+            seed=spec.seed,
+            folder=self.folder,
             validate=self._validator(dev, tokenizer, threads=threads),
             dev=TrainingData(dev.pair_ids, dev.src, {View.REFERENCE: dev.ref}, {}, {}),
+            until=spec.ends_at,
+            first_step=self.first_step(),
             tokens_per_pass=tokens_per_pass,
+            identity=self._identity(tokenizer),
             on_checkpoint=on_checkpoint,
             stop=stop,
         )
-        self._note(worker, objective, data)
-        trunk = self._trunk()
-        if trunk is not None:
-            if worker.is_first:
-                trunk.begin(objective, run)
-            worker.barrier()
+        self._begin(objective, data, run, worker)
         return fit(objective, data, run, worker)
 
     def _validator(self, dev: EncodedSplit, tokenizer: Tokenizer, *, threads: int) -> Validator:
-        return Validator(
-            dev=dev,
-            references=Corpus(self.fetch(self.spec.corpus))
-            .table(Split.DEV)[Column.REF]
-            .to_pylist(),
-            tokenizer=tokenizer,
-            bleu_tokenize=self.spec.bleu_tokenize,
-            threads=threads,
-        )
+        pairs = Corpus(self.fetch(self.spec.corpus)).table(Split.DEV)
+        references = pairs[Column.REF].to_pylist()
+        return Validator(dev, references, tokenizer, self.spec.bleu_tokenize, threads)
 
-    def _run(self, tokenizer: Tokenizer) -> Run:
-        """What training and publishing must agree on."""
-        return Run(
-            config=self.spec.training,
-            seed=self.spec.seed,
-            folder=self.folder,
-            validate=lambda student: {},
-            until=self.spec.ends_at,
-            first_step=self.first_step(),
-            identity={
-                "model": self.shape(tokenizer).model_dump(mode="json"),
-                "method": self.spec.method.model_dump(mode="json"),
-                "seed": self.spec.seed,
-            },
-        )
+    def _identity(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        """What a checkpoint of this run has to be of."""
+        return {
+            "model": self.shape(tokenizer).model_dump(mode="json"),
+            "method": self.spec.method.model_dump(mode="json"),
+            "seed": self.spec.seed,
+        }
 
-    def _note(self, worker: Worker, objective: Objective, data: TrainingData) -> None:
-        """Leave in the folder what the model is trained in, on what, and without which pairs."""
-        if not worker.is_first:
-            return
-        products = probe(worker.device)
-        logger.info("%s: %s, %s", self.folder.name, objective.precision, products)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        noted = {"precision": objective.precision, "workers": worker.world_size}
-        write_json(self.folder / MACHINE, {**noted, **asdict(products)})
-        if data.left_out:
-            logger.warning("%s: left out of training: %s", self.folder.name, dict(data.left_out))
-        write_json(self.folder / LEFT_OUT, dict(data.left_out))
+    def _begin(self, objective: Objective, data: TrainingData, run: Run, worker: Worker) -> None:
+        """Leave in the folder what the model is trained in and without which pairs, and a trunk."""
+        if worker.is_first:
+            products = probe(worker.device)
+            logger.info("%s: %s, %s", self.folder.name, objective.precision, products)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            noted = {"precision": objective.precision, "workers": worker.world_size}
+            write_json(self.folder / MACHINE, {**noted, **asdict(products)})
+            left_out = dict(data.left_out)
+            if left_out:
+                logger.warning("%s: left out of training: %s", self.folder.name, left_out)
+            write_json(self.folder / LEFT_OUT, left_out)
+        if (trunk := self._trunk()) is not None:
+            if worker.is_first:
+                trunk.begin(objective, run)
+            worker.barrier()
 
     def objective(
         self, tokenizer: Tokenizer, worker: Worker, teacher: OnlineTeacher | None = None
@@ -160,8 +151,7 @@ class TrainingJob:
         """
         if newest_progress(self.folder / CHECKPOINTS).step:
             return _noted_precision(self.folder)
-        trunk = self._trunk()
-        if trunk is not None:
+        if (trunk := self._trunk()) is not None:
             return _noted_precision(trunk.folder)
         return choose_precision(self.spec.training.precision, worker)
 
@@ -180,49 +170,49 @@ class TrainingJob:
 
         Of a trunk its checkpoints and history, from which other runs go on.
         """
+        totals, before = self._totals(progress), self._before()
+        shutil.copyfile(self.folder / MACHINE, folder / MACHINE)
         if self.spec.is_trunk:
             store_trunk(self.folder, folder)
-            shutil.copyfile(self.folder / MACHINE, folder / MACHINE)
-            return self._totals(progress)
+            return totals
         tokenizer, training = self._tokenizer(), self.spec.training
-        checkpoints = run_checkpoints(self._run(tokenizer))
+        checkpoints = Checkpoints(self.folder / CHECKPOINTS)
         weights = averaged(training, checkpoints, progress)
         if weights is None:
-            step = chosen_step(training, progress)
-            weights = checkpoints.weights(checkpoints.path(step))
+            weights = checkpoints.weights(checkpoints.path(chosen_step(training, progress)))
         shape = self.shape(tokenizer)
         save_model(folder, shape, student_of(weights))
         save_file(method_of(weights), folder / METHOD_WEIGHTS)
         write_json(folder / METHOD_CONFIG, self.spec.method.model_dump(mode="json"))
         tokenizer.save(folder)
-        before = self._before()
-        rows = [] if before is None else list(read_history(before / HISTORY))
-        rows += read_history(self.folder / HISTORY)
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / HISTORY).write_text(lines, encoding="utf-8")
-        totals = self._totals(progress)
+        runs = (self.folder,) if before is None else (before, self.folder)
+        (folder / HISTORY).write_bytes(b"".join((run / HISTORY).read_bytes() for run in runs))
         write_json(folder / TOTALS, totals)
-        shutil.copyfile(self.folder / MACHINE, folder / MACHINE)
         return {"num_params": shape.build().num_params(), **totals}
 
     def _totals(self, progress: Progress) -> dict[str, Any]:
         """What all parts of the training took, how the model was chosen, what dev says of it.
 
         `shared_updates` is how many of its updates a trunk made, `left_out` how many pairs were
-        no part of this part, by reason.
+        no part of this part, by reason. Updates are counted as in the history.
         """
         before, history, first_step = self._taken(), self.folder / HISTORY, self.first_step()
-        found = facts(self.spec.training, progress, first_step=first_step)
+        config, best, last = self.spec.training, progress.selection, first_step + progress.step
+        chosen = first_step + chosen_step(config, progress)
+        best_on_dev = {best.metric: best.value, "update": first_step + best.step}
         return {
-            "updates": before["updates"] + progress.step,
+            "updates": last,
             "shared_updates": 0 if self.spec.trunk is None else self.spec.trunk.ends_at,
             "target_tokens": before["target_tokens"] + progress.target_tokens,
             "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
             "left_out": json.loads((self.folder / LEFT_OUT).read_text(encoding="utf-8")),
-            **found,
+            "averaging": config.effective_averaging().kind,
+            "chosen_update": chosen,
+            "stopped_early": best.stopped and progress.step < config.updates,
+            "best": None if best.value is None else best_on_dev,
             "dev": {
-                "plain": plain_scores(history, found["chosen_update"]),
-                "averaged": averaged_scores(history, first_step + progress.step) or None,
+                "plain": plain_scores(history, chosen),
+                "averaged": averaged_scores(history, last) or None,
             },
         }
 

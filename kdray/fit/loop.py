@@ -5,13 +5,11 @@ workers.
 """
 
 import logging
-from contextlib import nullcontext
 
 import torch
 
-from kdray.config.training import LastAveragingConfig, TrainingConfig
+from kdray.config.training import LastAveragingConfig
 from kdray.errors import DataError
-from kdray.fit.averaging import RunningMean, running_mean
 from kdray.fit.checkpoint import Checkpoints, Progress
 from kdray.fit.data import TrainingData
 from kdray.fit.early_stopping import Selection
@@ -38,30 +36,15 @@ def fit(objective: Objective, data: TrainingData, run: Run, worker: Worker) -> P
     """
     if len(data) == 0:
         raise DataError(f"no pair is left to train on; left out: {dict(data.left_out)}")
-    config = run.config
-    optimizer = new_optimizer(objective, config)
+    optimizer = new_optimizer(objective, run.config)
     checkpoints = run_checkpoints(run)
-    mean = running_mean(config, objective) if worker.is_first else None
-    progress = _resume(checkpoints, objective, optimizer, mean, run, worker)
-    recorder = None
-    if worker.is_first:
-        recorder = Recorder(
-            run, objective, optimizer, checkpoints=checkpoints, mean=mean, progress=progress
-        )
-    updater = Updater(
-        objective,
-        optimizer,
-        data,
-        config,
-        seed=run.seed,
-        worker=worker,
-        dev=run.dev,
-        tokens_per_pass=run.tokens_per_pass,
-    )
-    with recorder or nullcontext():
+    progress = _resume(checkpoints, objective, optimizer, run, worker)
+    updater = Updater(objective, optimizer, data, run, worker)
+    if not worker.is_first:
+        return _train(updater, run, None, progress)
+    with Recorder(run, objective, optimizer, checkpoints, progress) as recorder:
         progress = _train(updater, run, recorder, progress)
-        if recorder is not None:
-            recorder.finish(progress)
+        recorder.finish(progress)
     return progress
 
 
@@ -74,7 +57,7 @@ def run_checkpoints(run: Run) -> Checkpoints:
 
 def _train(updater: Updater, run: Run, recorder: Recorder | None, progress: Progress) -> Progress:
     meter = Meter()
-    every = _log_every(run.config)
+    every = max(n for n in range(1, LOG_EVERY + 1) if run.config.checkpoint_every % n == 0)
     while not progress.is_over(run.goal):
         progress = updater.take(progress, meter)
         due = run.has_checkpoint(progress.step)
@@ -97,7 +80,6 @@ def _resume(
     checkpoints: Checkpoints,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
-    mean: RunningMean | None,
     run: Run,
     worker: Worker,
 ) -> Progress:
@@ -107,13 +89,6 @@ def _resume(
     step = int(worker.total([torch.tensor(mine)])[0])
     if step == 0:
         return Progress(selection=Selection.start(run.config.early_stopping))
-    path = checkpoints.path(step)
-    progress = checkpoints.load(path, objective, optimizer)
-    if mean is not None:
-        mean.restore(checkpoints.means(path), step=step, what=path)
+    progress = checkpoints.load(checkpoints.path(step), objective, optimizer)
     logger.info("continuing at update %d of %d", step, run.goal)
     return progress
-
-
-def _log_every(config: TrainingConfig) -> int:
-    return max(n for n in range(1, LOG_EVERY + 1) if config.checkpoint_every % n == 0)

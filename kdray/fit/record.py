@@ -16,12 +16,12 @@ import torch
 
 from kdray.config.training import TrainingConfig
 from kdray.errors import StageFailed
-from kdray.fit.averaging import RunningMean, averaged
+from kdray.fit.averaging import averaged, running_mean
 from kdray.fit.checkpoint import Checkpoints, Progress
 from kdray.fit.data import TrainingData
 from kdray.fit.history import HISTORY, History, read_history
 from kdray.fit.objective import Objective, student_of
-from kdray.model.storage import tensors
+from kdray.model.storage import set_tensors
 from kdray.model.transformer import Transformer
 
 logger = logging.getLogger(__name__)
@@ -67,23 +67,22 @@ class Run:
         """The update at which it ends, unless it is stopped before."""
         return self.until or self.config.updates
 
-    def ends_at(self, step: int) -> bool:
-        """Whether an update is the last one of the whole run, and not only of a trunk."""
-        return step == self.config.updates
-
     def has_checkpoint(self, step: int) -> bool:
         """Whether a checkpoint is written after an update."""
         return step % self.config.checkpoint_every == 0 or step == self.goal
 
     def has_validation(self, step: int) -> bool:
-        """Whether the student is validated after an update."""
-        return step % self.config.validate_every == 0 or self.ends_at(step)
+        """Whether the student is validated after an update; the end of a trunk is none of them."""
+        return step % self.config.validate_every == 0 or step == self.config.updates
 
 
 class Recorder:
     """Writes history and checkpoints of a run: a context manager around its updates.
 
     On an error, it still waits for the checkpoint that is being written.
+
+    Raises:
+        DataError: the checkpoint that the run goes on from is of a run with other averaging.
     """
 
     def __init__(
@@ -91,13 +90,14 @@ class Recorder:
         run: Run,
         objective: Objective,
         optimizer: torch.optim.Optimizer,
-        *,
         checkpoints: Checkpoints,
-        mean: RunningMean | None,
         progress: Progress,
     ) -> None:
         self.run, self.objective, self.optimizer = run, objective, optimizer
-        self.checkpoints, self.mean = checkpoints, mean
+        self.checkpoints, self.mean = checkpoints, running_mean(run.config, objective)
+        if self.mean is not None and (step := progress.step):
+            path = checkpoints.path(step)
+            self.mean.restore(checkpoints.means(path), step=step, what=path)
         self.history = History(run.folder / HISTORY, step=run.first_step + progress.step)
 
     def __enter__(self) -> Self:
@@ -155,9 +155,7 @@ class Recorder:
         if weights is None:
             return
         student = copy.deepcopy(self.objective.student)
-        own = tensors(student)
-        for name, value in student_of(weights).items():
-            own[name].data.copy_(value)
+        set_tensors(student, student_of(weights))
         metrics = self.run.validate(student)
         self.log(progress.step, {name.replace(DEV, AVERAGED, 1): v for name, v in metrics.items()})
 

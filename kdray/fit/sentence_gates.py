@@ -15,6 +15,7 @@ from kdray.fit.data import TrainingData
 from kdray.fit.job import METHOD_CONFIG, METHOD_WEIGHTS
 from kdray.methods.base import Clock
 from kdray.methods.build import build_method
+from kdray.methods.hybrid import Hybrid
 from kdray.model.generate import SearchOptions
 from kdray.model.storage import load_model, load_weights
 from kdray.schema import View
@@ -60,11 +61,10 @@ class GatedStudent:
         reader = teacher.reader(fetch, device="cpu")
         assert reader is not None, "a student with a gate has read its distributions"
         self.teacher = reader
-        self.method = build_method(config, student=self.student, teacher=self.teacher).eval()
-        read_gates = self.method.gate_reader()
-        if read_gates is None:
+        method = build_method(config, student=self.student, teacher=self.teacher).eval()
+        if not isinstance(method, Hybrid):
             raise InputError(f"{name}: {config.kind} has no gate; name a student by a hybrid")
-        self.read_gates = read_gates
+        self.method = method
         load_weights(self.method, folder / METHOD_WEIGHTS)
         self.method.begin(Clock(step=updates, run_length=updates))
 
@@ -79,15 +79,13 @@ class GatedStudent:
         """
         data = self._data(pairs, options, place=place)
         order = np.argsort(data.src.lengths, kind="stable")
-        rows: dict[int, GateRow] = {}
+        gates = torch.empty(len(pairs), 3)
         for part in np.split(order, cuts(data.src.lengths[order], most=TOKENS_PER_BATCH)):
             with torch.no_grad():
                 batch = data.learned(part, self.method, self.student, device=torch.device("cpu"))
-                gates = self.read_gates(self.student, batch)
-            values = (gates.gate, gates.token_loss, gates.sentence_loss)
-            for row, *numbers in zip(part.tolist(), *(v.tolist() for v in values), strict=True):
-                rows[row] = GateRow(pairs[row][0], *numbers)
-        return [rows[row] for row in range(len(pairs))]
+                gates[part] = self.method.sentence_gates(self.student, batch)
+        sources = (src for src, _ in pairs)
+        return [GateRow(src, *row) for src, row in zip(sources, gates.tolist(), strict=True)]
 
     def _data(
         self, pairs: Sequence[tuple[str, str]], options: SearchOptions, *, place: str

@@ -74,7 +74,7 @@ class TrainingSpec:
     corpus: Source
     tokenizer: Source
     encoded: Source
-    signals: Signals[Source]
+    signals: Signals
     teacher: Teacher | None = None
     start: Start = Random()
     bleu_tokenize: str = "13a"

@@ -22,7 +22,6 @@ from kdray.fit.checkpoint import (
     MEANS,
     OPTIMIZER,
     STATE,
-    WEIGHTS,
     Checkpoints,
     Progress,
     newest_progress,
@@ -32,7 +31,7 @@ from kdray.fit.history import HISTORY
 from kdray.fit.objective import STUDENT, Objective, student_of
 from kdray.fit.record import Run
 from kdray.fit.update import new_optimizer
-from kdray.model.storage import tensors
+from kdray.model.storage import WEIGHTS, set_tensors
 from kdray.storage.whole import whole
 
 CHECKPOINTS = "checkpoints"
@@ -48,7 +47,7 @@ class Trunk:
 
     def student(self, student: nn.Module) -> None:
         """Load the student as it is where the trunk ends."""
-        _load_student(student, self._last())
+        set_tensors(student, student_of(load_file(self._last() / WEIGHTS)))
 
     def begin(self, objective: Objective, run: Run) -> None:
         """Let a run go on from here, if it is not further already.
@@ -61,7 +60,7 @@ class Trunk:
         _state(self._last())
         with whole(run.folder / HISTORY) as history:
             shutil.copyfile(self.folder / HISTORY, history)
-        paths = Checkpoints(self.folder / CHECKPOINTS, keep=1).paths()
+        paths = Checkpoints(self.folder / CHECKPOINTS).paths()
         if not self.same_method:
             _adopt(paths, objective, run)
             return
@@ -77,7 +76,7 @@ class Trunk:
 
 def store_trunk(run: Path, folder: Path) -> None:
     """Copy what others need of a run that ended: its checkpoints and its history."""
-    for path in Checkpoints(run / CHECKPOINTS, keep=1).paths():
+    for path in Checkpoints(run / CHECKPOINTS).paths():
         shutil.copytree(path, folder / CHECKPOINTS / path.name)
     shutil.copyfile(run / HISTORY, folder / HISTORY)
 
@@ -89,17 +88,11 @@ def _adopt(paths: Sequence[Path], objective: Objective, run: Run) -> None:
     checkpoints = Checkpoints(run.folder / CHECKPOINTS, keep=len(paths), identity=run.identity)
     for path in paths:
         progress = Progress.load(_state(path)["progress"])
-        _load_student(objective.student, path)
+        set_tensors(objective.student, student_of(load_file(path / WEIGHTS)))
         stored = torch.load(path / OPTIMIZER, weights_only=True, map_location="cpu")["state"]
         optimizer.load_state_dict({**fresh, "state": _moments_of_student(objective, stored)})
         checkpoints.save(objective, optimizer, progress, _means(objective, path))
     checkpoints.wait()
-
-
-def _load_student(student: nn.Module, path: Path) -> None:
-    stored = student_of(load_file(path / WEIGHTS))
-    for name, value in tensors(student).items():
-        value.data.copy_(stored[name])
 
 
 def _moments_of_student(objective: Objective, stored: Mapping[int, Any]) -> dict[int, Any]:

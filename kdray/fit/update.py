@@ -23,6 +23,7 @@ from kdray.fit.checkpoint import Progress
 from kdray.fit.data import TrainingData
 from kdray.fit.meter import Meter
 from kdray.fit.objective import Objective
+from kdray.fit.record import Run
 from kdray.fit.schedule import learning_rate
 from kdray.fit.worker import Worker
 from kdray.methods.base import Batch, Clock, Loss, Per
@@ -64,11 +65,8 @@ class Updater:
         objective: what is trained.
         optimizer: of its parameters.
         data: what it learns from.
-        config: length, batches, clipping, schedule.
-        seed: of the order and of dropout.
+        run: settings of the run.
         worker: this process.
-        dev: pairs for a method of which something learns from dev.
-        tokens_per_pass: target tokens of a worker's batch, above which it is cut; None: never.
     """
 
     def __init__(
@@ -76,29 +74,22 @@ class Updater:
         objective: Objective,
         optimizer: torch.optim.Optimizer,
         data: TrainingData,
-        config: TrainingConfig,
-        *,
-        seed: int,
+        run: Run,
         worker: Worker,
-        dev: TrainingData | None = None,
-        tokens_per_pass: int | None = None,
     ) -> None:
         self.objective = objective
         self.parameters = list(objective.parameters())  # walking through modules takes its time
         self.optimizer = optimizer
         self.data = data
-        self.config = config
-        self.seed = seed
-        self.worker = worker
-        self.tokens_per_pass = tokens_per_pass
-        self.plan = data.plan(tokens_per_update=config.tokens_per_update, seed=seed)
+        self.run, self.config, self.worker = run, run.config, worker
+        self.plan = data.plan(tokens_per_update=self.config.tokens_per_update, seed=run.seed)
         self.per_epoch = self.plan.batches_per_epoch()
         self.epoch, self.batches = -1, list[Rows]()
         self.dev_updater: DevUpdater | None = None
         if (step := objective.method.dev_step()) is not None:
-            assert dev is not None, "a run that learns from dev is given dev"
+            assert run.dev is not None, "a run that learns from dev is given dev"
             self.dev_updater = DevUpdater(
-                objective.student, step, optimizer, dev, seed=seed, worker=worker
+                objective.student, step, optimizer, run.dev, seed=run.seed, worker=worker
             )
         self.parallel: nn.Module = objective
         if worker.world_size > 1:
@@ -136,7 +127,7 @@ class Updater:
 
     def _begin(self, number: int, *, epoch: int) -> float:
         """Set what update `number` depends on: randomness, method, rate. -> the rate."""
-        torch.manual_seed(derive_seed("update", self.seed, number, self.worker.rank))
+        torch.manual_seed(derive_seed("update", self.run.seed, number, self.worker.rank))
         self.objective.method.begin(Clock(number, self.config.updates, epoch))
         rate = learning_rate(
             self.config.schedule,
@@ -168,9 +159,9 @@ class Updater:
         learns = len(mine) > 0
         mine = mine if learns else rows[:1]
         passes = [mine]
-        if self.tokens_per_pass is not None:
+        if self.run.tokens_per_pass is not None:
             lengths = self.plan.tgt_lengths[mine]
-            passes = np.split(mine, cuts(lengths, most=self.tokens_per_pass))
+            passes = np.split(mine, cuts(lengths, most=self.run.tokens_per_pass))
         batches = [self._batch(part) for part in passes]
         counts = self.data.counts(rows)
         made = [batch.targets.get(View.STUDENT) for batch in batches]

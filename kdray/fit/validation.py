@@ -64,8 +64,7 @@ class Validator:
             src = torch.from_numpy(self.dev.src.padded(rows, pad=PAD)).to(device)
             target = build_target(self.dev.ref, rows, device=device)
             batch = Batch(src_BS=src, src_mask_BS=src != PAD, targets={View.REFERENCE: target})
-            memory = model.encode(batch.src_BS, batch.src_mask_BS)
-            states = packed_states(model, batch, View.REFERENCE, memory_BSD=memory)
+            states = packed_states(model, batch, View.REFERENCE)
             losses = token_losses(states, model.output_weight, labels_N=target.labels_N)
             total += float(losses.hard_N.sum())
         return total / int(lengths.sum())
@@ -74,7 +73,7 @@ class Validator:
         """BLEU and chrF of greedy translations."""
         with tempfile.TemporaryDirectory() as folder:
             export(model, self.tokenizer, Path(folder) / "model")
-            translator = FastTranslator.load(
+            translator = FastTranslator(
                 Path(folder) / "model",
                 self.tokenizer,
                 positions=model.config.max_length,

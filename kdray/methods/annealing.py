@@ -6,14 +6,13 @@ vocabulary. τ falls from τ_max to 1 over the updates, each value for equally l
 stage of the paper is cross-entropy, a method of its own here.
 """
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
 from kdray.config.methods.annealing import AnnealingConfig
-from kdray.methods.kernel_losses import DenseLoss, Piece
+from kdray.methods.base import Metrics, Samples
+from kdray.methods.kernel_losses import Piece, SoftLoss
 from kdray.methods.logit_method import LogitMethod
-from kdray.methods.targets import DenseTargets, TeacherTargets
+from kdray.methods.targets import TeacherTargets
 
 
 class Annealing(LogitMethod[AnnealingConfig]):
@@ -30,22 +29,19 @@ class Annealing(LogitMethod[AnnealingConfig]):
 
     def soft(self, teacher: TeacherTargets) -> "DampedLogits":
         """The squared distance, with its slope."""
-        assert isinstance(teacher, DenseTargets), "the config was checked for this"
         return DampedLogits(teacher, self.factor)
 
-    def after_update(
-        self, averages: Mapping[str, float], samples: Mapping[str, Tensor]
-    ) -> Mapping[str, float]:
+    def after_update(self, averages: Metrics, samples: Samples) -> Metrics:
         """Log Φ beside the averages."""
         return {**averages, "annealing/factor": self.factor}
 
 
-class DampedLogits(DenseLoss):
+class DampedLogits(SoftLoss):
     """‖z_q − Φ·z_p‖² of centred logits, whose gradient 2·(z_q − Φ·z_p) is centred too."""
 
     reads_softmax = False
 
-    def __init__(self, targets: DenseTargets, factor: float) -> None:
+    def __init__(self, targets: TeacherTargets, factor: float) -> None:
         super().__init__(targets)
         self.factor = factor
 

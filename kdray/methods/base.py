@@ -157,16 +157,9 @@ class DevStep:
     differences: Callable[[Transformer, Batch, Mapping[Per, int]], Tensor]
 
 
-@dataclass(frozen=True, slots=True)
-class SentenceGates:
-    """The gate of each sentence, and both losses per token that it weighs; [B] each."""
-
-    gate: Tensor
-    token_loss: Tensor
-    sentence_loss: Tensor
-
-
 Config = TypeVar("Config", bound=BaseMethodConfig)
+Metrics = Mapping[str, float]
+Samples = Mapping[str, Tensor]
 
 
 class Method(nn.Module, ABC, Generic[Config]):
@@ -201,9 +194,7 @@ class Method(nn.Module, ABC, Generic[Config]):
     def forward(self, student: Transformer, batch: Batch) -> Loss:
         """Loss sums of a batch."""
 
-    def after_update(
-        self, averages: Mapping[str, float], samples: Mapping[str, Tensor]
-    ) -> Mapping[str, float]:
+    def after_update(self, averages: Metrics, samples: Samples) -> Metrics:
         """See the update's averaged parts and all its samples, the same on every worker.
 
         -> metrics for the log.
@@ -214,16 +205,22 @@ class Method(nn.Module, ABC, Generic[Config]):
         """What learns from dev after an update, if anything does."""
         return None
 
-    def gate_reader(self) -> Callable[[Transformer, Batch], SentenceGates] | None:
-        """What shows the gates of a finished student; None for a method without a gate."""
-        return None
-
 
 def packed_states(
-    student: Transformer, batch: Batch, view: View, *, memory_BSD: Tensor, taps: Taps | None = None
+    student: Transformer,
+    batch: Batch,
+    view: View,
+    *,
+    memory_BSD: Tensor | None = None,
+    taps: Taps | None = None,
 ) -> Tensor:
-    """Decoder states at the real positions of a view, float32 at least. -> [N, D]."""
+    """Decoder states at the real positions of a view, float32 at least. -> [N, D].
+
+    memory_BSD: the encoder states, where another view has needed them before.
+    """
     target = batch.targets[view]
+    if memory_BSD is None:
+        memory_BSD = student.encode(batch.src_BS, batch.src_mask_BS, taps=taps)
     hidden_BTD = student.decode(target.inputs_BT, memory_BSD, batch.src_mask_BS, taps=taps)
     return widened(hidden_BTD.flatten(0, 1).index_select(0, target.positions_N))
 

@@ -9,7 +9,7 @@ from kdray.errors import ConfigError
 from kdray.methods.annealing import Annealing
 from kdray.methods.base import Method
 from kdray.methods.cross_entropy import CrossEntropy
-from kdray.methods.divergence import Divergence
+from kdray.methods.divergence import Divergence, TokenLevel
 from kdray.methods.feature import Feature
 from kdray.methods.hard_gate import HardGate
 from kdray.methods.hybrid import Hybrid
@@ -23,7 +23,7 @@ from kdray.model.transformer import Transformer
 
 METHODS: Mapping[str, type[Method[Any]]] = {
     "cross_entropy": CrossEntropy,
-    "token_level": Divergence,
+    "token_level": TokenLevel,
     "sentence_level": CrossEntropy,
     "interpolation": CrossEntropy,
     "multi_hypothesis": CrossEntropy,

@@ -4,32 +4,21 @@ With forward KL this is `token_level`, the word-level distillation of Kim & Rush
 temperature of Hinton et al. (2015); the other divergences are at temperature 1.
 """
 
+from typing import TypeVar
+
 from kdray.config.methods.divergence import DivergenceConfig
+from kdray.config.methods.feature import FeatureConfig
 from kdray.config.methods.token_level import TokenLevelConfig
 from kdray.methods.kernel_losses import SoftLoss, soft_loss
 from kdray.methods.logit_method import LogitMethod, Weights
-from kdray.methods.measures import FORWARD, Measure
-from kdray.methods.online import OnlineTeacher
+from kdray.methods.measures import measure_of
 from kdray.methods.targets import TeacherTargets
-from kdray.model.transformer import Transformer
+
+Config = TypeVar("Config", TokenLevelConfig, DivergenceConfig, FeatureConfig)
 
 
-class Divergence(LogitMethod[TokenLevelConfig | DivergenceConfig]):
-    """Cross-entropy and a divergence from the teacher, on one prefix and in one pass."""
-
-    def __init__(
-        self,
-        config: TokenLevelConfig | DivergenceConfig,
-        student: Transformer,
-        teacher: OnlineTeacher | None = None,
-    ) -> None:
-        super().__init__(config, student, teacher)
-        self.measure = FORWARD
-        if isinstance(config, DivergenceConfig):
-            self.part = f"loss/{config.divergence}"
-            self.measure = Measure(
-                config.divergence, beta=config.beta, skew=config.skew, head=config.head
-            )
+class TokenLevel(LogitMethod[Config]):
+    """Cross-entropy and forward KL from the teacher, on one prefix and in one pass."""
 
     @property
     def weights(self) -> Weights:
@@ -38,5 +27,19 @@ class Divergence(LogitMethod[TokenLevelConfig | DivergenceConfig]):
         return Weights(alpha * temperature**2, 1 - alpha, self.config.label_smoothing)
 
     def soft(self, teacher: TeacherTargets) -> SoftLoss:
+        """Forward KL, with its slope."""
+        return soft_loss(teacher)
+
+
+class Divergence(TokenLevel[DivergenceConfig]):
+    """The same with another divergence."""
+
+    @property
+    def part(self) -> str:
+        """The divergence's own name."""
+        return f"loss/{self.config.divergence}"
+
+    def soft(self, teacher: TeacherTargets) -> SoftLoss:
         """D, with its slope."""
-        return soft_loss(teacher, self.measure)
+        d = self.config
+        return soft_loss(teacher, measure_of(d.divergence, beta=d.beta, skew=d.skew, head=d.head))

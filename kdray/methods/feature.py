@@ -20,16 +20,14 @@ from torch.nn import functional
 
 from kdray.config.methods.feature import FeatureConfig
 from kdray.methods.base import Batch, Loss, Per
-from kdray.methods.kernel_losses import SoftLoss, soft_loss
+from kdray.methods.divergence import TokenLevel
 from kdray.methods.layers import attention_losses, layer_map, state_losses
-from kdray.methods.logit_method import LogitMethod, Weights
 from kdray.methods.online import OnlineTeacher
-from kdray.methods.targets import TeacherTargets
 from kdray.model.transformer import Taps, Transformer
 from kdray.schema import View
 
 
-class Feature(LogitMethod[FeatureConfig]):
+class Feature(TokenLevel[FeatureConfig]):
     """token_level with matched layer states and attention maps.
 
     Without a weight for hidden states there are no projections, which would have no gradient.
@@ -51,20 +49,10 @@ class Feature(LogitMethod[FeatureConfig]):
         self.encoder_projections = projections(ours.encoder_layers)
         self.decoder_projections = projections(ours.decoder_layers)
 
-    @property
-    def weights(self) -> Weights:
-        """Those of token_level."""
-        alpha, temperature = self.config.alpha, self.config.temperature
-        return Weights(alpha * temperature**2, 1 - alpha, self.config.label_smoothing)
-
-    def soft(self, teacher: TeacherTargets) -> SoftLoss:
-        """Forward KL, with its slope."""
-        return soft_loss(teacher)
-
-    def forward(self, student: Transformer, batch: Batch) -> Loss:
+    def forward(self, student: Transformer, batch: Batch, taps: Taps | None = None) -> Loss:
         """Loss sums of a batch."""
         taps = Taps() if self.config.hidden_weight or self.config.attention_weight else None
-        loss = self.compare(student, batch, taps=taps)
+        loss = super().forward(student, batch, taps)
         terms, parts = dict(loss.terms), dict(loss.parts)
         if taps is not None:
             factor = self.config.decay**self.clock.epoch

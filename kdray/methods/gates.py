@@ -14,18 +14,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from kdray.config.gates import (
-    BaseGateConfig,
-    ConfidenceGateConfig,
-    EntropyGateConfig,
-    FixedGateConfig,
-    GateConfig,
-    LearnedGateConfig,
-    ScalarGateConfig,
-    ScheduleGateConfig,
-    SentenceGateConfig,
-    TokenGateConfig,
-)
+from kdray.config import gates as configs
 from kdray.methods.base import Clock, Target, sentence_means
 from kdray.methods.kernel import label_log_probs
 from kdray.methods.targets import TeacherTargets
@@ -50,7 +39,7 @@ class Scene:
         return self.memory_BSD.size(0)
 
 
-Config = TypeVar("Config", bound=BaseGateConfig)
+Config = TypeVar("Config", bound=configs.BaseGateConfig)
 
 
 class Gate(nn.Module, ABC, Generic[Config]):
@@ -70,7 +59,7 @@ class Gate(nn.Module, ABC, Generic[Config]):
         """g, between 0 and 1. -> [B] or [N]."""
 
 
-class FixedGate(Gate[FixedGateConfig]):
+class FixedGate(Gate[configs.FixedGateConfig]):
     """A constant."""
 
     def forward(self, scene: Scene) -> Tensor:
@@ -78,7 +67,7 @@ class FixedGate(Gate[FixedGateConfig]):
         return scene.memory_BSD.new_full((scene.sentences,), self.config.value)
 
 
-class ScheduleGate(Gate[ScheduleGateConfig]):
+class ScheduleGate(Gate[configs.ScheduleGateConfig]):
     """From `start` at the first update to `end` at the last, by a line or half a cosine."""
 
     def forward(self, scene: Scene) -> Tensor:
@@ -90,10 +79,10 @@ class ScheduleGate(Gate[ScheduleGateConfig]):
         return scene.memory_BSD.new_full((scene.sentences,), start + (end - start) * done)
 
 
-class ScalarGate(Gate[ScalarGateConfig]):
+class ScalarGate(Gate[configs.ScalarGateConfig]):
     """One learned logit for all sentences."""
 
-    def __init__(self, config: ScalarGateConfig, width: int) -> None:
+    def __init__(self, config: configs.ScalarGateConfig, width: int) -> None:
         super().__init__(config, width)
         self.logit = nn.Parameter(torch.tensor(_logit(config.initial)))
 
@@ -102,7 +91,7 @@ class ScalarGate(Gate[ScalarGateConfig]):
         return torch.sigmoid(self.logit).expand(scene.sentences)
 
 
-Linear = TypeVar("Linear", bound=LearnedGateConfig)
+Linear = TypeVar("Linear", bound=configs.LearnedGateConfig)
 
 
 class LinearGate(Gate[Linear]):
@@ -115,7 +104,7 @@ class LinearGate(Gate[Linear]):
         nn.init.constant_(self.score.bias, _logit(config.initial))
 
 
-class SentenceGate(LinearGate[SentenceGateConfig]):
+class SentenceGate(LinearGate[configs.SentenceGateConfig]):
     """σ(w·mean_s(encoder_s) + b)."""
 
     def forward(self, scene: Scene) -> Tensor:
@@ -127,7 +116,7 @@ class SentenceGate(LinearGate[SentenceGateConfig]):
             return torch.sigmoid(self.score(mean).squeeze(1))
 
 
-class TokenGate(LinearGate[TokenGateConfig]):
+class TokenGate(LinearGate[configs.TokenGateConfig]):
     """σ(w·h_t + b) on the decoder states of the prefix that both losses share."""
 
     def forward(self, scene: Scene) -> Tensor:
@@ -136,7 +125,7 @@ class TokenGate(LinearGate[TokenGateConfig]):
             return torch.sigmoid(self.score(scene.states_ND.detach()).squeeze(1))
 
 
-class EntropyGate(Gate[EntropyGateConfig]):
+class EntropyGate(Gate[configs.EntropyGateConfig]):
     """The teacher's entropy, as a share of log V, against a threshold.
 
     The bucket of a sparse distribution counts as one entry, so its entropy is a lower bound. For a
@@ -155,7 +144,7 @@ class EntropyGate(Gate[EntropyGateConfig]):
         return gate if config.high == "token" else 1 - gate
 
 
-class ConfidenceGate(Gate[ConfidenceGateConfig]):
+class ConfidenceGate(Gate[configs.ConfidenceGateConfig]):
     """1 where the student gives the target more probability than the teacher does, else 0.
 
     The rule of Hard-Gate KD (Lee et al. 2022): a student that is surer than its teacher learns the
@@ -190,6 +179,6 @@ GATES: Mapping[str, type[Gate[Any]]] = {
 """Every gate, by the kind of its configuration."""
 
 
-def build_gate(config: GateConfig, width: int) -> Gate[Any]:
+def build_gate(config: configs.GateConfig, width: int) -> Gate[Any]:
     """The gate that a config describes, for students of the given width."""
     return GATES[config.kind](config, width)

@@ -25,8 +25,7 @@ class HardGate(Method[HardGateConfig]):
     def forward(self, student: Transformer, batch: Batch) -> Loss:
         """Loss sums of a batch; both losses are logged over all tokens, gated or not."""
         target, teacher = batch.targets[View.REFERENCE], teacher_of(batch, View.REFERENCE)
-        memory = student.encode(batch.src_BS, batch.src_mask_BS)
-        states = packed_states(student, batch, View.REFERENCE, memory_BSD=memory)
+        states = packed_states(student, batch, View.REFERENCE)
         log_q = label_log_probs(states, student.output_weight, target.labels_N)
         log_p = teacher.log_labels(target.labels_N)
         if self.config.per == "token":

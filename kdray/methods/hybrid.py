@@ -8,6 +8,7 @@ g ≡ 1 is token-level distillation with α = 1, g ≡ 0 is sentence-level disti
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from kdray.config.methods.hybrid import HybridConfig
@@ -16,8 +17,9 @@ from kdray.methods.base import (
     DevStep,
     Loss,
     Method,
+    Metrics,
     Per,
-    SentenceGates,
+    Samples,
     packed_states,
     sentence_means,
     sentence_sums,
@@ -84,9 +86,7 @@ class Hybrid(Method[HybridConfig]):
             },
         )
 
-    def after_update(
-        self, averages: Mapping[str, float], samples: Mapping[str, Tensor]
-    ) -> Mapping[str, float]:
+    def after_update(self, averages: Metrics, samples: Samples) -> Metrics:
         """Tell the stabiliser the losses; report how the gate lies over sentences."""
         scaled = averages[LOSS_TOKEN] * self.scale
         self.stabiliser.after_update({**averages, LOSS_TOKEN: scaled})
@@ -97,31 +97,24 @@ class Hybrid(Method[HybridConfig]):
         memory = student.encode(batch.src_BS, batch.src_mask_BS)
         target, teacher = batch.targets[self.soft_view], teacher_of(batch, self.soft_view)
         states = packed_states(student, batch, self.soft_view, memory_BSD=memory)
-        weight = student.output_weight
+        weight, hypothesis = student.output_weight, batch.targets[View.HYPOTHESIS]
         scene = Scene(
             widened(memory), batch.src_mask_BS, target, states, teacher, weight, self.clock
         )
         gate_G = self.gate(scene)
         mixing_G = self.stabiliser.mixing_weights(gate_G)
-        hypothesis = batch.targets[View.HYPOTHESIS]
-        if self.config.layout == "one_pass":
-            gate_N = mixing_G if self.config.gate.per_token else mixing_G[target.sentence_N]
-            both = token_losses(
-                states,
-                weight,
-                labels_N=hypothesis.labels_N,
-                hard_weight_N=1 - gate_N,
-                soft=soft_loss(teacher),
-                soft_weight_N=gate_N * self.scale,
-            )
-            terms = {Per.HYPOTHESIS: both.total}
-            return Mixture(gate_G, both.soft_N, both.hard_N, terms)
+        gate_N = mixing_G if self.config.gate.per_token else mixing_G[target.sentence_N]
+        in_one_pass = self.config.layout == "one_pass"
         token = token_losses(
             states,
             weight,
+            labels_N=hypothesis.labels_N if in_one_pass else None,
+            hard_weight_N=1 - gate_N,
             soft=soft_loss(teacher),
-            soft_weight_N=mixing_G[target.sentence_N] * self.scale,
+            soft_weight_N=gate_N * self.scale,
         )
+        if in_one_pass:
+            return Mixture(gate_G, token.soft_N, token.hard_N, {Per.HYPOTHESIS: token.total})
         sentence = token_losses(
             packed_states(student, batch, View.HYPOTHESIS, memory_BSD=memory),
             weight,
@@ -164,18 +157,17 @@ class Hybrid(Method[HybridConfig]):
         token_G, sentence_G = self.losses_of_gates(mixture, batch, reduce=sentence_sums)
         return token_G / counts[Per.token_of(self.soft_view)] - sentence_G / counts[Per.HYPOTHESIS]
 
-    def gate_reader(self) -> Callable[[Transformer, Batch], SentenceGates]:
-        """The gate of each sentence, and both losses without T²."""
-        return self._sentence_gates
+    def sentence_gates(self, student: Transformer, batch: Batch) -> Tensor:
+        """Gate, token-level and sentence-level loss per token of each sentence. -> [B, 3].
 
-    def _sentence_gates(self, student: Transformer, batch: Batch) -> SentenceGates:
+        T² is no part of the losses.
+        """
         mixture, sentences = self.mix(student, batch), len(batch.src_BS)
         soft, hard = batch.targets[self.soft_view], batch.targets[View.HYPOTHESIS]
-        return SentenceGates(
-            self._gate_of_sentences(mixture.gate_G, batch),
-            sentence_means(mixture.token_N, soft, sentences=sentences),
-            sentence_means(mixture.sentence_N, hard, sentences=sentences),
-        )
+        gate_B = self._gate_of_sentences(mixture.gate_G, batch)
+        token_B = sentence_means(mixture.token_N, soft, sentences=sentences)
+        sentence_B = sentence_means(mixture.sentence_N, hard, sentences=sentences)
+        return torch.stack((gate_B, token_B, sentence_B), dim=1)
 
     def _gate_of_sentences(self, gate_G: Tensor, batch: Batch) -> Tensor:
         """The gate of each sentence; of a gate for tokens, its mean. -> [B]."""

@@ -7,13 +7,12 @@ whole at temperature 1, by a copy of it that is renewed every few updates.
 """
 
 import copy
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from kdray.config.methods.imitation import ImitationConfig
-from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
+from kdray.methods.base import Batch, Loss, Method, Metrics, Per, Samples, packed_states, teacher_of
 from kdray.methods.kernel import TokenLosses, token_losses
 from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.online import OnlineTeacher
@@ -48,15 +47,13 @@ class Imitation(Method[ImitationConfig]):
     def forward(self, student: Transformer, batch: Batch) -> Loss:
         """Loss sums of a batch."""
         teacher = teacher_of(batch, View.STUDENT)
-        memory = student.encode(batch.src_BS, batch.src_mask_BS)
-        states = packed_states(student, batch, View.STUDENT, memory_BSD=memory)
+        states = packed_states(student, batch, View.STUDENT)
         losses = self._losses(states, student.output_weight, teacher)
         own = "token" if self.config.target == "distribution" else "cross_entropy_teacher"
+        # One of the two losses is zero.
         return Loss(
             terms={Per.STUDENT: losses.total},
-            parts={
-                f"loss/{own}": ((losses.soft_N + losses.hard_N).sum(), Per.STUDENT)
-            },  # one is zero
+            parts={f"loss/{own}": ((losses.soft_N + losses.hard_N).sum(), Per.STUDENT)},
         )
 
     def _losses(self, states: Tensor, weight: Tensor, teacher: TeacherTargets) -> TokenLosses:
@@ -66,8 +63,6 @@ class Imitation(Method[ImitationConfig]):
         words = torch.cat([block.logits().argmax(1) for block, _ in teacher.blocks()])
         return token_losses(states, weight, labels_N=words)
 
-    def after_update(
-        self, averages: Mapping[str, float], samples: Mapping[str, Tensor]
-    ) -> Mapping[str, float]:
+    def after_update(self, averages: Metrics, samples: Samples) -> Metrics:
         """Log the probability of a student's prefix beside the averages."""
         return {**averages, "imitation/student_share": self.student_share}

@@ -5,14 +5,15 @@ temperature, q their softmax. The gradient is made in the memory of q.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from kdray.methods.measures import FLOOR, FORWARD, Measure, Pair
-from kdray.methods.targets import DenseTargets, SoftTargets, TeacherTargets
+from kdray.methods.measures import FLOOR, Measure, Pair, forward
+from kdray.methods.targets import SoftTargets, TeacherTargets
 from kdray.model.precision import no_rounding
 
 _LEAST = 1e-30  # probabilities below it have lost digits, or all of them
@@ -66,48 +67,48 @@ class Piece(NamedTuple):
         return self.teacher_z
 
 
-class SoftLoss(Protocol):
-    """A loss of what a teacher says, at one temperature.
+class SoftLoss(ABC):
+    """A loss of what a teacher says, at the temperature of its distributions.
 
     reads_softmax: whether `fold` is to be given the student's probabilities.
     in_pieces: whether `fold` goes over all entries so often that it gains from few rows at a time.
     """
 
-    temperature: float
-    reads_softmax: bool
-    in_pieces: bool
+    reads_softmax = True
+    in_pieces = False
+
+    def __init__(self, targets: TeacherTargets) -> None:
+        self.targets, self.temperature = targets, targets.temperature
 
     def teacher(self, rows: slice) -> Tensor | None:
-        """The teacher's logits [n, V] in memory of their own; None where `fold` reads none."""
+        """The teacher's logits over T [n, V] in memory of their own; None of sparse ones."""
+        if isinstance(self.targets, SoftTargets):
+            return None
+        return self.targets.part(rows).scaled_logits()
 
+    @abstractmethod
     def fold(self, at: Piece) -> Tensor:
         """Turn q into scale·q + weight·∂loss/∂z. -> the losses, [n]."""
 
 
-def soft_loss(targets: TeacherTargets, measure: Measure = FORWARD) -> SoftLoss:
+def soft_loss(targets: TeacherTargets, measure: Measure = forward) -> SoftLoss:
     """A divergence from a teacher's distributions."""
     if isinstance(targets, SoftTargets):
         return _Sparse(targets, measure)
-    if measure == FORWARD:
+    if measure is forward:
         return _DenseForward(targets)
     return _Dense(targets, measure)
 
 
-class _Sparse:
+class _Sparse(SoftLoss):
     """Of kept entries and one bucket."""
 
-    reads_softmax = True
-    in_pieces = False
-
     def __init__(self, targets: SoftTargets, measure: Measure) -> None:
+        super().__init__(targets)
         self.ids_NK, self.measure = targets.ids_NK, measure
-        self.temperature = targets.temperature
         log_p = torch.cat((targets.logp_NK, targets.log_tail_N[:, None]), dim=1)
         self.p_NE = log_p.exp()
         self.log_p_NE = log_p.masked_fill_(log_p.isneginf(), FLOOR)
-
-    def teacher(self, rows: slice) -> None:
-        """All is stored."""
 
     def fold(self, at: Piece) -> Tensor:
         """The bucket's slope lies on all entries that are not kept, by their share of it."""
@@ -134,41 +135,20 @@ class _Sparse:
         return found.value
 
 
-class DenseLoss:
-    """A loss that reads whole distributions, made from the teacher's states block by block."""
-
-    reads_softmax = True
-    in_pieces = False
-
-    def __init__(self, targets: DenseTargets) -> None:
-        self.targets = targets
-        self.temperature = targets.temperature
-
-    def teacher(self, rows: slice) -> Tensor:
-        """The teacher's logits over T."""
-        return self.targets.part(rows).scaled_logits()
-
-
 LogitLoss = Callable[[Tensor, Tensor | SoftTargets], Tensor]
 """The student's logits over T, [n, V], and the teacher's logits over T there, [n, V], or what is
 stored of its sparse distributions at T. -> the loss at each of the n positions, [n]."""
 
 
-class AutogradLoss:
+class AutogradLoss(SoftLoss):
     """Any loss of logits, whose gradient is found by autograd, a few rows at a time."""
 
     reads_softmax = False
     in_pieces = True
 
     def __init__(self, targets: TeacherTargets, loss: LogitLoss) -> None:
-        self.targets, self.loss = targets, loss
-        self.temperature = targets.temperature
-
-    def teacher(self, rows: slice) -> Tensor | None:
-        """The logits of whole distributions over T."""
-        if isinstance(self.targets, SoftTargets):
-            return None
-        return self.targets.part(rows).scaled_logits()
+        super().__init__(targets)
+        self.loss = loss
 
     def fold(self, at: Piece) -> Tensor:
         """See SoftLoss.
@@ -191,12 +171,12 @@ class AutogradLoss:
         return losses.detach()
 
 
-class _Dense(DenseLoss):
-    """Any divergence."""
+class _Dense(SoftLoss):
+    """Any divergence from whole distributions."""
 
     in_pieces = True
 
-    def __init__(self, targets: DenseTargets, measure: Measure) -> None:
+    def __init__(self, targets: TeacherTargets, measure: Measure) -> None:
         super().__init__(targets)
         self.measure = measure
 
@@ -212,7 +192,7 @@ class _Dense(DenseLoss):
         return found.value
 
 
-class _DenseForward(DenseLoss):
+class _DenseForward(SoftLoss):
     """Forward KL, which needs no logarithm of any entry."""
 
     def fold(self, at: Piece) -> Tensor:

@@ -29,8 +29,10 @@ class Weights(NamedTuple):
 class LogitMethod(Method[Config]):
     """A loss of logits, alone or beside the cross-entropy on the target."""
 
-    part = "loss/token"
-    """What the loss is called in the log."""
+    @property
+    def part(self) -> str:
+        """What the loss is called in the log."""
+        return "loss/token"
 
     @property
     def weights(self) -> Weights:
@@ -45,16 +47,11 @@ class LogitMethod(Method[Config]):
         """The loss against a teacher's distributions, with its gradient."""
         return AutogradLoss(teacher, self.loss)
 
-    def forward(self, student: Transformer, batch: Batch) -> Loss:
-        """Loss sums of a batch."""
-        return self.compare(student, batch)
-
-    def compare(self, student: Transformer, batch: Batch, *, taps: Taps | None = None) -> Loss:
+    def forward(self, student: Transformer, batch: Batch, taps: Taps | None = None) -> Loss:
         """Loss sums of a batch; `taps` take what is inside the student."""
         (view,), weights = self.needs.views, self.weights
-        memory = student.encode(batch.src_BS, batch.src_mask_BS, taps=taps)
         losses = token_losses(
-            packed_states(student, batch, view, memory_BSD=memory, taps=taps),
+            packed_states(student, batch, view, taps=taps),
             student.output_weight,
             labels_N=None if weights.hard is None else batch.targets[view].labels_N,
             hard_weight_N=1.0 if weights.hard is None else weights.hard,

@@ -15,8 +15,9 @@ softmax makes ∂D/∂z = s − q·Σ s of it, in which such a multiple cancels.
 and finite with a finite slope whatever the probabilities, since their logarithms are: 0·log 0 is 0.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple, assert_never
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,14 +71,14 @@ def total_variation(x: Pair) -> Measured:
     return Measured(value, sign.mul_(x.q).div_(2))
 
 
-def skew(x: Pair, *, share: float) -> Measured:
+def skewed(x: Pair, *, share: float) -> Measured:
     """KL(p ‖ m), m = share·p + (1−share)·q."""
     m = _mixture(x.q, x.p, share=share)
     value = _kl(x.p, x.log_p, m.log()).sum(1)
     return Measured(value, (x.q / m).mul_(x.p).mul_(share - 1))
 
 
-def skew_reverse(x: Pair, *, share: float) -> Measured:
+def skewed_reverse(x: Pair, *, share: float) -> Measured:
     """KL(q ‖ m), m = (1−share)·p + share·q."""
     m = _mixture(x.p, x.q, share=share)
     kl = _kl(x.q, x.log_q, m.log())
@@ -102,37 +103,24 @@ def adaptive(x: Pair, *, head: float) -> Measured:
     return Measured(value, kl.mul_(1 - own).addcmul_(x.p, own, value=-1))
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One of the divergences, with its numbers: β of Jensen-Shannon, the skew, adaptive's head."""
-
-    name: DivergenceName
-    beta: float = 0.5
-    skew: float = 0.1
-    head: float = 0.5
-
-    def __call__(self, x: Pair) -> Measured:
-        """The divergence at each position and its slope at each entry."""
-        match self.name:
-            case "forward":
-                return forward(x)
-            case "reverse":
-                return reverse(x)
-            case "jensen_shannon":
-                return jensen_shannon(x, beta=self.beta)
-            case "total_variation":
-                return total_variation(x)
-            case "skew":
-                return skew(x, share=self.skew)
-            case "skew_reverse":
-                return skew_reverse(x, share=self.skew)
-            case "adaptive":
-                return adaptive(x, head=self.head)
-            case _:
-                assert_never(self.name)
+Measure = Callable[[Pair], Measured]
+"""The divergence at each position, and its slope at each entry."""
 
 
-FORWARD = Measure("forward")
+def measure_of(
+    name: DivergenceName, *, beta: float = 0.5, skew: float = 0.1, head: float = 0.5
+) -> Measure:
+    """A divergence with its numbers: β of Jensen-Shannon, the skew, the mass of adaptive's head."""
+    measures: dict[DivergenceName, Measure] = {
+        "forward": forward,
+        "reverse": reverse,
+        "jensen_shannon": partial(jensen_shannon, beta=beta),
+        "total_variation": total_variation,
+        "skew": partial(skewed, share=skew),
+        "skew_reverse": partial(skewed_reverse, share=skew),
+        "adaptive": partial(adaptive, head=head),
+    }
+    return measures[name]
 
 
 def _kl(a: Tensor, log_a: Tensor, log_b: Tensor) -> Tensor:

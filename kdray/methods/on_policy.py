@@ -11,7 +11,7 @@ from kdray.config.methods.on_policy import OnPolicyConfig
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
-from kdray.methods.measures import Measure
+from kdray.methods.measures import measure_of
 from kdray.methods.student_sequences import with_student_view
 from kdray.model.transformer import Transformer
 from kdray.schema import View
@@ -31,7 +31,8 @@ class OnPolicy(Method[OnPolicyConfig]):
 
     def forward(self, student: Transformer, batch: Batch) -> Loss:
         """Loss sums of a batch."""
-        own, measure = self.config.student_share, Measure(self.config.divergence, self.config.beta)
+        own, name = self.config.student_share, self.config.divergence
+        measure = measure_of(name, beta=self.config.beta)
         weights = {View.REFERENCE: 1 - own, View.STUDENT: own}
         memory = student.encode(batch.src_BS, batch.src_mask_BS)
         terms, parts = {}, {}
@@ -43,5 +44,5 @@ class OnPolicy(Method[OnPolicyConfig]):
             )
             per = Per.token_of(view)
             terms[per] = weights[view] * losses.total
-            parts[f"loss/{measure.name}_{view}"] = (losses.soft_N.sum(), per)
+            parts[f"loss/{name}_{view}"] = (losses.soft_N.sum(), per)
         return Loss(terms=terms, parts=parts)

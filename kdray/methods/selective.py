@@ -6,13 +6,12 @@ takes what exceeds the (1−share) quantile of the last losses, in a first-in fi
 """
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from kdray.config.methods.selective import SelectiveConfig
-from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
+from kdray.methods.base import Batch, Loss, Method, Metrics, Per, Samples, packed_states, teacher_of
 from kdray.methods.kernel import label_log_probs, token_losses
 from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.online import OnlineTeacher
@@ -44,8 +43,7 @@ class Selective(Method[SelectiveConfig]):
     def forward(self, student: Transformer, batch: Batch) -> Loss:
         """Loss sums of a batch."""
         labels = batch.targets[View.REFERENCE].labels_N
-        memory = student.encode(batch.src_BS, batch.src_mask_BS)
-        states = packed_states(student, batch, View.REFERENCE, memory_BSD=memory)
+        states = packed_states(student, batch, View.REFERENCE)
         nll = -label_log_probs(states, student.output_weight, labels)
         chosen = self.select(nll).to(states.dtype)
         losses = token_losses(
@@ -81,9 +79,7 @@ class Selective(Method[SelectiveConfig]):
         chosen[nll_N.topk(count).indices] = True
         return chosen
 
-    def after_update(
-        self, averages: Mapping[str, float], samples: Mapping[str, Tensor]
-    ) -> Mapping[str, float]:
+    def after_update(self, averages: Metrics, samples: Samples) -> Metrics:
         """Remember the update's losses in place of the oldest."""
         size = len(self.values)
         if NLL in samples and size:

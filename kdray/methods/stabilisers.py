@@ -11,15 +11,8 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from kdray.config import gates as configs
 from kdray.config.base import Frozen
-from kdray.config.gates import (
-    BaseGateConfig,
-    BilevelConfig,
-    CentredConfig,
-    LearnedGateConfig,
-    NoStabiliserConfig,
-    PriorConfig,
-)
 
 LOSS_TOKEN = "loss/token"
 LOSS_SENTENCE = "loss/sentence"
@@ -55,7 +48,7 @@ class Stabiliser(nn.Module, Generic[Config]):
         """See the update's average losses."""
 
 
-class Prior(Stabiliser[PriorConfig]):
+class Prior(Stabiliser[configs.PriorConfig]):
     """Holds g near its start: + strength·KL(Bern(g) ‖ Bern(initial))."""
 
     def penalty(self, gate_G: Tensor, token_G: Tensor, sentence_G: Tensor) -> Tensor:
@@ -63,7 +56,7 @@ class Prior(Stabiliser[PriorConfig]):
         return self.config.strength * bernoulli_kl(gate_G, self.initial)
 
 
-class Centred(Stabiliser[CentredConfig]):
+class Centred(Stabiliser[configs.CentredConfig]):
     """g learns from losses less their running means.
 
     Which loss is larger on average then has no pull; what remains is how a sentence's losses
@@ -75,7 +68,7 @@ class Centred(Stabiliser[CentredConfig]):
     token_mean: Tensor
     sentence_mean: Tensor
 
-    def __init__(self, config: CentredConfig, initial: float) -> None:
+    def __init__(self, config: configs.CentredConfig, initial: float) -> None:
         super().__init__(config, initial)
         self.register_buffer("token_mean", torch.tensor(math.nan))
         self.register_buffer("sentence_mean", torch.tensor(math.nan))
@@ -97,7 +90,7 @@ class Centred(Stabiliser[CentredConfig]):
             mean.fill_(new if mean.isnan() else momentum * mean + (1 - momentum) * new)
 
 
-class Bilevel(Stabiliser[BilevelConfig]):
+class Bilevel(Stabiliser[configs.BilevelConfig]):
     """The gate's parameters are left to `kdray.fit.bilevel`, which steps them on the dev loss."""
 
     def mixing_weights(self, gate_G: Tensor) -> Tensor:
@@ -114,10 +107,10 @@ STABILISERS: Mapping[str, type[Stabiliser[Any]]] = {
 """Every stabiliser, by the kind of its configuration."""
 
 
-def build_stabiliser(gate: BaseGateConfig) -> Stabiliser[Any]:
+def build_stabiliser(gate: configs.BaseGateConfig) -> Stabiliser[Any]:
     """What steadies a gate; nothing for gates that do not learn."""
-    if not isinstance(gate, LearnedGateConfig):
-        return Stabiliser(NoStabiliserConfig(kind="none"), initial=math.nan)
+    if not isinstance(gate, configs.LearnedGateConfig):
+        return Stabiliser(configs.NoStabiliserConfig(kind="none"), initial=math.nan)
     return STABILISERS[gate.stabiliser.kind](gate.stabiliser, gate.initial)
 
 

@@ -11,16 +11,16 @@ before this one, ε is 1e-15 and m starts at 0. J is the cross-entropy, as there
 """
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from kdray.config.methods.taid import TaidConfig
-from kdray.methods.kernel_losses import DenseLoss, Piece, log_norm
+from kdray.methods.base import Metrics, Samples
+from kdray.methods.kernel_losses import Piece, SoftLoss, log_norm
 from kdray.methods.logit_method import LogitMethod
 from kdray.methods.online import OnlineTeacher
-from kdray.methods.targets import DenseTargets, TeacherTargets
+from kdray.methods.targets import TeacherTargets
 from kdray.model.transformer import Transformer
 
 LOSS = "loss/interpolated"
@@ -44,12 +44,9 @@ class Taid(LogitMethod[TaidConfig]):
 
     def soft(self, teacher: TeacherTargets) -> "Interpolated":
         """The cross-entropy, with its slope."""
-        assert isinstance(teacher, DenseTargets), "the config was checked for this"
         return Interpolated(teacher, float(self.t))
 
-    def after_update(
-        self, averages: Mapping[str, float], samples: Mapping[str, Tensor]
-    ) -> Mapping[str, float]:
+    def after_update(self, averages: Metrics, samples: Samples) -> Metrics:
         """Move t; log the one that this update was made with."""
         config, loss = self.config, averages[LOSS]
         before, t = float(self.previous), float(self.t)
@@ -64,10 +61,10 @@ class Taid(LogitMethod[TaidConfig]):
         return {**averages, "taid/t": t}
 
 
-class Interpolated(DenseLoss):
+class Interpolated(SoftLoss):
     """CE(p_t, q), p_t = softmax((1−t)·sg(z_q) + t·z_p), whose gradient is q − p_t."""
 
-    def __init__(self, targets: DenseTargets, share: float) -> None:
+    def __init__(self, targets: TeacherTargets, share: float) -> None:
         super().__init__(targets)
         self.share = share
 

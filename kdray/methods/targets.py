@@ -3,9 +3,9 @@
 Shapes: N positions, K kept entries, V vocabulary, D a teacher's width, M teachers of an ensemble.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -35,25 +35,18 @@ class SoftTargets:
 
     def part(self, rows: slice) -> Self:
         """Some of the positions."""
-        label = self.log_label_N
-        return replace(
-            self,
-            ids_NK=self.ids_NK[rows],
-            logp_NK=self.logp_NK[rows],
-            log_tail_N=self.log_tail_N[rows],
-            log_label_N=None if label is None else label[rows],
-        )
+        return self._each(lambda tensor: tensor[rows])
 
     def to(self, device: torch.device) -> Self:
         """The same distributions on another device."""
-        label = self.log_label_N
-        return replace(
-            self,
-            ids_NK=moved(self.ids_NK, device),
-            logp_NK=moved(self.logp_NK, device),
-            log_tail_N=moved(self.log_tail_N, device),
-            log_label_N=None if label is None else moved(label, device),
-        )
+        return self._each(lambda tensor: moved(tensor, device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        members = {each.name: getattr(self, each.name) for each in fields(self)}
+        changed: dict[str, Any] = {
+            name: change(v) for name, v in members.items() if isinstance(v, Tensor)
+        }
+        return replace(self, **changed)
 
     def cast_for_products(self) -> Self:
         """Unchanged: sparse targets enter no matrix product."""

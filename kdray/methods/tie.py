@@ -17,7 +17,7 @@ from torch import Tensor
 from kdray.config.methods.tie import TieConfig
 from kdray.methods.base import Batch, Loss, Method, Per, Target, teacher_of
 from kdray.methods.kernel import TokenLosses, token_losses
-from kdray.methods.kernel_losses import DenseLoss, Piece, fold_forward
+from kdray.methods.kernel_losses import Piece, SoftLoss, fold_forward
 from kdray.methods.targets import DenseTargets
 from kdray.model.precision import widened
 from kdray.model.transformer import Transformer
@@ -70,7 +70,7 @@ class Tie(Method[TieConfig]):
         )
 
 
-class Ranked(DenseLoss):
+class Ranked(SoftLoss):
     """KL + HR. It notes HR, and for the next pass what the student finds likeliest."""
 
     def __init__(self, targets: DenseTargets, k: int) -> None:

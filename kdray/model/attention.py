@@ -4,8 +4,6 @@ Shapes: B sentences, S source positions, T target positions, D width, H heads, E
 Masks are True where a position is not padding.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,22 +12,15 @@ from kdray.config.model import ModelConfig
 from kdray.model.precision import widened
 from kdray.model.softmax import softmax
 
+Cache = dict[nn.Module, tuple[Tensor, Tensor]]
+"""Keys and values, [B, H, positions, E] each, of every attention that step-by-step decoding has
+called; empty before the first step."""
 
-@dataclass(slots=True)
-class LayerCache:
-    """Keys and values of one decoder layer, [B, H, positions, E]."""
 
-    self_key: Tensor | None = None
-    self_value: Tensor | None = None
-    cross_key: Tensor | None = None
-    cross_value: Tensor | None = None
-
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows in this order, as a beam search drops and repeats its hypotheses."""
-        for name in ("self_key", "self_value", "cross_key", "cross_value"):
-            value = getattr(self, name)
-            if value is not None:
-                setattr(self, name, value.index_select(0, rows))
+def select_rows(cache: Cache, rows: Tensor) -> None:
+    """Keep these rows in this order, as a beam search drops and repeats its hypotheses."""
+    for attention, (key, value) in cache.items():
+        cache[attention] = key.index_select(0, rows), value.index_select(0, rows)
 
 
 class SelfAttention(nn.Module):
@@ -42,19 +33,15 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(config.width, config.width)
 
     def forward(
-        self,
-        x: Tensor,
-        bias: Tensor | None,
-        cache: LayerCache | None,
-        maps: list[Tensor] | None,
+        self, x: Tensor, bias: Tensor | None, cache: Cache | None, maps: list[Tensor] | None
     ) -> Tensor:
         """[B, T, D] -> [B, T, D]; with a cache, T is 1 and the cache grows by one position."""
         query, key, value = split_heads(self.qkv(x), self.heads, parts=3)
         if cache is not None:
-            if cache.self_key is not None and cache.self_value is not None:
-                key = torch.cat((cache.self_key, key), dim=2)
-                value = torch.cat((cache.self_value, value), dim=2)
-            cache.self_key, cache.self_value = key, value
+            if self in cache:
+                keys, values = cache[self]
+                key, value = torch.cat((keys, key), dim=2), torch.cat((values, value), dim=2)
+            cache[self] = key, value
         return torch.as_tensor(self.output(attend(query, key, value, bias, maps=maps)))
 
 
@@ -73,17 +60,17 @@ class CrossAttention(nn.Module):
         x: Tensor,
         memory: Tensor,
         bias: Tensor | None,
-        cache: LayerCache | None,
+        cache: Cache | None,
         maps: list[Tensor] | None,
     ) -> Tensor:
         """[B, T, D] -> [B, T, D]; with a cache, the source is projected once."""
         (query,) = split_heads(self.query(x), self.heads, parts=1)
-        if cache is not None and cache.cross_key is not None and cache.cross_value is not None:
-            key, value = cache.cross_key, cache.cross_value
+        if cache is not None and self in cache:
+            key, value = cache[self]
         else:
             key, value = split_heads(self.key_value(memory), self.heads, parts=2)
             if cache is not None:
-                cache.cross_key, cache.cross_value = key, value
+                cache[self] = key, value
         return torch.as_tensor(self.output(attend(query, key, value, bias, maps=maps)))
 
 

@@ -1,7 +1,6 @@
 """The CTranslate2 form of a model: exported once, it decodes several times faster than PyTorch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from ctranslate2.specs import attention_spec, common_spec, transformer_spec
 from torch import Tensor, nn
 
 from kdray.model.generate import Hypothesis, SearchOptions
-from kdray.model.transformer import Transformer
+from kdray.model.transformer import DecoderLayer, Transformer
 from kdray.text.tokenizer import EOS, Tokenizer
 
 TOKENS_PER_BATCH = 1024
@@ -34,23 +33,17 @@ def export(
     assert isinstance(model.positions, Tensor)
     tgt_weight = _array(model.tgt_embedding.weight)
     src_weight = tgt_weight if model.shared else _array(model.src_embedding.weight)
-    for side, embeddings, weight in (
-        (spec.encoder, spec.encoder.embeddings[0], src_weight),
-        (spec.decoder, spec.decoder.embeddings, tgt_weight),
+    for side, embeddings, weight, norm, layers in (
+        (spec.encoder, spec.encoder.embeddings[0], src_weight, model.encoder_norm, model.encoder),
+        (spec.decoder, spec.decoder.embeddings, tgt_weight, model.decoder_norm, model.decoder),
     ):
         embeddings.weight = weight
         side.scale_embeddings = True
         side.position_encodings.encodings = _array(model.positions)
+        _layer_norm(side.layer_norm, norm)
+        for target, layer in zip(side.layer, layers, strict=True):
+            _layer(target, layer)
     spec.decoder.projection.weight = tgt_weight
-    _layer_norm(spec.encoder.layer_norm, model.encoder_norm)
-    _layer_norm(spec.decoder.layer_norm, model.decoder_norm)
-    for target, layer in zip(spec.encoder.layer, model.encoder, strict=True):
-        _self_attention(target.self_attention, layer)
-        _feedforward(target.ffn, layer)
-    for target, layer in zip(spec.decoder.layer, model.decoder, strict=True):
-        _self_attention(target.self_attention, layer)
-        _cross_attention(target.attention, layer)
-        _feedforward(target.ffn, layer)
     spec.register_source_vocabulary(tokenizer.src_pieces())
     spec.register_target_vocabulary(tokenizer.tgt_pieces())
     spec.validate()
@@ -59,33 +52,22 @@ def export(
     spec.save(str(folder))
 
 
-@dataclass(frozen=True, slots=True)
 class FastTranslator:
-    """Translates ids to ids with an exported model."""
+    """Translates ids to ids with an exported model; each thread translates batches of its own.
 
-    translator: ctranslate2.Translator
-    src_pieces: list[str]
-    tgt_ids: dict[str, int]
-    positions: int  # most tokens of a sequence
+    Args:
+        folder: where the model was exported to.
+        tokenizer: of the model.
+        positions: most tokens of a sequence.
+        threads: how many.
+    """
 
-    @classmethod
-    def load(
-        cls,
-        folder: Path,
-        tokenizer: Tokenizer,
-        *,
-        positions: int,
-        threads: int,
-    ) -> "FastTranslator":
-        """Load an exported model; each thread translates batches of its own."""
-        return cls(
-            translator=ctranslate2.Translator(
-                str(folder), inter_threads=threads, intra_threads=1, compute_type="float32"
-            ),
-            src_pieces=tokenizer.src_pieces(),
-            tgt_ids={piece: i for i, piece in enumerate(tokenizer.tgt_pieces())},
-            positions=positions,
+    def __init__(self, folder: Path, tokenizer: Tokenizer, *, positions: int, threads: int) -> None:
+        self.translator = ctranslate2.Translator(
+            str(folder), inter_threads=threads, intra_threads=1, compute_type="float32"
         )
+        self.src_pieces, self.positions = tokenizer.src_pieces(), positions
+        self.tgt_ids = {piece: i for i, piece in enumerate(tokenizer.tgt_pieces())}
 
     def translate(
         self, src: Sequence[Sequence[int]], options: SearchOptions
@@ -140,24 +122,25 @@ def _layer_norm(spec: common_spec.LayerNormSpec, norm: nn.LayerNorm) -> None:
     spec.gamma, spec.beta = _array(norm.weight), _array(norm.bias)
 
 
+def _layer(spec: Any, layer: Any) -> None:  # noqa: ANN401
+    """Self-attention, attention over the source if there is one, and feed-forward."""
+    own, feedforward = layer.attention, layer.feedforward
+    _attention(spec.self_attention, layer.attention_norm, own.qkv, own.output)
+    if isinstance(layer, DecoderLayer):
+        cross = layer.cross
+        _attention(spec.attention, layer.cross_norm, cross.query, cross.key_value, cross.output)
+    _layer_norm(spec.ffn.layer_norm, layer.feedforward_norm)
+    _linear(spec.ffn.linear_0, feedforward.inner)
+    _linear(spec.ffn.linear_1, feedforward.outer)
+
+
+def _attention(
+    spec: attention_spec.MultiHeadAttentionSpec, norm: nn.LayerNorm, *maps: nn.Linear
+) -> None:
+    _layer_norm(spec.layer_norm, norm)
+    for target, linear in zip(spec.linear, maps, strict=True):
+        _linear(target, linear)
+
+
 def _linear(spec: common_spec.LinearSpec, linear: nn.Linear) -> None:
     spec.weight, spec.bias = _array(linear.weight), _array(linear.bias)
-
-
-def _self_attention(spec: attention_spec.MultiHeadAttentionSpec, layer: Any) -> None:  # noqa: ANN401
-    _layer_norm(spec.layer_norm, layer.attention_norm)
-    _linear(spec.linear[0], layer.attention.qkv)
-    _linear(spec.linear[1], layer.attention.output)
-
-
-def _cross_attention(spec: attention_spec.MultiHeadAttentionSpec, layer: Any) -> None:  # noqa: ANN401
-    _layer_norm(spec.layer_norm, layer.cross_norm)
-    _linear(spec.linear[0], layer.cross.query)
-    _linear(spec.linear[1], layer.cross.key_value)
-    _linear(spec.linear[2], layer.cross.output)
-
-
-def _feedforward(spec: transformer_spec.FeedForwardSpec, layer: Any) -> None:  # noqa: ANN401
-    _layer_norm(spec.layer_norm, layer.feedforward_norm)
-    _linear(spec.linear_0, layer.feedforward.inner)
-    _linear(spec.linear_1, layer.feedforward.outer)

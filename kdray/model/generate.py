@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdray.model.attention import Cache, select_rows
 from kdray.model.transformer import Transformer
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import BOS, EOS, PAD, UNK
@@ -117,13 +118,12 @@ class _Sentence:
 
 
 class _Members:
-    """The models of a search, each with its encoder states and its decoder cache."""
+    """The models of a search, each with its encoder states, and their keys and values."""
 
     def __init__(
         self,
         models: Sequence[Transformer],
         src: Sequence[Sequence[int]],
-        *,
         beam: int,
         log_weights_BM: Tensor | None,
     ) -> None:
@@ -136,7 +136,7 @@ class _Members:
         self.memories = [
             model.encode(src_BS, mask_BS).repeat_interleave(beam, dim=0) for model in models
         ]
-        self.caches = [model.new_caches() for model in models]
+        self.cache: Cache = {}
         self.log_weights: Tensor | None = None  # [M, B·K, 1]
         if log_weights_BM is not None:
             repeated = log_weights_BM.to(self.device).repeat_interleave(beam, dim=0)
@@ -145,8 +145,8 @@ class _Members:
     def next_log_probs(self, tokens: Tensor, step: int) -> Tensor:
         """Log-probabilities of the next token; -inf if it may not be generated. -> [B·K, V]."""
         member_logits = []
-        for model, memory, caches in zip(self.models, self.memories, self.caches, strict=True):
-            hidden = model.decode(tokens, memory, self.mask, caches=caches, start=step)[:, 0]
+        for model, memory in zip(self.models, self.memories, strict=True):
+            hidden = model.decode(tokens, memory, self.mask, cache=self.cache, start=step)[:, 0]
             member_logits.append(F.linear(hidden, model.output_weight).float())
         logits = member_logits[0]
         if len(member_logits) > 1:
@@ -158,10 +158,7 @@ class _Members:
 
     def select(self, parents: list[int]) -> None:
         """Continue these of the B·K hypotheses."""
-        rows = torch.tensor(parents, device=self.device)
-        for caches in self.caches:
-            for cache in caches:
-                cache.select(rows)
+        select_rows(self.cache, torch.tensor(parents, device=self.device))
 
 
 def _search(
@@ -170,7 +167,7 @@ def _search(
     options: SearchOptions,
     log_weights_BM: Tensor | None,
 ) -> list[list[Hypothesis]]:
-    members = _Members(models, src, beam=options.beam, log_weights_BM=log_weights_BM)
+    members = _Members(models, src, options.beam, log_weights_BM)
     device, beam, batch = members.device, options.beam, len(src)
     positions = min(model.config.max_length for model in models)
     sentences = [

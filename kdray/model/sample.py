@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from kdray.model.attention import Cache, select_rows
 from kdray.model.transformer import Transformer
 from kdray.text.tokenizer import BOS, EOS, PAD, UNK
 
@@ -24,9 +25,8 @@ def sample(
     *,
     max_lengths: Sequence[int],
     temperature: float,
-    greedy: bool = False,
 ) -> list[list[int]]:
-    """One translation of each source, drawn at a temperature or greedily.
+    """One translation of each source, drawn at a temperature.
 
     A translation has no `<pad>`, `<unk>` or `<s>`, does not begin with `</s>`, and ends with `</s>`
     or at its limit. The model draws in evaluation mode, and torch's global generator is used.
@@ -34,7 +34,7 @@ def sample(
     training = model.training
     model.eval()
     try:
-        tokens_BT = _draw(model, src_BS, src_mask_BS, max_lengths, temperature, greedy)
+        tokens_BT = _draw(model, src_BS, src_mask_BS, max_lengths, temperature)
     finally:
         model.train(training)
     return [_until_pad(row) for row in tokens_BT.tolist()]
@@ -46,7 +46,6 @@ def _draw(
     src_mask_BS: Tensor,
     max_lengths: Sequence[int],
     temperature: float,
-    greedy: bool,
 ) -> Tensor:
     """Draw tokens until every row has ended; `<pad>` follows the end of a row. -> [B, T].
 
@@ -58,12 +57,12 @@ def _draw(
     limits_G, mask_GS = limits_G[rows_G], src_mask_BS[rows_G]
     memory_GSD = model.encode(src_BS[rows_G], mask_GS)
     tokens_G = torch.full_like(rows_G, BOS)
-    caches = model.new_caches()
+    cache: Cache = {}
     for step in range(drawn_BT.size(1)):
-        hidden_GTD = model.decode(tokens_G[:, None], memory_GSD, mask_GS, caches=caches, start=step)
+        hidden_GTD = model.decode(tokens_G[:, None], memory_GSD, mask_GS, cache=cache, start=step)
         logits_GV = F.linear(hidden_GTD[:, 0], model.output_weight).float()
         logits_GV[:, [PAD, UNK, BOS, *([EOS] if step == 0 else [])]] = -torch.inf
-        tokens_G = logits_GV.argmax(1) if greedy else _sampled(logits_GV, temperature)
+        tokens_G = _sampled(logits_GV, temperature)
         drawn_BT[rows_G, step] = tokens_G
         unfinished = ((tokens_G != EOS) & (step + 1 < limits_G)).nonzero()[:, 0]
         if len(unfinished) == 0:
@@ -71,8 +70,7 @@ def _draw(
         if len(unfinished) < len(rows_G):
             rows_G, limits_G, tokens_G = (x[unfinished] for x in (rows_G, limits_G, tokens_G))
             mask_GS, memory_GSD = mask_GS[unfinished], memory_GSD[unfinished]
-            for cache in caches:
-                cache.select(unfinished)
+            select_rows(cache, unfinished)
     return drawn_BT
 
 

@@ -1,6 +1,7 @@
 """A model on disk: a folder with `model.json` (shape, vocabularies) and `weights.safetensors`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -91,4 +92,10 @@ def load_weights(module: nn.Module, path: Path) -> None:
         theirs = tuple(stored[name].shape) if name in stored else "nothing"
         if ours != theirs:
             raise DataError(f"{path}: {name} is {theirs} there, the model needs {ours}")
-        own[name].data.copy_(stored[name])
+    set_tensors(module, stored)
+
+
+def set_tensors(module: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Copy values into a module, in place: into each of its `tensors`."""
+    for name, own in tensors(module).items():
+        own.data.copy_(values[name])

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from kdray.config.model import ModelConfig
 from kdray.model.attention import (
+    Cache,
     CrossAttention,
-    LayerCache,
     SelfAttention,
     attention_bias,
     causal_bias,
@@ -104,21 +104,20 @@ class Transformer(nn.Module):
         memory_BSD: Tensor,
         src_mask_BS: Tensor,
         *,
-        caches: list[LayerCache] | None = None,
+        cache: Cache | None = None,
         start: int = 0,
         taps: Taps | None = None,
     ) -> Tensor:
         """Decoder states for target input ids, each seeing those before it. -> [B, T, D].
 
-        With caches, `tgt_BT` holds one new position (T = 1), number `start`.
+        With a cache, `tgt_BT` holds one new position (T = 1), number `start`.
         """
         x = self._embed(self.tgt_embedding, tgt_BT, start=start)
         cross_bias = attention_bias(src_mask_BS, dtype=product_dtype(x))
         causal = None
-        if caches is None:
+        if cache is None:
             causal = causal_bias(tgt_BT.size(1), dtype=product_dtype(x), device=x.device)
-        for index, layer in enumerate(self.decoder):
-            cache = None if caches is None else caches[index]
+        for layer in self.decoder:
             x = layer(x, memory_BSD, causal, cross_bias, cache, taps)
             if taps is not None:
                 taps.decoder_states.append(x)
@@ -128,10 +127,6 @@ class Transformer(nn.Module):
         """Logits. -> [B, T, V]."""
         hidden = self.decode(tgt_BT, self.encode(src_BS, src_mask_BS), src_mask_BS)
         return F.linear(hidden, self.output_weight)
-
-    def new_caches(self) -> list[LayerCache]:
-        """Empty caches for step-by-step decoding."""
-        return [LayerCache() for _ in self.decoder]
 
     def _embed(self, embedding: nn.Embedding, ids: Tensor, *, start: int) -> Tensor:
         stop = start + ids.size(1)
@@ -193,7 +188,7 @@ class DecoderLayer(nn.Module):
         memory: Tensor,
         causal: Tensor | None,
         cross_bias: Tensor | None,
-        cache: LayerCache | None,
+        cache: Cache | None,
         taps: Taps | None,
     ) -> Tensor:
         """[B, T, D] -> [B, T, D]."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kdray.artifacts import Key, Source
+from kdray.artifacts import Key
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.config.methods.union import SingleMethodConfig, single_methods
@@ -40,7 +40,7 @@ class SignalPlan:
     distributions: Mapping[tuple[View, Form], Key] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
 
-    def of(self, method: SingleMethodConfig) -> Signals[Source]:
+    def of(self, method: SingleMethodConfig) -> Signals:
         """What a method reads.
 
         Raises:

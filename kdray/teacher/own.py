@@ -78,7 +78,7 @@ class OwnModels(Teacher):
             models = self.reader(fetch, device=device)
             return OwnEngine(tokenizer, models.positions, models, by_perplexity=self.by_perplexity)
         positions = load_shape(folder).config.max_length
-        translator = FastTranslator.load(
+        translator = FastTranslator(
             work / EXPORTED, tokenizer, positions=positions, threads=threads
         )
         return OwnEngine(tokenizer, positions, translator)

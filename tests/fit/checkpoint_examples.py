@@ -45,6 +45,14 @@ def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def restore(
+    checkpoints: checkpoint.Checkpoints, module: nn.Module, optimizer: torch.optim.Optimizer
+) -> checkpoint.Progress:
+    """Load the newest whole checkpoint in place; without one, nothing changes."""
+    path = checkpoints.newest()
+    return checkpoint.Progress() if path is None else checkpoints.load(path, module, optimizer)
+
+
 @contextmanager
 def largest_file(size: int) -> Iterator[None]:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -11,10 +11,7 @@ from kdray.artifacts import RECORD, write_json
 from kdray.config.methods.union import SingleMethodConfig
 from kdray.config.model import ModelConfig
 from kdray.config.signals import Needs
-from kdray.fit.assemble import (
-    Signals,
-    assemble,
-)
+from kdray.fit.assemble import Signals, assemble
 from kdray.fit.data import TrainingData
 from kdray.model.transformer import Transformer
 from kdray.schema import Column, Form, Split, View
@@ -74,6 +71,7 @@ class Stored:
         return assemble(
             needs_of(method),
             encoded=folder / "encoded",
+            fetch=Path,
             signals=Signals(
                 hypotheses=folder / "hypotheses",
                 all_hypotheses=all_hypotheses,

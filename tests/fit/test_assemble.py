@@ -89,6 +89,7 @@ def test_a_teacher_that_runs_beside_the_student_needs_nothing_stored(tmp_path: P
     data = assemble(
         needs_of({"kind": "token_level"}),
         encoded=tmp_path / "encoded",
+        fetch=Path,
         signals=Signals(),
         max_tokens=50,
         teacher=teacher,
@@ -167,6 +168,7 @@ def test_distributions_of_another_text_are_an_error(tmp_path: Path) -> None:
         assemble(
             needs_of(TWO_PASS),
             encoded=tmp_path / "encoded",
+            fetch=Path,
             signals=Signals(
                 hypotheses=tmp_path / "hypotheses",
                 distributions={View.REFERENCE: (Form.TOPK, tmp_path / View.HYPOTHESIS)},

@@ -87,6 +87,7 @@ def test_a_teacher_beside_the_student_is_not_shown_what_it_cannot_read(
     data = assemble(
         needs_of({"kind": kind}),
         encoded=tmp_path / "encoded",
+        fetch=Path,
         signals=Signals(),
         max_tokens=50,
         teacher=OnlineModels([new_model(), new_model(max_length=30)]),

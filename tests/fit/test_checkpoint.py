@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_examples import assert_equal, new_pair, update, values
+from checkpoint_examples import assert_equal, new_pair, restore, update, values
 from disk_events import assert_on_disk_before_it_was_there, disk_events
 
 from kdray.errors import ArtifactDamaged
@@ -25,7 +25,7 @@ from kdray.fit.checkpoint import (
 def test_a_restored_run_goes_on_as_if_it_had_not_stopped(saved) -> None:
     checkpoints, held = saved
     module, optimizer = new_pair(2)
-    assert checkpoints.restore(module, optimizer) == Progress(3, 30, 1.5)
+    assert restore(checkpoints, module, optimizer) == Progress(3, 30, 1.5)
     assert_equal(values(module), held[3])
     update(module, optimizer, 4)
 
@@ -39,7 +39,7 @@ def test_without_a_checkpoint_nothing_changes(tmp_path: Path) -> None:
     module, optimizer = new_pair(1)
     before = values(module)
     checkpoints = Checkpoints(tmp_path / "none", keep=1)
-    assert checkpoints.restore(module, optimizer) == Progress()
+    assert restore(checkpoints, module, optimizer) == Progress()
     assert newest_progress(tmp_path / "none") == Progress()
     assert torch.equal(values(module)["layer.weight"], before["layer.weight"])
     assert optimizer.state_dict()["state"] == {}
@@ -52,7 +52,7 @@ def test_a_buffer_that_is_nan_comes_back(tmp_path: Path) -> None:
     checkpoints.wait()
     other, its_optimizer = new_pair(2)
     other.mean.fill_(3)
-    checkpoints.restore(other, its_optimizer)
+    restore(checkpoints, other, its_optimizer)
     assert other.mean.isnan()
 
 
@@ -82,7 +82,7 @@ def test_a_torn_checkpoint_is_passed_over_with_a_warning(saved, caplog, name, ho
         os.truncate(newest / name, 0 if how == "emptied" else len(content) // 2)
     module, optimizer = new_pair(2)
     with caplog.at_level(logging.WARNING):
-        assert checkpoints.restore(module, optimizer).step == 2
+        assert restore(checkpoints, module, optimizer).step == 2
     assert_equal(values(module), held[2])
     (record,) = caplog.records
     assert record.getMessage() == f"{newest}: damaged checkpoint, using the one before it"
@@ -96,7 +96,7 @@ def test_when_all_are_torn_the_run_starts_again(saved, caplog) -> None:
     module, optimizer = new_pair(2)
     before = values(module)["layer.weight"]
     with caplog.at_level(logging.WARNING):
-        assert checkpoints.restore(module, optimizer) == Progress()
+        assert restore(checkpoints, module, optimizer) == Progress()
     assert len(caplog.records) == 3
     assert torch.equal(values(module)["layer.weight"], before)
 
@@ -105,7 +105,7 @@ def test_a_torn_checkpoint_is_written_again(saved) -> None:
     checkpoints, _ = saved
     (checkpoints.paths()[-1] / WEIGHTS).unlink()
     module, optimizer = new_pair(2)
-    progress = checkpoints.restore(module, optimizer)
+    progress = restore(checkpoints, module, optimizer)
     update(module, optimizer, 3)
     checkpoints.save(module, optimizer, Progress(3, progress.target_tokens))
     checkpoints.wait()
@@ -128,7 +128,7 @@ def test_what_a_kill_left_aside_is_no_checkpoint(saved) -> None:
     checkpoints, _ = saved
     shutil.copytree(checkpoints.paths()[-1], checkpoints.folder / ".00000004")
     module, optimizer = new_pair(2)
-    assert checkpoints.restore(module, optimizer).step == 3
+    assert restore(checkpoints, module, optimizer).step == 3
     checkpoints.save(module, optimizer, Progress(4))
     checkpoints.wait()
     assert not (checkpoints.folder / ".00000004").exists()

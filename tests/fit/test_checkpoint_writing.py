@@ -9,6 +9,7 @@ from checkpoint_examples import (
     assert_equal,
     largest_file,
     new_pair,
+    restore,
     slow_writes,
     update,
     values,
@@ -54,7 +55,7 @@ def test_a_full_disk_is_one_error_and_nothing_is_lost(saved, told_by) -> None:
     """A limit on the size of files: writing fails as it does on a full disk."""
     checkpoints, held = saved
     module, optimizer = new_pair(2)
-    checkpoints.restore(module, optimizer)
+    restore(checkpoints, module, optimizer)
     with largest_file(100):
         checkpoints.save(module, optimizer, Progress(4))
         while not checkpoints._writing.done():
@@ -74,7 +75,7 @@ def test_a_full_disk_is_one_error_and_nothing_is_lost(saved, told_by) -> None:
     assert sorted(path.name for path in checkpoints.folder.iterdir()) == [
         f"0000000{step}" for step in (1, 2, 3)
     ]
-    assert checkpoints.restore(module, optimizer).step == 3
+    assert restore(checkpoints, module, optimizer).step == 3
     assert_equal(values(module), held[3])
     checkpoints.save(module, optimizer, Progress(4))
     assert checkpoints.wait() == 4, "once there is room"
@@ -100,10 +101,10 @@ def test_another_runs_checkpoint_is_refused(tmp_path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1, identity=ours)
     checkpoints.save(module, optimizer, Progress(1))
     checkpoints.wait()
-    assert Checkpoints(tmp_path, keep=1, identity=ours).restore(module, optimizer).step == 1
+    assert restore(Checkpoints(tmp_path, keep=1, identity=ours), module, optimizer).step == 1
     theirs = {"model": {"width": 32, "tokenizer": "bb"}}
     with pytest.raises(DataError) as caught:
-        Checkpoints(tmp_path, keep=1, identity=theirs).restore(module, optimizer)
+        restore(Checkpoints(tmp_path, keep=1, identity=theirs), module, optimizer)
     assert str(caught.value).startswith(
         f'{tmp_path / "00000001"}: of another run, model.tokenizer: "aa" -> "bb"; '
         f"model.width: 16 -> 32; remove {tmp_path}"
@@ -115,5 +116,5 @@ def test_another_models_weights_are_refused(saved) -> None:
     other = Small()
     other.layer = nn.Linear(5, 2)
     with pytest.raises(DataError) as caught:
-        checkpoints.restore(other, torch.optim.AdamW(other.parameters()))
+        restore(checkpoints, other, torch.optim.AdamW(other.parameters()))
     assert "layer.weight is (2, 3) there, the model needs (2, 5); remove" in str(caught.value)

@@ -1,8 +1,10 @@
 """An update that is learned in several passes is the update that is learned in one."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from nano_training import METHODS, changed, dev_data, new_objective, training_data
+from nano_training import METHODS, changed, new_objective, new_run, training_data
 
 from kdray.fit.checkpoint import Progress
 from kdray.fit.meter import Meter
@@ -24,16 +26,8 @@ def one_update(method, *, tokens_per_pass):
                      if p.grad is not None})  # fmt: skip
 
     optimizer.register_step_pre_hook(keep)
-    updater = Updater(
-        objective,
-        optimizer,
-        data,
-        changed(clip_norm=1e9),
-        seed=5,
-        worker=Worker(),
-        dev=dev_data(),
-        tokens_per_pass=tokens_per_pass,
-    )
+    run = new_run(Path("none"), changed(clip_norm=1e9), tokens_per_pass=tokens_per_pass)
+    updater = Updater(objective, optimizer, data, run, Worker())
     passes = len(updater._share(updater._rows(0)).batches)
     meter = Meter()
     updater.take(Progress(), meter)
@@ -54,15 +48,9 @@ def test_passes_change_nothing(method):
 def test_a_pass_holds_at_most_what_it_may():
     objective = new_objective("cross_entropy")
     data = training_data(objective.method)
-    updater = Updater(
-        objective,
-        torch.optim.AdamW(objective.parameters()),
-        data,
-        changed(),
-        seed=5,
-        worker=Worker(),
-        tokens_per_pass=24,
-    )
+    optimizer = torch.optim.AdamW(objective.parameters())
+    run = new_run(Path("none"), tokens_per_pass=24)
+    updater = Updater(objective, optimizer, data, run, Worker())
     for step in range(updater.per_epoch):
         rows = updater._rows(step)
         batches = updater._share(rows).batches

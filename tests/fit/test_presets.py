@@ -1,5 +1,7 @@
 """A first run of every preset, with nothing set but its length, trains."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from kdray.fit.checkpoint import Progress
 from kdray.fit.data import TrainingData
 from kdray.fit.meter import Meter
 from kdray.fit.objective import build_objective
+from kdray.fit.record import Run
 from kdray.fit.update import Updater, new_optimizer
 from kdray.fit.worker import Worker
 from kdray.methods.cross_entropy import CrossEntropy
@@ -34,9 +37,8 @@ def test_a_preset_learns_to_copy_with_the_default_rate(preset):
         updates=UPDATES, tokens_per_update=96, schedule={"kind": "constant_cooldown", "warmup": 8}
     )
     objective = build_objective(student, method, Worker())
-    updater = Updater(
-        objective, new_optimizer(objective, config), data, config, seed=1, worker=Worker()
-    )
+    run = Run(config=config, seed=1, folder=Path("none"), validate=lambda student: {})
+    updater = Updater(objective, new_optimizer(objective, config), data, run, Worker())
     progress, meter = Progress(), Meter()
     for _ in range(UPDATES):
         progress = updater.take(progress, meter)

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from kdray.methods.divergence import Divergence
+from kdray.methods.divergence import TokenLevel
 from kdray.methods.logit_method import LogitMethod
 from kdray.methods.targets import SoftTargets
 
@@ -25,7 +25,7 @@ def forward_kl(student, teacher):
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(1)
 
 
-class ByAutograd(Divergence):
+class ByAutograd(TokenLevel):
     """The same weights and the same views."""
 
     soft = LogitMethod.soft

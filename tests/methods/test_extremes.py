@@ -18,7 +18,7 @@ from kdray.methods.annealing import DampedLogits
 from kdray.methods.base import Target, sentence_means
 from kdray.methods.kernel import label_log_probs, token_losses
 from kdray.methods.kernel_losses import soft_loss
-from kdray.methods.measures import Measure
+from kdray.methods.measures import measure_of
 from kdray.methods.sequences import build_target
 from kdray.methods.taid import Interpolated
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
@@ -106,7 +106,7 @@ def test_every_divergence_stays_finite(problem, smoothing, alpha):
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(measures, "LIKELIEST", 2)  # so that a head may be longer
             losses = measured_losses(
-                hidden, weight, Measure(name), teacher=teacher, labels_N=labels, alpha=alpha,
+                hidden, weight, measure_of(name), teacher=teacher, labels_N=labels, alpha=alpha,
                 label_smoothing=smoothing,
             )  # fmt: skip
         assert_finite(losses.total, (losses.hard_N, losses.soft_N), hidden, weight)

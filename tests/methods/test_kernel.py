@@ -15,7 +15,7 @@ from toy_teacher import soft_targets
 from kdray.methods import targets
 from kdray.methods.kernel import label_log_probs, token_losses
 from kdray.methods.kernel_losses import soft_loss
-from kdray.methods.measures import FLOOR, FORWARD, Measure
+from kdray.methods.measures import FLOOR, forward, measure_of
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
 
 TIGHT = {"rtol": 1e-8, "atol": 1e-10}
@@ -49,7 +49,7 @@ def problem(*, n, v, d, k, seed=0, temperature=1.0, smoothing=0.0, size=1.0, who
     )
 
 
-def kernel_losses(p, measure=FORWARD):
+def kernel_losses(p, measure=forward):
     return token_losses(
         p.hidden,
         p.weight,
@@ -191,7 +191,7 @@ def test_pieces_of_a_block_equal_it_bit_for_bit(monkeypatch, temperature, diverg
 
     def losses():
         with torch.autocast("cpu", precision, enabled=precision is torch.bfloat16):
-            return with_gradients(partial(kernel_losses, measure=Measure(divergence)), p)
+            return with_gradients(partial(kernel_losses, measure=measure_of(divergence)), p)
 
     if precision is torch.bfloat16:
         p = in_single(p)

@@ -13,7 +13,7 @@ from toy_teacher import soft_targets
 from kdray.methods import measures
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
-from kdray.methods.measures import Measure
+from kdray.methods.measures import measure_of
 from kdray.methods.targets import DenseTargets, Member
 
 N, V, D = 20, 9, 5  # two blocks
@@ -41,7 +41,7 @@ def test_it_is_the_formula_in_value_and_gradient(seed, beta, skew, head, size):
     numbers = {"beta": beta, "skew": skew, "head": head}
     for name in NAMES:
         logits = normal(3, V, seed=seed + 1).requires_grad_()
-        found = Measure(name, **numbers)(pair(p.log(), logits.detach().log_softmax(1)))
+        found = measure_of(name, **numbers)(pair(p.log(), logits.detach().log_softmax(1)))
         wanted = divergence(name, p, logits.softmax(1), **numbers)
         torch.testing.assert_close(found.value, wanted.detach(), **TIGHT)
         torch.testing.assert_close(
@@ -59,7 +59,7 @@ def test_it_is_zero_without_a_gradient_where_both_agree(name, form):
     teacher = DenseTargets((Member(hidden, weight),))
     if form == "some":
         teacher = soft_targets(hidden @ weight.T, k=4)
-    value, *grads, at_each = learned(Measure(name), hidden, weight, teacher)
+    value, *grads, at_each = learned(measure_of(name), hidden, weight, teacher)
     assert value.abs() < 1e-12
     assert at_each.abs().max() < 1e-13
     assert all(grad.abs().max() < 1e-12 for grad in grads)
@@ -75,8 +75,8 @@ def test_all_entries_kept_are_the_whole_distribution(name):
     assert kept.log_tail_N.isneginf().all()
     options = {"alpha": 0.7, "label_smoothing": 0.1}
     for found, wanted in zip(
-        learned(Measure(name), hidden, weight, kept, **options),
-        learned(Measure(name), hidden, weight, whole, **options),
+        learned(measure_of(name), hidden, weight, kept, **options),
+        learned(measure_of(name), hidden, weight, whole, **options),
         strict=True,
     ):
         torch.testing.assert_close(found, wanted, **TIGHT)
@@ -107,14 +107,14 @@ def test_a_bucket_never_adds(seed, k):
     teacher = DenseTargets((Member(normal(4, D, seed=seed + 2), weight),))
     kept = soft_targets(teacher.logits(), k=k)
     for name in NAMES[:-1]:  # adaptive is no f-divergence: its weights change with the view
-        some = learned(Measure(name), hidden, weight, kept)[-1]
-        assert (some <= learned(Measure(name), hidden, weight, teacher)[-1] + 1e-12).all(), name
+        some = learned(measure_of(name), hidden, weight, kept)[-1]
+        assert (some <= learned(measure_of(name), hidden, weight, teacher)[-1] + 1e-12).all(), name
 
 
 @pytest.mark.parametrize("name", ["jensen_shannon", "total_variation"])
 def test_of_two_with_nothing_in_common_it_is_at_its_bound(name):
     log_p = torch.tensor([[0.0, -torch.inf]], dtype=torch.float64)
-    found = Measure(name)(pair(log_p, log_p.flip(1)))
+    found = measure_of(name)(pair(log_p, log_p.flip(1)))
     assert float(found.value) == pytest.approx(
         {"jensen_shannon": math.log(2), "total_variation": 1}[name]
     )
@@ -124,7 +124,7 @@ def test_what_the_teacher_rules_out_counts_as_80_nats():
     for nothing in (-200.0, -torch.inf):
         log_p = torch.tensor([[0.0, nothing]], dtype=torch.float64)
         log_q = torch.tensor([[0.5, 0.5]], dtype=torch.float64).log()
-        assert float(Measure("reverse")(pair(log_p, log_q)).value) == pytest.approx(
+        assert float(measure_of("reverse")(pair(log_p, log_q)).value) == pytest.approx(
             math.log(0.5) + 40
         )
 
@@ -133,7 +133,7 @@ def test_what_the_teacher_rules_out_counts_as_80_nats():
 def test_a_head_that_is_longer_than_what_is_looked_at_first_is_found(seed, head, size):
     p, q = (size * normal(4, 200, seed=seed + i) for i in range(2))
     x = pair(p.log_softmax(1), q.log_softmax(1))
-    measure = Measure("adaptive", head=head)
+    measure = measure_of("adaptive", head=head)
     found = measure(x)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(measures, "LIKELIEST", 200)

@@ -13,7 +13,7 @@ from toy_teacher import soft_targets
 
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
-from kdray.methods.measures import Measure
+from kdray.methods.measures import measure_of
 from kdray.methods.targets import DenseTargets, Member
 from kdray.model.transformer import Taps
 from kdray.schema import View
@@ -36,7 +36,7 @@ def test_log_probabilities_are_mixed_in_jensen_shannon():
     q = logits.softmax(1).requires_grad_()
     m = beta * p + (1 - beta) * q
     wanted = beta * (p * (p / m).log()).sum(1) + (1 - beta) * (q * (q / m).log()).sum(1)
-    value, gradient = value_and_gradient(Measure("jensen_shannon", beta=beta), p, logits)
+    value, gradient = value_and_gradient(measure_of("jensen_shannon", beta=beta), p, logits)
     torch.testing.assert_close(value, wanted.detach())
     (by_q,) = torch.autograd.grad(wanted.sum(), q)
     q = q.detach()
@@ -53,8 +53,8 @@ def test_the_weights_of_jensen_shannon_are_swapped():
     p, logits = normal(5, 6, seed=1).softmax(1), normal(5, 6, seed=2)
     small = 1e-6
     for beta, limit in ((small, "forward"), (1 - small, "reverse")):
-        found = value_and_gradient(Measure("jensen_shannon", beta=beta), p, logits)
-        wanted = value_and_gradient(Measure(limit), p, logits)
+        found = value_and_gradient(measure_of("jensen_shannon", beta=beta), p, logits)
+        wanted = value_and_gradient(measure_of(limit), p, logits)
         for ours, theirs in zip(found, wanted, strict=True):
             torch.testing.assert_close(ours / small, theirs, rtol=1e-4, atol=1e-4)
 
@@ -84,7 +84,7 @@ def test_a_sorted_mask_is_applied_to_unsorted_values_in_adaptive_kl():
     """The head is of tokens and not of places: to renumber the vocabulary changes nothing."""
     p, logits = normal(8, 9, seed=1).mul(2).softmax(1), normal(8, 9, seed=2)
     order = torch.randperm(9, generator=torch.Generator().manual_seed(3))
-    measure = Measure("adaptive", head=0.6)
+    measure = measure_of("adaptive", head=0.6)
     value, gradient = value_and_gradient(measure, p, logits)
     renumbered = value_and_gradient(measure, p[:, order], logits[:, order])
     torch.testing.assert_close(renumbered, (value, gradient[:, order]))
@@ -99,7 +99,7 @@ def test_a_sorted_mask_is_applied_to_unsorted_values_in_adaptive_kl():
     q = torch.tensor([[0.4, 0.5, 0.1]], dtype=torch.float64)
     share = 0.2 / 0.6
     wanted = share * kl(p, q) + (1 - share) * kl(q, p)
-    found = Measure("adaptive")(pair(p.log(), q.log())).value
+    found = measure_of("adaptive")(pair(p.log(), q.log())).value
     assert float(found) == pytest.approx(float(wanted))
 
 
@@ -114,7 +114,7 @@ def test_the_teacher_is_normalised_over_the_top_k_and_the_student_over_all(name)
     total = measured_losses(
         hidden,
         weight,
-        Measure(name),
+        measure_of(name),
         teacher=teacher,
         labels_N=torch.zeros(6, dtype=torch.long),
     ).total
@@ -200,7 +200,7 @@ def test_the_mean_is_taken_over_the_vocabulary(name):
         else:
             labels = torch.zeros(4, dtype=torch.long)
             total = measured_losses(
-                hidden, eye, Measure(name), teacher=teacher, labels_N=labels
+                hidden, eye, measure_of(name), teacher=teacher, labels_N=labels
             ).total
         return total.detach(), torch.autograd.grad(total, hidden)[0][:, :5]
 

@@ -13,7 +13,7 @@ from toy_teacher import soft_targets
 from kdray.methods.annealing import DampedLogits
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import AutogradLoss, soft_loss
-from kdray.methods.measures import Measure
+from kdray.methods.measures import measure_of
 from kdray.methods.taid import Interpolated
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
 from kdray.methods.tie import Ranked
@@ -64,7 +64,7 @@ def measured(name, form, temperature, *, by_autograd=False):
 
     if by_autograd:
         return AutogradLoss(whole if form == "whole" else kept, written(name)), formula
-    measure = Measure(name, **NUMBERS)
+    measure = measure_of(name, **NUMBERS)
     return soft_loss(whole if form == "whole" else kept, measure), formula
 
 

@@ -61,7 +61,7 @@ def all_translators(
                 )
                 save_model(folder, shape, tensors(model))
                 export(model, tokenizer, folder)
-        fast = FastTranslator.load(folder, tokenizer, positions=POSITIONS, threads=1)
+        fast = FastTranslator(folder, tokenizer, positions=POSITIONS, threads=1)
         return Translators(load_model(folder).eval(), fast, sources[TRAINING_PAIRS:])
 
     return of

@@ -12,6 +12,7 @@ VOCAB = 9
 CONFIG = ModelConfig(preset="nano", width=8, feedforward=16, heads=2, dropout=0.1, max_length=16)
 SRC = torch.tensor([[4, 5, 6, EOS], [7, EOS, PAD, PAD], [8, 8, EOS, PAD]])
 LIMITS = [6, 3, 9]
+COLD = 1e-9  # so cold that the likeliest token is drawn each time
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +21,10 @@ def model() -> Transformer:
     return Transformer(CONFIG, src_vocab=VOCAB, tgt_vocab=VOCAB, shared=True).eval()
 
 
-def drawn(model, *, temperature=1.0, seed=0, limits=LIMITS, greedy=False, rows=(0, 1, 2)):
+def drawn(model, *, temperature=1.0, seed=0, limits=LIMITS, rows=(0, 1, 2)):
     torch.manual_seed(seed)
     src = SRC[list(rows)]
-    return sample(
-        model, src, src != PAD, max_lengths=limits, temperature=temperature, greedy=greedy
-    )
+    return sample(model, src, src != PAD, max_lengths=limits, temperature=temperature)
 
 
 def allowed(logits_V, *, first):
@@ -35,9 +34,9 @@ def allowed(logits_V, *, first):
     return out
 
 
-def test_the_greedy_one_takes_the_likeliest_token_each_time(model) -> None:
+def test_the_coldest_one_takes_the_likeliest_token_each_time(model) -> None:
     """With its cache it gives the same token as a pass over the whole prefix."""
-    for row, ids in enumerate(drawn(model, greedy=True)):
+    for row, ids in enumerate(drawn(model, temperature=COLD)):
         src = SRC[row : row + 1]
         prefix = [BOS]
         for token in ids:
@@ -87,7 +86,7 @@ def test_tokens_are_drawn_as_often_as_the_model_says(vocabulary, temperature) ->
 def test_dropout_is_off_and_the_mode_comes_back(model) -> None:
     model.train()
     try:
-        assert drawn(model, greedy=True) == drawn(model, greedy=True, seed=9)
+        assert drawn(model, temperature=COLD) == drawn(model, temperature=COLD, seed=9)
         assert model.training
     finally:
         model.eval()
@@ -106,10 +105,10 @@ def test_the_mode_comes_back_after_an_error(model) -> None:
         model.eval()
 
 
-def test_the_seed_decides_and_neighbours_do_not_change_the_greedy_one(model) -> None:
+def test_the_seed_decides_and_neighbours_do_not_change_the_coldest_one(model) -> None:
     assert drawn(model, seed=1) == drawn(model, seed=1) != drawn(model, seed=2)
-    alone = [drawn(model, greedy=True, rows=[i], limits=[LIMITS[i]])[0] for i in range(3)]
-    assert drawn(model, greedy=True) == alone
+    alone = [drawn(model, temperature=COLD, rows=[i], limits=[LIMITS[i]])[0] for i in range(3)]
+    assert drawn(model, temperature=COLD) == alone
 
 
 def test_a_limit_of_nothing_is_no_token(model) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from kdray.config.model import PRESETS, ModelConfig
+from kdray.model.attention import select_rows
 from kdray.model.transformer import Transformer, causal_bias, sinusoids
 
 SRC_VOCAB, TGT_VOCAB, WIDTH = 11, 13, 16
@@ -76,9 +77,9 @@ def test_every_source_position_is_seen_from_every_target_position():
 @torch.no_grad()
 def test_decoding_by_steps_with_a_cache_equals_decoding_at_once():
     model, (src, mask, tgt) = build(), inputs()
-    memory, caches = model.encode(src, mask), model.new_caches()
+    memory, cache = model.encode(src, mask), {}
     steps = [
-        model.decode(tgt[:, t : t + 1], memory, mask, caches=caches, start=t)
+        model.decode(tgt[:, t : t + 1], memory, mask, cache=cache, start=t)
         for t in range(tgt.size(1))
     ]
     torch.testing.assert_close(torch.cat(steps, 1), model.decode(tgt, memory, mask), **EXACT)
@@ -87,13 +88,12 @@ def test_decoding_by_steps_with_a_cache_equals_decoding_at_once():
 @torch.no_grad()
 def test_cache_rows_can_be_reordered_and_repeated():
     model, (src, mask, tgt) = build(), inputs()
-    memory, caches = model.encode(src, mask), model.new_caches()
+    memory, cache = model.encode(src, mask), {}
     for t in range(3):
-        model.decode(tgt[:, t : t + 1], memory, mask, caches=caches, start=t)
+        model.decode(tgt[:, t : t + 1], memory, mask, cache=cache, start=t)
     rows = torch.tensor([2, 0, 0])
-    for cache in caches:
-        cache.select(rows)
-    states = model.decode(tgt[rows, 3:4], memory[rows], mask[rows], caches=caches, start=3)
+    select_rows(cache, rows)
+    states = model.decode(tgt[rows, 3:4], memory[rows], mask[rows], cache=cache, start=3)
     expected = model.decode(tgt[:, :4], memory, mask)[rows, 3:]
     torch.testing.assert_close(states, expected, **EXACT)
 
@@ -145,7 +145,7 @@ def test_more_positions_than_the_model_has_are_refused():
     with pytest.raises(ValueError, match="9 positions"):
         model.decode(
             src[:, :1], torch.zeros(1, 2, WIDTH).double(), src[:, :2] > 0,
-            caches=model.new_caches(), start=8,
+            cache={}, start=8,
         )  # fmt: skip
 
 
