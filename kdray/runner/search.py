@@ -65,7 +65,7 @@ def run_search(study: Study, config: SearchConfig) -> list[TrialResult]:
         config=config,
         trial=functools.partial(_trial, study.plan.students, config.method),
         store=study.store,
-        tracker=study.runs.tracker.spec(),
+        tracker=study.runs.tracker,
         parent_run=study.runs.parent,
         updates=training.updates,
         validate_every=training.validate_every,

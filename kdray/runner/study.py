@@ -14,6 +14,7 @@ from kdray.plan.step import STUDENT, Step, spec_of
 from kdray.progress import Display
 from kdray.runner.runs import Runs
 from kdray.scoring.metrics import check_tokenizer
+from kdray.tracking import Tracker
 
 
 @dataclass
@@ -89,6 +90,10 @@ def open_study(
     plan = make_plan(experiment, all_signals=all_signals)
     store = Store.open(experiment.execution.storage)
     with ExitStack() as exits:
-        runs = Runs.open(experiment, store) if tracked else Runs.none(store)
+        runs = (
+            Runs.open(experiment, store)
+            if tracked
+            else Runs(Tracker(), store.root / "untracked.json", {})
+        )
         exits.push(runs.close)
         yield Study(experiment, plan, store, display, runs, exits)
