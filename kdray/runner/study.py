@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kdray.artifacts import Artifact, Key, Store
 from kdray.cluster.session import session
@@ -37,6 +38,11 @@ class Study:
     def recipe(self) -> Recipe:
         """What is computed."""
         return self.experiment.recipe
+
+    @property
+    def reports(self) -> Path:
+        """The folder of what a person reads."""
+        return self.store.root / "reports" / self.experiment.name
 
     def start_ray(self) -> None:
         """Bring Ray up, once, when the first step needs it."""
