@@ -6,11 +6,11 @@ steps      -> made, as far as they are missing                     kdray.runner.
 scores     -> results -> tables, verdict, plots, pages             kdray.reporting
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdray.errors import StageFailed
 from kdray.plan.step import SCORES, SIGNALS, STUDENT, up_to
-from kdray.reporting.facts import ReportPaths
 from kdray.runner.make import make_steps
 from kdray.runner.reporting import make_report
 from kdray.runner.results import results_of
@@ -39,13 +39,13 @@ def run_evaluation(study: Study) -> list[Result]:
     return results_of(study)
 
 
-def run_study(study: Study) -> tuple[list[Result], ReportPaths]:
+def run_study(study: Study) -> tuple[list[Result], Path]:
     """Make everything. Students that fail are left out of the report and named in it."""
     results = run_evaluation(study)
     return results, make_report(study, results)
 
 
-def run_report(study: Study) -> tuple[list[Result], ReportPaths]:
+def run_report(study: Study) -> tuple[list[Result], Path]:
     """Write the report of the models that are scored already.
 
     Raises:

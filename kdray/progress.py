@@ -1,9 +1,10 @@
 """Shows the progress of a command: stages, rates, time left. In a file it prints plain lines."""
 
+import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -22,13 +23,6 @@ from rich.text import Text
 LINE_SECONDS = 15.0  # between two plain lines of one bar
 
 
-class Bars(Protocol):
-    """Progress bars, each with a name."""
-
-    def move(self, name: str, done: int, total: int, note: str = "") -> None:
-        """Show that `done` of `total` steps are done; a new name makes a new bar."""
-
-
 class Display:
     """Progress on one console."""
 
@@ -44,12 +38,21 @@ class Display:
         self.console.print(f"  {text}", highlight=False, markup=False)
 
     @contextmanager
-    def bars(self) -> Iterator[Bars]:
+    def bars(self) -> "Iterator[Bars]":
         """A group of bars that move together."""
-        if not self.console.is_terminal:
-            yield _Lines(self.console)
-            return
-        progress = Progress(
+        bars = Bars(self.console)
+        with bars.progress if self.console.is_terminal else nullcontext():
+            yield bars
+
+
+class Bars:
+    """Progress bars, each with a name: drawn in place on a terminal, in a file told by lines.
+
+    The rate counts from where a bar began, or was last set back.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.progress = Progress(
             TextColumn("  {task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -57,54 +60,37 @@ class Display:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
-            console=self.console,
-            transient=False,
+            console=console,
+            speed_estimate_period=math.inf,
         )
-        with progress:
-            yield _LiveBars(progress)
-
-
-class _LiveBars:
-    """Bars that are drawn in place, on a terminal."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
         self.tasks: dict[str, TaskID] = {}
+        self.lines: dict[TaskID, tuple[float, object]] = {}  # when the last was printed, and what
 
     def move(self, name: str, done: int, total: int, note: str = "") -> None:
-        """See `Bars`. The rate counts from where a bar began."""
+        """Show that `done` of `total` steps are done; a new name makes a new bar."""
         if name not in self.tasks:
             # Steps of an earlier run must not count in the rate.
             self.tasks[name] = self.progress.add_task(name, total=total, completed=done, note=note)
-        self.progress.update(self.tasks[name], completed=done, total=total, note=note)
+        task = self.progress.tasks[self.tasks[name]]
+        if done < task.completed:  # a resumed run goes on from an earlier checkpoint
+            self.progress.reset(task.id)
+        self.progress.update(task.id, completed=done, total=total, note=note)
+        if not self.progress.console.is_terminal:
+            self._print(task)
 
-
-class _Lines:
-    """Plain lines, for a file: one when a bar is new, is full, or has moved for `LINE_SECONDS`."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.started: dict[str, tuple[float, int]] = {}
-        self.shown: dict[str, tuple[float, int, int]] = {}
-
-    def move(self, name: str, done: int, total: int, note: str = "") -> None:
-        """See `Bars`. The rate counts from where a bar began, or was last set back."""
-        now = time.monotonic()
-        if done < self.started.get(name, (now, done))[1]:
-            del self.started[name]  # a resumed run goes on from an earlier checkpoint
-        start, first = self.started.setdefault(name, (now, done))
-        shown_at, shown_done, shown_total = self.shown.get(name, (0.0, -1, total))
-        # A run that ends early lowers its total, and is then finished without another step.
-        finished = done == total and (shown_done, shown_total) != (done, total)
-        if not finished and (now - shown_at < LINE_SECONDS or done == shown_done):
+    def _print(self, task: Task) -> None:
+        """Print a line for a bar that is new, has become full, or has moved for `LINE_SECONDS`."""
+        now, state = time.monotonic(), (task.completed, task.total)
+        printed_at, printed = self.lines.get(task.id, (-math.inf, None))
+        if state == printed or not (task.finished or now - printed_at >= LINE_SECONDS):
             return
-        self.shown[name] = (now, done, total)
-        rate = (done - first) / (now - start) if now > start else 0.0
-        left = f", {_clock((total - done) / rate)} left" if rate and not finished else ""
-        speed = f", {rate:.1f}/s" if rate else ""
-        self.console.print(
-            f"  {name}: {done}/{total}{speed}{left}  {note}".rstrip(), highlight=False, markup=False
-        )
+        self.lines[task.id] = now, state
+        speed = f", {task.speed:.1f}/s" if task.speed else ""
+        seconds = round(task.time_remaining or 0)
+        left = f", {timedelta(seconds=seconds)} left" if seconds else ""
+        line = f"  {task.description}: {task.completed:.0f}/{task.total:.0f}{speed}{left}"
+        note = task.fields["note"]
+        self.progress.console.print(f"{line}  {note}".rstrip(), highlight=False, markup=False)
 
 
 class _Rate(ProgressColumn):
@@ -112,9 +98,3 @@ class _Rate(ProgressColumn):
         """Steps per second."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f}/s")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

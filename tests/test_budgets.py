@@ -275,7 +275,9 @@ def test_each_student_is_followed_by_one_run_with_the_whole_curve(tmp_path, with
         assert [run.info.status for run in trained] == 6 * ["FINISHED"], "before any is scored"
         curves = curves_of(study)
         for step in study.plan.of(STUDENT):
-            study.runs.finish(model_run(study, step), curves[step.cell], {})
+            run_id = model_run(study, step)
+            study.runs.tracker.log_history(run_id, curves[step.cell])
+            study.runs.tracker.finish(run_id, "FINISHED")
     found = client.search_runs(experiments)
     roles = [run.data.tags["kdray.role"] for run in found]
     assert {role: roles.count(role) for role in roles} == {"study": 1, "trunk": 2, "student": 4}

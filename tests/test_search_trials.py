@@ -7,6 +7,7 @@ import pytest
 import yaml
 from micro_study import CONFIG
 
+from kdray import tracking
 from kdray.artifacts import Store
 from kdray.cell import Cell
 from kdray.cluster import train, trials
@@ -21,7 +22,6 @@ from kdray.progress import Display
 from kdray.runner import search
 from kdray.runner.study import Study, open_study
 from kdray.teacher.own import OwnModels
-from kdray.tracking import NullTracker
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +60,8 @@ def test_a_trial_does_not_go_on_from_a_stage_of_the_first_method(trial_of):
         "hybrid": {"kind": "hybrid", "gate": {"kind": "sentence"}},
     }
     study, trial = trial_of(methods=methods)
-    assert isinstance(spec_of(study.plan.of(STUDENT)[0]).start, AfterStage)
+    (staged,) = (step for step in study.plan.of(STUDENT) if step.cell.method == "staged")
+    assert isinstance(spec_of(staged).start, AfterStage)
     spec = spec_of(trial)
     assert spec.start == Random()
     assert spec.method.gate.initial == 0.3
@@ -169,7 +170,7 @@ def test_looking_at_a_space_leaves_it_as_it_is(tmp_path):
     assert found == tuple({"kind": kind, "initial": 0.5} for kind in kinds)
 
 
-class Tracker(NullTracker):
+class Tracker(tracking.Tracker):
     """Remembers which runs began and how they ended."""
 
     def __init__(self):
@@ -193,11 +194,9 @@ class Scene:
         config = Experiment.model_validate(yaml.safe_load(CONFIG)).search
         self.job = trials.SearchJob(
             config=config, trial=lambda values: step, store=store,
-            tracker={}, parent_run="", updates=12, validate_every=4,
+            tracker=tracker, parent_run="", updates=12, validate_every=4,
         )  # fmt: skip
         self.heard, self.on_report = [], lambda report: None
-        for module in (trials, train):
-            monkeypatch.setattr(module, "tracker_from_spec", lambda spec: tracker)
         monkeypatch.setattr(trials.tune, "report", self.report)
 
     def report(self, report):

@@ -12,7 +12,7 @@ from kdray.cluster.session import Width, session
 from kdray.config.execution import Execution
 from kdray.config.training import TrainingConfig
 from kdray.errors import StageFailed
-from kdray.tracking.contract import NullTracker
+from kdray.tracking import Tracker
 
 TRACKED = SimpleNamespace(job=SimpleNamespace(folder=Path("work/model/abc")))
 
@@ -55,7 +55,7 @@ def test_a_run_that_diverged_is_not_started_again(toy_job, changed_job, tmp_path
         training=TrainingConfig.model_validate(training),
         folder=tmp_path / "work" / "model",
     )
-    jobs = {"student": train.TrackedJob(job, Store(tmp_path), "", NullTracker().spec())}
+    jobs = {"student": train.TrackedJob(job, Store(tmp_path), "", Tracker())}
     wide = Execution(storage=str(tmp_path), cpus=2, train_workers=2, cpus_per_worker=1)
     with session(wide):
         ((name, failure),) = train.train(jobs, execution=wide, runs=1, watch=lambda: None)

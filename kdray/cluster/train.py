@@ -11,7 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from kdray.fit.history import HISTORY, certain_rows
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.worker import Worker
-from kdray.tracking import beside, tracker_from_spec
+from kdray.tracking import Tracker, beside
 
 DIVERGED = "diverged.txt"  # in a run's folder: why it ended for good
 LOCK_SECONDS = 60.0  # a killed run's workers are gone well before
@@ -46,7 +46,7 @@ class TrackedJob:
     job: TrainingJob
     store: Store
     run_id: str
-    tracker: Mapping[str, str | None] = field(repr=False)  # may hold a password
+    tracker: Tracker
 
 
 def train_and_publish(
@@ -69,7 +69,7 @@ def train_and_publish(
     if not worker.is_first:
         run()
         return
-    tracker = tracker_from_spec(tracked.tracker)
+    tracker = tracked.tracker
     with exclusive(job.folder):
         with (
             tracker.system_metrics(tracked.run_id),

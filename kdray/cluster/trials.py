@@ -6,20 +6,19 @@ publish their students like any other, so a trial that was finished before is fo
 end a trial at any report, by SystemExit: a student is published before its last row is reported.
 """
 
-import logging
 import os
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import optuna
 import torch
 from filelock import FileLock
 from ray import tune
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
@@ -27,23 +26,20 @@ from kdray.artifacts import Store
 from kdray.cluster.session import run_width
 from kdray.cluster.train import TrackedJob, train_and_publish
 from kdray.config.execution import Execution
-from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig, Uniform
+from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig
 from kdray.fit.checkpoint import newest_progress
 from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.trunk import CHECKPOINTS
 from kdray.fit.worker import Worker
-from kdray.plan.step import TRIAL, Step, params_of, spec_of, tags_of
-from kdray.tracking import NullTracker, Tracker, tracker_from_spec
-
-logger = logging.getLogger(__name__)
+from kdray.plan.step import Step, params_of, spec_of, tags_of
+from kdray.tracking import Tracker
 
 _TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # its own handler makes a result of Ctrl-C
     "RAY_AIR_NEW_OUTPUT": "0",  # of the two reporters, the one that can be silent
 }
-ROLE = {"kdray.role": TRIAL}  # a tag of each trial's MLflow run
 
 Values = Mapping[str, Any]
 
@@ -66,7 +62,7 @@ class SearchJob:
     config: SearchConfig
     trial: Callable[[Values], Step]
     store: Store
-    tracker: Mapping[str, str | None] = field(repr=False)  # may hold a password
+    tracker: Tracker
     parent_run: str
     updates: int
     validate_every: int
@@ -76,45 +72,41 @@ def search(
     job: SearchJob, *, execution: Execution, watch: Callable[[Sequence[Values]], None]
 ) -> list[TrialResult]:
     """Run all trials. -> their results, best first, failed ones last."""
-    tracker, ended = tracker_from_spec(job.tracker), False
-    try:
-        found = _fit(job, execution, _Watch(watch, tracker))
-        ended = True
-    finally:  # a process that was killed, or is about to be, leaves its run as if it went on
-        tracker.finish_children(job.parent_run, ROLE, "FAILED" if ended else "KILLED")
+    results = [_result(result, job) for result in _tuner(job, execution, watch).fit()]
+    job.tracker.finish_children(job.parent_run, "FAILED")  # of trials whose processes died
     sign = -1 if mode(job.config) == "max" else 1
     worst = float("inf")
-    return sorted(found, key=lambda t: worst if t.score is None else sign * t.score)
+    return sorted(results, key=lambda t: worst if t.score is None else sign * t.score)
 
 
-def _fit(job: SearchJob, execution: Execution, watch: "_Watch") -> list[TrialResult]:
-    """The same in the order of the trials."""
+def _tuner(
+    job: SearchJob, execution: Execution, watch: Callable[[Sequence[Values]], None]
+) -> tune.Tuner:
     os.environ.update(_TUNE_ENVIRONMENT)
-    config = job.config
+    config, is_grid = job.config, job.config.algorithm == "grid"
     one_worker = execution.model_copy(update={"train_workers": 1})
     runs = execution.parallel_students
     cpus = run_width(one_worker, runs=runs, tokens_per_update=1).cpus
     resources = {"cpu": cpus, "gpu": 1 if execution.use_gpu else 0}
     device = "cuda" if execution.use_gpu else "cpu"
     body = tune.with_parameters(_run_trial, job=job, threads=cpus, device=device)
-    results = tune.Tuner(
+    return tune.Tuner(
         tune.with_resources(body, resources),
-        param_space=_grid(config) if config.algorithm == "grid" else _space(config),
+        param_space={name: _domain(each, is_grid) for name, each in config.space.items()},
         tune_config=tune.TuneConfig(
             metric="score",
             mode=mode(config),
-            num_samples=1 if config.algorithm == "grid" else config.trials,
-            search_alg=_algorithm(config, execution),
+            num_samples=1 if is_grid else config.trials,
+            search_alg=_algorithm(config, execution.parallel_students),
             scheduler=_scheduler(job),
         ),
         run_config=tune.RunConfig(
             name=f"search-{uuid.uuid4().hex[:8]}",
-            storage_path=str(job.store.folder("work", "ray")),
+            storage_path=str(job.store.root / "work" / "ray"),
             verbose=0,
-            callbacks=[watch],
+            callbacks=[_Watch(watch, job.tracker)],
         ),
-    ).fit()
-    return [_result(result, job) for result in results]
+    )
 
 
 def mode(config: SearchConfig) -> str:
@@ -151,7 +143,7 @@ def _train(
     values: Values, job: SearchJob, step: Step, training: TrainingJob, worker: Worker, threads: int
 ) -> int:
     """Train and publish. -> the update of the last row that was reported: one before the last."""
-    tracker = tracker_from_spec(job.tracker)
+    tracker = job.tracker
     run_id = tracker.ensure_run(
         step.name,
         parent_id=job.parent_run,
@@ -199,44 +191,24 @@ def _report(row: Mapping[str, float], job: SearchJob, trial: Step, run_id: str =
     )
 
 
-def _space(config: SearchConfig) -> dict[str, Any]:
-    return {name: _domain(dimension) for name, dimension in config.space.items()}
+def _domain(dimension: Dimension, is_grid: bool) -> Any:  # noqa: ANN401 (one of Tune's domains)
+    if isinstance(dimension, Choice):
+        return (tune.grid_search if is_grid else tune.choice)(list(dimension.values))
+    draw = tune.loguniform if isinstance(dimension, LogUniform) else tune.uniform
+    return draw(dimension.low, dimension.high)
 
 
-def _domain(dimension: Dimension) -> Any:  # noqa: ANN401 (one of Tune's domains)
-    match dimension:
-        case Choice():
-            return tune.choice(list(dimension.values))
-        case LogUniform():
-            return tune.loguniform(dimension.low, dimension.high)
-        case Uniform():
-            return tune.uniform(dimension.low, dimension.high)
-        case _:
-            assert_never(dimension)
-
-
-def _grid(config: SearchConfig) -> dict[str, Any]:
-    return {
-        name: tune.grid_search(list(dimension.values))
-        for name, dimension in config.space.items()
-        if isinstance(dimension, Choice)
-    }
-
-
-def _algorithm(config: SearchConfig, execution: Execution) -> Any:  # noqa: ANN401
+def _algorithm(config: SearchConfig, parallel: int) -> Any:  # noqa: ANN401
     if config.algorithm == "optuna":
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        return ConcurrencyLimiter(
-            OptunaSearch(seed=config.seed), max_concurrent=execution.parallel_students
-        )
-    return BasicVariantGenerator(
-        random_state=config.seed, max_concurrent=execution.parallel_students
-    )
+        return ConcurrencyLimiter(OptunaSearch(seed=config.seed), max_concurrent=parallel)
+    return BasicVariantGenerator(random_state=config.seed, max_concurrent=parallel)
 
 
 def _scheduler(job: SearchJob) -> Any:  # noqa: ANN401
+    """ASHA, or None, which is Tune's own: first come, first served."""
     if not job.config.early_stopping:
-        return FIFOScheduler()
+        return None
     return ASHAScheduler(time_attr="step", max_t=job.updates + 1, grace_period=job.validate_every)
 
 
@@ -244,14 +216,10 @@ def _result(result: Any, job: SearchJob) -> TrialResult:  # noqa: ANN401 (Tune's
     metrics = result.metrics or {}
     error = None if result.error is None else str(result.error).strip().splitlines()[-1]
     history = result.metrics_dataframe
-    best: float | None = None
-    if error is None and history is not None and "score" in history:
-        best = float(
-            history["score"].max() if mode(job.config) == "max" else history["score"].min()
-        )
+    has_score = error is None and history is not None and "score" in history
     return TrialResult(
         values=dict(result.config),
-        score=best,
+        score=float(history["score"].agg(mode(job.config))) if has_score else None,
         step=int(metrics.get("step", 0)),
         fingerprint=str(metrics.get("fingerprint", "")),
         error=error,
@@ -266,15 +234,11 @@ class _Watch(tune.Callback):  # type: ignore[misc]
     """
 
     def __init__(self, watch: Callable[[Sequence[Values]], None], tracker: Tracker) -> None:
-        self.watch, self.tracker = watch, tracker
-        self.shown = 0.0
+        self.watch, self.tracker, self.shown = watch, tracker, 0.0
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its callbacks, and a display cannot be."""
-        return {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.watch, self.tracker, self.shown = lambda latest: None, NullTracker(), 0.0
+    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
+        """Tune pickles its callbacks, and a display cannot be: this becomes an idle one."""
+        return tune.Callback, ()
 
     def on_trial_result(self, iteration: int, trials: list[Any], *rest: Any, **info: Any) -> None:  # noqa: ANN401
         """Called by Tune in the driver."""

@@ -1,8 +1,7 @@
-"""What a report says of a study besides its measurements, and where the report's files are."""
+"""What a report says of a study besides its measurements."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 
@@ -22,13 +21,3 @@ class StudyFacts:
     refs: Mapping[str, Sequence[str]]  # split -> references; its order is the report's
     notes: Sequence[str] = ()  # e.g. students that failed, and why
     sharing: str = ""  # what students of several lengths share of their training, if there are
-
-
-@dataclass(frozen=True)
-class ReportPaths:
-    """The files of a written report."""
-
-    html: Path
-    markdown: Path
-    results: Path
-    plots: tuple[Path, ...]  # PNG and SVG of each plot

@@ -72,7 +72,7 @@ def terminal(table: Table) -> rich.table.Table:
         side: Literal["left", "right"] = "right" if column.is_number else "left"
         shown.add_column(column.short, justify=side, no_wrap=not column.is_number)
     for row in table.rows:
-        style = "bold" if is_finding(row) else "dim" if row.is_teacher else ""
+        style = "bold" if row.is_finding else "dim" if row.is_teacher else ""
         shown.add_row(*(Text(column.cell(row), style=style) for column in columns))
     return shown
 
@@ -109,11 +109,6 @@ def footnotes(table: Table) -> list[str]:
         "the seed noise is unknown. n.s.: not significant.",
         f"BLEU {table.bleu_signature}; chrF {table.chrf_signature}.",
     ]
-
-
-def is_finding(row: Row) -> bool:
-    """Whether the row differs significantly from the baseline, in either direction."""
-    return row.difference is not None and row.difference.finding is Finding.SIGNIFICANT
 
 
 def signed(points: float) -> str:

@@ -5,52 +5,31 @@ can tell apart), and lines are labelled at their ends. Equal input gives equal b
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+from scipy.optimize import isotonic_regression
 
-from kdray.reporting.curves import (
-    Curves,
-    Series,
-    count_not_finite,
-    metric_names,
-    series_of,
-)
-from kdray.reporting.table import Row, Table
+from kdray.reporting.curves import Curves, Series, count_not_finite, metric_names, series_of
+from kdray.reporting.facts import StudyFacts
+from kdray.reporting.table import Table
 
 BASELINE_COLOR: Final = "#000000"
-NO_STUDENT_COLOR: Final = "#767676"  # for the teacher, and for runs that are not students
+TEACHER_COLOR: Final = "#767676"
 PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES: Final = ("-", "--", "-.", ":")  # for methods beyond the palette
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")  # one for each size
 LABEL_GAP: Final = 13.0  # points (1/72 inch) between two labels
-STYLE: Final[Mapping[str, Any]] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.grid": True,
-    "axes.edgecolor": "#888888",
-    "axes.labelcolor": "#333333",
-    "grid.color": "#e6e6e6",
-    "xtick.color": "#333333",
-    "ytick.color": "#333333",
-    "lines.linewidth": 1.8,
-    "text.parse_math": False,  # a name with two dollar signs is not a formula
-    "svg.hashsalt": "kdray",
-    "figure.dpi": 100,
-    "savefig.dpi": 160,
-}
+STYLE: Final = Path(__file__).with_name("templates") / "plots.mplstyle"
 
 
 @dataclass(frozen=True)
@@ -71,35 +50,39 @@ class LineStyle:
     dash: str
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A plot before it is saved; its file is named for `name`."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+
 def draw_plots(
-    folder: Path, *, curves: Curves, tables: Sequence[Table], baseline: str, main_beam: int
+    folder: Path, *, curves: Curves, tables: Sequence[Table], study: StudyFacts
 ) -> list[Plot]:
-    """Draw one plot for each logged metric, and quality over speed for each split.
+    """Draw quality over speed for each split, and one plot for each logged metric.
 
     The folder is created; pictures of an earlier report are removed from it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in (*folder.glob("*.png"), *folder.glob("*.svg")):
         old.unlink()
-    main = [table for table in tables if table.beam == main_beam]
-    styles = method_styles(_students(curves, main), baseline=baseline)
-    for name in _no_students(curves, main):
-        styles.setdefault(name, LineStyle(NO_STUDENT_COLOR, "-"))
-    plots: list[Plot] = []
-    with matplotlib.style.context(["default", dict(STYLE)]):  # not the user's own style
-        for table in main:
-            if any(row.tokens_per_second for row in table.rows):
-                plots.append(_draw_trade(folder, table, styles, number=len(plots) + 1))
+    main = [table for table in tables if table.beam == study.main_beam]
+    cells = [*(row.cell for table in main for row in table.rows), *curves]
+    students = [cell.method for cell in cells if not cell.is_teacher]
+    teachers = {cell.method: LineStyle(TEACHER_COLOR, "-") for cell in cells if cell.is_teacher}
+    styles = teachers | method_styles(students, baseline=study.baseline)
+    with matplotlib.style.context(["default", STYLE]):  # not the user's own style
+        measured = [table for table in main if any(row.tokens_per_second for row in table.rows)]
+        drawings = [_draw_trade(table, styles) for table in measured]
         for metric in metric_names(curves):
-            lines = series_of(curves, metric)
-            if lines:
-                plot = _draw_metric(folder, metric, lines, styles, number=len(plots) + 1)
+            if lines := series_of(curves, metric):
                 not_finite = count_not_finite(curves, metric)
-                if not_finite:
-                    text = f"{plot.caption} Not drawn: {not_finite} values that are not finite."
-                    plot = replace(plot, caption=text)
-                plots.append(plot)
-    return plots
+                drawings.append(_draw_metric(metric, lines, styles, not_finite=not_finite))
+        return [_save(folder, number, each) for number, each in enumerate(drawings, start=1)]
 
 
 def method_styles(methods: Sequence[str], *, baseline: str) -> dict[str, LineStyle]:
@@ -112,25 +95,9 @@ def method_styles(methods: Sequence[str], *, baseline: str) -> dict[str, LineSty
     return styles
 
 
-def _students(curves: Curves, tables: Sequence[Table]) -> list[str]:
-    rows = [row for table in tables for row in table.rows]
-    methods = [row.method for row in rows if not row.is_teacher]
-    return methods + [cell.method for cell in curves if not cell.is_teacher]
-
-
-def _no_students(curves: Curves, tables: Sequence[Table]) -> list[str]:
-    teachers = [row.method for table in tables for row in table.rows if row.is_teacher]
-    return teachers + [cell.method for cell in curves if cell.is_teacher]
-
-
 def _draw_metric(
-    folder: Path,
-    metric: str,
-    lines: Sequence[Series],
-    styles: Mapping[str, LineStyle],
-    *,
-    number: int,
-) -> Plot:
+    metric: str, lines: Sequence[Series], styles: Mapping[str, LineStyle], *, not_finite: int
+) -> Drawing:
     figure = _panels(metric, lines, styles)
     caption = f"{metric} by update."
     if any(series.num_seeds > 1 for series in lines):
@@ -139,7 +106,9 @@ def _draw_metric(
         caption += " Thin lines: single seeds, where not every seed has these steps."
     if metric.startswith("train/"):
         caption += " Methods minimise different losses: compare shapes, not heights."
-    return _save(figure, folder / f"{number:02d}-{_stem(metric)}", title=metric, caption=caption)
+    if not_finite:
+        caption += f" Not drawn: {not_finite} values that are not finite."
+    return Drawing(metric, metric, caption, figure)
 
 
 def _panels(metric: str, lines: Sequence[Series], styles: Mapping[str, LineStyle]) -> Figure:
@@ -155,28 +124,25 @@ def _panels(metric: str, lines: Sequence[Series], styles: Mapping[str, LineStyle
     for series in lines:
         _draw_series(panels[series.size], series, styles[series.method])
     for size, axes in panels.items():
-        axes.set_title(size or "Other runs")
-        axes.set_xlabel("updates")
-        axes.set_ylabel(metric)
+        axes.set(title=size or "Other runs", xlabel="updates", ylabel=metric)
         axes.tick_params(labelleft=True)
         axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     figure.draw_without_rendering()  # only this fixes the common scale
     for size, axes in panels.items():
-        ends = [(series.method, *_end(series)) for series in lines if series.size == size]
-        _label(axes, [(name, x, y, styles[name].color) for name, x, y in ends])
+        here = [series for series in lines if series.size == size]
+        _label(axes, [(each.method, *_end(each), styles[each.method].color) for each in here])
     return figure
 
 
 def _draw_series(axes: Axes, series: Series, style: LineStyle) -> None:
+    line: dict[str, Any] = {"color": style.color, "linestyle": style.dash}
     axes.fill_between(
         series.steps, series.low, series.high, color=style.color, alpha=0.16, linewidth=0
     )
     marker = "o" if len(series.steps) == 1 else ""
-    axes.plot(
-        series.steps, series.mean, color=style.color, linestyle=style.dash, marker=marker, zorder=3
-    )
+    axes.plot(series.steps, series.mean, marker=marker, zorder=3, **line)
     for steps, values in series.alone:
-        axes.plot(steps, values, color=style.color, linestyle=style.dash, linewidth=0.7, alpha=0.8)
+        axes.plot(steps, values, linewidth=0.7, alpha=0.8, **line)
 
 
 def _end(series: Series) -> tuple[float, float]:
@@ -187,9 +153,7 @@ def _end(series: Series) -> tuple[float, float]:
     return steps[-1], values[-1]
 
 
-def _draw_trade(
-    folder: Path, table: Table, styles: Mapping[str, LineStyle], *, number: int
-) -> Plot:
+def _draw_trade(table: Table, styles: Mapping[str, LineStyle]) -> Drawing:
     """BLEU over decoding speed: up and to the right is better."""
     measured = [row for row in table.rows if row.tokens_per_second]
     sizes = list(dict.fromkeys(row.group for row in measured if not row.is_teacher))
@@ -198,6 +162,7 @@ def _draw_trade(
     labels = []
     for row in measured:
         color = styles[row.method].color
+        name = row.method if row.is_teacher or len(sizes) == 1 else f"{row.method} ({row.group})"
         marker = "*" if row.is_teacher else MARKERS[sizes.index(row.group) % len(MARKERS)]
         speed = row.tokens_per_second or 0.0
         axes.errorbar(
@@ -212,11 +177,9 @@ def _draw_trade(
             linestyle="none",
             zorder=3,
         )
-        labels.append((_point_name(row, sizes), speed, row.bleu.mean, color))
+        labels.append((name, speed, row.bleu.mean, color))
     axes.margins(0.12)
-    axes.set_title(table.title)
-    axes.set_xlabel("decoding speed (target tokens/s)")
-    axes.set_ylabel("BLEU")
+    axes.set(title=table.title, xlabel="decoding speed (target tokens/s)", ylabel="BLEU")
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     figure.draw_without_rendering()
     _label(axes, labels)
@@ -224,13 +187,8 @@ def _draw_trade(
     unmeasured = len(table.rows) - len(measured)
     if unmeasured:
         caption += f" Not shown, for want of a measured speed: {unmeasured} of {len(table.rows)}."
-    stem = f"{number:02d}-{_stem(f'quality-speed-{table.split}')}"
-    title = f"Quality and speed, {table.title}"
-    return _save(figure, folder / stem, title=title, caption=caption)
-
-
-def _point_name(row: Row, sizes: Sequence[str]) -> str:
-    return row.method if row.is_teacher or len(sizes) == 1 else f"{row.method} ({row.group})"
+    name, title = f"quality-speed-{table.split}", f"Quality and speed, {table.title}"
+    return Drawing(name, title, caption, figure)
 
 
 def _label(axes: Axes, points: Sequence[tuple[str, float, float, str]]) -> None:
@@ -262,33 +220,19 @@ def _label(axes: Axes, points: Sequence[tuple[str, float, float, str]]) -> None:
 def spread_apart(heights: Sequence[float], gap: float) -> list[float]:
     """Move ascending heights as little as possible so that they are at least `gap` apart.
 
-    Neighbours that would be too close form a block around the mean of their heights.
+    Heights less their places' gaps have to ascend: this is isotonic regression.
     """
-    blocks: list[list[float]] = []
-    for height in heights:
-        blocks.append([height])
-        while len(blocks) > 1 and _top(blocks[-2], gap) + gap > _bottom(blocks[-1], gap):
-            last = blocks.pop()
-            blocks[-1] += last
-    return [_bottom(block, gap) + place * gap for block in blocks for place in range(len(block))]
+    gaps = gap * np.arange(len(heights))
+    moved: list[float] = (isotonic_regression(heights - gaps).x + gaps).tolist()
+    return moved
 
 
-def _bottom(block: Sequence[float], gap: float) -> float:
-    return sum(block) / len(block) - (len(block) - 1) * gap / 2
-
-
-def _top(block: Sequence[float], gap: float) -> float:
-    return sum(block) / len(block) + (len(block) - 1) * gap / 2
-
-
-def _stem(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in name)
-
-
-def _save(figure: Figure, stem: Path, *, title: str, caption: str) -> Plot:
-    FigureCanvasAgg(figure)
-    png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
-    figure.savefig(png, metadata={"Software": None})
-    figure.set_layout_engine("none")  # the layout that the PNG has, without computing it again
-    figure.savefig(svg, metadata={"Date": None, "Creator": None})
-    return Plot(title=title, caption=caption, png=png, svg=svg)
+def _save(folder: Path, number: int, drawing: Drawing) -> Plot:
+    stem = f"{number:02d}-" + re.sub(r"[^\w.-]", "-", drawing.name)
+    png, svg = folder / f"{stem}.png", folder / f"{stem}.svg"
+    FigureCanvasAgg(drawing.figure)
+    drawing.figure.savefig(png, metadata={"Software": None})
+    # The SVG has the layout of the PNG, without computing it again.
+    drawing.figure.set_layout_engine("none")
+    drawing.figure.savefig(svg, metadata={"Date": None, "Creator": None})
+    return Plot(drawing.title, drawing.caption, png, svg)

@@ -10,7 +10,15 @@ from statistics import fmean
 
 from kdray.cell import Cell
 from kdray.errors import DataError
-from kdray.reporting.difference import LEVEL, Difference, Runs, Spread, difference_to, seed_note
+from kdray.reporting.difference import (
+    LEVEL,
+    Difference,
+    Finding,
+    Runs,
+    Spread,
+    difference_to,
+    seed_note,
+)
 from kdray.reporting.facts import StudyFacts
 from kdray.scoring.metrics import score
 from kdray.scoring.result import Result
@@ -50,6 +58,11 @@ class Row:
     def is_teacher(self) -> bool:
         """The row is the teacher's."""
         return self.cell.is_teacher
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether it differs significantly from the baseline, in either direction."""
+        return self.difference is not None and self.difference.finding is Finding.SIGNIFICANT
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kdray.reporting.difference import Finding
-from kdray.reporting.layout import is_finding, p_value, signed
+from kdray.reporting.layout import p_value, signed
 from kdray.reporting.table import Row, Table
 from kdray.schema import Split
 
@@ -187,7 +187,7 @@ def _certainty(row: Row) -> str:
 
 
 def _wins(row: Row) -> bool:
-    return is_finding(row) and row.difference is not None and row.difference.bleu > 0
+    return row.is_finding and row.difference is not None and row.difference.bleu > 0
 
 
 def _rows(table: Table, size: str) -> list[Row]:

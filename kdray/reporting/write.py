@@ -7,9 +7,8 @@ from typing import Any
 
 from kdray.artifacts import write_json
 from kdray.reporting.curves import Curves
-from kdray.reporting.facts import ReportPaths, StudyFacts
-from kdray.reporting.html import html_page
-from kdray.reporting.markdown import markdown_page
+from kdray.reporting.facts import StudyFacts
+from kdray.reporting.pages import render_pages
 from kdray.reporting.plots import draw_plots
 from kdray.reporting.table import Table, build_tables
 from kdray.reporting.verdict import verdicts
@@ -18,7 +17,7 @@ from kdray.scoring.result import Result
 
 def write_report(
     folder: Path, *, study: StudyFacts, results: Sequence[Result], curves: Curves
-) -> ReportPaths:
+) -> None:
     """Write `report.html`, `report.md`, `results.json` and `plots/`; an earlier report is replaced.
 
     Needs the files of translations that the results name; no model, no tracker, no network.
@@ -30,31 +29,17 @@ def write_report(
     tables = build_tables(results, study=study)
     said = verdicts(tables, main_beam=study.main_beam)
     folder.mkdir(parents=True, exist_ok=True)
-    plots = draw_plots(
-        folder / "plots",
-        curves=curves,
-        tables=tables,
-        baseline=study.baseline,
-        main_beam=study.main_beam,
-    )
-    paths = ReportPaths(
-        html=folder / "report.html",
-        markdown=folder / "report.md",
-        results=folder / "results.json",
-        plots=tuple(path for plot in plots for path in (plot.png, plot.svg)),
-    )
+    plots = draw_plots(folder / "plots", curves=curves, tables=tables, study=study)
     data = {
         "study": study.name,
         "results": [result.to_json() for result in results],
         "tables": [_table_json(table) for table in tables],
         "verdicts": [asdict(verdict) for verdict in said],
     }
-    write_json(paths.results, data)
-    markdown = markdown_page(study=study, verdicts=said, tables=tables, plots=plots, folder=folder)
-    html = html_page(study=study, verdicts=said, tables=tables, plots=plots)
-    paths.markdown.write_text(markdown, encoding="utf-8")
-    paths.html.write_text(html, encoding="utf-8")
-    return paths
+    write_json(folder / "results.json", data)
+    html, markdown = render_pages(study=study, verdicts=said, tables=tables, plots=plots)
+    (folder / "report.md").write_text(markdown, encoding="utf-8")
+    (folder / "report.html").write_text(html, encoding="utf-8")
 
 
 def _table_json(table: Table) -> dict[str, Any]:

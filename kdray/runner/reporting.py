@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 import kdray
 from kdray.cell import TEACHER
 from kdray.plan.experiment import trained_updates
 from kdray.plan.step import EXPORT, SCORES, STUDENT, Step, spec_of
-from kdray.reporting.facts import ReportPaths, StudyFacts
+from kdray.reporting.facts import StudyFacts
 from kdray.reporting.layout import terminal
 from kdray.reporting.table import build_tables
 from kdray.reporting.verdict import verdicts
@@ -21,13 +22,12 @@ from kdray.text.corpus import Corpus
 PACKAGES = ("ray", "torch", "mlflow", "sacrebleu", "sentencepiece", "ctranslate2", "pyarrow")
 
 
-def make_report(study: Study, results: Sequence[Result]) -> ReportPaths:
-    """Write the report below the storage folder and attach it to the study's run."""
-    folder = study.store.folder("reports", study.experiment.name)
-    facts = study_facts(study)
-    paths = write_report(folder, study=facts, results=results, curves=curves_of(study))
+def make_report(study: Study, results: Sequence[Result]) -> Path:
+    """Write the report and attach it to the study's run. -> its page."""
+    folder = study.reports
+    write_report(folder, study=study_facts(study), results=results, curves=curves_of(study))
     study.runs.tracker.log_artifacts(study.runs.parent, folder, "report")
-    return paths
+    return folder / "report.html"
 
 
 def study_facts(study: Study) -> StudyFacts:
@@ -111,18 +111,18 @@ def averaging_note(kind: str, gains: Sequence[tuple[float, str]]) -> str:
     )
 
 
-def show_results(study: Study, results: Sequence[Result], paths: ReportPaths | None = None) -> None:
+def show_results(study: Study, results: Sequence[Result], report: Path | None = None) -> None:
     """Print the tables of the main beam and where the report is."""
     facts = study_facts(study)
     tables = build_tables(results, study=facts)
     for table in tables:
         if table.beam == facts.main_beam:
             study.display.console.print(terminal(table))
-    if paths is not None:
+    if report is not None:
         if facts.sharing:
             study.display.note(facts.sharing)
         found = verdicts(tables, main_beam=facts.main_beam)
         for verdict in found:
             group = f"{verdict.size}: " if len(found) > 1 else ""
             study.display.note(f"{group}{verdict.headline}")
-        study.display.note(f"report: {paths.html}")
+        study.display.note(f"report: {report}")

@@ -101,4 +101,7 @@ def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
         if name in artifact.counts:
             scores[name] = artifact.counts[name]
     history = read_history(study.store.fetch(model.key) / HISTORY)
-    study.runs.finish(model_run(study, model), history, scores)
+    run_id, tracker = model_run(study, model), study.runs.tracker
+    tracker.log_history(run_id, history)
+    tracker.log_scores(run_id, scores)
+    tracker.finish(run_id, "FINISHED")

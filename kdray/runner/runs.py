@@ -5,15 +5,15 @@ made, so a study that was killed goes on with the same runs and each curve stays
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 from kdray.artifacts import Key, Store, write_json
 from kdray.config.experiment import Experiment
-from kdray.tracking import NullTracker, RunStatus, Tracker, open_tracker
+from kdray.tracking import RunStatus, Tracker, open_tracker
 
 STUDY = "study"
 
@@ -23,10 +23,9 @@ class Runs:
     """Run ids of one study, and the tracker they belong to."""
 
     tracker: Tracker
-    file: Path
-    ids: dict[str, str] = field(default_factory=dict)
+    file: Path  # what holds the ids
+    ids: dict[str, str]
     parent: str = ""
-    going_on: set[str] = field(default_factory=set)  # runs of models that have not ended
 
     @classmethod
     def open(cls, experiment: Experiment, store: Store) -> "Runs":
@@ -39,9 +38,7 @@ class Runs:
         tracker = open_tracker(config, storage=store.root, experiment=experiment.name)
         recipe = experiment.recipe.model_dump(mode="json")
         fingerprint = Key("study", 1, recipe).fingerprint
-        folder = store.folder("tracking")
-        folder.mkdir(exist_ok=True)
-        file = folder / f"{experiment.name}-{fingerprint}.json"
+        file = store.root / "tracking" / f"{experiment.name}-{fingerprint}.json"
         ids = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         runs = cls(tracker, file, ids)
         runs.parent = runs.ensure(
@@ -52,11 +49,6 @@ class Runs:
         )
         tracker.log_config(runs.parent, experiment.model_dump(mode="json"))
         return runs
-
-    @classmethod
-    def none(cls, store: Store) -> "Runs":
-        """Runs that nobody follows."""
-        return cls(NullTracker(), store.folder("tracking") / "none.json")
 
     def ensure(
         self, key: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]
@@ -73,28 +65,7 @@ class Runs:
         if run_id != known:
             self.ids[key] = run_id
             write_json(self.file, self.ids)
-        if key != STUDY:
-            self.going_on.add(run_id)
         return run_id
-
-    def finish(
-        self, run_id: str, history: Sequence[Mapping[str, float]], scores: Mapping[str, float]
-    ) -> None:
-        """Send what is missing of a model's curves, and its scores; end its run."""
-        self.tracker.log_history(run_id, history)
-        self.tracker.log_metrics(run_id, scores)
-        self.tracker.finish(run_id, "FINISHED")
-        self.ended(run_id)
-
-    def fail(self, run_id: str, history: Sequence[Mapping[str, float]]) -> None:
-        """Send what is missing of the curves of a model that could not be made; end its run."""
-        self.tracker.log_history(run_id, history)
-        self.tracker.finish(run_id, "FAILED")
-        self.ended(run_id)
-
-    def ended(self, run_id: str) -> None:
-        """Be told that a run has ended."""
-        self.going_on.discard(run_id)
 
     def close(
         self,
@@ -106,7 +77,6 @@ class Runs:
         status: RunStatus = "FINISHED"
         if kind is not None:
             status = "FAILED" if issubclass(kind, Exception) else "KILLED"
-            for run_id in sorted(self.going_on):
-                self.tracker.finish(run_id, "KILLED")
+            self.tracker.finish_children(self.parent, "KILLED")
         self.tracker.finish(self.parent, status)
         return False

@@ -65,7 +65,7 @@ def run_search(study: Study, config: SearchConfig) -> list[TrialResult]:
         config=config,
         trial=functools.partial(_trial, study.plan.students, config.method),
         store=study.store,
-        tracker=study.runs.tracker.spec(),
+        tracker=study.runs.tracker,
         parent_run=study.runs.parent,
         updates=training.updates,
         validate_every=training.validate_every,
@@ -185,7 +185,7 @@ def _write(study: Study, config: SearchConfig, results: Sequence[TrialResult]) -
         table.add_row(*row)
         lines.append("| " + " | ".join(row) + " |")
     study.display.console.print(table)
-    folder = study.store.folder("reports", study.experiment.name)
+    folder = study.reports
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "search.json", [asdict(result) for result in results])
     (folder / "search.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kdray.artifacts import Artifact, Key, Store
 from kdray.cluster.session import session
@@ -14,6 +15,7 @@ from kdray.plan.step import STUDENT, Step, spec_of
 from kdray.progress import Display
 from kdray.runner.runs import Runs
 from kdray.scoring.metrics import check_tokenizer
+from kdray.tracking import Tracker
 
 
 @dataclass
@@ -36,6 +38,11 @@ class Study:
     def recipe(self) -> Recipe:
         """What is computed."""
         return self.experiment.recipe
+
+    @property
+    def reports(self) -> Path:
+        """The folder of what a person reads."""
+        return self.store.root / "reports" / self.experiment.name
 
     def start_ray(self) -> None:
         """Bring Ray up, once, when the first step needs it."""
@@ -89,6 +96,10 @@ def open_study(
     plan = make_plan(experiment, all_signals=all_signals)
     store = Store.open(experiment.execution.storage)
     with ExitStack() as exits:
-        runs = Runs.open(experiment, store) if tracked else Runs.none(store)
+        runs = (
+            Runs.open(experiment, store)
+            if tracked
+            else Runs(Tracker(), store.root / "untracked.json", {})
+        )
         exits.push(runs.close)
         yield Study(experiment, plan, store, display, runs, exits)

@@ -26,9 +26,9 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
     cached = f", {made} cached" if made else ""
     study.display.stage(missing[0].heading, f"{len(missing)} to train{cached}")
     study.start_ray()
-    spec = study.runs.tracker.spec()
+    store, tracker = study.store, study.runs.tracker
     jobs = {
-        step.name: TrackedJob(training_job(study, step), study.store, model_run(study, step), spec)
+        step.name: TrackedJob(training_job(study, step), store, model_run(study, step), tracker)
         for step in missing
     }
     steps = {step.name: step for step in missing}
@@ -38,7 +38,6 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
         for name, failure in train(jobs, execution=execution, runs=len(together), watch=watch):
             if failure is None:
                 watch.ended(name, steps[name])
-                study.runs.ended(jobs[name].run_id)
             else:
                 _fail(study, steps[name], jobs[name], failure)
 
@@ -57,7 +56,8 @@ def _fail(study: Study, step: Step, tracked: TrackedJob, failure: StageFailed) -
     """Note why a training failed; go on as long as there is something to go on with."""
     folder = tracked.job.folder
     rows = certain_rows(folder / HISTORY, newest_progress(folder / CHECKPOINTS).step)
-    study.runs.fail(tracked.run_id, rows)
+    tracked.tracker.log_history(tracked.run_id, rows)
+    tracked.tracker.finish(tracked.run_id, "FAILED")
     study.display.note(str(failure))
     if step.stage == TEACHER:
         raise failure

@@ -8,16 +8,8 @@ anything else, raises.
 """
 
 from kdray.tracking.beside import beside
-from kdray.tracking.contract import NullTracker, RunStatus, Tracker
+from kdray.tracking.contract import RunStatus, Tracker
 from kdray.tracking.mlflow_tracker import MlflowTracker
-from kdray.tracking.opening import open_tracker, tracker_from_spec
+from kdray.tracking.opening import open_tracker
 
-__all__ = [
-    "MlflowTracker",
-    "NullTracker",
-    "RunStatus",
-    "Tracker",
-    "beside",
-    "open_tracker",
-    "tracker_from_spec",
-]
+__all__ = ["MlflowTracker", "RunStatus", "Tracker", "beside", "open_tracker"]

@@ -20,16 +20,13 @@ def beside(
     last: Future[None] | None = None
 
     def send(step: int) -> None:
-        tracker.log_history(run_id, rows(step))
-
-    def send_in_thread(step: int) -> None:
         nonlocal last
         if last is not None:
             last.cancel()
-        last = pool.submit(send, step)
+        last = pool.submit(lambda: tracker.log_history(run_id, rows(step)))
 
     with ThreadPoolExecutor(1, thread_name_prefix="tracker") as pool:
         pool.submit(tracker.last_step, run_id).result()
-        yield send_in_thread
+        yield send
     if last is not None:
         last.result()

@@ -1,4 +1,4 @@
-"""What may the rest of kdray ask of a tracker? The base class, which tracks nothing."""
+"""What may the rest of kdray ask of a tracker? The base class itself tracks nothing."""
 
 import contextlib
 from collections.abc import Iterable, Mapping
@@ -9,19 +9,13 @@ RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 class Tracker:
-    """Tracks training runs. A tracker that fails logs a warning; no method but `check` raises.
+    """Tracks training runs. A tracker that fails logs a warning; no method raises.
 
-    One process at a time writes a run; threads may share a tracker. The empty run id stands for a
-    run that could not be created; calls with it do nothing. The methods of this class store nothing
-    and are overridden by `MlflowTracker`.
+    One process at a time writes a run; threads may share a tracker, and a pickled one goes on in
+    another process. The empty run id stands for a run that could not be created; calls with it do
+    nothing. The methods of this class store nothing and hand run ids back, so that tracking can be
+    switched on again. `MlflowTracker` overrides them.
     """
-
-    def check(self) -> None:
-        """Prove with a real write that the tracker works.
-
-        Raises:
-            InputError: it does not.
-        """
 
     def ensure_run(
         self,
@@ -55,19 +49,14 @@ class Tracker:
         """The last stored step of a run, not counting system metrics; -1 if there is none."""
         return -1
 
-    def log_metrics(
-        self, run_id: str, metrics: Mapping[str, float], step: int | None = None
-    ) -> None:
-        """Store final scores at the run's last step; a score that is there already is not repeated.
-
-        With `step` they are one row of `log_history` instead.
-        """
+    def log_scores(self, run_id: str, scores: Mapping[str, float]) -> None:
+        """Store scores at the run's last step; a score that is there already is not repeated."""
 
     def log_config(self, run_id: str, config: Mapping[str, Any]) -> None:
         """Store a configuration of plain values as `config.yaml`."""
 
-    def log_artifacts(self, run_id: str, folder: Path, artifact_path: str | None = None) -> None:
-        """Store the content of a folder, under `artifact_path` if given."""
+    def log_artifacts(self, run_id: str, folder: Path, artifact_path: str) -> None:
+        """Store the content of a folder under `artifact_path`."""
 
     def system_metrics(self, run_id: str) -> contextlib.AbstractContextManager[None]:
         """Record the use of this machine's processors, memory, disk and network in the body."""
@@ -76,16 +65,5 @@ class Tracker:
     def finish(self, run_id: str, status: RunStatus) -> None:
         """Send the points that are still kept, and end the run."""
 
-    def finish_children(self, parent_id: str, tags: Mapping[str, str], status: RunStatus) -> None:
-        """End child runs with these tags that are still RUNNING because their processes died."""
-
-    def spec(self) -> dict[str, str | None]:
-        """Plain strings from which `tracker_from_spec` makes the same tracker in another process.
-
-        They hold the URI with its credentials, so they must not be logged.
-        """
-        return {"uri": None, "experiment_id": None, "system_metrics": None}
-
-
-class NullTracker(Tracker):
-    """Tracks nothing. Run ids are handed back, so that tracking can be switched on again."""
+    def finish_children(self, parent_id: str, status: RunStatus) -> None:
+        """End the child runs that are still RUNNING, because their processes stopped or died."""

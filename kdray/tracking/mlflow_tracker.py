@@ -13,10 +13,9 @@ from typing import Any
 
 import yaml
 
-import kdray
 from kdray.tracking.contract import RunStatus, Tracker
 from kdray.tracking.points import Curves
-from kdray.tracking.store import cause, connect, redact, unusable
+from kdray.tracking.store import cause, connect, redact
 
 logger = logging.getLogger(__name__)
 
@@ -32,26 +31,14 @@ class MlflowTracker(Tracker):
     uri: str = field(repr=False)  # may hold credentials
     experiment_id: str
     with_system_metrics: bool = True
-    _curves: Curves = field(default_factory=Curves, init=False, repr=False, compare=False)
-    _warned: set[tuple[str, str]] = field(
-        default_factory=set, init=False, repr=False, compare=False
-    )
-    _retry_at: float = field(default=0.0, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._curves = Curves()
+        self._warned: set[tuple[str, str]] = set()
+        self._retry_at = 0.0
 
     def __reduce__(self) -> tuple[Callable[..., "MlflowTracker"], tuple[str, str, bool]]:
         return MlflowTracker, (self.uri, self.experiment_id, self.with_system_metrics)
-
-    def spec(self) -> dict[str, str | None]:
-        """URI, experiment, and whether system metrics are wanted."""
-        wanted = "on" if self.with_system_metrics else None
-        return {"uri": self.uri, "experiment_id": self.experiment_id, "system_metrics": wanted}
-
-    def check(self) -> None:
-        """Write a tag of the experiment."""
-        try:
-            self._client.set_experiment_tag(self.experiment_id, "kdray.version", kdray.__version__)
-        except Exception as error:
-            raise unusable(self.uri, error) from None
 
     def ensure_run(
         self,
@@ -63,8 +50,8 @@ class MlflowTracker(Tracker):
         params: Mapping[str, Any],
     ) -> str:
         """The tag `mlflow.parentRunId` names the parent, as MLflow's own nested runs have it."""
-        parent = {"mlflow.parentRunId": parent_id} if parent_id else {}
-        tags = {**tags, **parent}
+        if parent_id:
+            tags = {**tags, "mlflow.parentRunId": parent_id}
         with self._tolerating("opening a run"):
             run = self._continue(run_id, tags=tags) or self._client.create_run(
                 self.experiment_id, run_name=name, tags=tags
@@ -93,18 +80,13 @@ class MlflowTracker(Tracker):
                 steps = self._curves.last_steps(self._client, run_id)
         return max(steps.values(), default=-1)
 
-    def log_metrics(
-        self, run_id: str, metrics: Mapping[str, float], step: int | None = None
-    ) -> None:
+    def log_scores(self, run_id: str, scores: Mapping[str, float]) -> None:
         """A score is stored again only with another value."""
-        if step is not None:
-            self.log_history(run_id, [{**metrics, "step": step, "time": time.time()}])
-        elif run_id:
+        if run_id:
             self._send(run_id)
-            scores = self._finite(metrics)
+            finite = self._finite(scores)
             with self._tolerating("logging scores"):
-                ms = int(time.time() * 1000)
-                self._curves.send_scores(self._client, run_id, scores, ms=ms)
+                self._curves.send_scores(self._client, run_id, finite)
 
     def log_config(self, run_id: str, config: Mapping[str, Any]) -> None:
         """The keys keep their order; the credentials of URIs are left out."""
@@ -113,7 +95,7 @@ class MlflowTracker(Tracker):
             with self._tolerating("storing a configuration"):
                 self._client.log_text(run_id, text, "config.yaml")
 
-    def log_artifacts(self, run_id: str, folder: Path, artifact_path: str | None = None) -> None:
+    def log_artifacts(self, run_id: str, folder: Path, artifact_path: str) -> None:
         """Files of the same name are replaced."""
         if run_id:
             with self._tolerating("storing artifacts"):
@@ -125,7 +107,10 @@ class MlflowTracker(Tracker):
         monitor: Any = None
         if run_id and self.with_system_metrics:
             with self._tolerating("starting system metrics"):
-                monitor = _start_monitor(run_id, uri=self.uri)
+                from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+                monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=self.uri)
+                monitor.start()
         try:
             yield
         finally:
@@ -144,16 +129,14 @@ class MlflowTracker(Tracker):
         if lost:
             logger.warning("run %s: %d points of its curves are not in MLflow", run_id, lost)
 
-    def finish_children(self, parent_id: str, tags: Mapping[str, str], status: RunStatus) -> None:
+    def finish_children(self, parent_id: str, status: RunStatus) -> None:
         """The child runs are found by a search in MLflow."""
-        if not parent_id:
-            return
-        wanted = {"mlflow.parentRunId": parent_id, **tags}
-        conditions = [f"tags.`{name}` = '{value}'" for name, value in wanted.items()]
-        query = " and ".join(["attributes.status = 'RUNNING'", *conditions])
-        with self._tolerating("ending runs"):
-            for run in self._client.search_runs([self.experiment_id], query):
-                self.finish(run.info.run_id, status)
+        children = f"tags.`mlflow.parentRunId` = '{parent_id}'"
+        query = f"attributes.status = 'RUNNING' and {children}"
+        if parent_id:
+            with self._tolerating("ending runs"):
+                for run in self._client.search_runs([self.experiment_id], query):
+                    self.finish(run.info.run_id, status)
 
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401 (MlflowClient)
@@ -236,15 +219,5 @@ def flat_params(params: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, Mapping) and value:
             flat.update({f"{name}.{inner}": v for inner, v in flat_params(value).items()})
         else:
-            flat[name] = (
-                str(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            )
+            flat[name] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return flat
-
-
-def _start_monitor(run_id: str, *, uri: str) -> Any:  # noqa: ANN401 (SystemMetricsMonitor)
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
-    monitor.start()
-    return monitor

@@ -1,13 +1,12 @@
-"""How is a tracker made, in the driver and in every other process?"""
+"""How is a tracker made? By the driver; other processes are given it, pickled."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from kdray.config.execution import TrackingConfig
 from kdray.errors import InputError
-from kdray.tracking.contract import NullTracker, Tracker
+from kdray.tracking.contract import Tracker
 from kdray.tracking.mlflow_tracker import MlflowTracker
-from kdray.tracking.store import absolute_uri, ensure_experiment, unusable
+from kdray.tracking.store import absolute_uri, cause, ensure_experiment, redact
 
 
 def open_tracker(config: TrackingConfig, *, storage: Path, experiment: str) -> Tracker:
@@ -19,7 +18,7 @@ def open_tracker(config: TrackingConfig, *, storage: Path, experiment: str) -> T
         InputError: MLflow cannot be used at the URI, or the experiment was deleted there.
     """
     if not config.enabled:
-        return NullTracker()
+        return Tracker()
     storage = storage.resolve()
     uri = absolute_uri(config.uri or f"sqlite:///{storage / 'mlflow.db'}")
     try:
@@ -27,15 +26,8 @@ def open_tracker(config: TrackingConfig, *, storage: Path, experiment: str) -> T
     except InputError:
         raise
     except Exception as error:
-        raise unusable(uri, error) from None
-    tracker = MlflowTracker(uri, experiment_id, with_system_metrics=config.system_metrics)
-    tracker.check()
-    return tracker
-
-
-def tracker_from_spec(spec: Mapping[str, str | None]) -> Tracker:
-    """The tracker with this `spec`. It connects when it is first used."""
-    uri, experiment_id = spec["uri"], spec["experiment_id"]
-    if uri is None or experiment_id is None:
-        return NullTracker()
-    return MlflowTracker(uri, experiment_id, with_system_metrics=spec["system_metrics"] is not None)
+        raise InputError(
+            f"execution.tracking.uri {redact(uri)}: MLflow cannot be used there ({cause(error)}); "
+            "correct the URI, start its server, or set execution.tracking.enabled to false"
+        ) from None
+    return MlflowTracker(uri, experiment_id, with_system_metrics=config.system_metrics)

@@ -5,6 +5,7 @@ Points are sent in the order of their steps, so the points that a crash cut off 
 above the last step.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,15 +40,9 @@ class Curves:
         self._log(client, run_id, points)
         waiting.clear()
 
-    def send_scores(
-        self,
-        client: Any,  # noqa: ANN401 (MlflowClient)
-        run_id: str,
-        scores: Mapping[str, float],
-        *,
-        ms: int,
-    ) -> None:
+    def send_scores(self, client: Any, run_id: str, scores: Mapping[str, float]) -> None:  # noqa: ANN401
         """Store scores at the last step of the run, except those whose value is stored already."""
+        ms = int(time.time() * 1000)
         step = max(self.last_steps(client, run_id).values(), default=0)
         known = client.get_run(run_id).data.metrics
         points = [(k, v, ms, step) for k, v in scores.items() if known.get(k) != v]

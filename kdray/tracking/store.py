@@ -9,6 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
+import kdray
 from kdray.errors import InputError
 
 _DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)[+:]")
@@ -44,14 +45,6 @@ def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {words if len(words) <= 300 else words[:299] + '…'}"
 
 
-def unusable(uri: str, error: BaseException) -> InputError:
-    """The error that tells a user that the store cannot be used, and why."""
-    return InputError(
-        f"execution.tracking.uri {redact(uri)}: MLflow cannot be used there ({cause(error)}); "
-        "correct the URI, start its server, or set execution.tracking.enabled to false"
-    )
-
-
 def absolute_uri(uri: str) -> str:
     """The URI, with an absolute path for an SQLite file, since workers run in other folders.
 
@@ -70,10 +63,10 @@ def absolute_uri(uri: str) -> str:
 
 
 def ensure_experiment(uri: str, name: str, *, storage: Path) -> str:
-    """Create database and experiment where they are missing. -> the experiment's id.
+    """Create database and experiment where they are missing, and write to it. -> its id.
 
     The clients of a database store the artifacts themselves, in `storage`, which all of them see. A
-    server chooses the place.
+    server chooses the place. A tag of the experiment proves that the store can be written.
 
     Raises:
         InputError: the experiment was deleted.
@@ -85,10 +78,9 @@ def ensure_experiment(uri: str, name: str, *, storage: Path) -> str:
     # Two processes that both find an empty database would both create its tables, and one fails.
     with _creation_lock(uri):
         client = connect(uri)
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
+        if (experiment := client.get_experiment_by_name(name)) is None:
             try:
-                return str(client.create_experiment(name, artifact_location=place))
+                client.create_experiment(name, artifact_location=place)
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
@@ -99,6 +91,7 @@ def ensure_experiment(uri: str, name: str, *, storage: Path) -> str:
             f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, "
             "or give the study another name"
         )
+    client.set_experiment_tag(experiment.experiment_id, "kdray.version", kdray.__version__)
     return str(experiment.experiment_id)
 
 

@@ -23,11 +23,15 @@ def curves_of(metric, methods=("ce", "kd"), sizes=("tiny",), seeds=(1, 2)):
     }
 
 
-def draw(folder, curves, tables=()):
-    return draw_plots(folder, curves=curves, tables=tables, baseline="ce", main_beam=5)
+@pytest.fixture
+def draw(study):
+    def draw(folder, curves, tables=()):
+        return draw_plots(folder, curves=curves, tables=tables, study=study.facts())
+
+    return draw
 
 
-def test_each_metric_is_a_png_and_an_svg(tmp_path):
+def test_each_metric_is_a_png_and_an_svg(draw, tmp_path):
     curves = curves_of("gate/mean", methods=("kd",))
     plots = draw(tmp_path / "plots", {**curves, Cell.teacher(1): [{"step": 5, "dev/bleu": 1.0}]})
     assert [plot.title for plot in plots] == ["dev/bleu", "gate/mean"]
@@ -41,7 +45,7 @@ def test_each_metric_is_a_png_and_an_svg(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_method_is_labelled_in_its_one_colour(tmp_path):
+def test_every_method_is_labelled_in_its_one_colour(draw, tmp_path):
     (plot,) = draw(tmp_path, curves_of("train/loss", sizes=("tiny", "small", "big")))
     text = plot.svg.read_text(encoding="utf-8").lower()
     for label in ("<!-- ce -->", "<!-- kd -->", "<!-- tiny -->", "<!-- small -->", "<!-- big -->"):
@@ -53,21 +57,22 @@ def test_every_method_is_labelled_in_its_one_colour(tmp_path):
     assert "compare shapes, not heights" in plot.caption
 
 
-def test_equal_input_gives_equal_bytes(tmp_path):
+def test_equal_input_gives_equal_bytes(draw, tmp_path):
     (one,), (other,) = (draw(tmp_path / name, curves_of("dev/bleu")) for name in "ab")
     assert one.svg.read_bytes() == other.svg.read_bytes()
     assert one.png.read_bytes() == other.png.read_bytes()
 
 
-def test_pictures_of_an_earlier_report_do_not_stay(tmp_path):
-    (tmp_path / "01-dev-old.png").write_bytes(b"old")
-    (tmp_path / "01-dev-old.svg").write_bytes(b"old")
-    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
-    assert draw(tmp_path, {}) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+def test_pictures_of_an_earlier_report_do_not_stay(draw, tmp_path):
+    plots = tmp_path / "plots"
+    plots.mkdir()
+    for name in ("01-dev-old.png", "01-dev-old.svg", "notes.txt"):
+        (plots / name).write_bytes(b"old")
+    assert draw(plots, {}) == []
+    assert [path.name for path in plots.iterdir()] == ["notes.txt"]
 
 
-def test_what_cannot_be_drawn_is_said(tmp_path):
+def test_what_cannot_be_drawn_is_said(draw, tmp_path):
     curves = {
         Cell("a$b$", "tiny", 1): [
             {"step": 1, "dev/loss": 1.0},
@@ -78,7 +83,7 @@ def test_what_cannot_be_drawn_is_said(tmp_path):
     assert "Not drawn: 1 values" in plot.caption
 
 
-def test_quality_and_speed_of_each_split_at_the_main_beam(study, tmp_path):
+def test_quality_and_speed_of_each_split_at_the_main_beam(draw, study, tmp_path):
     study.run("ce", error=0.3)
     study.run("kd", error=0.1, decode_tokens_per_second=None)
     study.run("ce", error=0.3, beam=1)

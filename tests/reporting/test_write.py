@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from kdray.cell import Cell
-from kdray.reporting.html import fact
+from kdray.reporting.pages import fact
 from kdray.reporting.write import write_report
 from kdray.scoring.result import Result
 
@@ -48,9 +48,9 @@ def filled(study):
 
 
 def write(study, folder, *, curves=None, **changes):
-    return write_report(
-        folder, study=study.facts(**changes), results=study.results, curves=curves or {}
-    )
+    write_report(folder, study=study.facts(**changes), results=study.results, curves=curves or {})
+    names = ("report.html", "report.md", "results.json")
+    return tuple((folder / name).read_text(encoding="utf-8") for name in names)
 
 
 def without_speed(study):
@@ -60,25 +60,24 @@ def without_speed(study):
 
 def test_a_report_is_a_page_a_text_data_and_pictures(filled, tmp_path):
     curves = {Cell("ce", "tiny", 1): [{"step": 1, "dev/bleu": 1.0}]}
-    paths = write(filled, tmp_path / "report", curves=curves)
-    files = {p.relative_to(tmp_path / "report").as_posix() for p in paths.plots}
-    assert {"plots/03-dev-bleu.png", "plots/03-dev-bleu.svg"} < files
-    assert len(paths.plots) == 6  # two of quality and speed, one metric, in two formats
-    page = Page(paths.html.read_text(encoding="utf-8"))
+    html, markdown, _ = write(filled, tmp_path, curves=curves)
+    files = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {"03-dev-bleu.png", "03-dev-bleu.svg"} < files
+    assert len(files) == 6  # two of quality and speed, one metric, in two formats
+    page = Page(html)
     images = [link for link in page.links if link.startswith("data:image/svg+xml;base64,")]
     assert len(images) == 3
-    markdown = paths.markdown.read_text(encoding="utf-8")
     for link in re.findall(r"!\[.*?\]\((.*?)\)", markdown):
-        assert (paths.markdown.parent / link).is_file()
+        assert (tmp_path / link).is_file()
     assert markdown.count("![") == 3
 
 
 def test_page_and_text_tell_verdict_scores_corpus_recipe_and_provenance(filled, tmp_path):
     without_speed(filled)
     notes = ["hybrid/tiny seed 3 failed: loss became NaN"]
-    paths = write(filled, tmp_path, notes=notes, sharing="55 updates for lengths of 80 together")
-    texts = Page(paths.html.read_text(encoding="utf-8")).texts
-    plain = re.sub(r"\\(.)", r"\1", paths.markdown.read_text(encoding="utf-8"))
+    sharing = "55 updates for lengths of 80 together"
+    html, markdown, _ = write(filled, tmp_path, notes=notes, sharing=sharing)
+    texts, plain = Page(html).texts, re.sub(r"\\(.)", r"\1", markdown)
     assert "160\u202f239" in texts
     for told in (
         "Take hybrid: it beats ce beyond noise on test-news.",
@@ -100,7 +99,7 @@ def test_page_and_text_tell_verdict_scores_corpus_recipe_and_provenance(filled, 
 def test_the_page_asks_for_nothing_from_outside_and_runs_nothing(filled, tmp_path):
     without_speed(filled)
     curves = {Cell("ce", "tiny", 1): [{"step": 1, "dev/bleu": 1.0}]}
-    text = write(filled, tmp_path, curves=curves).html.read_text(encoding="utf-8")
+    text, *_ = write(filled, tmp_path, curves=curves)
     page = Page(text)
     assert page.links
     assert all(link.startswith("data:") for link in page.links)
@@ -112,7 +111,7 @@ def test_the_page_asks_for_nothing_from_outside_and_runs_nothing(filled, tmp_pat
 def test_all_text_is_escaped(filled, tmp_path):
     without_speed(filled)
     evil = "<script>alert(1)</script>"
-    paths = write(
+    text, markdown, _ = write(
         filled,
         tmp_path,
         name=evil,
@@ -122,10 +121,8 @@ def test_all_text_is_escaped(filled, tmp_path):
         versions={evil: evil},
         notes=[evil],
     )
-    text = paths.html.read_text(encoding="utf-8")
     assert "script" not in Page(text).tags
     assert text.count("&lt;script&gt;") == 11
-    markdown = paths.markdown.read_text(encoding="utf-8")
     outside = re.sub(r"(?s)^````yaml\n.*?^````$", "", markdown, flags=re.MULTILINE)
     assert "````yaml" in markdown
     assert "<script>" not in outside
@@ -133,7 +130,7 @@ def test_all_text_is_escaped(filled, tmp_path):
 
 def test_results_can_be_read_back_and_carry_tables_and_verdict(filled, tmp_path):
     without_speed(filled)
-    data = json.loads(write(filled, tmp_path).results.read_text(encoding="utf-8"))
+    data = json.loads(write(filled, tmp_path)[2])
     assert [Result.from_json(record) for record in data["results"]] == filled.results
     assert data["verdicts"][0]["chosen"] == "hybrid"
     dev = data["tables"][0]
@@ -145,7 +142,7 @@ def test_results_can_be_read_back_and_carry_tables_and_verdict(filled, tmp_path)
 def test_other_beams_are_kept_but_folded_away(filled, tmp_path):
     filled.run("ce", error=0.5, beam=1)
     without_speed(filled)
-    text = write(filled, tmp_path).html.read_text(encoding="utf-8")
+    text, *_ = write(filled, tmp_path)
     folded = text[text.index("<details>") : text.index("</details>")]
     assert "dev, beam 1" in folded
     assert "dev, beam 5" not in folded
@@ -153,19 +150,15 @@ def test_other_beams_are_kept_but_folded_away(filled, tmp_path):
 
 def test_a_second_report_replaces_the_first(filled, tmp_path):
     without_speed(filled)
-    first = write(filled, tmp_path)
-    before = first.html.read_bytes(), first.markdown.read_bytes(), first.results.read_bytes()
-    second = write(filled, tmp_path)
-    assert first == second
-    after = second.html.read_bytes(), second.markdown.read_bytes(), second.results.read_bytes()
-    assert before == after
+    assert write(filled, tmp_path) == write(filled, tmp_path)
 
 
 def test_a_study_without_scores_still_has_a_report(study, tmp_path):
-    paths = write(study, tmp_path, notes=["all students failed"])
-    assert "no verdict" in paths.html.read_text(encoding="utf-8")
-    assert "all students failed" in paths.markdown.read_text(encoding="utf-8")
-    assert paths.plots == ()
+    html, markdown, _ = write(study, tmp_path, notes=["all students failed"])
+    assert "no verdict" in html
+    assert "no verdict" in markdown
+    assert "all students failed" in markdown
+    assert list((tmp_path / "plots").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -29,26 +29,23 @@ def test_no_run_is_left_running_by_a_study_that_was_stopped(
     study: str,
     unfinished: str,
 ) -> None:
-    runs = Runs(tracker, tmp_path / "ids.json")
+    runs = Runs(tracker, tmp_path / "ids.json", {})
     runs.parent = runs.ensure(STUDY, "study", NOTHING, {})
     made, failed, begun = (runs.ensure(name, name, NOTHING, {}) for name in ("a", "b", "c"))
-    runs.finish(made, [], {"test/bleu": 1.0})
-    runs.fail(failed, [{"step": 1, "time": 1.0, "train/loss": 2.0}])
+    tracker.finish(made, "FINISHED")
+    tracker.finish(failed, "FAILED")
     runs.close(None if error is None else type(error), error, None)
     ended = [client.get_run(run).info.status for run in (runs.parent, made, failed, begun)]
     assert ended == [study, "FINISHED", "FAILED", unfinished]
-    assert client.get_run(failed).data.metrics == {"train/loss": 2.0}, "to see why it failed"
 
 
 def test_runs_of_processes_that_died_are_ended(tracker: Tracker, client: MlflowClient) -> None:
-    def begin(parent: str | None, role: str) -> str:
-        tags = {"kdray.role": role}
-        return tracker.ensure_run(role, parent_id=parent, run_id=None, tags=tags, params={})
+    def begin(parent: str | None) -> str:
+        return tracker.ensure_run("run", parent_id=parent, run_id=None, tags=NOTHING, params={})
 
-    parent, other = begin(None, "study"), begin(None, "study")
-    dead, done, student = begin(parent, "trial"), begin(parent, "trial"), begin(parent, "student")
-    elsewhere = begin(other, "trial")
+    parent, other = begin(None), begin(None)
+    dead, done, elsewhere = begin(parent), begin(parent), begin(other)
     tracker.finish(done, "FINISHED")
-    tracker.finish_children(parent, {"kdray.role": "trial"}, "FAILED")
-    statuses = [client.get_run(run).info.status for run in (dead, done, student, elsewhere, parent)]
-    assert statuses == ["FAILED", "FINISHED", "RUNNING", "RUNNING", "RUNNING"]
+    tracker.finish_children(parent, "FAILED")
+    statuses = [client.get_run(run).info.status for run in (dead, done, elsewhere, parent)]
+    assert statuses == ["FAILED", "FINISHED", "RUNNING", "RUNNING"]

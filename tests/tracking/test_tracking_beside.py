@@ -4,10 +4,10 @@ import threading
 
 import pytest
 
-from kdray.tracking import NullTracker, beside
+from kdray.tracking import Tracker, beside
 
 
-class Slow(NullTracker):
+class Slow(Tracker):
     """Waits until it may go on before it takes rows, and records their steps."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ def test_a_history_that_cannot_be_read_is_told() -> None:
 
     with (
         pytest.raises(OSError, match="no such disk"),
-        beside(NullTracker(), "run", unreadable) as s,
+        beside(Tracker(), "run", unreadable) as s,
     ):
         s(1)
 

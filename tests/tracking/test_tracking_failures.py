@@ -20,7 +20,7 @@ def test_dead_server_stops_nothing_and_is_told_once(
     for run_id in ("", "kept"):
         dead.log_history(run_id, [row(1)])
         assert dead.last_step(run_id) == -1
-        dead.log_metrics(run_id, {"test-x/bleu": 1.0})
+        dead.log_scores(run_id, {"test-x/bleu": 1.0})
         dead.log_config(run_id, {"a": 1})
         dead.log_artifacts(run_id, tmp_path, "x")
         with dead.system_metrics(run_id):

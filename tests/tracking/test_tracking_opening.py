@@ -1,6 +1,9 @@
 """Is a tracker that cannot work refused before anything runs, and made alike everywhere?"""
 
+import contextlib
 import pickle
+import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +16,7 @@ from tracking_probe import start
 
 from kdray.config.execution import TrackingConfig
 from kdray.errors import InputError
-from kdray.tracking import MlflowTracker, NullTracker, Tracker, open_tracker, tracker_from_spec
+from kdray.tracking import MlflowTracker, Tracker, open_tracker
 from kdray.tracking.store import connect, redact
 
 pytestmark = pytest.mark.slow
@@ -43,11 +46,6 @@ def test_unusable_uri_is_the_users_error(
     assert "hunter2" not in str(raised.value) + caplog.text
 
 
-def test_check_of_a_dead_server_raises(dead: MlflowTracker) -> None:
-    with pytest.raises(InputError, match=r"http://\*\*\*@127.0.0.1:9"):
-        dead.check()
-
-
 @pytest.mark.parametrize(("own", "used"), [(None, 2), ("5", 5)])
 def test_dead_server_is_given_up_soon_unless_the_user_says_otherwise(
     own: str | None, used: int, monkeypatch: pytest.MonkeyPatch
@@ -59,26 +57,35 @@ def test_dead_server_is_given_up_soon_unless_the_user_says_otherwise(
     assert environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == used
 
 
-def test_deleted_experiment_is_not_written(tracker: Tracker, client: MlflowClient) -> None:
-    experiment = client.get_experiment(str(tracker.spec()["experiment_id"]))
+def test_deleted_experiment_is_not_written(tracker: MlflowTracker, client: MlflowClient) -> None:
+    experiment = client.get_experiment(tracker.experiment_id)
     client.delete_experiment(experiment.experiment_id)
-    uri = str(tracker.spec()["uri"])
     with pytest.raises(InputError, match="mlflow experiments restore"):
-        open_tracker(TrackingConfig(uri=uri), storage=Path(), experiment=experiment.name)
+        open_tracker(TrackingConfig(uri=tracker.uri), storage=Path(), experiment=experiment.name)
+
+
+def test_a_store_that_cannot_be_written_is_refused(storage: Path, tmp_path: Path) -> None:
+    copy = shutil.copyfile(storage / "mlflow.db", tmp_path / "copy.db")
+    with contextlib.closing(sqlite3.connect(copy)) as database:
+        database.executescript(
+            "DELETE FROM experiment_tags; CREATE TRIGGER full BEFORE INSERT ON experiment_tags "
+            "BEGIN SELECT RAISE(ABORT, 'read only'); END"
+        )
+    with pytest.raises(InputError, match=r"(?s)execution\.tracking\.uri .*read only"):
+        open_tracker(TrackingConfig(uri=f"sqlite:///{copy}"), storage=tmp_path, experiment="first")
 
 
 def test_same_tracker_in_another_process(
-    tracker: Tracker, storage: Path, monkeypatch: pytest.MonkeyPatch
+    tracker: MlflowTracker, storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tracker.check()
-    for other in (tracker_from_spec(tracker.spec()), pickle.loads(pickle.dumps(tracker))):
-        assert other == tracker
-        assert start(other)
+    assert start(tracker)  # an open connection does not travel
+    other = pickle.loads(pickle.dumps(tracker))
+    assert other == tracker
+    assert start(other)
     monkeypatch.chdir(storage)
     relative = TrackingConfig(uri="sqlite:///mlflow.db", system_metrics=False)
     reopened = open_tracker(relative, storage=storage, experiment="first")
-    assert reopened.spec()["uri"] == tracker.spec()["uri"]
-    assert tracker_from_spec(reopened.spec()) == reopened
+    assert reopened == MlflowTracker(tracker.uri, "1", with_system_metrics=False)
     assert "mlflow.db" not in repr(reopened)
 
 
@@ -88,7 +95,7 @@ def test_two_drivers_make_one_database(tmp_path: Path) -> None:
         "from kdray.config.execution import TrackingConfig\n"
         "from kdray.tracking import open_tracker\n"
         "tracker = open_tracker(TrackingConfig(), storage=Path(sys.argv[1]), experiment='x')\n"
-        "print(tracker.spec()['experiment_id'])\n"
+        "print(tracker.experiment_id)\n"
     )
     both = [
         subprocess.Popen([sys.executable, "-c", script, tmp_path], stdout=subprocess.PIPE)
@@ -101,8 +108,7 @@ def test_two_drivers_make_one_database(tmp_path: Path) -> None:
 
 def test_tracking_switched_off_keeps_known_run_ids(tmp_path: Path) -> None:
     off = open_tracker(TrackingConfig(enabled=False), storage=tmp_path, experiment="x")
-    assert isinstance(off, NullTracker)
-    assert isinstance(tracker_from_spec(off.spec()), NullTracker)
+    assert type(pickle.loads(pickle.dumps(off))) is Tracker
     assert (start(off), start(off, "kept")) == ("", "kept")
     assert list(tmp_path.iterdir()) == []
 
