@@ -35,13 +35,14 @@ def run_steps(study: Study, verb: str) -> None:
 
 def run_evaluation(study: Study) -> list[Result]:
     """Make everything up to the scores of all models."""
-    run_steps(study, "evaluate")
+    make_steps(study, up_to(study.plan.steps, LAST["evaluate"]))
     return results_of(study)
 
 
 def run_study(study: Study) -> tuple[list[Result], Path]:
     """Make everything. Students that fail are left out of the report and named in it."""
-    results = run_evaluation(study)
+    make_steps(study, up_to(study.plan.steps, LAST["study"]))
+    results = results_of(study)
     return results, make_report(study, results)
 
 
