@@ -31,18 +31,15 @@ BuiltInMethodConfig = (
     | online.FeatureConfig
 )
 if TYPE_CHECKING:
-    SingleMethodConfig = Annotated[BuiltInMethodConfig, Field(discriminator="kind")]
+    SingleMethodConfig = BuiltInMethodConfig
 else:
-    SingleMethodConfig = Annotated[
-        with_outside(
-            BuiltInMethodConfig,
-            "kdray.config.methods",
-            base=BaseMethodConfig,
-            beside="kdray.methods",
-            taken=("stages", "branch"),
-        ),
-        Field(discriminator="kind"),
-    ]
+    SingleMethodConfig = with_outside(
+        BuiltInMethodConfig,
+        "kdray.config.methods",
+        base=BaseMethodConfig,
+        beside="kdray.methods",
+        taken=("stages", "branch"),
+    )
 
 
 class StageConfig(Frozen):
