@@ -32,7 +32,7 @@ from torch import distributed
 from kdray.artifacts import Brought, Store
 from kdray.command import exit_codes
 from kdray.config.execution import Execution, TrackingConfig
-from kdray.config.methods.sequences import CrossEntropyConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.model import ModelConfig
 from kdray.config.text import GeneratedCorpusConfig, TokenizerConfig
 from kdray.config.training import TrainingConfig

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdray.artifacts import Brought
-from kdray.config.methods.distributions import TokenLevelConfig
+from kdray.config.methods.token_level import TokenLevelConfig
 from kdray.errors import DataError
 from kdray.fit.data import Distributions, TrainingData
 from kdray.methods.base import packed_states, teacher_of

@@ -19,7 +19,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from kdray.artifacts import Artifact, Brought, Key, Store
-from kdray.config.methods.sequences import CrossEntropyConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.model import ModelConfig
 from kdray.config.text import TokenizerConfig
 from kdray.config.training import TrainingConfig

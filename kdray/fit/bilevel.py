@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from kdray.config.methods.sequences import CrossEntropyConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.fit.data import TrainingData
 from kdray.fit.worker import Worker
 from kdray.methods.base import Batch, DevStep, Per

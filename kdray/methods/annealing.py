@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from kdray.config.methods.distributions import AnnealingConfig
+from kdray.config.methods.annealing import AnnealingConfig
 from kdray.methods.kernel_losses import DenseLoss, Piece
 from kdray.methods.logit_method import LogitMethod
 from kdray.methods.targets import DenseTargets, TeacherTargets

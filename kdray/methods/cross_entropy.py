@@ -5,12 +5,10 @@ beam output takes the place of the reference. What interpolation and multi-hypot
 choose among the n best is chosen before training: `kdray.teacher.selection`.
 """
 
-from kdray.config.methods.sequences import (
-    CrossEntropyConfig,
-    InterpolationConfig,
-    MultiHypothesisConfig,
-    SentenceLevelConfig,
-)
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
+from kdray.config.methods.interpolation import InterpolationConfig
+from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
+from kdray.config.methods.sentence_level import SentenceLevelConfig
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states
 from kdray.methods.kernel import token_losses
 from kdray.model.transformer import Transformer

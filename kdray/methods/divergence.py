@@ -4,7 +4,8 @@ With forward KL this is `token_level`, the word-level distillation of Kim & Rush
 temperature of Hinton et al. (2015); the other divergences are at temperature 1.
 """
 
-from kdray.config.methods.distributions import DivergenceConfig, TokenLevelConfig
+from kdray.config.methods.divergence import DivergenceConfig
+from kdray.config.methods.token_level import TokenLevelConfig
 from kdray.methods.kernel_losses import SoftLoss, soft_loss
 from kdray.methods.logit_method import LogitMethod, Weights
 from kdray.methods.measures import FORWARD, Measure

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdray.config.methods.online import FeatureConfig
+from kdray.config.methods.feature import FeatureConfig
 from kdray.methods.base import Batch, Loss, Per
 from kdray.methods.kernel_losses import SoftLoss, soft_loss
 from kdray.methods.layers import attention_losses, layer_map, state_losses

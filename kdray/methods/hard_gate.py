@@ -8,7 +8,7 @@ over-confident. With p_T the teacher at temperature T and q the student at tempe
 for `per="sentence"` all tokens share the gate of their mean log-probabilities.
 """
 
-from kdray.config.methods.distributions import HardGateConfig
+from kdray.config.methods.hard_gate import HardGateConfig
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, sentence_means, teacher_of
 from kdray.methods.kernel import label_log_probs, token_losses
 from kdray.methods.kernel_losses import soft_loss

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kdray.config.methods.distributions import HybridConfig
+from kdray.config.methods.hybrid import HybridConfig
 from kdray.methods.base import (
     Batch,
     DevStep,

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from kdray.config.methods.online import ImitationConfig
+from kdray.config.methods.imitation import ImitationConfig
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import TokenLosses, token_losses
 from kdray.methods.kernel_losses import soft_loss

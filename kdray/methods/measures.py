@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.config.methods.distributions import DivergenceName
+from kdray.config.methods.divergence import DivergenceName
 
 FLOOR = -80.0  # log of what is ruled out; e^-80 is near the least normal fp32 number
 LIKELIEST = 32  # entries among which the head is looked for before all are sorted

@@ -7,7 +7,7 @@ own tokens, λ weighs the two; in the paper λ is the share of batches that are 
 
 import torch
 
-from kdray.config.methods.online import OnPolicyConfig
+from kdray.config.methods.on_policy import OnPolicyConfig
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss

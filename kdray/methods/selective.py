@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from kdray.config.methods.distributions import SelectiveConfig
+from kdray.config.methods.selective import SelectiveConfig
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states, teacher_of
 from kdray.methods.kernel import label_log_probs, token_losses
 from kdray.methods.kernel_losses import soft_loss

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from kdray.config.methods.distributions import TaidConfig
+from kdray.config.methods.taid import TaidConfig
 from kdray.methods.kernel_losses import DenseLoss, Piece, log_norm
 from kdray.methods.logit_method import LogitMethod
 from kdray.methods.online import OnlineTeacher

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kdray.config.methods.online import TieConfig
+from kdray.config.methods.tie import TieConfig
 from kdray.methods.base import Batch, Loss, Method, Per, Target, teacher_of
 from kdray.methods.kernel import TokenLosses, token_losses
 from kdray.methods.kernel_losses import DenseLoss, Piece, fold_forward

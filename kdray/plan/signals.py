@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdray.artifacts import Key, Source
-from kdray.config.methods.sequences import InterpolationConfig, MultiHypothesisConfig
+from kdray.config.methods.interpolation import InterpolationConfig
+from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.config.methods.union import SingleMethodConfig, single_methods
 from kdray.config.recipe import Recipe
 from kdray.config.signals import SignalsConfig

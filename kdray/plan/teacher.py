@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kdray.artifacts import Brought, sha256_file
 from kdray.cell import TEACHER, Cell
-from kdray.config.methods.sequences import CrossEntropyConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.recipe import Recipe
 from kdray.config.teacher import BroughtTeacherConfig, TrainedTeacherConfig, members
 from kdray.errors import DataError

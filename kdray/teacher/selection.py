@@ -16,7 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kdray.artifacts import Fetch, Source
-from kdray.config.methods.sequences import InterpolationConfig, MultiHypothesisConfig
+from kdray.config.methods.interpolation import InterpolationConfig
+from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.errors import DataError
 from kdray.jobs import Counts
 from kdray.schema import Column, Split

@@ -3,7 +3,7 @@
 import pytest
 
 from kdray.config.load import apply_override
-from kdray.config.methods.sequences import CrossEntropyConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.training import CosineConfig
 from kdray.errors import ConfigError
 

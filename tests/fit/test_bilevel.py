@@ -12,7 +12,7 @@ import torch
 from nano_training import dev_data, new_objective, training_data
 from torch import Tensor, nn
 
-from kdray.config.methods.distributions import HybridConfig
+from kdray.config.methods.hybrid import HybridConfig
 from kdray.fit.bilevel import DevUpdater
 from kdray.fit.data import TrainingData
 from kdray.fit.worker import Worker

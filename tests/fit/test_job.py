@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from kdray.artifacts import Artifact, Brought, Key
 from kdray.config.initial import Layers
-from kdray.config.methods.distributions import HybridConfig
+from kdray.config.methods.hybrid import HybridConfig
 from kdray.config.model import ModelConfig
 from kdray.errors import ArtifactDamaged, DataError
 from kdray.fit import machine

@@ -5,7 +5,7 @@ import pytest
 import torch
 from nano_training import VOCAB, random_sequences
 
-from kdray.config.methods.sequences import CrossEntropyConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.model import PRESETS, ModelConfig
 from kdray.config.training import TrainingConfig
 from kdray.fit.checkpoint import Progress

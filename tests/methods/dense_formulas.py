@@ -14,22 +14,21 @@ from torch import Tensor
 from torch.nn import functional as F
 from toy_distillation import Trial
 
-from kdray.config.methods.distributions import (
-    AnnealingConfig,
-    DivergenceConfig,
-    HardGateConfig,
-    HybridConfig,
-    SelectiveConfig,
-    TaidConfig,
-    TokenLevelConfig,
-)
-from kdray.config.methods.online import FeatureConfig, ImitationConfig, OnPolicyConfig, TieConfig
-from kdray.config.methods.sequences import (
-    CrossEntropyConfig,
-    InterpolationConfig,
-    MultiHypothesisConfig,
-    SentenceLevelConfig,
-)
+from kdray.config.methods.annealing import AnnealingConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
+from kdray.config.methods.divergence import DivergenceConfig
+from kdray.config.methods.feature import FeatureConfig
+from kdray.config.methods.hard_gate import HardGateConfig
+from kdray.config.methods.hybrid import HybridConfig
+from kdray.config.methods.imitation import ImitationConfig
+from kdray.config.methods.interpolation import InterpolationConfig
+from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
+from kdray.config.methods.on_policy import OnPolicyConfig
+from kdray.config.methods.selective import SelectiveConfig
+from kdray.config.methods.sentence_level import SentenceLevelConfig
+from kdray.config.methods.taid import TaidConfig
+from kdray.config.methods.tie import TieConfig
+from kdray.config.methods.token_level import TokenLevelConfig
 from kdray.methods.base import Batch
 from kdray.model.transformer import Taps
 from kdray.schema import View

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from kdray.config.methods.distributions import DivergenceName
+from kdray.config.methods.divergence import DivergenceName
 from kdray.methods.kernel import token_losses
 from kdray.methods.kernel_losses import soft_loss
 from kdray.methods.measures import FLOOR, Pair

@@ -8,13 +8,11 @@ from method_examples import ALL_METHODS, GATES, HYBRIDS, STABILISERS, TYPICAL, p
 from pydantic import ValidationError
 
 from kdray.config.gates import GateConfig, StabiliserConfig
-from kdray.config.methods.distributions import (
-    DivergenceConfig,
-    HardGateConfig,
-    HybridConfig,
-    SelectiveConfig,
-)
-from kdray.config.methods.online import ImitationConfig
+from kdray.config.methods.divergence import DivergenceConfig
+from kdray.config.methods.hard_gate import HardGateConfig
+from kdray.config.methods.hybrid import HybridConfig
+from kdray.config.methods.imitation import ImitationConfig
+from kdray.config.methods.selective import SelectiveConfig
 from kdray.config.methods.union import SingleMethodConfig
 
 PARSED = {name: parse(raw) for name, raw in ALL_METHODS.items()}

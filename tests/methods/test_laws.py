@@ -13,14 +13,12 @@ from dense_formulas import expected
 from method_examples import ALL_METHODS, TYPICAL
 from toy_distillation import Trial, padded_further
 
-from kdray.config.methods.distributions import (
-    AnnealingConfig,
-    DivergenceConfig,
-    SelectiveConfig,
-    TaidConfig,
-    TokenLevelConfig,
-)
-from kdray.config.methods.online import TieConfig
+from kdray.config.methods.annealing import AnnealingConfig
+from kdray.config.methods.divergence import DivergenceConfig
+from kdray.config.methods.selective import SelectiveConfig
+from kdray.config.methods.taid import TaidConfig
+from kdray.config.methods.tie import TieConfig
+from kdray.config.methods.token_level import TokenLevelConfig
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
 from kdray.schema import Form, View
 

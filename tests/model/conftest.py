@@ -10,7 +10,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from kdray.config.methods.sequences import CrossEntropyConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.model import ModelConfig
 from kdray.fit.data import TrainingData
 from kdray.methods.base import Per

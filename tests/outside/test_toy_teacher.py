@@ -17,7 +17,7 @@ from sharded import at, fetch, make
 
 from kdray.config import outside
 from kdray.config.base import Frozen
-from kdray.config.methods.sequences import InterpolationConfig
+from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.outside import with_outside
 from kdray.config.recipe import EvaluationConfig
 from kdray.config.signals import HypothesesConfig

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sacrebleu import sentence_bleu, sentence_chrf
 from sharded import at, fetch, make, paths
 
-from kdray.config.methods.sequences import InterpolationConfig, MultiHypothesisConfig
+from kdray.config.methods.interpolation import InterpolationConfig
+from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.errors import DataError, StageFailed
 from kdray.schema import Column
 from kdray.teacher.hypotheses import FILE, Hypotheses

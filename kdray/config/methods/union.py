@@ -8,27 +8,41 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from kdray.config.base import Frozen
-from kdray.config.methods import distributions, online, sequences
+from kdray.config.methods.annealing import AnnealingConfig
 from kdray.config.methods.base import BaseMethodConfig
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
+from kdray.config.methods.divergence import DivergenceConfig
+from kdray.config.methods.feature import FeatureConfig
+from kdray.config.methods.hard_gate import HardGateConfig
+from kdray.config.methods.hybrid import HybridConfig
+from kdray.config.methods.imitation import ImitationConfig
+from kdray.config.methods.interpolation import InterpolationConfig
+from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
+from kdray.config.methods.on_policy import OnPolicyConfig
+from kdray.config.methods.selective import SelectiveConfig
+from kdray.config.methods.sentence_level import SentenceLevelConfig
+from kdray.config.methods.taid import TaidConfig
+from kdray.config.methods.tie import TieConfig
+from kdray.config.methods.token_level import TokenLevelConfig
 from kdray.config.outside import with_outside
 from kdray.config.training import ScheduleConfig
 
 BuiltInMethodConfig = (
-    sequences.CrossEntropyConfig
-    | distributions.TokenLevelConfig
-    | sequences.SentenceLevelConfig
-    | sequences.InterpolationConfig
-    | sequences.MultiHypothesisConfig
-    | distributions.HybridConfig
-    | distributions.HardGateConfig
-    | distributions.SelectiveConfig
-    | online.TieConfig
-    | distributions.AnnealingConfig
-    | distributions.DivergenceConfig
-    | distributions.TaidConfig
-    | online.ImitationConfig
-    | online.OnPolicyConfig
-    | online.FeatureConfig
+    CrossEntropyConfig
+    | TokenLevelConfig
+    | SentenceLevelConfig
+    | InterpolationConfig
+    | MultiHypothesisConfig
+    | HybridConfig
+    | HardGateConfig
+    | SelectiveConfig
+    | TieConfig
+    | AnnealingConfig
+    | DivergenceConfig
+    | TaidConfig
+    | ImitationConfig
+    | OnPolicyConfig
+    | FeatureConfig
 )
 if TYPE_CHECKING:
     SingleMethodConfig = BuiltInMethodConfig
