@@ -16,9 +16,6 @@ class Column(StrEnum):
     HYP_SCORE = "hyp_score"  # float32, sum of log-probabilities
     HYP_RANK = "hyp_rank"  # int32, 0 is the best
     FINISHED = "finished"  # bool, the hypothesis ended with </s> before the length limit
-    TOP_IDS = "top_ids"  # list<uint16|uint32>, positions x k, flattened
-    TOP_LOGP = "top_logp"  # list<float16>, positions x k, flattened
-    LOG_TAIL = "log_tail"  # list<float32>, positions x temperatures: log mass outside the top k
 
 
 class Split(StrEnum):

@@ -1,8 +1,6 @@
 """Forms in which students leave kdray."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Literal
 
 from kdray.config.base import Frozen
 from kdray.config.outside import with_outside
@@ -19,6 +17,4 @@ class CTranslate2Config(Frozen):
 if TYPE_CHECKING:
     ExportConfig = CTranslate2Config
 else:
-    _union: Any = with_outside(CTranslate2Config, "kdray.config.exports", beside="kdray.export")
-    # pydantic takes a discriminator only where there is a choice
-    ExportConfig = Annotated[_union, Field(discriminator="kind")] if get_args(_union) else _union
+    ExportConfig = with_outside(CTranslate2Config, "kdray.config.exports", beside="kdray.export")

@@ -8,9 +8,9 @@ an entry after the kind.
 from collections.abc import Collection
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Union, get_args
+from typing import Annotated, Any, Union, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from kdray.config.base import Frozen
 
@@ -41,7 +41,7 @@ def with_outside(
     beside: str = "",
     taken: Collection[str] = (),
 ) -> Any:  # noqa: ANN401
-    """A union of configuration models, completed by those of installed packages.
+    """A union of configuration models by their kind, completed by those of installed packages.
 
     They must be of a base. A kind must have an entry in the group `beside` as well, where what it
     configures is named, and must be none of those that are taken.
@@ -61,7 +61,9 @@ def with_outside(
             models.append(model)
     for name in sorted(others - entry_points(group=group).names):
         failures.append(f"{beside}: {name} has no entry in the group {group}; add it there")
-    return Union[tuple(models)]  # noqa: UP007 (made while the program runs)
+    completed: Any = Union[tuple(models)]  # noqa: UP007 (made while the program runs)
+    # pydantic takes a discriminator only where there is a choice
+    return Annotated[completed, Field(discriminator="kind")] if len(models) > 1 else completed
 
 
 def kinds_of(model: type[BaseModel]) -> tuple[str, ...]:

@@ -153,12 +153,6 @@ class Recipe(Frozen):
         check_lengths(self.students.training, self.students.lengths, place=place)
 
     def _check_stage(self, place: str, stage: StageConfig) -> None:
-        schedule = stage.schedule or self.students.training.schedule
-        if schedule.warmup >= stage.updates:
-            raise ValueError(
-                f"{place}: its schedule warms up for {schedule.warmup} of {stage.updates} updates; "
-                "give the stage a schedule of its own with a shorter warm-up"
-            )
         try:
             self.students.training.of_stage(stage.updates, stage.schedule)
         except ValidationError as error:

@@ -76,15 +76,12 @@ BuiltInTeacherConfig = TrainedTeacherConfig | BroughtTeacherConfig | EnsembleTea
 if TYPE_CHECKING:
     TeacherConfig = BuiltInTeacherConfig | OutsideTeacherConfig
 else:
-    TeacherConfig = Annotated[
-        with_outside(
-            BuiltInTeacherConfig,
-            "kdray.config.teachers",
-            base=OutsideTeacherConfig,
-            beside="kdray.teacher",
-        ),
-        Field(discriminator="kind"),
-    ]
+    TeacherConfig = with_outside(
+        BuiltInTeacherConfig,
+        "kdray.config.teachers",
+        base=OutsideTeacherConfig,
+        beside="kdray.teacher",
+    )
 
 
 def members(config: TeacherConfig | None) -> tuple[MemberConfig, ...]:

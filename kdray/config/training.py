@@ -131,7 +131,7 @@ class TrainingConfig(Frozen):
         if self.schedule.warmup >= self.updates:
             raise ValueError(
                 f"schedule.warmup {self.schedule.warmup} must be shorter than the run of "
-                f"{self.updates} updates"
+                f"{self.updates} updates; give it a schedule with a shorter warm-up"
             )
         if self.validate_every % self.checkpoint_every:
             raise ValueError(
@@ -191,5 +191,3 @@ class TrainingConfig(Frozen):
                     "early_stopping the model is that of the best checkpoint before it; use ema "
                     "or none"
                 )
-            case _:
-                pass

@@ -9,7 +9,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import assert_never
 
@@ -93,9 +93,7 @@ def _text_pairs(src_path: Path, tgt_path: Path) -> Iterator[tuple[str, str]]:
 
 def _tsv_pairs(source: TsvPairs, path: Path) -> Iterator[tuple[str, str]]:
     needed = max(source.src_column, source.tgt_column) + 1
-    for number, line in enumerate(_lines(path), start=1):
-        if number < first_line(source):
-            continue
+    for number, line in islice(enumerate(_lines(path), start=1), first_line(source) - 1, None):
         cells = line.split("\t")
         if len(cells) < needed:
             raise DataError(
@@ -134,34 +132,27 @@ def _json_text(value: object, keys: list[str], where: str) -> str:
             f"{where}: field {'.'.join(keys)} holds {json.dumps(value)[:60]}, which is not a "
             "string; correct src_field, tgt_field or the line"
         )
-    if not value.isascii():
-        _refuse_surrogates(value, ".".join(keys), where)
-    return value
-
-
-def _refuse_surrogates(text: str, field: str, where: str) -> None:
     try:
-        text.encode("utf-8")
+        value.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"{where}: field {field} has half of a surrogate pair at character "
-            f"{error.start + 1}, \\u{ord(text[error.start]):x}; write both halves"
+            f"{where}: field {'.'.join(keys)} has half of a surrogate pair at character "
+            f"{error.start + 1}, \\u{ord(value[error.start]):x}; write both halves"
         ) from None
+    return value
 
 
 def _parquet_pairs(source: ParquetPairs, path: Path) -> Iterator[tuple[str, str]]:
     names = [source.src_column, source.tgt_column]
-    row = 0
-    for batch in _parquet_batches(path, names):
-        src_cells, tgt_cells = (_bytes_of(batch.column(name)) for name in names)
-        for src, tgt in zip(src_cells, tgt_cells, strict=True):
-            row += 1
-            if src is None or tgt is None:
-                raise DataError(
-                    f"{path}, row {row}: column {names[0] if src is None else names[1]} is null; "
-                    "fill the value or remove the row"
-                )
-            yield _decoded(src, path, f"row {row}"), _decoded(tgt, path, f"row {row}")
+    batches = (map(_bytes_of, map(batch.column, names)) for batch in _parquet_batches(path, names))
+    rows = chain.from_iterable(zip(*columns, strict=True) for columns in batches)
+    for row, (src, tgt) in enumerate(rows, start=1):
+        if src is None or tgt is None:
+            raise DataError(
+                f"{path}, row {row}: column {names[0] if src is None else names[1]} is null; "
+                "fill the value or remove the row"
+            )
+        yield _decoded(src, path, f"row {row}"), _decoded(tgt, path, f"row {row}")
 
 
 def _parquet_batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:

@@ -77,7 +77,7 @@ def test_a_temperature_that_is_not_stored_names_both(load) -> None:
         ("{kind: multi_hypothesis, n: 9, candidates: 8}", ["n 9 is more than the 8 candidates"]),
         ("{kind: stages, stages: [{method: {kind: cross_entropy}, updates: 5},"
          " {method: {kind: cross_entropy}, updates: 20}]}",
-         ["stage 1: its schedule warms up for 5 of 5 updates"]),
+         ["stage 1: schedule.warmup 5 must be shorter than the run of 5 updates; give it a"]),
     ],
 )  # fmt: skip
 def test_a_method_that_contradicts_itself_is_refused(load, method, parts) -> None:

@@ -45,18 +45,15 @@ BuiltInMethodConfig = (
     | FeatureConfig
 )
 if TYPE_CHECKING:
-    SingleMethodConfig = Annotated[BuiltInMethodConfig, Field(discriminator="kind")]
+    SingleMethodConfig = BuiltInMethodConfig
 else:
-    SingleMethodConfig = Annotated[
-        with_outside(
-            BuiltInMethodConfig,
-            "kdray.config.methods",
-            base=BaseMethodConfig,
-            beside="kdray.methods",
-            taken=("stages", "branch"),
-        ),
-        Field(discriminator="kind"),
-    ]
+    SingleMethodConfig = with_outside(
+        BuiltInMethodConfig,
+        "kdray.config.methods",
+        base=BaseMethodConfig,
+        beside="kdray.methods",
+        taken=("stages", "branch"),
+    )
 
 
 class StageConfig(Frozen):
