@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-import uuid
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -276,11 +276,9 @@ def _parsed(content: bytes) -> dict[str, Any] | None:
 
 def _writable(root: Path, *, named_by: str) -> Path:
     """Create a folder and prove that it can be written. -> its absolute path."""
-    probe = root / f".probe-{uuid.uuid4().hex}"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        tempfile.TemporaryFile(dir=root).close()
     except OSError as error:
         raise InputError(
             f"{named_by} {root}: cannot be written ({error.strerror}); "

@@ -30,16 +30,13 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
         missing = [
             step
             for step in unique(together)
-            if step.key.fingerprint in names and _can_be_made(study, step)
+            if step.key.fingerprint in names
+            and not study.is_made(step.key)
+            and all(map(study.is_made, step.reads))  # they are, unless a student failed
         ]
         if missing:
             _make(study, missing, together)
         _check_lengths(study, steps, made=together)
-
-
-def _can_be_made(study: Study, step: Step) -> bool:
-    """Whether it is missing, and nothing that it reads is."""
-    return not study.is_made(step.key) and all(map(study.is_made, step.reads))
 
 
 def _make(study: Study, missing: Sequence[Step], together: Sequence[Step]) -> None:
