@@ -123,10 +123,7 @@ class _Planner:
         self.recipe, self.text, self.teacher = recipe, text, teacher
         self.steps: list[Step] = []
         read = text.teacher_encoded if teacher.has_pieces else text.corpus
-        self.inputs = {
-            "teacher": "+".join(teacher.fingerprints),
-            read.stage: read.fingerprint,
-        }
+        self.inputs = {"teacher": "+".join(teacher.fingerprints), read.stage: read.fingerprint}
         if isinstance(recipe.teacher, EnsembleTeacherConfig):
             self.inputs["weights"] = recipe.teacher.weights
 

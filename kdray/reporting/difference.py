@@ -69,6 +69,11 @@ class Difference:
             return Finding.SEED_NOISE_UNKNOWN
         return Finding.SIGNIFICANT if abs(self.bleu) > self.sd else Finding.NOT_SIGNIFICANT
 
+    @property
+    def is_finding(self) -> bool:
+        """Whether it is significant, in either direction."""
+        return self.finding is Finding.SIGNIFICANT
+
 
 def difference_to(
     baseline: Runs, runs: Runs, *, study: StudyFacts, test: bool

@@ -10,15 +10,7 @@ from statistics import fmean
 
 from kdray.cell import Cell
 from kdray.errors import DataError
-from kdray.reporting.difference import (
-    LEVEL,
-    Difference,
-    Finding,
-    Runs,
-    Spread,
-    difference_to,
-    seed_notes,
-)
+from kdray.reporting.difference import LEVEL, Difference, Runs, Spread, difference_to, seed_notes
 from kdray.reporting.facts import StudyFacts
 from kdray.scoring.metrics import score
 from kdray.scoring.result import Result
@@ -62,7 +54,7 @@ class Row:
     @property
     def is_finding(self) -> bool:
         """Whether it differs significantly from the baseline, in either direction."""
-        return self.difference is not None and self.difference.finding is Finding.SIGNIFICANT
+        return self.difference is not None and self.difference.is_finding
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,7 @@ def results_of(study: Study) -> list[Result]:
         if study.is_made(step.key):
             of_model = _results(study, step)
             results += of_model
-            model = models.get(of_model[0].fingerprint)
-            if model is not None:
+            if model := models.get(of_model[0].fingerprint):
                 _track(study, model, of_model)
     return results
 

@@ -64,8 +64,7 @@ def run_search(study: Study, config: SearchConfig) -> list[TrialResult]:
         store=study.store,
         tracker=study.runs.tracker,
         parent_run=study.runs.parent,
-        updates=training.updates,
-        validate_every=training.validate_every,
+        training=training,
     )
     with study.display.bars() as bars:
 

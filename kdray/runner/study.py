@@ -96,5 +96,5 @@ def open_study(
             if tracked
             else Runs(Tracker(), store.root / "untracked.json", {})
         )
-        exits.push(runs.close)
+        exits.enter_context(runs.ending())
         yield Study(experiment, plan, store, display, runs, exits)
