@@ -10,7 +10,7 @@ import json
 import os
 import re
 import shutil
-import uuid
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,7 +26,6 @@ from kdray.storage.whole import whole
 
 RECORD = "record.json"
 _OF_A_RECORD = {"fingerprint", "counts", "files", "created"}
-_ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +110,6 @@ class Store:
     def path(self, key: Key) -> Path:
         """Where the content of an artifact is on this machine, or will be."""
         return self.root / key.place
-
-    def folder(self, *names: str) -> Path:
-        """A local folder for what the program keeps besides artifacts. It may not be there yet."""
-        return self.root.joinpath(*names)
 
     def work_path(self, key: Key) -> Path:
         """Where an unfinished stage keeps what a restarted run continues from."""
@@ -236,17 +231,15 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     """Dotted fields of `new` whose values are others in `old`, as `field: old -> new`."""
     found: list[str] = []
     for name in sorted({*old, *new} if prefix else new):
-        before, after = old.get(name, _ABSENT), new.get(name, _ABSENT)
-        place = f"{prefix}{name}"
+        before, after = old.get(name), new.get(name)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differences(before, after, f"{place}.")
-        elif _shown(before) != _shown(after):  # 1, 1.0 and true are equal in Python, not as JSON
-            found.append(f"{place}: {_shown(before)} -> {_shown(after)}")
+            found += differences(before, after, f"{prefix}{name}.")
+            continue
+        # As JSON, since 1, 1.0 and true are equal in Python.
+        was, now = (canonical_json(of[name]) if name in of else "absent" for of in (old, new))
+        if was != now:
+            found.append(f"{prefix}{name}: {was} -> {now}")
     return found
-
-
-def _shown(value: object) -> str:
-    return "absent" if value is _ABSENT else canonical_json(value)
 
 
 def _identity(key: Key) -> dict[str, Any]:
@@ -254,15 +247,18 @@ def _identity(key: Key) -> dict[str, Any]:
 
 
 def _record(key: Key, folder: Path, counts: Mapping[str, Any]) -> dict[str, Any]:
-    files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
     return {
         "stage": key.stage,
         "fingerprint": key.fingerprint,
         **_identity(key),
         "counts": counts,
         "files": {
-            name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
-            for name in files
+            path.relative_to(folder).as_posix(): {
+                "bytes": path.stat().st_size,
+                "sha256": sha256_file(path),
+            }
+            for path in folder.rglob("*")
+            if path.is_file()
         },
         "kdray": kdray.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -280,11 +276,9 @@ def _parsed(content: bytes) -> dict[str, Any] | None:
 
 def _writable(root: Path, *, named_by: str) -> Path:
     """Create a folder and prove that it can be written. -> its absolute path."""
-    probe = root / f".probe-{uuid.uuid4().hex}"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        tempfile.TemporaryFile(dir=root).close()
     except OSError as error:
         raise InputError(
             f"{named_by} {root}: cannot be written ({error.strerror}); "

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from kdray.config.load import load_experiment
@@ -64,7 +65,7 @@ def exit_codes() -> Iterator[None]:
     try:
         yield
     except KdrayError as error:
-        Console(stderr=True).print(f"[bold red]error[/]: {_escape(str(error))}", highlight=False)
+        Console(stderr=True).print(f"[bold red]error[/]: {escape(str(error))}", highlight=False)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, SystemExit):  # Typer makes one of the other
         if not stopped_by:
@@ -106,14 +107,9 @@ def show_plan(study: "Study") -> None:
     names = Column("what", overflow="fold")  # names of students differ at their ends
     table = Table("stage", names, "fingerprint", "state", title=study.experiment.name)
     for step in shown_once(study.plan.steps):
-        is_made = study.is_made(step.key)
-        why = [] if is_made else study.store.explain_miss(step.key)
-        state = "cached" if is_made else "would run"
-        detail = f" ({'; '.join(why[:2])})" if why else ""
-        what = step.detail or step.name
-        table.add_row(step.stage, what, step.key.fingerprint, state + detail)
+        state = "cached"
+        if not study.is_made(step.key):
+            why = study.store.explain_miss(step.key)
+            state = "would run" + (f" ({'; '.join(why[:2])})" if why else "")
+        table.add_row(step.stage, step.detail or step.name, step.key.fingerprint, state)
     study.display.console.print(table)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")

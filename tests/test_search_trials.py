@@ -194,7 +194,7 @@ class Scene:
         config = Experiment.model_validate(yaml.safe_load(CONFIG)).search
         self.job = trials.SearchJob(
             config=config, trial=lambda values: step, store=store,
-            tracker=tracker, parent_run="", updates=12, validate_every=4,
+            tracker=tracker, parent_run="", training=job.spec.training,
         )  # fmt: skip
         self.heard, self.on_report = [], lambda report: None
         monkeypatch.setattr(trials.tune, "report", self.report)

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -155,48 +155,36 @@ def run_width(execution: Execution, *, runs: int, tokens_per_update: int) -> Wid
     Weights depend on the number of workers, so that number must not depend on how many runs are
     finished already: a study that was stopped continues with the width that it started with.
     """
-    nodes = [_places(node, use_gpu=execution.use_gpu) for node in _nodes()]
+    nodes = _nodes()
+    if execution.use_gpu:  # a worker has a GPU for itself
+        nodes = [(cpus, gpus) for cpus, gpus in nodes if gpus]
+    else:
+        nodes = [(cpus, cpus) for cpus, _ in nodes]
+
+    def fitting(cpus_of_worker: int) -> int:
+        return sum(min(cpus // cpus_of_worker, most) for cpus, most in nodes)
+
     side_by_side = min(runs, execution.parallel_students)
-    cpus = max(1, sum(node.cpus for node in nodes) // side_by_side)
-    each = execution.cpus_per_worker or 1
     workers = execution.train_workers
     if workers is None:
-        fitting = sum(node.workers(each) for node in nodes) // side_by_side
-        workers = max(1, min(fitting, tokens_per_update // LEAST_TOKENS_OF_WORKER))
+        most = fitting(execution.cpus_per_worker or 1) // side_by_side
+        workers = max(1, min(most, tokens_per_update // LEAST_TOKENS_OF_WORKER))
     if execution.cpus_per_worker is not None:
         return Width(workers, execution.cpus_per_worker)
-    wide = max(1, cpus // workers)
-    while wide > 1 and sum(node.workers(wide) for node in nodes) < side_by_side * workers:
+    wide = max(1, sum(cpus for cpus, _ in nodes) // side_by_side // workers)
+    while wide > 1 and fitting(wide) < side_by_side * workers:
         wide -= 1  # a worker stays on one node
     return Width(workers, wide)
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    """The room that a node has for training workers: its CPUs, and the most workers it may have."""
-
-    cpus: int
-    most: int
-
-    def workers(self, cpus: int) -> int:
-        """Return how many workers fit that need `cpus` CPUs each."""
-        return min(self.cpus // cpus, self.most)
-
-
-def _places(resources: Mapping[str, float], *, use_gpu: bool) -> _Places:
-    """Read a node's room from its resources. A worker on a GPU has the GPU for itself."""
-    cpus, gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
-    if use_gpu:
-        return _Places(cpus if gpus else 0, gpus)
-    return _Places(cpus, cpus)
-
-
-def _nodes() -> list[Mapping[str, float]]:
-    """Return the resources of each node that is alive."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def _nodes() -> list[tuple[int, int]]:
+    """CPUs and GPUs of each node that is alive and has CPUs."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [
+        (int(each["CPU"]), int(each.get("GPU", 0))) for each in alive if each.get("CPU", 0) >= 1
+    ]
 
 
 def node_cpus() -> list[int]:
-    """Return the number of CPUs of each node that has any."""
-    cpus_of_nodes = [int(resources.get("CPU", 0)) for resources in _nodes()]
-    return [cpus for cpus in cpus_of_nodes if cpus]
+    """The number of CPUs of each node that has any."""
+    return [cpus for cpus, _ in _nodes()]

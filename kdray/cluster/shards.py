@@ -32,11 +32,6 @@ class ShardWork:
     work: Path
     device: str
 
-    @property
-    def gpus(self) -> int:
-        """GPUs of each actor."""
-        return 1 if self.device == "cuda" else 0
-
 
 class ShardActor:
     """Builds shards; made once in each actor."""
@@ -59,7 +54,7 @@ def make_shards(work: ShardWork, *, execution: Execution, done: Callable[[int], 
     Raises:
         StageFailed: some could not be made; the others are kept.
     """
-    missing = work.plan.missing()
+    missing, on_gpu = work.plan.missing(), work.device == "cuda"
     if not missing:
         return
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # the display shows what it would say
@@ -72,18 +67,22 @@ def make_shards(work: ShardWork, *, execution: Execution, done: Callable[[int], 
         ShardActor,
         fn_constructor_args=(work,),
         batch_size=1,
-        compute=ActorPoolStrategy(size=min(actors(execution, on_gpu=work.gpus > 0), len(missing))),
+        compute=ActorPoolStrategy(size=min(actors(execution, on_gpu=on_gpu), len(missing))),
         num_cpus=1,
-        num_gpus=work.gpus,
+        num_gpus=int(on_gpu),
     )
+    reason = "Ray Data ended without them"
     try:
         for row in dataset.iter_rows():
             start, stop = work.plan.ranges[int(row["shard"])]
             done(stop - start)
     except ray.exceptions.RayError as error:
-        raise StageFailed(_message(work, str(error).strip().splitlines()[-1])) from error
-    if work.plan.missing():
-        raise StageFailed(_message(work, "Ray Data ended without them"))
+        reason = str(error).strip().splitlines()[-1]
+    if missing := work.plan.missing():
+        raise StageFailed(
+            f"{work.plan.folder}: {len(missing)} of {len(work.plan.ranges)} shards are missing, "
+            f"first {missing[0]}: {reason}; run the same command again to make them"
+        )
 
 
 def actors(execution: Execution, *, on_gpu: bool) -> int:
@@ -92,11 +91,3 @@ def actors(execution: Execution, *, on_gpu: bool) -> int:
         return execution.decode_actors
     resources = ray.cluster_resources()
     return max(1, int(resources.get("GPU" if on_gpu else "CPU", 1)))
-
-
-def _message(work: ShardWork, reason: str) -> str:
-    missing = work.plan.missing()
-    return (
-        f"{work.plan.folder}: {len(missing)} of {len(work.plan.ranges)} shards are missing, first "
-        f"{missing[0]}: {reason}; run the same command again to make them"
-    )

@@ -86,11 +86,7 @@ def train_and_publish(
 
 
 def train(
-    jobs: Mapping[str, TrackedJob],
-    *,
-    execution: Execution,
-    runs: int,
-    watch: Callable[[], None],
+    jobs: Mapping[str, TrackedJob], *, execution: Execution, runs: int, watch: Callable[[], None]
 ) -> Iterator[tuple[str, StageFailed | None]]:
     """Train all jobs, `parallel_students` at a time. Yields each as it ends, with its failure.
 
@@ -143,9 +139,7 @@ def _trainer(tracked: TrackedJob, execution: Execution, width: Width) -> TorchTr
             "tokens_per_pass": execution.tokens_per_pass,
         },
         scaling_config=ScalingConfig(
-            num_workers=width.workers,
-            use_gpu=execution.use_gpu,
-            resources_per_worker=resources,
+            num_workers=width.workers, use_gpu=execution.use_gpu, resources_per_worker=resources
         ),
         run_config=RunConfig(
             name=f"{tracked.job.folder.name}-{uuid.uuid4().hex[:8]}",

@@ -27,6 +27,7 @@ from kdray.cluster.session import run_width
 from kdray.cluster.train import TrackedJob, train_and_publish
 from kdray.config.execution import Execution
 from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig
+from kdray.config.training import TrainingConfig
 from kdray.fit.checkpoint import newest_progress
 from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
@@ -64,8 +65,7 @@ class SearchJob:
     store: Store
     tracker: Tracker
     parent_run: str
-    updates: int
-    validate_every: int
+    training: TrainingConfig
 
 
 def search(
@@ -87,7 +87,7 @@ def _tuner(
     one_worker = execution.model_copy(update={"train_workers": 1})
     runs = execution.parallel_students
     cpus = run_width(one_worker, runs=runs, tokens_per_update=1).cpus
-    resources = {"cpu": cpus, "gpu": 1 if execution.use_gpu else 0}
+    resources = {"cpu": cpus, "gpu": int(execution.use_gpu)}
     device = "cuda" if execution.use_gpu else "cpu"
     body = tune.with_parameters(_run_trial, job=job, threads=cpus, device=device)
     return tune.Tuner(
@@ -144,12 +144,9 @@ def _train(
 ) -> int:
     """Train and publish. -> the update of the last row that was reported: one before the last."""
     tracker = job.tracker
+    tags, params = tags_of(step), {**params_of(step), **values}
     run_id = tracker.ensure_run(
-        step.name,
-        parent_id=job.parent_run,
-        run_id=None,
-        tags=tags_of(step),
-        params={**params_of(step), **values},
+        step.name, parent_id=job.parent_run, run_id=None, tags=tags, params=params
     )
     reported = 0
 
@@ -181,14 +178,8 @@ def _is_over(job: TrainingJob, step: int) -> bool:
 
 def _report(row: Mapping[str, float], job: SearchJob, trial: Step, run_id: str = "") -> None:
     """Tell Tune of a validation, and of the MLflow run that goes on, if one does."""
-    tune.report(
-        {
-            "score": row[job.config.metric],
-            "step": int(row["step"]),
-            "fingerprint": trial.key.fingerprint,
-            "run": run_id,
-        }
-    )
+    told = {"score": row[job.config.metric], "step": int(row["step"])}
+    tune.report({**told, "fingerprint": trial.key.fingerprint, "run": run_id})
 
 
 def _domain(dimension: Dimension, is_grid: bool) -> Any:  # noqa: ANN401 (one of Tune's domains)
@@ -209,7 +200,8 @@ def _scheduler(job: SearchJob) -> Any:  # noqa: ANN401
     """ASHA, or None, which is Tune's own: first come, first served."""
     if not job.config.early_stopping:
         return None
-    return ASHAScheduler(time_attr="step", max_t=job.updates + 1, grace_period=job.validate_every)
+    most, least = job.training.updates + 1, job.training.validate_every
+    return ASHAScheduler(time_attr="step", max_t=most, grace_period=least)
 
 
 def _result(result: Any, job: SearchJob) -> TrialResult:  # noqa: ANN401 (Tune's Result)

@@ -16,7 +16,7 @@ from kdray.config.recipe import Recipe
 from kdray.export.job import ExportJob, export_key
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
-from kdray.plan.step import EXPORT, SCORES, STUDENT, Step, spec_of
+from kdray.plan.step import EXPORT, SCORES, Step, spec_of
 from kdray.plan.students import Students
 from kdray.plan.teacher import brought_teachers, teacher_steps
 from kdray.plan.text import TextPlan, plan_text
@@ -64,15 +64,15 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
         check_k(recipe.signals.topk, teacher_entries(recipe, brought))
     students = Students(recipe, text, signals, plan_starts(recipe, teacher))
     models = tuple(students.steps())
-    scores = _score_steps(recipe, text, teacher, (*trained, *models))
-    exports = _export_steps(experiment.exports, models)
+    goals = [step for step in models if step.is_goal]
+    scores = _score_steps(recipe, text, teacher, trained, goals)
+    exports = _export_steps(experiment.exports, goals)
     steps = (*text.steps, *trained, *signals.steps, *models, *exports, *scores)
     return Plan(steps, text, teacher, students)
 
 
-def _export_steps(exports: Mapping[str, ExportConfig], models: Sequence[Step]) -> Iterator[Step]:
+def _export_steps(exports: Mapping[str, ExportConfig], students: Sequence[Step]) -> Iterator[Step]:
     """Every student in every form."""
-    students = [step for step in models if step.stage == STUDENT and step.is_goal]
     for name, config in exports.items():
         for step in students:
             key, job = export_key(config, step.key), ExportJob(config, step.key)
@@ -81,17 +81,19 @@ def _export_steps(exports: Mapping[str, ExportConfig], models: Sequence[Step]) -
 
 
 def _score_steps(
-    recipe: Recipe, text: TextPlan, teacher: Teacher | None, models: Sequence[Step]
+    recipe: Recipe,
+    text: TextPlan,
+    teacher: Teacher | None,
+    trained: Sequence[Step],
+    students: Sequence[Step],
 ) -> Iterator[Step]:
     """Every model on dev and on all tests: the teachers together, then the students."""
     if teacher is not None:
-        trained = [step for step in models if step.stage == TEACHER]
         cell = trained[0].cell if len(trained) == 1 else None
         yield _scores(recipe, text, teacher, cell or Cell.teacher())
-    for step in models:
-        if step.stage == STUDENT and step.is_goal:
-            assert step.cell is not None, "every student has one"
-            yield _scores(recipe, text, OwnModels((step.key,)), step.cell)
+    for step in students:
+        assert step.cell is not None, "every student has one"
+        yield _scores(recipe, text, OwnModels((step.key,)), step.cell)
 
 
 def _scores(recipe: Recipe, text: TextPlan, model: Teacher, cell: Cell) -> Step:

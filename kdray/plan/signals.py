@@ -116,19 +116,6 @@ def plan_signals(
     )
 
 
-def forms_read(
-    students: Sequence[tuple[str, SingleMethodConfig]], config: SignalsConfig
-) -> list[str]:
-    """Which form each method reads, where it could have read another, in words."""
-    lines = []
-    for name, method in students:
-        needs = method.needs()
-        for view, usable in needs.distributions.items():
-            if len(set(usable) & set(config.forms(view))) > 1:
-                lines.append(f"{name} reads the teacher on {view} from {config.best(needs, view)}")
-    return list(dict.fromkeys(lines))
-
-
 class _Planner:
     """Collects steps while it plans one signal after another."""
 
@@ -136,10 +123,7 @@ class _Planner:
         self.recipe, self.text, self.teacher = recipe, text, teacher
         self.steps: list[Step] = []
         read = text.teacher_encoded if teacher.has_pieces else text.corpus
-        self.inputs = {
-            "teacher": "+".join(teacher.fingerprints),
-            read.stage: read.fingerprint,
-        }
+        self.inputs = {"teacher": "+".join(teacher.fingerprints), read.stage: read.fingerprint}
         if isinstance(recipe.teacher, EnsembleTeacherConfig):
             self.inputs["weights"] = recipe.teacher.weights
 

@@ -69,6 +69,11 @@ class Difference:
             return Finding.SEED_NOISE_UNKNOWN
         return Finding.SIGNIFICANT if abs(self.bleu) > self.sd else Finding.NOT_SIGNIFICANT
 
+    @property
+    def is_finding(self) -> bool:
+        """Whether it is significant, in either direction."""
+        return self.finding is Finding.SIGNIFICANT
+
 
 def difference_to(
     baseline: Runs, runs: Runs, *, study: StudyFacts, test: bool
@@ -79,59 +84,68 @@ def difference_to(
         DataError: a file of translations does not belong to the references, or does not give the
             score that is recorded for it.
     """
-    common = sorted(runs.keys() & baseline.keys())
-    if not common:
+    seeds = sorted(runs.keys() & baseline.keys())
+    if not seeds:
         return None
-    pairs = [(runs[seed], baseline[seed]) for seed in common]
-    spreads = [Spread.of([pair[side].bleu for pair in pairs]).sd for side in (0, 1)]
-    comparison = _compare(baseline, runs, study=study) if test else None
+    pairs = [(runs[seed], baseline[seed]) for seed in seeds]
+    comparison = _compare(pairs, study) if test else None
     return Difference(
         bleu=fmean(mine.bleu - other.bleu for mine, other in pairs),
         chrf=fmean(mine.chrf - other.chrf for mine, other in pairs),
-        sd=math.hypot(*(sd for sd in spreads if sd is not None)) if len(common) > 1 else None,
-        seeds=tuple(common),
+        sd=math.hypot(*(stdev(run.bleu for run in side) for side in zip(*pairs, strict=True)))
+        if len(pairs) > 1
+        else None,
+        seeds=tuple(seeds),
         ci_low=comparison.ci_low if comparison else None,
         ci_high=comparison.ci_high if comparison else None,
         p_uncorrected=comparison.p_value if comparison else None,
     )
 
 
-def seed_note(baseline: Runs, runs: Runs, *, baseline_name: str) -> str | None:
-    """A note for the reader if a method and the baseline do not have the same seeds."""
+def seed_notes(baseline: Runs, runs: Runs, *, baseline_name: str) -> list[str]:
+    """What to tell the reader if a method and the baseline do not have the same seeds."""
     first = next(iter(runs.values()))
     name = f"{first.cell.method} ({first.cell.group})"
     length = "" if first.cell.length is None else " and length"
     common = runs.keys() & baseline.keys()
     if not baseline:
-        return (
-            f"{name}: there is no {baseline_name} of this size{length}, so no difference and no p."
-        )
-    if not common:
-        return (
-            f"{name}: no seed in common with {baseline_name} (seeds {_listed(runs)} and "
+        told = f"there is no {baseline_name} of this size{length}, so no difference and no p."
+    elif not common:
+        told = (
+            f"no seed in common with {baseline_name} (seeds {_listed(runs)} and "
             f"{_listed(baseline)}), so no difference and no p."
         )
-    if runs.keys() != baseline.keys():
-        return (
-            f"{name}: difference and p are over the common seeds {_listed(common)}; it has "
+    elif runs.keys() != baseline.keys():
+        told = (
+            f"difference and p are over the common seeds {_listed(common)}; it has "
             f"{_listed(runs)}, {baseline_name} has {_listed(baseline)}."
         )
-    return None
+    else:
+        return []
+    return [f"{name}: {told}"]
 
 
-def _compare(baseline: Runs, runs: Runs, *, study: StudyFacts) -> SeedComparison | None:
-    common = runs.keys() & baseline.keys()
-    split = next(iter(runs.values())).split
+def _compare(pairs: Sequence[tuple[Result, Result]], study: StudyFacts) -> SeedComparison:
+    """Compare runs, each with the baseline's of its seed."""
+    refs = study.refs[pairs[0][0].split]
     comparison = compare_seeds(
+<<<<<<< HEAD
         {seed: _hyps(baseline[seed], study.refs[split]) for seed in common},
         {seed: _hyps(runs[seed], study.refs[split]) for seed in common},
         study.refs[split],
+=======
+        {other.cell.seed: _hyps(other, refs) for _, other in pairs},
+        {mine.cell.seed: _hyps(mine, refs) for mine, _ in pairs},
+        refs,
+        metric="bleu",
+>>>>>>> shrink-c
         bleu_tokenize=study.bleu_tokenize,
         samples=study.bootstrap_samples,
     )
-    for seed, scores in comparison.by_seed.items() if comparison else ():
-        _check_recorded(runs[seed], scores.system_score)
-        _check_recorded(baseline[seed], scores.baseline_score)
+    assert comparison is not None, "each pair has a seed"
+    for mine, other in pairs:
+        _check_recorded(mine, comparison.by_seed[mine.cell.seed].system_score)
+        _check_recorded(other, comparison.by_seed[mine.cell.seed].baseline_score)
     return comparison
 
 

@@ -1,7 +1,7 @@
 """The cells of a table as text, and whole tables for the terminal and for Markdown."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,13 +80,17 @@ def terminal(table: Table) -> rich.table.Table:
 def markdown(table: Table) -> str:
     """The table as GitHub Markdown, with its notes and footnotes below."""
     columns = columns_of(table)
-    lines = [[column.heading for column in columns]]
-    lines += [[column.cell(row) for column in columns] for row in table.rows]
-    head, *body = ["| " + " | ".join(map(markdown_text, line)) + " |" for line in lines]
-    rule = "| " + " | ".join("---:" if c.is_number else "---" for c in columns) + " |"
+    head = markdown_row(column.heading for column in columns)
+    rule = markdown_row("---:" if column.is_number else "---" for column in columns)
+    body = [markdown_row(column.cell(row) for column in columns) for row in table.rows]
     below = [f"> {markdown_text(note)}\n" for note in table.notes]
     below += [f"{markdown_text(note)}\n" for note in footnotes(table)]
     return "\n".join([head, rule, *body, "", *below])
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(map(markdown_text, cells)) + " |"
 
 
 def markdown_text(text: str) -> str:

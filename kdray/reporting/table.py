@@ -3,22 +3,14 @@
 A row is one method at one size and length over its seeds; the teacher stands first.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
 
 from kdray.cell import Cell
 from kdray.errors import DataError
-from kdray.reporting.difference import (
-    LEVEL,
-    Difference,
-    Finding,
-    Runs,
-    Spread,
-    difference_to,
-    seed_note,
-)
+from kdray.reporting.difference import LEVEL, Difference, Runs, Spread, difference_to, seed_notes
 from kdray.reporting.facts import StudyFacts
 from kdray.scoring.metrics import score
 from kdray.scoring.result import Result
@@ -62,7 +54,7 @@ class Row:
     @property
     def is_finding(self) -> bool:
         """Whether it differs significantly from the baseline, in either direction."""
-        return self.difference is not None and self.difference.finding is Finding.SIGNIFICANT
+        return self.difference is not None and self.difference.is_finding
 
 
 @dataclass(frozen=True)
@@ -120,15 +112,18 @@ def build_tables(results: Iterable[Result], *, study: StudyFacts) -> list[Table]
 
 
 def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
-    first = results[0]
+    first, rows, notes = results[0], list[Row](), list[str]()
     test_signature = score(["a"], ["a"], bleu_tokenize=study.bleu_tokenize).bleu_signature
     groups = _group_rows(results, study.baseline)
-    rows = _correct(
-        [
-            _row(runs, groups, study=study, test=first.bleu_signature == test_signature)
-            for runs in groups.values()
-        ]
-    )
+    for (is_teacher, group, method), runs in groups.items():
+        is_baseline = not is_teacher and method == study.baseline
+        difference = None
+        if not is_teacher and not is_baseline:
+            baseline = groups.get((False, group, study.baseline), {})
+            is_tested = first.bleu_signature == test_signature
+            difference = difference_to(baseline, runs, study=study, test=is_tested)
+            notes += seed_notes(baseline, runs, baseline_name=study.baseline)
+        rows.append(_row(list(runs.values()), difference, is_baseline=is_baseline))
     table = Table(
         split=first.split,
         beam=first.beam,
@@ -137,16 +132,22 @@ def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
         baseline=study.baseline,
         bootstrap_samples=study.bootstrap_samples,
         num_segments=len(study.refs[first.split]),
-        rows=rows,
-        notes=tuple(_seed_notes(groups, study.baseline)),
+        rows=_correct(rows),
+        notes=tuple(notes),
     )
-    return replace(table, notes=(*table.notes, *_test_notes(table, test_signature)))
+    return replace(table, notes=(*notes, *_test_notes(table, test_signature)))
 
 
 def _group_rows(results: Sequence[Result], baseline: str) -> dict[RowKey, Runs]:
     """Runs of each row, in the order of the rows."""
+    groups = list(dict.fromkeys(result.cell.group for result in results))
+
+    def place(result: Result) -> tuple[bool, int, bool]:
+        cell = result.cell
+        return (not cell.is_teacher, groups.index(cell.group), cell.method != baseline)
+
     rows: dict[RowKey, dict[int, Result]] = {}
-    for result in results:
+    for result in sorted(results, key=place):
         cell = result.cell
         runs = rows.setdefault((cell.is_teacher, cell.group, cell.method), {})
         if cell.seed in runs:
@@ -159,63 +160,38 @@ def _group_rows(results: Sequence[Result], baseline: str) -> dict[RowKey, Runs]:
                 "names"
             )
         runs[cell.seed] = result
-    group_order = list(dict.fromkeys(group for _, group, _ in rows))
-
-    def place(key: RowKey) -> tuple[bool, int, bool]:
-        is_teacher, group, method = key
-        return (not is_teacher, group_order.index(group), method != baseline)
-
-    return {key: rows[key] for key in sorted(rows, key=place)}
+    return dict(rows)
 
 
-def _baseline_runs(groups: Mapping[RowKey, Runs], runs: Runs, baseline: str) -> Runs | None:
-    """The runs that `runs` is compared to; None for the teacher and for the baseline itself."""
-    first = next(iter(runs.values()))
-    if first.cell.is_teacher or first.cell.method == baseline:
-        return None
-    return groups.get((False, first.cell.group, baseline), {})
-
-
-def _row(runs: Runs, groups: Mapping[RowKey, Runs], *, study: StudyFacts, test: bool) -> Row:
-    results = list(runs.values())
+def _row(results: Sequence[Result], difference: Difference | None, *, is_baseline: bool) -> Row:
     first = results[0]
-    baseline = _baseline_runs(groups, runs, study.baseline)
     return Row(
         cell=first.cell,
         kind=first.kind,
-        seeds=tuple(sorted(runs)),
-        is_baseline=not first.cell.is_teacher and first.cell.method == study.baseline,
+        seeds=tuple(sorted(result.cell.seed for result in results)),
+        is_baseline=is_baseline,
         bleu=Spread.of([result.bleu for result in results]),
         chrf=Spread.of([result.chrf for result in results]),
-        difference=difference_to(baseline, runs, study=study, test=test) if baseline else None,
+        difference=difference,
         num_params=first.num_params,
-        target_tokens=_mean(results, lambda result: result.target_tokens),
-        train_seconds=_mean(results, lambda result: result.train_seconds),
-        tokens_per_second=_mean(results, lambda result: result.decode_tokens_per_second),
-        sentences_per_second=_mean(results, lambda result: result.decode_sentences_per_second),
+        target_tokens=_mean(result.target_tokens for result in results),
+        train_seconds=_mean(result.train_seconds for result in results),
+        tokens_per_second=_mean(result.decode_tokens_per_second for result in results),
+        sentences_per_second=_mean(result.decode_sentences_per_second for result in results),
     )
 
 
 def _correct(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Fill in the p-values that are corrected over all comparisons of the table."""
-    tested = [
-        (index, row.difference, row.difference.p_uncorrected)
-        for index, row in enumerate(rows)
-        if row.difference is not None and row.difference.p_uncorrected is not None
-    ]
-    corrected = list(rows)
-    for (index, difference, _), p in zip(tested, holm([p for *_, p in tested]), strict=True):
-        corrected[index] = replace(rows[index], difference=replace(difference, p=p))
-    return tuple(corrected)
-
-
-def _seed_notes(groups: Mapping[RowKey, Runs], baseline: str) -> list[str]:
-    notes = []
-    for runs in groups.values():
-        compared_to = _baseline_runs(groups, runs, baseline)
-        if compared_to is not None:
-            notes.append(seed_note(compared_to, runs, baseline_name=baseline))
-    return [note for note in notes if note is not None]
+    raw = [row.difference.p_uncorrected for row in rows if row.difference is not None]
+    tested = [p for p in raw if p is not None]
+    corrected = dict[float | None, float](zip(tested, holm(tested), strict=True))  # equal p: equal
+    return tuple(
+        replace(row, difference=replace(each, p=corrected.get(each.p_uncorrected)))
+        if (each := row.difference) is not None
+        else row
+        for row in rows
+    )
 
 
 def _test_notes(table: Table, test_signature: str) -> list[str]:
@@ -234,6 +210,6 @@ def _test_notes(table: Table, test_signature: str) -> list[str]:
     return notes
 
 
-def _mean(results: Sequence[Result], value: Callable[[Result], float | None]) -> float | None:
-    known = [number for number in map(value, results) if number is not None]
+def _mean(numbers: Iterable[float | None]) -> float | None:
+    known = [number for number in numbers if number is not None]
     return fmean(known) if known else None

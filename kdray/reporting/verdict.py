@@ -5,10 +5,10 @@ claimed only if a table marks it as a finding.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kdray.reporting.difference import Finding
+from kdray.reporting.difference import Difference, Finding
 from kdray.reporting.layout import p_value, signed
 from kdray.reporting.table import Row, Table
 from kdray.schema import Split
@@ -42,15 +42,15 @@ def _verdict(tables: Sequence[Table], size: str) -> Verdict:
     rows = _rows(dev, size)
     best = max(rows, key=lambda row: row.bleu.mean)
     on_test = [table for table in tables if table.split != Split.DEV and _rows(table, size)]
-    scored = [table for table in on_test if _same(table, best) is not None]
-    unscored = sorted({table.split for table in on_test} - {table.split for table in scored})
+    scored = _each(on_test, best)
+    unscored = sorted({table.split for table in on_test} - {table.split for table, _ in scored})
     sentences = [
         _choice(best, rows, dev),
         *_close_rivals(best, rows),
-        *(_test_sentence(table, row) for table, row in _each(scored, best)),
+        *(_test_sentence(table, row) for table, row in scored),
         *(f"On {split}, {best.method} was not scored." for split in unscored),
         *_unchosen(best, on_test),
-        *_beside_teacher(best, scored[0] if scored else dev),
+        *_beside_teacher(*(scored[0] if scored else (dev, best))),
         *_seed_warning(rows),
     ]
     headline = _headline(best, dev, on_test)
@@ -95,12 +95,9 @@ def _headline(best: Row, dev: Table, on_test: Sequence[Table]) -> str:
 
 def _choice(best: Row, rows: Sequence[Row], dev: Table) -> str:
     among = f"the best of {len(rows)} methods" if len(rows) > 1 else "the only method"
-    text = f"On dev, {best.method} is {among}: {best.bleu.mean:.2f} BLEU over {_seeds(best)}"
-    if best.is_baseline:
-        return f"{text}; it is the baseline itself."
-    if best.difference is None:
-        return f"{text}; it cannot be compared with {dev.baseline}."
-    return f"{text}, {signed(best.difference.bleu)} to {dev.baseline}{_certainty(best)}."
+    seeds = "1 seed" if len(best.seeds) == 1 else f"{len(best.seeds)} seeds"
+    text = f"On dev, {best.method} is {among}: {best.bleu.mean:.2f} BLEU over {seeds}"
+    return f"{text}{_compared(best, dev)}."
 
 
 def _close_rivals(best: Row, rows: Sequence[Row]) -> list[str]:
@@ -121,15 +118,21 @@ def _close_rivals(best: Row, rows: Sequence[Row]) -> list[str]:
 
 
 def _test_sentence(table: Table, row: Row) -> str:
-    text = f"On {table.split}, {row.method} has {row.bleu.mean:.2f} BLEU"
-    if row.is_baseline:
-        return f"{text}; it is the baseline itself."
+    text = f"On {table.split}, {row.method} has {row.bleu.mean:.2f} BLEU{_compared(row, table)}"
     if row.difference is None:
-        return f"{text}; it cannot be compared with {table.baseline}."
+        return f"{text}."
     agrees = row.difference.bleu * row.difference.chrf > 0
     chrf = f"chrF {'agrees' if agrees else 'does not agree'} ({signed(row.difference.chrf)})"
-    difference = f"{signed(row.difference.bleu)} to {table.baseline}"
-    return f"{text}, {difference}{_certainty(row)}; {chrf}."
+    return f"{text}; {chrf}."
+
+
+def _compared(row: Row, table: Table) -> str:
+    """How a score stands to the baseline's, as the second half of a sentence."""
+    if row.is_baseline:
+        return "; it is the baseline itself"
+    if row.difference is None:
+        return f"; it cannot be compared with {table.baseline}"
+    return f", {signed(row.difference.bleu)} to {table.baseline}{_certainty(row.difference)}"
 
 
 def _unchosen(best: Row, on_test: Sequence[Table]) -> list[str]:
@@ -144,13 +147,12 @@ def _unchosen(best: Row, on_test: Sequence[Table]) -> list[str]:
     ]
 
 
-def _beside_teacher(best: Row, table: Table) -> list[str]:
-    teacher = next((row for row in table.rows if row.is_teacher), None)
-    row = _same(table, best)
-    if teacher is None or row is None or teacher.bleu.mean <= 0:
+def _beside_teacher(table: Table, row: Row) -> list[str]:
+    teacher = next((other for other in table.rows if other.is_teacher), None)
+    if teacher is None or teacher.bleu.mean <= 0:
         return []
     text = (
-        f"Beside the teacher, {best.method} has {row.bleu.mean / teacher.bleu.mean:.0%} of the "
+        f"Beside the teacher, {row.method} has {row.bleu.mean / teacher.bleu.mean:.0%} of the "
         f"BLEU on {table.split}"
     )
     if row.num_params and teacher.num_params:
@@ -173,16 +175,14 @@ def _seed_warning(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _certainty(row: Row) -> str:
-    difference = row.difference
-    if difference is None or difference.p is None:
+def _certainty(difference: Difference) -> str:
+    if difference.p is None:
         return " (not tested)"
-    p = f"p {p_value(difference.p)}" if difference.p < 0.001 else f"p = {p_value(difference.p)}"
+    p = ("p " if difference.p < 0.001 else "p = ") + p_value(difference.p)
     return {
         Finding.SIGNIFICANT: f" ({p}, beyond seed noise: a finding)",
         Finding.NOT_SIGNIFICANT: f" ({p}, within noise)",
         Finding.SEED_NOISE_UNKNOWN: f" ({p}, but the seed noise is unknown)",
-        Finding.UNTESTED: "",
     }[difference.finding]
 
 
@@ -194,20 +194,10 @@ def _rows(table: Table, size: str) -> list[Row]:
     return [row for row in table.rows if not row.is_teacher and row.group == size]
 
 
-def _same(table: Table, row: Row) -> Row | None:
-    return next((other for other in _rows(table, row.group) if other.method == row.method), None)
-
-
-def _each(tables: Sequence[Table], best: Row) -> Iterator[tuple[Table, Row]]:
+def _each(tables: Sequence[Table], best: Row) -> list[tuple[Table, Row]]:
     """The tables that contain the method, each with the method's row."""
-    for table in tables:
-        row = _same(table, best)
-        if row is not None:
-            yield table, row
-
-
-def _seeds(row: Row) -> str:
-    return "1 seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"
+    rows = [(table, row) for table in tables for row in _rows(table, best.group)]
+    return [(table, row) for table, row in rows if row.method == best.method]
 
 
 def _join(names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from kdray.errors import InputError
 from kdray.fit.sentence_gates import GatedStudent, GateRow, read_pairs
 from kdray.model.generate import SearchOptions
-from kdray.plan.step import STUDENT, Step, spec_of
+from kdray.plan.step import STUDENT, spec_of
 from kdray.runner.study import Study
 from kdray.schema import Column, Split
 from kdray.text.corpus import Corpus
@@ -19,37 +19,22 @@ def read_gates(study: Study, student: str, file: Path | None) -> list[GateRow]:
             cannot be read, or a line of it lacks the reference that the method reads or is
             longer than the models can read.
     """
-    step, search, teacher = (
-        _find(study, student),
-        study.recipe.signals.hypotheses,
-        study.plan.teacher,
-    )
-    assert search is not None, "a gate could not have been trained without"
-    assert teacher is not None, "nor without a teacher"
-    gated = GatedStudent(
-        study.store.fetch(step.key),
-        teacher,
-        study.store.fetch,
-        name=student,
-        updates=spec_of(step).training.updates,
-    )
-    options = SearchOptions(**search.model_dump(exclude={"num_hyps"}))
-    if file is None:
-        return gated.read(_dev(study), options, place=f"{Split.DEV}, pair")
-    return gated.read(read_pairs(file), options, place=f"{file}, line")
-
-
-def _find(study: Study, student: str) -> Step:
-    names = {step.name: step for step in study.plan.of(STUDENT)}
-    if student not in names:
-        raise InputError(f"{student}: no such student; there are {', '.join(names)}")
-    if not study.is_made(names[student].key):
+    students = {step.name: step for step in study.plan.of(STUDENT)}
+    if student not in students:
+        raise InputError(f"{student}: no such student; there are {', '.join(students)}")
+    step, fetch = students[student], study.store.fetch
+    if not study.is_made(step.key):
         raise InputError(
             f"{student}: not trained yet; run `python -m kdray.train` with the same configuration"
         )
-    return names[student]
-
-
-def _dev(study: Study) -> list[tuple[str, str]]:
-    table = Corpus(study.store.fetch(study.plan.text.corpus)).table(Split.DEV)
-    return list(zip(table[Column.SRC].to_pylist(), table[Column.REF].to_pylist(), strict=True))
+    search, teacher = study.recipe.signals.hypotheses, study.plan.teacher
+    assert search is not None, "a gate could not have been trained without"
+    assert teacher is not None, "nor without a teacher"
+    updates = spec_of(step).training.updates
+    gated = GatedStudent(fetch(step.key), teacher, fetch, name=student, updates=updates)
+    options = SearchOptions(**search.model_dump(exclude={"num_hyps"}))
+    if file is not None:
+        return gated.read(read_pairs(file), options, place=f"{file}, line")
+    dev = Corpus(fetch(study.plan.text.corpus)).table(Split.DEV)
+    pairs = zip(dev[Column.SRC].to_pylist(), dev[Column.REF].to_pylist(), strict=True)
+    return gated.read(list(pairs), options, place=f"{Split.DEV}, pair")

@@ -30,7 +30,9 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
         missing = [
             step
             for step in unique(together)
-            if step.key.fingerprint in names and _can_be_made(study, step)
+            if step.key.fingerprint in names
+            and not study.is_made(step.key)
+            and all(map(study.is_made, step.reads))  # they are, unless a student failed
         ]
         match missing[0].job if missing else None:
             case TrainingSpec():
@@ -46,9 +48,24 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
         _check_lengths(study, steps, made=together)
 
 
+<<<<<<< HEAD
 def _can_be_made(study: Study, step: Step) -> bool:
     """Whether it is missing, and nothing that it reads is."""
     return not study.is_made(step.key) and all(map(study.is_made, step.reads))
+=======
+def _make(study: Study, missing: Sequence[Step], together: Sequence[Step]) -> None:
+    match missing[0].job:
+        case TrainingSpec():
+            train_models(study, missing, together)
+        case Sharded():
+            for step in missing:
+                _make_shards(study, step)
+        case Whole(is_light=True):
+            for step in missing:
+                _make_here(study, step)
+        case _:
+            _make_on_cluster(study, missing)
+>>>>>>> shrink-c
 
 
 def _make_here(study: Study, step: Step) -> None:

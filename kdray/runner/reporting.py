@@ -32,7 +32,7 @@ def make_report(study: Study, results: Sequence[Result]) -> Path:
 
 def study_facts(study: Study) -> StudyFacts:
     """What the report says besides the measurements."""
-    recipe, corpus = study.recipe, study.find(study.plan.text.corpus)
+    recipe, corpus = study.recipe, study.store.find(study.plan.text.corpus)
     assert corpus is not None, "results exist, so the corpus does"
     text = Corpus(study.store.fetch(corpus.key))
     splits = [str(Split.DEV), *(f"test-{name}" for name in text.tests)]
@@ -77,7 +77,7 @@ def _training_notes(study: Study) -> list[str]:
     notes: list[str] = []
     averaged: dict[str, list[tuple[float, str]]] = {}  # by kind: what BLEU gained, and where
     for step in (*study.plan.of(TEACHER), *study.plan.of(STUDENT)):
-        artifact = study.find(step.key)
+        artifact = study.store.find(step.key)
         if artifact is None:
             continue
         counts = artifact.counts

@@ -16,6 +16,10 @@ from kdray.scoring.evaluation import SCORES as FILE
 from kdray.scoring.evaluation import EvaluationJob
 from kdray.scoring.result import Result
 
+MEASURED = ("split", "beam", "bleu", "chrf", "bleu_signature", "chrf_signature")
+TRAINED = ("num_params", "target_tokens", "updates", "train_seconds")
+"""What a result takes over from an evaluation, and from the record of the model."""
+
 
 def results_of(study: Study) -> list[Result]:
     """Results of all models that are scored, the teacher's first; the tracker is told."""
@@ -25,8 +29,7 @@ def results_of(study: Study) -> list[Result]:
         if study.is_made(step.key):
             of_model = _results(study, step)
             results += of_model
-            model = models.get(of_model[0].fingerprint)
-            if model is not None:
+            if model := models.get(of_model[0].fingerprint):
                 _track(study, model, of_model)
     return results
 
@@ -51,20 +54,13 @@ def _results(study: Study, step: Step) -> list[Result]:
     assert step.cell is not None, "scores are of one cell"
     rows: list[dict[str, Any]] = json.loads((folder / FILE).read_text(encoding="utf-8"))
     counts = _counts(study, job)
+    trained: dict[str, Any] = {name: counts.get(name) for name in TRAINED}
     return [
         Result(
             cell=step.cell,
             kind=step.kind,
-            split=row["split"],
-            beam=row["beam"],
-            bleu=row["bleu"],
-            chrf=row["chrf"],
-            bleu_signature=row["bleu_signature"],
-            chrf_signature=row["chrf_signature"],
-            num_params=counts["num_params"],
-            target_tokens=counts.get("target_tokens"),
-            updates=counts.get("updates"),
-            train_seconds=counts.get("train_seconds"),
+            **{name: row[name] for name in MEASURED},
+            **trained,
             decode_tokens_per_second=row["tokens_per_second"],
             decode_sentences_per_second=row["sentences_per_second"],
             fingerprint="+".join(job.teacher.fingerprints),
@@ -78,7 +74,7 @@ def _counts(study: Study, job: EvaluationJob) -> Mapping[str, Any]:
     """What the record of one trained model says; of others only how large they are."""
     sources = job.teacher.sources
     if len(sources) == 1 and isinstance(sources[0], Key):
-        artifact = study.find(sources[0])
+        artifact = study.store.find(sources[0])
         assert artifact is not None, "its scores exist, so it does"
         return artifact.counts
     return {"num_params": job.teacher.num_params(study.store.fetch)}
@@ -95,7 +91,7 @@ def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
         scores[f"{split}/chrf{suffix}"] = result.chrf
     speeds = [r.decode_tokens_per_second for r in results if r.beam == main]
     scores["decode_tokens_per_second"] = max(speed for speed in speeds if speed is not None)
-    artifact = study.find(model.key)
+    artifact = study.store.find(model.key)
     assert artifact is not None, "it is scored, so it is made"
     for name in ("num_params", "shared_updates"):
         if name in artifact.counts:

@@ -5,11 +5,11 @@ made, so a study that was killed goes on with the same runs and each curve stays
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from kdray.artifacts import Key, Store, write_json
 from kdray.config.experiment import Experiment
@@ -67,16 +67,15 @@ class Runs:
             write_json(self.file, self.ids)
         return run_id
 
-    def close(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> Literal[False]:
-        """End the study's own run as it went, and those that it leaves unfinished; a callback."""
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """End the study's own run as the body went, and those that it leaves unfinished."""
         status: RunStatus = "FINISHED"
-        if kind is not None:
-            status = "FAILED" if issubclass(kind, Exception) else "KILLED"
+        try:
+            yield
+        except BaseException as error:
+            status = "FAILED" if isinstance(error, Exception) else "KILLED"
             self.tracker.finish_children(self.parent, "KILLED")
-        self.tracker.finish(self.parent, status)
-        return False
+            raise
+        finally:
+            self.tracker.finish(self.parent, status)

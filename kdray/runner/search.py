@@ -19,6 +19,7 @@ from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig
 from kdray.errors import ConfigError, StageFailed
 from kdray.plan.step import TRIAL, Step
 from kdray.plan.students import Students
+from kdray.reporting.layout import markdown_row
 from kdray.runner.study import Study
 
 _METHOD: TypeAdapter[MethodConfig] = TypeAdapter(MethodConfig)
@@ -45,12 +46,8 @@ def check_search(study: Study) -> SearchConfig:
             f"search.method {config.method!r} ({base.kind}) has parts, and a trial is one "
             "training; search a method of one part"
         )
-    if config.algorithm == "grid":
-        wrong = [name for name, dimension in config.space.items() if dimension.kind != "choice"]
-        if wrong:
-            raise ConfigError(
-                f"search.space.{wrong[0]}: a grid takes only dimensions of kind choice"
-            )
+    if config.algorithm == "grid" and (ranges := _ranges(config)):
+        raise ConfigError(f"search.space.{ranges[0]}: a grid takes only dimensions of kind choice")
     for values in _points(config):
         _check_point(study, config, values)
     return config
@@ -67,8 +64,7 @@ def run_search(study: Study, config: SearchConfig) -> list[TrialResult]:
         store=study.store,
         tracker=study.runs.tracker,
         parent_run=study.runs.parent,
-        updates=training.updates,
-        validate_every=training.validate_every,
+        training=training,
     )
     with study.display.bars() as bars:
 
@@ -128,12 +124,11 @@ def _trial(students: Students, name: str, values: Mapping[str, Any]) -> Step:
 def _check_point(study: Study, config: SearchConfig, values: Mapping[str, Any]) -> None:
     """Plan the student of these values; raise ConfigError if it cannot be trained."""
     recipe, name = study.recipe, config.method
-    ranges = [name for name, dimension in config.space.items() if dimension.kind != "choice"]
-    drawn = f" ({', '.join(ranges)}: any number of the range)" if ranges else ""
+    ranges = ", ".join(_ranges(config))
+    drawn = f" ({ranges}: any number of the range)" if ranges else ""
     place = f"search.space: {dict(values)}{drawn}"
-    method = varied(recipe.methods[name], values)
     try:
-        recipe.check_method(name, method)
+        recipe.check_method(name, varied(recipe.methods[name], values))
     except ValueError as error:
         raise ConfigError(f"{place}: {error}") from None
     try:
@@ -143,6 +138,10 @@ def _check_point(study: Study, config: SearchConfig, values: Mapping[str, Any]) 
             f"{place}: {error}; add a method with these values to `recipe.methods`, and its "
             "signals are made"
         ) from None
+
+
+def _ranges(config: SearchConfig) -> list[str]:
+    return [name for name, dimension in config.space.items() if dimension.kind != "choice"]
 
 
 def _points(config: SearchConfig) -> list[dict[str, Any]]:
@@ -172,25 +171,21 @@ def _tried(dimension: Dimension) -> tuple[Any, ...]:
 
 def _write(study: Study, config: SearchConfig, results: Sequence[TrialResult]) -> None:
     """Print the trials and write them to `search.json` and `search.md` beside the reports."""
-    names = list(config.space)
-    table = Table("rank", *names, config.metric, "updates", "student", title="Trials on dev")
-    lines = [
-        "| rank | " + " | ".join([*names, config.metric, "updates", "student"]) + " |",
-        "| --- " * (len(names) + 4) + "|",
-    ]
+    headings = ["rank", *config.space, config.metric, "updates", "student"]
+    rows = []
     for rank, result in enumerate(results, start=1):
         score = "failed" if result.score is None else f"{result.score:.2f}"
-        values = [_shown(result.values[name]) for name in names]
-        row = [str(rank), *values, score, str(result.step), result.fingerprint]
+        values = [_shown(result.values[name]) for name in config.space]
+        rows.append([str(rank), *values, score, str(result.step), result.fingerprint])
+    table = Table(*headings, title="Trials on dev")
+    for row in rows:
         table.add_row(*row)
-        lines.append("| " + " | ".join(row) + " |")
     study.display.console.print(table)
-    folder = study.reports
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "search.json", [asdict(result) for result in results])
-    (folder / "search.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    study.runs.tracker.log_artifacts(study.runs.parent, folder, "search")
-    study.display.note(f"written to {folder / 'search.md'}")
+    lines = map(markdown_row, [headings, ["---"] * len(headings), *rows])
+    write_json(study.reports / "search.json", [asdict(result) for result in results])
+    (study.reports / "search.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    study.runs.tracker.log_artifacts(study.runs.parent, study.reports, "search")
+    study.display.note(f"written to {study.reports / 'search.md'}")
 
 
 def _shown(value: object) -> str:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdray.artifacts import Artifact, Key, Store
+from kdray.artifacts import Key, Store
 from kdray.cluster.session import session
 from kdray.config.experiment import Experiment
 from kdray.config.recipe import Recipe
@@ -52,18 +52,13 @@ class Study:
             self.exits.enter_context(session(execution))
             self.ray_is_up = True
 
-    def find(self, key: Key) -> Artifact | None:
-        """The published artifact, if it is there."""
-        return self.store.find(key)
-
     def is_made(self, key: Key) -> bool:
         """Whether an artifact is published and whole."""
         return self.store.find(key) is not None
 
     def is_lost(self, step: Step) -> bool:
         """Whether a student is missing because it failed, or what it goes on from did."""
-        chain = {spec.key.fingerprint for spec in spec_of(step).chain()}
-        return not self.is_made(step.key) and not chain.isdisjoint(self.failures)
+        return not self.is_made(step.key) and not _chain(step).isdisjoint(self.failures)
 
     @property
     def notes(self) -> list[str]:
@@ -101,5 +96,5 @@ def open_study(
             if tracked
             else Runs(Tracker(), store.root / "untracked.json", {})
         )
-        exits.push(runs.close)
+        exits.enter_context(runs.ending())
         yield Study(experiment, plan, store, display, runs, exits)
