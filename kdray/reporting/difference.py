@@ -129,16 +129,9 @@ def _compare(pairs: Sequence[tuple[Result, Result]], study: StudyFacts) -> SeedC
     """Compare runs, each with the baseline's of its seed."""
     refs = study.refs[pairs[0][0].split]
     comparison = compare_seeds(
-<<<<<<< HEAD
-        {seed: _hyps(baseline[seed], study.refs[split]) for seed in common},
-        {seed: _hyps(runs[seed], study.refs[split]) for seed in common},
-        study.refs[split],
-=======
         {other.cell.seed: _hyps(other, refs) for _, other in pairs},
         {mine.cell.seed: _hyps(mine, refs) for mine, _ in pairs},
         refs,
-        metric="bleu",
->>>>>>> shrink-c
         bleu_tokenize=study.bleu_tokenize,
         samples=study.bootstrap_samples,
     )

@@ -48,26 +48,6 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
         _check_lengths(study, steps, made=together)
 
 
-<<<<<<< HEAD
-def _can_be_made(study: Study, step: Step) -> bool:
-    """Whether it is missing, and nothing that it reads is."""
-    return not study.is_made(step.key) and all(map(study.is_made, step.reads))
-=======
-def _make(study: Study, missing: Sequence[Step], together: Sequence[Step]) -> None:
-    match missing[0].job:
-        case TrainingSpec():
-            train_models(study, missing, together)
-        case Sharded():
-            for step in missing:
-                _make_shards(study, step)
-        case Whole(is_light=True):
-            for step in missing:
-                _make_here(study, step)
-        case _:
-            _make_on_cluster(study, missing)
->>>>>>> shrink-c
-
-
 def _make_here(study: Study, step: Step) -> None:
     study.display.stage(step.heading, step.detail)
     job, store = step.job, study.store
