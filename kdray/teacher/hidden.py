@@ -113,21 +113,15 @@ def write_hidden(
         of_member.flush()
     layout.save({LOG_WEIGHTS: log_weights} if weighted else {})
     if first:
-        save_output(layout.folder, weights_VD)
+        matrices = [weight.detach().cpu().float().clone() for weight in weights_VD]
+        named = {f"{m:04d}": matrix for m, matrix in enumerate(matrices)}
+        save_file(named, layout.folder / OUTPUT)
     return {}
 
 
 def states_name(member: int) -> str:
     """The array that holds the states of a member."""
     return f"states_{member}"
-
-
-def save_output(folder: Path, weights_VD: Sequence[Tensor]) -> None:
-    """Write the output matrices that `Hidden.load` reads."""
-    matrices = {
-        f"{m:04d}": weight.detach().cpu().float().clone() for m, weight in enumerate(weights_VD)
-    }
-    save_file(matrices, folder / OUTPUT)
 
 
 def _load_output(folder: Path) -> tuple[Tensor, ...]:
