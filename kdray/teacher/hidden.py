@@ -107,7 +107,8 @@ def write_hidden(
                     "range of float16; store topk or sampled, or use the teacher online"
                 )
             of_member[places] = rounded.cpu().numpy()
-        if read.log_weights_BM is not None:
+        if weighted:
+            assert read.log_weights_BM is not None, "they are weighed for every pair or for none"
             log_weights[read.rows] = read.log_weights_BM.cpu().numpy()
     for of_member in states:
         of_member.flush()
