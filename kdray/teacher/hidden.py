@@ -107,27 +107,22 @@ def write_hidden(
                     "range of float16; store topk or sampled, or use the teacher online"
                 )
             of_member[places] = rounded.cpu().numpy()
-        if read.log_weights_BM is not None:
+        if weighted:
+            assert read.log_weights_BM is not None, "they are weighed for every pair or for none"
             log_weights[read.rows] = read.log_weights_BM.cpu().numpy()
     for of_member in states:
         of_member.flush()
     layout.save({LOG_WEIGHTS: log_weights} if weighted else {})
     if first:
-        save_output(layout.folder, weights_VD)
+        matrices = [weight.detach().cpu().float().clone() for weight in weights_VD]
+        named = {f"{m:04d}": matrix for m, matrix in enumerate(matrices)}
+        save_file(named, layout.folder / OUTPUT)
     return {}
 
 
 def states_name(member: int) -> str:
     """The array that holds the states of a member."""
     return f"states_{member}"
-
-
-def save_output(folder: Path, weights_VD: Sequence[Tensor]) -> None:
-    """Write the output matrices that `Hidden.load` reads."""
-    matrices = {
-        f"{m:04d}": weight.detach().cpu().float().clone() for m, weight in enumerate(weights_VD)
-    }
-    save_file(matrices, folder / OUTPUT)
 
 
 def _load_output(folder: Path) -> tuple[Tensor, ...]:

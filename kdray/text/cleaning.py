@@ -1,7 +1,7 @@
 """Which training pairs are dropped, for which reason, and how much of dev and test is in train.
 
 Cleaning never alters text, except that `stripped` first removes surrounding white space from both
-sides of every pair, in dev and test too. Every dropped pair is counted under one reason.
+sides of every pair, in dev and test too. Every dropped pair has one reason.
 Imports neither torch nor ray.
 """
 
@@ -86,26 +86,19 @@ class HeldOut:
 
 
 class Cleaner:
-    """Judges training pairs in their order, and counts what it drops.
+    """Judges training pairs in their order.
 
     `held_out` is needed only for `config.drop_overlap`. Duplicates are recognised by 16-byte
     digests, which take about 80 bytes of memory for each kept pair.
     """
 
     def __init__(self, config: CleaningConfig, *, held_out: HeldOut | None = None) -> None:
-        self.drops = Counter({reason: 0 for reason in Drop})
         self._config = config
         self._held_out = held_out if config.drop_overlap else None
         self._kept: set[bytes] = set()
 
     def judge(self, src: str, ref: str) -> Drop | None:
         """Why this pair is dropped, None if it is kept. Both sides are `stripped` already."""
-        reason = self._fault(src, ref)
-        if reason is not None:
-            self.drops[reason] += 1
-        return reason
-
-    def _fault(self, src: str, ref: str) -> Drop | None:
         config = self._config
         if not src or not ref:
             return Drop.EMPTY

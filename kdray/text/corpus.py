@@ -24,7 +24,7 @@ from kdray.artifacts import Key, sha256_file
 from kdray.config.text import CorpusConfig, FilesCorpusConfig, GeneratedCorpusConfig, PairSource
 from kdray.errors import DataError, InputError
 from kdray.schema import Column, Split
-from kdray.text.cleaning import Cleaner, HeldOut, Pair, pair_digest, stripped
+from kdray.text.cleaning import Cleaner, Drop, HeldOut, Pair, pair_digest, stripped
 from kdray.text.grammar import generate_pairs
 from kdray.text.readers import first_line, read_pairs, source_files
 
@@ -38,7 +38,7 @@ TEST_PREFIX = "test-"
 Row = tuple[int | str, ...]
 
 _BATCH_ROWS = 50_000
-_FILE_NAMES = ("src", "tgt", "path")  # fields of a PairSource that the content does not depend on
+_NAMES = {"src", "tgt", "path"}  # fields of a PairSource that the content does not depend on
 _PAIR_SCHEMA = pa.schema(
     [(Column.PAIR_ID, pa.int64()), (Column.SRC, pa.string()), (Column.REF, pa.string())]
 )
@@ -55,10 +55,8 @@ def corpus_key(config: CorpusConfig) -> Key:
     """
     if isinstance(config, GeneratedCorpusConfig):
         return Key("corpus", VERSION, config.model_dump(mode="json"))
-    recipe = config.model_dump(mode="json", exclude={"folder"})
-    for source in (recipe["train"], recipe["dev"], *recipe["tests"].values()):
-        for name in _FILE_NAMES:
-            source.pop(name, None)
+    left_out: Any = {"folder": True, "train": _NAMES, "dev": _NAMES, "tests": {"__all__": _NAMES}}
+    recipe = config.model_dump(mode="json", exclude=left_out)
     checksums = {
         f"{split}.{number}": sha256_file(path)
         for split, source in _sources(config).items()
@@ -264,6 +262,7 @@ def _write_train(
     cleaner = Cleaner(config.cleaning, held_out=held_out)
     tally = _Tally(may_repeat=not config.cleaning.drop_duplicates)
     read = unread = 0
+    dropped = {reason.value: 0 for reason in Drop}
     with (
         _table(folder / f"{stream.split}.parquet", _PAIR_SCHEMA) as keep,
         _table(folder / DROPS, _DROP_SCHEMA) as drop,
@@ -278,8 +277,8 @@ def _write_train(
             if reason is None:
                 keep(tally.row(src, ref, entropy))
             else:
+                dropped[reason] += 1
                 drop((line, reason.value, src, ref))
-    dropped = {reason.value: count for reason, count in cleaner.drops.items()}
     summary = ", ".join(f"{reason} {count}" for reason, count in dropped.items() if count) or "none"
     if not tally.ids:
         raise DataError(

@@ -1,6 +1,4 @@
-"""Each cleaning rule drops what it names and nothing else, and every drop is counted."""
-
-from collections import Counter
+"""Each cleaning rule drops what it names and nothing else, and every drop has one reason."""
 
 import pytest
 from hypothesis import given
@@ -70,7 +68,6 @@ def test_only_the_first_of_equal_pairs_is_kept(pairs):
     cleaner = Cleaner(CleaningConfig(**{**PERMISSIVE, "drop_duplicates": True}))
     kept = [pair for pair in pairs if cleaner.judge(*pair) is None]
     assert kept == list(dict.fromkeys(pairs))
-    assert cleaner.drops[Drop.DUPLICATE] == len(pairs) - len(kept)
 
 
 def test_pairs_that_meet_elsewhere_are_not_duplicates():
@@ -90,9 +87,8 @@ def test_overlap_needs_both_sides():
     assert allowed.judge("a", "x") is None
 
 
-def test_one_reason_for_each_drop_and_all_reasons_are_counted():
+def test_one_reason_for_each_drop():
     cleaner = Cleaner(CleaningConfig(max_words=2, ratio_slack=0, max_ratio=1.5))
-    assert set(cleaner.drops) == set(Drop)
     pairs = [
         ("", "a b c"),
         ("a b c\x00", "d e"),
@@ -111,7 +107,6 @@ def test_one_reason_for_each_drop_and_all_reasons_are_counted():
         None,
         Drop.DUPLICATE,
     ]
-    assert cleaner.drops == Counter({**dict.fromkeys(Drop, 1), Drop.OVERLAP: 0})
 
 
 @given(src=TEXT, ref=TEXT, left=st.text(" \t\u00a0\u3000", max_size=3))

@@ -13,6 +13,7 @@ from kdray.artifacts import Store
 from kdray.config.text import CorpusConfig
 from kdray.errors import DataError, InputError
 from kdray.text import corpus as corpus_module
+from kdray.text.cleaning import Drop
 from kdray.text.corpus import DROPS, Corpus, build_corpus, corpus_key, pair_id, prove_unique
 
 TRAIN = [
@@ -89,6 +90,7 @@ def test_counts_tell_what_became_of_every_line(tmp_path):
     counts, _ = build(write_corpus(tmp_path / "in"), tmp_path / "out")
     assert counts["pairs"] == {"test-news.2020": 3, "dev": 2, "train": 3}
     assert counts["train_read"] == len(TRAIN)
+    assert list(counts["drops"]) == list(Drop)
     assert {reason: n for reason, n in counts["drops"].items() if n} == {
         "empty": 1,
         "control": 1,
