@@ -111,6 +111,11 @@ class Store:
         """Where the content of an artifact is on this machine, or will be."""
         return self.root / key.place
 
+    @property
+    def location(self) -> str:
+        """What a user calls it."""
+        return self.remote or str(self.root)
+
     def work_path(self, key: Key) -> Path:
         """Where an unfinished stage keeps what a restarted run continues from."""
         return self.root / "work" / key.place

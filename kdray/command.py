@@ -80,35 +80,34 @@ def exit_codes() -> Iterator[None]:
 
 @contextmanager
 def studied(
-    config: Path,
-    overrides: list[str],
-    *,
-    dry_run: bool,
-    all_signals: bool = False,
-    tracked: bool = True,
+    config: Path, overrides: list[str], verb: str, *, dry_run: bool, tracked: bool = True
 ) -> "Iterator[Study]":
-    """The study that a configuration describes; a dry run shows it and ends the command."""
+    """The study that a configuration describes; a dry run shows what a verb makes and ends."""
     experiment = load_experiment(config, overrides)
     from kdray.runner.study import open_study
 
     display = Display()
     tracked = tracked and not dry_run
-    with open_study(experiment, display, all_signals=all_signals, tracked=tracked) as study:
+    decodes = verb == "decode"  # also what no method reads
+    with open_study(experiment, display, all_signals=decodes, tracked=tracked) as study:
         if dry_run:
-            show_plan(study)
+            show_plan(study, verb)
             raise typer.Exit
         yield study
 
 
-def show_plan(study: "Study") -> None:
-    """Print every artifact, whether it is there, and why not."""
-    from kdray.plan.step import shown_once
+def show_plan(study: "Study", verb: str) -> None:
+    """Print every artifact that a verb makes, whether it is there, and why not."""
+    from kdray.pipeline import steps_of
+    from kdray.plan.step import shown_once, wanted
 
-    names = Column("what", overflow="fold")  # names of students differ at their ends
-    table = Table("stage", names, "fingerprint", "state", title=study.experiment.name)
-    for step in shown_once(study.plan.steps):
-        state = "cached"
-        if not study.is_made(step.key):
+    what = Column("what", overflow="fold")  # names of students differ at their ends
+    table = Table("stage", what, "fingerprint", "state", title=study.experiment.name)
+    steps = steps_of(study, verb)
+    names = wanted(steps, study.is_made)
+    for step in shown_once(steps):
+        state = "cached" if study.is_made(step.key) else "not needed"
+        if state != "cached" and step.key.fingerprint in names:
             why = study.store.explain_miss(step.key)
             state = "would run" + (f" ({'; '.join(why[:2])})" if why else "")
         table.add_row(step.stage, step.detail or step.name, step.key.fingerprint, state)

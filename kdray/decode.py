@@ -8,7 +8,7 @@ def decode(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -
 
     Stores every signal that the configuration names, also those that none of its methods reads.
     """
-    with studied(config, overrides, dry_run=dry_run, all_signals=True) as running:
+    with studied(config, overrides, "decode", dry_run=dry_run) as running:
         from kdray.pipeline import run_steps
 
         run_steps(running, "decode")

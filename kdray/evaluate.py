@@ -5,7 +5,7 @@ from kdray.command import Config, DryRun, Overrides, run, studied
 
 def evaluate(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
     """Translate and score with every model of the experiment; trains what is missing."""
-    with studied(config, overrides, dry_run=dry_run) as running:
+    with studied(config, overrides, "evaluate", dry_run=dry_run) as running:
         from kdray.pipeline import check_complete, run_evaluation
         from kdray.runner.reporting import show_results
 

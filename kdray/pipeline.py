@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdray.errors import StageFailed
-from kdray.plan.step import SCORES, SIGNALS, STUDENT, up_to
+from kdray.plan.step import EXPORT, SCORES, SIGNALS, STUDENT, Step, up_to
 from kdray.runner.make import make_steps
 from kdray.runner.reporting import make_report
 from kdray.runner.results import results_of
@@ -20,8 +20,13 @@ from kdray.scoring.result import Result
 if TYPE_CHECKING:
     from kdray.cluster.trials import TrialResult
 
-LAST = {"decode": SIGNALS, "tune": SIGNALS, "train": STUDENT, "evaluate": SCORES, "study": SCORES}
-"""The stage that a verb's steps end with."""
+LAST = {"decode": SIGNALS, "tune": SIGNALS, "train": STUDENT, "evaluate": SCORES}
+"""The stage that a verb's steps end with; of the other verbs, all steps are."""
+
+
+def steps_of(study: Study, verb: str) -> tuple[Step, ...]:
+    """The steps of a verb."""
+    return up_to(study.plan.steps, LAST.get(verb, EXPORT))
 
 
 def run_steps(study: Study, verb: str) -> None:
@@ -30,18 +35,18 @@ def run_steps(study: Study, verb: str) -> None:
     Raises:
         KdrayError: a step could not be finished; what was made is kept.
     """
-    make_steps(study, up_to(study.plan.steps, LAST[verb]))
+    make_steps(study, steps_of(study, verb))
 
 
 def run_evaluation(study: Study) -> list[Result]:
     """Make everything up to the scores of all models."""
-    make_steps(study, up_to(study.plan.steps, LAST["evaluate"]))
+    make_steps(study, steps_of(study, "evaluate"))
     return results_of(study)
 
 
 def run_study(study: Study) -> tuple[list[Result], Path]:
     """Make everything. Students that fail are left out of the report and named in it."""
-    make_steps(study, up_to(study.plan.steps, LAST["study"]))
+    make_steps(study, steps_of(study, "study"))
     results = results_of(study)
     return results, make_report(study, results)
 
@@ -55,7 +60,7 @@ def run_report(study: Study) -> tuple[list[Result], Path]:
     results = results_of(study)
     if not results:
         raise StageFailed(
-            f"{study.store.root}: no model of this experiment is scored; run `python -m "
+            f"{study.store.location}: no model of this experiment is scored; run `python -m "
             "kdray.evaluate` with the same configuration first"
         )
     return results, make_report(study, results)

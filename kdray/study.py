@@ -8,7 +8,7 @@ def study(config: Config, overrides: Overrides = [], dry_run: DryRun = False) ->
 
     What exists already is not made again: the same command continues a study that was stopped.
     """
-    with studied(config, overrides, dry_run=dry_run) as running:
+    with studied(config, overrides, "study", dry_run=dry_run) as running:
         from kdray.pipeline import check_complete, run_study
         from kdray.runner.reporting import show_results
 

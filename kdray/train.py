@@ -5,7 +5,7 @@ from kdray.command import Config, DryRun, Overrides, run, studied
 
 def train(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
     """Train every student of the experiment, and before them whatever they need."""
-    with studied(config, overrides, dry_run=dry_run) as running:
+    with studied(config, overrides, "train", dry_run=dry_run) as running:
         from kdray.pipeline import check_complete, run_steps
 
         run_steps(running, "train")

@@ -8,7 +8,7 @@ def tune(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> 
 
     The teacher and its signals are made once, before the search starts.
     """
-    with studied(config, overrides, dry_run=dry_run) as running:
+    with studied(config, overrides, "tune", dry_run=dry_run) as running:
         from kdray.pipeline import run_search_path
 
         run_search_path(running)

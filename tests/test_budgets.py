@@ -250,7 +250,7 @@ def test_a_new_length_trains_only_what_is_new(tmp_path, without_ray):
         states = {step.name: study.is_made(step.key) for step in study.plan.steps}
         assert states["nano/plain/seed-1/trunk-10"]
         assert not states["nano/plain/seed-1/trunk-25"]
-        show_plan(study)
+        show_plan(study, "train")
         run_steps(study, "train")
         path = made(study, "plain/seed-1/updates-40")
     assert trained == ["plain/seed-1/trunk-25", "plain/seed-1/updates-40"]

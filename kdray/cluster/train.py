@@ -28,7 +28,7 @@ from kdray.cluster.ray_internals import trainer_class
 from kdray.cluster.session import Width, cluster_address, run_width, uses_ray_internals
 from kdray.config.execution import Execution
 from kdray.errors import InputError, StageFailed, TrainingDiverged
-from kdray.fit.history import HISTORY, certain_rows
+from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.worker import Worker
@@ -61,27 +61,29 @@ def train_and_publish(
 
     `told` is called with the step up to which the history is certain, after the tracker was.
     """
-    job, key = tracked.job, tracked.job.spec.key
+    job, store, tracker = tracked.job, tracked.store, tracked.tracker
     run = partial(job.run, worker, threads=threads, tokens_per_pass=tokens_per_pass)
-    published = float(tracked.store.find(key) is not None)  # by a worker that died after that
-    if worker.total([torch.tensor(published)])[0]:
-        return
+    key, no = job.spec.key, torch.zeros(())
     if not worker.is_first:
-        run()
+        if not worker.total([no])[0]:  # waits until the first one holds the folder
+            run()
         return
-    tracker = tracked.tracker
     with exclusive(job.folder):
-        with (
-            tracker.system_metrics(tracked.run_id),
-            beside(tracker, tracked.run_id, partial(certain_rows, job.folder / HISTORY)) as send,
-        ):
+        is_made = store.find(key) is not None  # by a worker that died, or whose driver did
+        if not worker.total([no + is_made])[0]:
+            rows = partial(certain_rows, job.folder / HISTORY)
+            with (
+                tracker.system_metrics(tracked.run_id),
+                beside(tracker, tracked.run_id, rows) as send,
+            ):
 
-            def tell(step: int) -> None:
-                send(step)
-                told(step)
+                def tell(step: int) -> None:
+                    send(step)
+                    told(step)
 
-            progress = run(on_checkpoint=tell)
-        tracked.store.publish(key, lambda folder: job.publish(folder, progress))
+                progress = run(on_checkpoint=tell)
+            store.publish(key, lambda folder: job.publish(folder, progress))
+    tracker.log_history(tracked.run_id, read_history(store.fetch(key) / HISTORY))
     tracker.finish(tracked.run_id, "FINISHED")
 
 

@@ -44,6 +44,11 @@ def check_lengths(training: TrainingConfig, lengths: Sequence[int], *, place: st
         )
     for updates in lengths:
         falls = round(schedule.cooldown * updates)
+        if falls == 0:
+            raise ValueError(
+                f"{place}: a cooldown of {schedule.cooldown:g} of {updates} updates is none, so "
+                "no run leaves the trunk before its end; lengthen the cooldown"
+            )
         if updates <= schedule.warmup + falls:
             raise ValueError(
                 f"{place}: {updates} updates are not longer than the warm-up of {schedule.warmup} "

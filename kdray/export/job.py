@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from kdray.artifacts import Fetch, Key
 from kdray.config.export import ExportConfig
+from kdray.errors import KdrayError, StageFailed
 from kdray.export.forms import form_of
 from kdray.jobs import Counts
 
@@ -19,8 +20,19 @@ class ExportJob:
     is_light: ClassVar[bool] = True
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
-        """Fill the folder. -> counts."""
-        return form_of(self.config.kind).write(self.config, fetch(self.student), folder)
+        """Fill the folder. -> counts.
+
+        Raises:
+            StageFailed: the form cannot be written.
+        """
+        try:
+            return form_of(self.config.kind).write(self.config, fetch(self.student), folder)
+        except KdrayError:
+            raise
+        except Exception as error:  # of another package, it may be anything
+            raise StageFailed(
+                f"exports: {self.config.kind}: {type(error).__name__}: {error}"
+            ) from error
 
 
 def export_key(config: ExportConfig, student: Key) -> Key:

@@ -15,7 +15,6 @@ from kdray.fit.data import TrainingData
 from kdray.fit.job import METHOD_CONFIG, METHOD_WEIGHTS
 from kdray.methods.base import Clock
 from kdray.methods.build import build_method
-from kdray.methods.hybrid import Hybrid
 from kdray.model.generate import SearchOptions
 from kdray.model.storage import load_model, load_weights
 from kdray.schema import View
@@ -45,26 +44,17 @@ class GatedStudent:
         folder: of the student.
         teacher: that it learned from.
         fetch: gives the folders of what the teacher is made of.
-        name: what a user calls it.
         updates: that it was trained for.
-
-    Raises:
-        InputError: its method has no gate.
     """
 
-    def __init__(
-        self, folder: Path, teacher: Teacher, fetch: Fetch, *, name: str, updates: int
-    ) -> None:
+    def __init__(self, folder: Path, teacher: Teacher, fetch: Fetch, *, updates: int) -> None:
         config = _METHOD.validate_json((folder / METHOD_CONFIG).read_bytes())
         self.student, self.tokenizer = load_model(folder), Tokenizer.load(folder)
         self.engine = teacher.open(fetch, device="cpu", threads=1)
         reader = teacher.reader(fetch, device="cpu")
         assert reader is not None, "a student with a gate has read its distributions"
         self.teacher = reader
-        method = build_method(config, student=self.student, teacher=self.teacher).eval()
-        if not isinstance(method, Hybrid):
-            raise InputError(f"{name}: {config.kind} has no gate; name a student by a hybrid")
-        self.method = method
+        self.method = build_method(config, student=self.student, teacher=self.teacher).eval()
         load_weights(self.method, folder / METHOD_WEIGHTS)
         self.method.begin(Clock(step=updates, run_length=updates))
 

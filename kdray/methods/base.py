@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Generic, TypeVar, final
+from typing import ClassVar, Generic, TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -171,6 +171,9 @@ class Method(nn.Module, ABC, Generic[Config]):
         teacher: the teacher, where it runs beside the student.
     """
 
+    has_gate: ClassVar[bool] = False
+    """Whether it weighs two losses of each sentence by a gate, which `sentence_gates` tells."""
+
     clock: Clock
 
     def __init__(
@@ -200,6 +203,10 @@ class Method(nn.Module, ABC, Generic[Config]):
         -> metrics for the log.
         """
         return averages
+
+    def sentence_gates(self, student: Transformer, batch: Batch) -> Tensor:
+        """Gate, token-level and sentence-level loss per token of each sentence. -> [B, 3]."""
+        raise NotImplementedError(f"{type(self).__name__} has no gate")
 
     def dev_step(self) -> DevStep | None:
         """What learns from dev after an update, if anything does."""

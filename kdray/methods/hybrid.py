@@ -7,6 +7,7 @@ g ≡ 1 is token-level distillation with α = 1, g ≡ 0 is sentence-level disti
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -56,6 +57,8 @@ class Hybrid(Method[HybridConfig]):
 
     The token-level loss is taken on the first view, and scaled by T².
     """
+
+    has_gate: ClassVar[bool] = True
 
     def __init__(
         self, config: HybridConfig, student: Transformer, teacher: OnlineTeacher | None = None
@@ -158,10 +161,7 @@ class Hybrid(Method[HybridConfig]):
         return token_G / counts[Per.token_of(self.soft_view)] - sentence_G / counts[Per.HYPOTHESIS]
 
     def sentence_gates(self, student: Transformer, batch: Batch) -> Tensor:
-        """Gate, token-level and sentence-level loss per token of each sentence. -> [B, 3].
-
-        T² is no part of the losses.
-        """
+        """See `Method`; T² is no part of the losses. -> [B, 3]."""
         mixture, sentences = self.mix(student, batch), len(batch.src_BS)
         soft, hard = batch.targets[self.soft_view], batch.targets[View.HYPOTHESIS]
         gate_B = self._gate_of_sentences(mixture.gate_G, batch)

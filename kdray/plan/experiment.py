@@ -67,7 +67,7 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
     goals = [step for step in models if step.is_goal]
     scores = _score_steps(recipe, text, teacher, trained, goals)
     exports = _export_steps(experiment.exports, goals)
-    steps = (*text.steps, *trained, *signals.steps, *models, *exports, *scores)
+    steps = (*text.steps, *trained, *signals.steps, *models, *scores, *exports)
     return Plan(steps, text, teacher, students)
 
 

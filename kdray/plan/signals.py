@@ -148,7 +148,7 @@ class _Planner:
         recipe = choice.model_dump(mode="json", exclude={"label_smoothing"})
         inputs = {"hypotheses": hyps.fingerprint, "encoded": self.text.encoded.fingerprint}
         key = Key("selection", selection.VERSION, recipe, inputs)
-        name = f"{choice.kind} among {choice.needs().hypotheses} hypotheses"
+        name = f"{choice.kind} by {choice.similarity} among {choice.needs().hypotheses} hypotheses"
         job = SelectionJob(hyps, self.text.corpus, choice)
         return self._add(key, name, f"Choice for {choice.kind}", job, hyps)
 

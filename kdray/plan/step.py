@@ -11,7 +11,7 @@ from kdray.jobs import Sharded, Whole
 CORPUS, TOKENIZER, ENCODED, SIGNALS = "corpus", "tokenizer", "encoded", "signals"
 TRUNK, STUDENT, EXPORT, SCORES = "trunk", "student", "export", "scores"
 TRIAL = "trial"  # of a search: a student that stands in no plan
-STAGES = (CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, EXPORT, SCORES)
+STAGES = (CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, SCORES, EXPORT)
 """The stages, in the order of the path. A teacher, a trunk and a student are trainings."""
 
 Job = Whole | Sharded | TrainingSpec
@@ -66,7 +66,8 @@ def params_of(step: Step) -> Mapping[str, object]:
     """What MLflow is told of a model, beside its tags."""
     spec, cell = spec_of(step), step.cell
     assert cell is not None, "every model has one"
-    start = {"initial": spec.start.recipe()} if isinstance(spec.start, TeacherLayers) else {}
+    start = next(spec.chain()).start if spec.trunk is not None else spec.start
+    initial = {"initial": start.recipe()} if isinstance(start, TeacherLayers) else {}
     return {
         "method_name": cell.method,
         "size": cell.size,
@@ -74,7 +75,7 @@ def params_of(step: Step) -> Mapping[str, object]:
         "model": spec.model.model_dump(mode="json"),
         "method": spec.method.model_dump(mode="json"),
         "training": spec.training.model_dump(mode="json"),
-        **start,
+        **initial,
     }
 
 

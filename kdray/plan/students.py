@@ -57,7 +57,9 @@ class Students:
             start = self._off_trunk(cell, method, training, start)
         return self._single(cell, method, training, start)
 
-    def step(self, cell: Cell, spec: TrainingSpec, *, name: str, heading: str) -> Step:
+    def step(
+        self, cell: Cell, spec: TrainingSpec, *, name: str, heading: str, is_goal: bool = True
+    ) -> Step:
         """A student, or what one goes on from."""
         return Step(
             key=spec.key,
@@ -68,7 +70,7 @@ class Students:
             reads=spec.reads,
             cell=cell,
             kind=self.recipe.methods[cell.method].kind,
-            is_goal=name == str(cell),
+            is_goal=is_goal,
         )
 
     def steps(self) -> Iterator[Step]:
@@ -83,7 +85,8 @@ class Students:
             part = f"trunk-{spec.ends_at}" if spec.is_trunk else f"stage-{depth}"
             name = str(cell) if spec is student else f"{replace(cell, length=None)}/{part}"
             heading = "Students" if depth == 1 else f"Students, part {depth}"
-            yield self.step(cell, spec, name=name, heading=heading)
+            is_goal = spec is student
+            yield self.step(cell, spec, name=name, heading=heading, is_goal=is_goal)
 
     def _single(
         self,

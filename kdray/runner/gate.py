@@ -4,6 +4,7 @@ from pathlib import Path
 
 from kdray.errors import InputError
 from kdray.fit.sentence_gates import GatedStudent, GateRow, read_pairs
+from kdray.methods.build import method_class
 from kdray.model.generate import SearchOptions
 from kdray.plan.step import STUDENT, spec_of
 from kdray.runner.study import Study
@@ -27,11 +28,12 @@ def read_gates(study: Study, student: str, file: Path | None) -> list[GateRow]:
         raise InputError(
             f"{student}: not trained yet; run `python -m kdray.train` with the same configuration"
         )
-    search, teacher = study.recipe.signals.hypotheses, study.plan.teacher
+    spec, search, teacher = spec_of(step), study.recipe.signals.hypotheses, study.plan.teacher
+    if not method_class(spec.method.kind).has_gate:
+        raise InputError(f"{student}: {spec.method.kind} has no gate; name a student by a hybrid")
     assert search is not None, "a gate could not have been trained without"
     assert teacher is not None, "nor without a teacher"
-    updates = spec_of(step).training.updates
-    gated = GatedStudent(fetch(step.key), teacher, fetch, name=student, updates=updates)
+    gated = GatedStudent(fetch(step.key), teacher, fetch, updates=spec.training.updates)
     options = SearchOptions(**search.model_dump(exclude={"num_hyps"}))
     if file is not None:
         return gated.read(read_pairs(file), options, place=f"{file}, line")

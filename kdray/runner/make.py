@@ -45,7 +45,7 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
                     _make_here(study, step)
             case Whole():
                 _make_on_cluster(study, missing)
-        _check_lengths(study, steps, made=together)
+        _check_lengths(study, made=together)
 
 
 def _make_here(study: Study, step: Step) -> None:
@@ -99,7 +99,7 @@ def _make_shards(study: Study, step: Step) -> None:
     )
 
 
-def _check_lengths(study: Study, steps: Sequence[Step], made: Sequence[Step]) -> None:
+def _check_lengths(study: Study, *, made: Sequence[Step]) -> None:
     """Refuse dev pairs that are too long for a model, before the first model is trained.
 
     Raises:
@@ -108,7 +108,7 @@ def _check_lengths(study: Study, steps: Sequence[Step], made: Sequence[Step]) ->
     ids = {step.key.fingerprint: step.key for step in made if step.stage == ENCODED}
     for fingerprint, key in ids.items():
         dev = EncodedSplit.load(study.store.fetch(key), Split.DEV)
-        for step in steps:
+        for step in study.plan.steps:
             job = step.job
             if isinstance(job, TrainingSpec) and job.encoded.fingerprint == fingerprint:
                 check_dev(dev, model=step.name, max_length=job.model.max_length)

@@ -7,7 +7,7 @@ from pathlib import Path
 import kdray
 from kdray.cell import TEACHER
 from kdray.plan.experiment import trained_updates
-from kdray.plan.step import EXPORT, SCORES, STUDENT, Step, spec_of
+from kdray.plan.step import SCORES, STUDENT, Step, spec_of
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.layout import terminal
 from kdray.reporting.table import build_tables
@@ -37,7 +37,8 @@ def study_facts(study: Study) -> StudyFacts:
     text = Corpus(study.store.fetch(corpus.key))
     splits = [str(Split.DEV), *(f"test-{name}" for name in text.tests)]
     fingerprints = {
-        s.name: s.key.fingerprint for s in study.plan.steps if s.stage not in (EXPORT, SCORES)
+        f"scores of {s.name}" if s.stage == SCORES else s.name: s.key.fingerprint
+        for s in study.plan.steps
     }
     if study.plan.teacher is not None:
         fingerprints[TEACHER] = " + ".join(study.plan.teacher.fingerprints)

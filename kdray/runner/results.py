@@ -26,7 +26,7 @@ def results_of(study: Study) -> list[Result]:
     models = {step.key.fingerprint: step for step in _models(study)}
     results: list[Result] = []
     for step in study.plan.of(SCORES):
-        if study.is_made(step.key):
+        if study.is_made(step.key) and all(map(study.is_made, step.reads)):
             of_model = _results(study, step)
             results += of_model
             if model := models.get(of_model[0].fingerprint):

@@ -9,7 +9,7 @@ from kdray.fit.checkpoint import newest_progress
 from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.trunk import CHECKPOINTS
-from kdray.plan.step import STUDENT, Step, params_of, spec_of, tags_of
+from kdray.plan.step import STUDENT, Step, params_of, spec_of, tags_of, unique
 from kdray.progress import Bars
 from kdray.runner.study import Study
 
@@ -22,9 +22,12 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
     Raises:
         StageFailed: a teacher could not be trained, or no student can be trained any more.
     """
-    made = len({step.key.fingerprint for step in together}) - len(missing)
+    teachers = [step.key.fingerprint for step in missing if step.stage == TEACHER]
+    made = sum(study.is_made(step.key) for step in unique(together))
     cached = f", {made} cached" if made else ""
     study.display.stage(missing[0].heading, f"{len(missing)} to train{cached}")
+    for line in () if teachers else _forms_read(study):
+        study.display.note(line)
     study.start_ray()
     store, tracker = study.store, study.runs.tracker
     jobs = {
@@ -36,10 +39,15 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
     with study.display.bars() as bars:
         watch = _Watch(study, bars, jobs)
         for name, failure in train(jobs, execution=execution, runs=len(together), watch=watch):
+            if failure is None and not study.is_made(steps[name].key):
+                failure = StageFailed(f"{name}: trained, but it is not in {store.location}")
             if failure is None:
                 watch.ended(name, steps[name])
             else:
                 _fail(study, steps[name], jobs[name], failure)
+    failed = [study.failures[fp] for fp in teachers if fp in study.failures]
+    if failed or all(map(study.is_lost, study.plan.of(STUDENT))):
+        raise next(iter(failed or study.failures.values()))
 
 
 def training_job(study: Study, step: Step) -> TrainingJob:
@@ -52,18 +60,28 @@ def model_run(study: Study, step: Step) -> str:
     return study.runs.ensure(step.key.fingerprint, step.name, tags_of(step), params_of(step))
 
 
+def _forms_read(study: Study) -> list[str]:
+    """Which form of distributions each method reads, where it could have read another, in words."""
+    config, lines = study.recipe.signals, list[str]()
+    for step in study.plan.of(STUDENT):
+        for spec in spec_of(step).chain():
+            needs = spec.method.needs()
+            for view, usable in needs.distributions.items():
+                if step.cell and len(set(usable) & set(config.forms(view))) > 1:
+                    form = config.best(needs, view)
+                    lines.append(f"{step.cell.method} reads the teacher on {view} from {form}")
+    return list(dict.fromkeys(lines))
+
+
 def _fail(study: Study, step: Step, tracked: TrackedJob, failure: StageFailed) -> None:
-    """Note why a training failed; go on as long as there is something to go on with."""
+    """Note why a training failed."""
     folder = tracked.job.folder
-    rows = certain_rows(folder / HISTORY, newest_progress(folder / CHECKPOINTS).step)
+    last = tracked.job.first_step() + newest_progress(folder / CHECKPOINTS).step
+    rows = certain_rows(folder / HISTORY, last)
     tracked.tracker.log_history(tracked.run_id, rows)
     tracked.tracker.finish(tracked.run_id, "FAILED")
     study.display.note(str(failure))
-    if step.stage == TEACHER:
-        raise failure
     study.failures[step.key.fingerprint] = failure
-    if all(map(study.is_lost, study.plan.of(STUDENT))):
-        raise failure
 
 
 class _Watch:
@@ -85,10 +103,10 @@ class _Watch:
         artifact = self.store.find(step.key)
         assert artifact is not None, "its first worker has published it"
         rows = read_history(self.store.fetch(step.key) / HISTORY)
-        counts, note = artifact.counts, _note(rows)
+        counts, note, ends_at = artifact.counts, _note(rows), spec_of(step).ends_at
         if counts["stopped_early"]:
             note += f"  stopped early, best at {counts['chosen_update']}"
-        self.bars.move(name, counts["updates"], counts["updates"], note)
+        self.bars.move(name, ends_at, ends_at, note)
 
 
 def _note(rows: Sequence[Mapping[str, float]]) -> str:

@@ -1,7 +1,7 @@
 """From the configuration of a teacher to the teacher that jobs carry."""
 
 from kdray.artifacts import Source
-from kdray.config.outside import outside_kinds
+from kdray.config.outside import failures, outside_kinds
 from kdray.config.teacher import EnsembleTeacherConfig, OutsideTeacherConfig, TeacherConfig
 from kdray.errors import ConfigError
 from kdray.teacher.engine import Teacher
@@ -22,10 +22,16 @@ def build_teacher(config: TeacherConfig, members: tuple[Source, ...]) -> Teacher
         return OwnModels(members, weights)
     factories = outside_kinds(FACTORIES)
     if config.kind not in factories:
-        raise ConfigError(
+        problem = (
             f"recipe.teacher.kind {config.kind}: the package with its configuration names no "
             f"teacher of this kind under the entry points {FACTORIES}, or it cannot be loaded; "
             f"there are {', '.join(factories) or 'none'}"
         )
-    teacher: Teacher = factories[config.kind](config)
+        raise ConfigError("\n".join((problem, *failures)))
+    teacher = factories[config.kind](config)
+    if not isinstance(teacher, Teacher) or teacher.has_pieces:
+        raise ConfigError(
+            f"recipe.teacher.kind {config.kind}: its entry point under {FACTORIES} gives "
+            f"{teacher!r}; it must give a kdray.teacher.engine.Teacher that knows text alone"
+        )
     return teacher

@@ -6,7 +6,7 @@ kdray's own models are one kind of teacher (`teacher/own`); other packages can b
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from kdray.artifacts import Fetch, Source
 from kdray.methods.online import OnlineTeacher
@@ -49,6 +49,7 @@ class Engine(Protocol):
         """
 
 
+@runtime_checkable
 class Teacher(Protocol):
     """A teacher as a job carries it: plain data that can be pickled.
 
