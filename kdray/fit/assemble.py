@@ -141,19 +141,15 @@ def join(wanted: NDArray[np.int64], stored: NDArray[np.int64], *, what: str) -> 
         DataError: a pair is missing, or stands there twice.
     """
     order = np.argsort(stored, kind="stable")
-    ordered = stored[order]
-    if len(ordered) and (ordered[1:] == ordered[:-1]).any():
+    if (np.diff(stored[order]) == 0).any():
         raise DataError(f"{what}: the same pair_id stands there twice; remove it and run again")
-    places = np.searchsorted(ordered, wanted)
-    places[places == len(ordered)] = 0
-    found = ordered[places] == wanted if len(ordered) else np.zeros(len(wanted), dtype=bool)
-    if not found.all():
-        missing = wanted[~found]
+    missing = wanted[~np.isin(wanted, stored)]
+    if len(missing):
         raise DataError(
             f"{what}: {len(missing)} of {len(wanted)} pairs are missing, first {missing.min()}; "
             "remove it and run again"
         )
-    return np.asarray(order[places], dtype=np.int64)
+    return np.asarray(order[np.searchsorted(stored, wanted, sorter=order)], dtype=np.int64)
 
 
 def _translations(corpus: _Rows, signals: Signals, fetch: Fetch) -> tuple[_Rows, NDArray[np.bool_]]:

@@ -137,11 +137,7 @@ class Checkpoints:
         Raises:
             ArtifactDamaged: it is missing, or not what was written.
         """
-        if whole_state(path) is None:
-            raise ArtifactDamaged(
-                f"{path}: missing or damaged checkpoint, so the model cannot be made; remove "
-                f"{self.folder} and run again"
-            )
+        check_whole(path)
         weights: dict[str, Tensor] = load_file(path / WEIGHTS)
         return weights
 
@@ -184,13 +180,11 @@ class Checkpoints:
 
     def _not_kept(self) -> list[Path]:
         """Checkpoints that nobody needs. What a kept one calls the best is needed."""
-        newest = self.paths()[-self.keep :]
-        kept = {path.name for path in newest}
-        for path in newest:
-            state = _state(path)
-            if state is not None:
-                kept.add(self.path(state["progress"]["selection"]["step"]).name)
-        return [path for path in self.paths() if path.name not in kept]
+        paths = self.paths()
+        newest = paths[-self.keep :]
+        states = [state for path in newest if (state := _state(path))]
+        best = [self.path(state["progress"]["selection"]["step"]) for state in states]
+        return [path for path in paths if path not in (*newest, *best)]
 
     def _fail(self, step: int, error: Exception) -> NoReturn:
         kept = [int(path.name) for path in self.paths()]
@@ -216,6 +210,21 @@ def whole_state(path: Path) -> dict[str, Any] | None:
     except OSError:
         return None
     return state if whole else None
+
+
+def check_whole(path: Path) -> dict[str, Any]:
+    """A checkpoint's state.
+
+    Raises:
+        ArtifactDamaged: it is missing, or not what was written.
+    """
+    state = whole_state(path)
+    if state is None:
+        raise ArtifactDamaged(
+            f"{path}: missing or damaged checkpoint, so the model cannot be made; remove "
+            f"{path.parent.parent} and run again"
+        )
+    return state
 
 
 def newest_progress(folder: Path) -> Progress:

@@ -89,11 +89,10 @@ class TrainingData:
         for view in needs.distributions:
             if view not in targets:
                 continue  # a sequence that the student makes only in some updates
-            stored = self.distributions.get(view)
             read: TeacherTargets
-            if stored is not None:
-                read = stored.targets(rows, temperature=needs.temperature)
-                read = read.to(batch.src_BS.device)
+            if view in self.distributions:
+                stored = self.distributions[view].targets(rows, temperature=needs.temperature)
+                read = stored.to(batch.src_BS.device)
             else:
                 assert self.teacher is not None, "the config was checked for this"
                 memories = memories or self.teacher.encode(batch.src_BS, batch.src_mask_BS)

@@ -22,7 +22,7 @@ from kdray.fit.history import HISTORY
 from kdray.fit.loop import fit
 from kdray.fit.machine import choose_precision, probe
 from kdray.fit.objective import Objective, build_objective, method_of, student_of
-from kdray.fit.record import Run, averaged_scores, plain_scores
+from kdray.fit.record import AVERAGED, DEV, Run, dev_scores
 from kdray.fit.spec import AfterStage, TeacherLayers, TrainingSpec
 from kdray.fit.trunk import CHECKPOINTS, Trunk, store_trunk
 from kdray.fit.validation import Validator, check_dev
@@ -65,10 +65,13 @@ class TrainingJob:
     ) -> Progress:
         """Train, or continue to the end. -> where the run stands."""
         spec, encoded = self.spec, self.fetch(self.spec.encoded)
-        dev = EncodedSplit.load(encoded, Split.DEV)
-        check_dev(dev, model=self.folder.name, max_length=spec.model.max_length)
+        pairs = EncodedSplit.load(encoded, Split.DEV)
+        check_dev(pairs, model=self.folder.name, max_length=spec.model.max_length)
+        dev = TrainingData(pairs.pair_ids, pairs.src, {View.REFERENCE: pairs.ref}, {}, {})
         tokenizer = self._tokenizer()
-        teacher = self._teacher(worker)
+        teacher = None
+        if spec.teacher is not None:
+            teacher = spec.teacher.reader(self.fetch, device=str(worker.device))
         objective = self.objective(tokenizer, worker, teacher)
         data = assemble(
             objective.method.needs,
@@ -83,7 +86,7 @@ class TrainingJob:
             seed=spec.seed,
             folder=self.folder,
             validate=self._validator(dev, tokenizer, threads=threads),
-            dev=TrainingData(dev.pair_ids, dev.src, {View.REFERENCE: dev.ref}, {}, {}),
+            dev=dev,
             until=spec.ends_at,
             first_step=self.first_step(),
             tokens_per_pass=tokens_per_pass,
@@ -94,7 +97,7 @@ class TrainingJob:
         self._begin(objective, data, run, worker)
         return fit(objective, data, run, worker)
 
-    def _validator(self, dev: EncodedSplit, tokenizer: Tokenizer, *, threads: int) -> Validator:
+    def _validator(self, dev: TrainingData, tokenizer: Tokenizer, *, threads: int) -> Validator:
         pairs = Corpus(self.fetch(self.spec.corpus)).table(Split.DEV)
         references = pairs[Column.REF].to_pylist()
         return Validator(dev, references, tokenizer, self.spec.bleu_tokenize, threads)
@@ -211,8 +214,8 @@ class TrainingJob:
             "stopped_early": best.stopped and progress.step < config.updates,
             "best": None if best.value is None else best_on_dev,
             "dev": {
-                "plain": plain_scores(history, chosen),
-                "averaged": averaged_scores(history, last) or None,
+                "plain": dev_scores(history, chosen, DEV),
+                "averaged": dev_scores(history, last, AVERAGED) or None,
             },
         }
 
@@ -249,10 +252,6 @@ class TrainingJob:
 
     def _tokenizer(self) -> Tokenizer:
         return Tokenizer.load(self.fetch(self.spec.tokenizer))
-
-    def _teacher(self, worker: Worker) -> OnlineTeacher | None:
-        teacher = self.spec.teacher
-        return None if teacher is None else teacher.reader(self.fetch, device=str(worker.device))
 
 
 def _noted_precision(folder: Path) -> Precision:

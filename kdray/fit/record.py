@@ -149,7 +149,7 @@ class Recorder:
 
     def _score_average(self, progress: Progress) -> None:
         """Validate the averaged weights, unless an earlier process of this run has done so."""
-        if averaged_scores(self.history.path, self.run.first_step + progress.step):
+        if dev_scores(self.history.path, self.run.first_step + progress.step, AVERAGED):
             return
         weights = averaged(self.run.config, self.checkpoints, progress)
         if weights is None:
@@ -160,22 +160,15 @@ class Recorder:
         self.log(progress.step, {name.replace(DEV, AVERAGED, 1): v for name, v in metrics.items()})
 
 
-def averaged_scores(history: Path, step: int) -> dict[str, float]:
-    """Dev metrics of the averaged weights at a step of the history; empty if it has none."""
-    return _scores(history, step, AVERAGED)
+def dev_scores(history: Path, step: int, prefix: str) -> dict[str, float]:
+    """Dev metrics at a step of the history; empty if it has none.
 
-
-def plain_scores(history: Path, step: int) -> dict[str, float]:
-    """Dev metrics of the weights after an update, from the history; empty if it has none."""
-    scores = _scores(history, step, DEV)
-    return {name: value for name, value in scores.items() if "/" not in name}
-
-
-def _scores(history: Path, step: int, prefix: str) -> dict[str, float]:
+    Prefix: `DEV` for those of the weights after that update, `AVERAGED` for their mean's.
+    """
     return {
         name.removeprefix(prefix): value
         for row in read_history(history)
         if row["step"] == step
         for name, value in row.items()
-        if name.startswith(prefix)
+        if name.startswith(prefix) and "/" not in name.removeprefix(prefix)
     }

@@ -100,8 +100,6 @@ class TrainingSpec:
                 sources += teacher.sources
             case AfterStage(before) | OffTrunk(before):
                 sources.append(before.key)
-            case Random():
-                pass
         return tuple(source for source in sources if isinstance(source, Key))
 
     @property
@@ -139,8 +137,6 @@ class TrainingSpec:
                 inputs["start"] = start.before.key.fingerprint
             case OffTrunk():
                 inputs["trunk"] = start.before.key.fingerprint
-            case Random():
-                pass
         if not self.is_trunk:
             return Key("model", VERSION, recipe, inputs)
         del training["updates"]

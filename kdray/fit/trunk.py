@@ -17,15 +17,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from kdray.errors import ArtifactDamaged
 from kdray.fit.checkpoint import (
     MEANS,
     OPTIMIZER,
     STATE,
     Checkpoints,
     Progress,
+    check_whole,
     newest_progress,
-    whole_state,
 )
 from kdray.fit.history import HISTORY
 from kdray.fit.objective import STUDENT, Objective, student_of
@@ -57,7 +56,7 @@ class Trunk:
         """
         if newest_progress(run.folder / CHECKPOINTS).step >= self.until:
             return
-        _state(self._last())
+        check_whole(self._last())
         with whole(run.folder / HISTORY) as history:
             shutil.copyfile(self.folder / HISTORY, history)
         paths = Checkpoints(self.folder / CHECKPOINTS).paths()
@@ -87,7 +86,7 @@ def _adopt(paths: Sequence[Path], objective: Objective, run: Run) -> None:
     fresh = optimizer.state_dict()
     checkpoints = Checkpoints(run.folder / CHECKPOINTS, keep=len(paths), identity=run.identity)
     for path in paths:
-        progress = Progress.load(_state(path)["progress"])
+        progress = Progress.load(check_whole(path)["progress"])
         set_tensors(objective.student, student_of(load_file(path / WEIGHTS)))
         stored = torch.load(path / OPTIMIZER, weights_only=True, map_location="cpu")["state"]
         optimizer.load_state_dict({**fresh, "state": _moments_of_student(objective, stored)})
@@ -110,12 +109,3 @@ def _means(objective: Objective, path: Path) -> dict[str, Tensor]:
         name: stored[name] if name.startswith(STUDENT) else value.detach()
         for name, value in objective.named_parameters()
     }
-
-
-def _state(path: Path) -> dict[str, Any]:
-    state = whole_state(path)
-    if state is None:
-        raise ArtifactDamaged(
-            f"{path}: damaged checkpoint of a trunk; remove {path.parent.parent} and run again"
-        )
-    return state

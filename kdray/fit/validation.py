@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from kdray.errors import DataError
-from kdray.methods.base import Batch, packed_states
+from kdray.fit.data import TrainingData
+from kdray.methods.base import packed_states
 from kdray.methods.kernel import token_losses
-from kdray.methods.sequences import build_target
 from kdray.model.ctranslate2 import FastTranslator, export
 from kdray.model.generate import SearchOptions
 from kdray.model.transformer import Transformer
@@ -19,7 +19,7 @@ from kdray.schema import Split, View
 from kdray.scoring.metrics import score
 from kdray.text.batching import cuts
 from kdray.text.encoded import EncodedSplit
-from kdray.text.tokenizer import PAD, Tokenizer
+from kdray.text.tokenizer import Tokenizer
 
 TOKENS_PER_BATCH = 8192
 
@@ -40,7 +40,7 @@ def check_dev(dev: EncodedSplit, *, model: str, max_length: int) -> None:
 class Validator:
     """Scores a model on dev."""
 
-    dev: EncodedSplit
+    dev: TrainingData
     references: Sequence[str]
     tokenizer: Tokenizer
     bleu_tokenize: str
@@ -56,16 +56,14 @@ class Validator:
     @torch.no_grad()
     def loss(self, model: Transformer) -> float:
         """Cross-entropy on references in nats per token, without label smoothing."""
-        device = model.output_weight.device
-        lengths = self.dev.ref.lengths
+        lengths = self.dev.views[View.REFERENCE].lengths
         order = np.argsort(lengths, kind="stable")
         total = 0.0
         for rows in np.split(order, cuts(lengths[order], most=TOKENS_PER_BATCH)):
-            src = torch.from_numpy(self.dev.src.padded(rows, pad=PAD)).to(device)
-            target = build_target(self.dev.ref, rows, device=device)
-            batch = Batch(src_BS=src, src_mask_BS=src != PAD, targets={View.REFERENCE: target})
+            batch = self.dev.batch(rows, device=model.output_weight.device)
             states = packed_states(model, batch, View.REFERENCE)
-            losses = token_losses(states, model.output_weight, labels_N=target.labels_N)
+            labels = batch.targets[View.REFERENCE].labels_N
+            losses = token_losses(states, model.output_weight, labels_N=labels)
             total += float(losses.hard_N.sum())
         return total / int(lengths.sum())
 

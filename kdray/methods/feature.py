@@ -13,10 +13,9 @@ sentence's source tokens, in the unit of sentences; decoder terms, self-attentio
 cross-attention, are sums over target tokens, as all losses of tokens are.
 """
 
-from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from kdray.config.methods.feature import FeatureConfig
 from kdray.methods.base import Batch, Loss, Per
@@ -51,51 +50,44 @@ class Feature(TokenLevel[FeatureConfig]):
 
     def forward(self, student: Transformer, batch: Batch, taps: Taps | None = None) -> Loss:
         """Loss sums of a batch."""
-        taps = Taps() if self.config.hidden_weight or self.config.attention_weight else None
+        if not (self.config.hidden_weight or self.config.attention_weight):
+            return super().forward(student, batch)
+        taps = Taps()
         loss = super().forward(student, batch, taps)
         terms, parts = dict(loss.terms), dict(loss.parts)
-        if taps is not None:
-            factor = self.config.decay**self.clock.epoch
-            for name, (weight, value, per) in self._features(taps, batch).items():
-                weighted = factor * weight * value
-                terms[per] = terms[per] + weighted if per in terms else weighted
-                parts[f"loss/{name}"] = (value.detach(), per)
+        factor = self.config.decay**self.clock.epoch
+        for name, (weight, losses) in self._features(taps, batch).items():
+            if name.startswith("encoder"):
+                mask = batch.src_mask_BS
+                value = (losses.masked_fill(~mask, 0.0).sum(1) / mask.sum(1)).sum()
+                per = Per.SENTENCE
+            else:
+                places = batch.targets[View.REFERENCE].positions_N
+                value, per = losses.flatten().index_select(0, places).sum(), Per.REFERENCE
+            weighted = factor * weight * value
+            terms[per] = terms[per] + weighted if per in terms else weighted
+            parts[f"loss/{name}"] = (value.detach(), per)
         return Loss(terms=terms, parts=parts)
 
-    def _features(self, ours: Taps, batch: Batch) -> dict[str, tuple[float, Tensor, Per]]:
-        """What is matched: its weight, its sum, and the sum's unit."""
+    def _features(self, ours: Taps, batch: Batch) -> dict[str, tuple[float, Tensor]]:
+        """What is matched: its weight, and its loss at each position [B, positions]."""
         assert batch.teacher is not None, "the config was checked for this"
-        target, mask = batch.targets[View.REFERENCE], batch.src_mask_BS
-        theirs = batch.teacher.taps(batch.src_BS, mask, target.inputs_BT)
-        matched: dict[str, tuple[float, Tensor, Per]] = {}
-
-        def on_source(name: str, weight: float, losses_BS: Tensor) -> None:
-            means_B = losses_BS.masked_fill(~mask, 0.0).sum(1) / mask.sum(1)
-            matched[name] = (weight, means_B.sum(), Per.SENTENCE)
-
-        def on_target(name: str, weight: float, losses_BT: Tensor) -> None:
-            losses_N = losses_BT.flatten().index_select(0, target.positions_N)
-            matched[name] = (weight, losses_N.sum(), Per.REFERENCE)
-
+        inputs_BT = batch.targets[View.REFERENCE].inputs_BT
+        theirs = batch.teacher.taps(batch.src_BS, batch.src_mask_BS, inputs_BT)
         encoder, decoder = self.encoder_map, self.decoder_map
+        matched: dict[str, tuple[float, Tensor]] = {}
         if weight := self.config.hidden_weight:
-            projected = (self.encoder_projections, self.decoder_projections)
-            pairs = (ours.encoder_states, self._targets(theirs.encoder_states, encoder), encoder)
-            on_source("encoder_states", weight, state_losses(*pairs, projected[0]))
-            pairs = (ours.decoder_states, self._targets(theirs.decoder_states, decoder), decoder)
-            on_target("decoder_states", weight, state_losses(*pairs, projected[1]))
+            states = partial(state_losses, normalised=self.config.states == "normalised")
+            of_encoder, of_decoder = self.encoder_projections, self.decoder_projections
+            losses = states(ours.encoder_states, theirs.encoder_states, encoder, of_encoder)
+            matched["encoder_states"] = (weight, losses)
+            losses = states(ours.decoder_states, theirs.decoder_states, decoder, of_decoder)
+            matched["decoder_states"] = (weight, losses)
         if weight := self.config.attention_weight:
-            maps = attention_losses(ours.encoder_maps, theirs.encoder_maps, encoder)
-            on_source("encoder_attention", weight, maps)
-            maps = attention_losses(ours.decoder_maps, theirs.decoder_maps, decoder)
-            on_target("decoder_attention", weight, maps)
-            maps = attention_losses(ours.cross_maps, theirs.cross_maps, decoder)
-            on_target("cross_attention", weight, maps)
+            losses = attention_losses(ours.encoder_maps, theirs.encoder_maps, encoder)
+            matched["encoder_attention"] = (weight, losses)
+            losses = attention_losses(ours.decoder_maps, theirs.decoder_maps, decoder)
+            matched["decoder_attention"] = (weight, losses)
+            losses = attention_losses(ours.cross_maps, theirs.cross_maps, decoder)
+            matched["cross_attention"] = (weight, losses)
         return matched
-
-    def _targets(self, states: Sequence[Tensor], layers: Sequence[int]) -> dict[int, Tensor]:
-        """The teacher's states at those layers."""
-        chosen = {layer: states[layer] for layer in set(layers)}
-        if self.config.states == "raw":
-            return chosen
-        return {i: functional.layer_norm(state, state.shape[-1:]) for i, state in chosen.items()}

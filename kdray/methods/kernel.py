@@ -104,9 +104,7 @@ class _Kernel(torch.autograd.Function):
         sums = _Sums.zeros(states, matrix)
         hard = None
         if labels is not None:
-            mean_z = None
-            if smoothing:
-                mean_z = sums.smooth(states, matrix, hard_weight * smoothing)
+            mean_z = sums.smooth(states, matrix, hard_weight * smoothing) if smoothing else None
             hard = HardLoss(labels, hard_weight, smoothing, mean_z)
         block = _Block(hard, soft, soft_weight, sums)
         for rows in row_blocks(len(states), vocabulary=len(matrix), device=states.device):
@@ -122,16 +120,7 @@ class _Kernel(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         """Gradients of states and matrix; that of a weight is the loss it weighs."""
-        grad_hidden, grad_weight, hard_loss_N, soft_loss_N = ctx.saved_tensors
-        return (
-            grad_hidden * upstream,
-            grad_weight * upstream,
-            hard_loss_N * upstream,
-            soft_loss_N * upstream,
-            None,
-            None,
-            None,
-        )
+        return (*(gradient * upstream for gradient in ctx.saved_tensors), None, None, None)
 
 
 class _Sums(NamedTuple):

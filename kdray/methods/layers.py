@@ -4,10 +4,11 @@ B sentences, D a model's width. There is one tensor for each layer of a stack.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from kdray.methods.measures import FLOOR
 
@@ -19,15 +20,22 @@ def layer_map(student: int, teacher: int) -> tuple[int, ...]:
 
 def state_losses(
     ours: Sequence[Tensor],
-    theirs: Mapping[int, Tensor],
+    theirs: Sequence[Tensor],
     layers: Sequence[int],
     projections: nn.ModuleList,
+    *,
+    normalised: bool,
 ) -> Tensor:
-    """Mean over layers and features of (W s − t)². -> [B, positions]."""
-    each = [
-        (project(state) - theirs[layer]).square().mean(2)
-        for state, project, layer in zip(ours, projections, layers, strict=True)
-    ]
+    """Mean over layers and features of (W s − t)². -> [B, positions].
+
+    normalised: whether t is brought to mean 0 and variance 1.
+    """
+    each = []
+    for state, project, layer in zip(ours, projections, layers, strict=True):
+        target = theirs[layer]
+        if normalised:
+            target = functional.layer_norm(target, target.shape[-1:])
+        each.append((project(state) - target).square().mean(2))
     return torch.stack(each).mean(0)
 
 

@@ -136,7 +136,7 @@ class _Members:
         self.memories = [
             model.encode(src_BS, mask_BS).repeat_interleave(beam, dim=0) for model in models
         ]
-        self.cache: Cache = {}
+        self.caches: list[Cache] = [{} for _ in models]
         self.log_weights: Tensor | None = None  # [M, B·K, 1]
         if log_weights_BM is not None:
             repeated = log_weights_BM.to(self.device).repeat_interleave(beam, dim=0)
@@ -145,8 +145,8 @@ class _Members:
     def next_log_probs(self, tokens: Tensor, step: int) -> Tensor:
         """Log-probabilities of the next token; -inf if it may not be generated. -> [B·K, V]."""
         member_logits = []
-        for model, memory in zip(self.models, self.memories, strict=True):
-            hidden = model.decode(tokens, memory, self.mask, cache=self.cache, start=step)[:, 0]
+        for model, memory, cache in zip(self.models, self.memories, self.caches, strict=True):
+            hidden = model.decode(tokens, memory, self.mask, cache=cache, start=step)[:, 0]
             member_logits.append(F.linear(hidden, model.output_weight).float())
         logits = member_logits[0]
         if len(member_logits) > 1:
@@ -158,7 +158,9 @@ class _Members:
 
     def select(self, parents: list[int]) -> None:
         """Continue these of the B·K hypotheses."""
-        select_rows(self.cache, torch.tensor(parents, device=self.device))
+        rows = torch.tensor(parents, device=self.device)
+        for cache in self.caches:
+            select_rows(cache, rows)
 
 
 def _search(

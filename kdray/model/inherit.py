@@ -34,7 +34,7 @@ Shapes: D width, E channels of a head, in the teacher; d, e in the student; H he
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -57,8 +57,8 @@ def inherit(teacher: Transformer, config: ModelConfig, layers: Layers) -> Weight
     The shape is one that `config.initial.chosen_layers` accepts. With the teacher's own shape and
     all its layers, the weights are the teacher's.
     """
-    encoder = [_layer(teacher.encoder, number) for number in layers.encoder]
-    decoder = [_layer(teacher.decoder, number) for number in layers.decoder]
+    encoder: list[Any] = [teacher.encoder[number] for number in layers.encoder]
+    decoder: list[Any] = [teacher.decoder[number] for number in layers.decoder]
     importance = residual_importance(teacher, [*encoder, *decoder])
     cut = _Cut(teacher, config, kept=kept_channels(importance, width=config.width))
     state = {
@@ -179,53 +179,39 @@ class _Cut:
         """All weights of a layer."""
         state = {
             **_named("attention_norm", self.norm(layer.attention_norm)),
-            **_named("attention", self._self_attention(layer.attention, layer.attention_norm)),
+            **_named("attention", self._attention(layer.attention, layer.attention_norm)),
             **_named("feedforward_norm", self.norm(layer.feedforward_norm)),
             **_named("feedforward", self._feedforward(layer.feedforward, layer.feedforward_norm)),
         }
         if isinstance(layer, DecoderLayer):
             state |= _named("cross_norm", self.norm(layer.cross_norm))
-            state |= _named("cross", self._cross_attention(layer.cross, layer.cross_norm))
+            state |= _named("cross", self._attention(layer.cross, layer.cross_norm))
         return state
 
-    def _self_attention(self, attention: SelfAttention, norm: nn.LayerNorm) -> Weights:
-        query, key, value = self._readers(attention.qkv, parts=3)
-        output = self._writer(attention.output)
-        own = self._norm(norm)
-        query, key, value, output = self._heads(query, key, value, output, own, own)
-        return {**_joined("qkv", query, key, value), **_joined("output", output)}
+    def _attention(self, attention: SelfAttention | CrossAttention, norm: nn.LayerNorm) -> Weights:
+        """With e channels in each head; queries are multiplied by √(e/E).
 
-    def _cross_attention(self, attention: CrossAttention, norm: nn.LayerNorm) -> Weights:
-        (query,) = self._readers(attention.query, parts=1)
-        key, value = self._readers(attention.key_value, parts=2)
-        output = self._writer(attention.output)
-        own, other = self._norm(norm), self._norm(self.teacher.encoder_norm)
-        query, key, value, output = self._heads(query, key, value, output, own, other)
-        return {
-            **_joined("query", query),
-            **_joined("key_value", key, value),
-            **_joined("output", output),
-        }
-
-    def _heads(
-        self, query: _Map, key: _Map, value: _Map, output: _Map, own: _Norm, other: _Norm
-    ) -> tuple[_Map, _Map, _Map, _Map]:
-        """The same four maps with e channels in each head; queries are multiplied by √(e/E).
-
-        `own` is the norm before queries, `other` the one before keys and values. The constant part
-        of keys shifts all logits of a query equally, so it has no effect and does not count.
+        The constant part of keys shifts all logits of a query equally, so it has no effect and
+        does not count.
         """
+        before_queries = before_keys = self._norm(norm)
+        if isinstance(attention, SelfAttention):
+            query, key, value = self._readers(attention.qkv, parts=3)
+        else:
+            (query,) = self._readers(attention.query, parts=1)
+            key, value = self._readers(attention.key_value, parts=2)
+            before_keys = self._norm(self.teacher.encoder_norm)
+        output = self._writer(attention.output)
         heads, each = self.student.heads, self.student.width // self.student.heads
-        logits = query.sizes(own) * key.sizes(other, with_constant=False)
+        logits = query.sizes(before_queries) * key.sizes(before_keys, with_constant=False)
         matched = _best(logits, groups=heads, count=each)
-        mixed = _best(value.sizes(other) * output.effects(), groups=heads, count=each)
-        scale = math.sqrt(each * heads / self.teacher.config.width)
-        return (
-            query.rows(matched).scaled(scale),
-            key.rows(matched),
-            value.rows(mixed),
-            output.columns(mixed),
-        )
+        mixed = _best(value.sizes(before_keys) * output.effects(), groups=heads, count=each)
+        query = query.rows(matched).scaled(math.sqrt(each * heads / self.teacher.config.width))
+        key, value, output = key.rows(matched), value.rows(mixed), output.columns(mixed)
+        if isinstance(attention, SelfAttention):
+            return {**_joined("qkv", query, key, value), **_joined("output", output)}
+        readers = {**_joined("query", query), **_joined("key_value", key, value)}
+        return {**readers, **_joined("output", output)}
 
     def _feedforward(self, feedforward: FeedForward, norm: nn.LayerNorm) -> Weights:
         (inner,) = self._readers(feedforward.inner, parts=1)
@@ -263,9 +249,3 @@ def _joined(name: str, *maps: _Map) -> Weights:
 
 def _named(name: str, weights: Weights) -> Weights:
     return {f"{name}.{part}": value for part, value in weights.items()}
-
-
-def _layer(stack: nn.ModuleList, number: int) -> Layer:
-    layer = stack[number]
-    assert isinstance(layer, EncoderLayer | DecoderLayer)
-    return layer

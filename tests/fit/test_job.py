@@ -21,6 +21,7 @@ from kdray.errors import ArtifactDamaged, DataError
 from kdray.fit import machine
 from kdray.fit.assemble import TOO_LONG
 from kdray.fit.checkpoint import Checkpoints
+from kdray.fit.data import TrainingData
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import TOTALS, TrainingJob
 from kdray.fit.spec import OffTrunk, Random, TeacherLayers
@@ -28,7 +29,7 @@ from kdray.fit.validation import Validator, check_dev
 from kdray.fit.worker import Worker
 from kdray.model.inherit import inherit
 from kdray.model.storage import load_model, save_model, tensors
-from kdray.schema import Column, Split
+from kdray.schema import Column, Split, View
 from kdray.teacher.own import OwnModels
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
@@ -59,8 +60,9 @@ def trained(job: TrainingJob) -> TrainingJob:
 
 @pytest.fixture(scope="module")
 def validator(job: TrainingJob, toy_corpus: Artifact) -> Validator:
+    pairs = EncodedSplit.load(read(job, "encoded"), Split.DEV)
     return Validator(
-        dev=EncodedSplit.load(read(job, "encoded"), Split.DEV),
+        dev=TrainingData(pairs.pair_ids, pairs.src, {View.REFERENCE: pairs.ref}, {}, {}),
         references=Corpus(toy_corpus.path).table(Split.DEV)[Column.REF].to_pylist(),
         tokenizer=Tokenizer.load(read(job, "tokenizer")),
         bleu_tokenize="13a",
@@ -230,7 +232,7 @@ def test_dev_loss_is_the_plain_cross_entropy_per_token(job, validator: Validator
     with torch.no_grad():
         for row in range(len(validator.dev)):  # one at a time: no padding, no batches
             src = torch.tensor(validator.dev.src[row].astype(int))[None]
-            ref = torch.tensor(validator.dev.ref[row].astype(int))
+            ref = torch.tensor(validator.dev.views[View.REFERENCE][row].astype(int))
             logits = model(src, src != PAD, torch.tensor([[BOS, *ref[:-1].tolist()]]))
             total += float(F.cross_entropy(logits[0], ref, reduction="sum"))
             tokens += len(ref)

@@ -262,7 +262,7 @@ def test_another_method_takes_the_student_and_its_moments(tmp_path: Path) -> Non
 def test_a_damaged_trunk_is_named(tmp_path: Path) -> None:
     trunk = train(tmp_path / "trunk", "cross_entropy", until=15)
     (trunk.folder / CHECKPOINTS / "00000015" / OPTIMIZER).unlink()
-    with pytest.raises(ArtifactDamaged, match=r"00000015: damaged checkpoint of a trunk"):
+    with pytest.raises(ArtifactDamaged, match=r"00000015: missing or damaged checkpoint"):
         trunk.begin(new_objective("cross_entropy"), new_run(tmp_path / "branch", CONSTANT))
 
 
