@@ -110,10 +110,8 @@ def _check_lengths(study: Study, steps: Sequence[Step], made: Sequence[Step]) ->
     Raises:
         DataError: dev holds one.
     """
-    ids = {step.key.fingerprint: step.key for step in made if step.stage == ENCODED}
-    for fingerprint, key in ids.items():
-        dev = EncodedSplit.load(study.store.fetch(key), Split.DEV)
+    for ids in unique(step for step in made if step.stage == ENCODED):
+        dev = EncodedSplit.load(study.store.fetch(ids.key), Split.DEV)
         for step in steps:
-            job = step.job
-            if isinstance(job, TrainingSpec) and job.encoded.fingerprint == fingerprint:
-                check_dev(dev, model=step.name, max_length=job.model.max_length)
+            if isinstance(step.job, TrainingSpec) and step.job.encoded == ids.key:
+                check_dev(dev, model=step.name, max_length=step.job.model.max_length)
