@@ -91,9 +91,8 @@ def studied(
     experiment = load_experiment(config, overrides)
     from kdray.runner.study import open_study
 
-    display = Display()
     tracked = tracked and not dry_run
-    with open_study(experiment, display, all_signals=all_signals, tracked=tracked) as study:
+    with open_study(experiment, Display(), all_signals=all_signals, tracked=tracked) as study:
         if dry_run:
             show_plan(study)
             raise typer.Exit

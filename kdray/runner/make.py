@@ -92,13 +92,9 @@ def _make_shards(study: Study, step: Step) -> None:
     with study.display.bars() as bars:
         made = rows - left
         bars.move("pairs", made, rows)
-
-        def done(pairs: int) -> None:
-            nonlocal made
+        for pairs in make_shards(ShardWork(job, plan, store, work, device), execution=execution):
             made += pairs
             bars.move("pairs", made, rows)
-
-        make_shards(ShardWork(job, plan, store, work, device), execution=execution, done=done)
     store.publish(
         step.key, lambda folder: job.join(plan.finished(), plan.counts(), folder, store.fetch)
     )
