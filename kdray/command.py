@@ -86,10 +86,9 @@ def studied(
     experiment = load_experiment(config, overrides)
     from kdray.runner.study import open_study
 
-    display = Display()
     tracked = tracked and not dry_run
     decodes = verb == "decode"  # also what no method reads
-    with open_study(experiment, display, all_signals=decodes, tracked=tracked) as study:
+    with open_study(experiment, Display(), all_signals=decodes, tracked=tracked) as study:
         if dry_run:
             show_plan(study, verb)
             raise typer.Exit

@@ -162,8 +162,9 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     from kdray.runner import make, training
     from kdray.runner.study import Study
 
-    def shards_here(work, *, execution, done):
+    def shards_here(work, *, execution):
         ShardActor(work)({"shard": work.plan.missing()})
+        return ()
 
     def train_here(jobs, *, execution, runs, watch):
         for name, tracked in jobs.items():

@@ -7,7 +7,8 @@ looks different or raises an error, Ray is left as it is, and only a debug messa
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -26,10 +27,8 @@ def end_unused_processes() -> None:
     and one of them takes a second to end.
     """
     for name in ("kill_log_monitor", "kill_monitor", "kill_dashboard"):
-        try:
+        with _if_ray_allows(name):
             getattr(ray._private.worker._global_node, name)()
-        except Exception as error:  # whatever a version of Ray may raise
-            logger.debug("Ray's process is left alone, %s failed: %r", name, error)
 
 
 def trainer_class(*, local: bool) -> type[TorchTrainer]:
@@ -37,13 +36,11 @@ def trainer_class(*, local: bool) -> type[TorchTrainer]:
 
     It is Ray's own class when this version of Ray does not have the methods that are overridden.
     """
-    trainer: type[TorchTrainer] = LocalTrainer if local else LeanTrainer
-    try:
+    trainer: type[TorchTrainer] = TorchTrainer
+    with _if_ray_allows("starting fewer processes"):
         _expect(TorchTrainer._create_default_callbacks, "self")
         _expect(TorchTrainer._initialize_and_run_controller, "self", "controller_init_kwargs")
-    except Exception as error:
-        logger.debug("Ray Train starts all its processes: %r", error)
-        trainer = TorchTrainer
+        trainer = LocalTrainer if local else LeanTrainer
     return trainer
 
 
@@ -67,11 +64,9 @@ class LeanTrainer(TorchTrainer):  # type: ignore[misc]
 
     def _create_default_callbacks(self) -> Any:  # noqa: ANN401 (a list, as far as we know)
         callbacks = super()._create_default_callbacks()
-        try:
-            return [each for each in callbacks if type(each).__name__ not in self.unused]
-        except Exception as error:
-            logger.debug("Ray Train's callbacks are kept: %r", error)
-            return callbacks
+        with _if_ray_allows("leaving out callbacks"):
+            callbacks = [each for each in callbacks if type(each).__name__ not in self.unused]
+        return callbacks
 
 
 class LocalTrainer(LeanTrainer):
@@ -89,10 +84,8 @@ class LocalTrainer(LeanTrainer):
     unused = LeanTrainer.unused | {"PlacementGroupCleanerCallback"}
 
     def _initialize_and_run_controller(self, **arguments: Any) -> Any:  # noqa: ANN401
-        try:
+        with _if_ray_allows("asking for no nodes"):
             _ask_for_no_nodes(arguments["scaling_policy"])
-        except Exception as error:
-            logger.debug("Ray Train may ask for nodes: %r", error)
         return super()._initialize_and_run_controller(**arguments)
 
 
@@ -105,6 +98,15 @@ def _ask_for_no_nodes(policy: Any) -> None:  # noqa: ANN401 (Ray's ScalingPolicy
 
 def _nothing(*_: object) -> None:
     """Replace a method. The policy is pickled, so this is a function of a module."""
+
+
+@contextmanager
+def _if_ray_allows(what: str) -> Iterator[None]:
+    """Leave Ray as it is where this version does not have what the body touches."""
+    try:
+        yield
+    except Exception as error:  # whatever a version of Ray may raise
+        logger.debug("Ray is left as it is, %s failed: %r", what, error)
 
 
 def _expect(method: Callable[..., Any], *parameters: str) -> None:

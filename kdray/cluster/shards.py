@@ -4,7 +4,7 @@ Only the numbers of shards and of rows pass through Ray's object store.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ class ShardActor:
         return batch
 
 
-def make_shards(work: ShardWork, *, execution: Execution, done: Callable[[int], None]) -> None:
-    """Make all shards that are missing; `done` is told the number of rows of each.
+def make_shards(work: ShardWork, *, execution: Execution) -> Iterator[int]:
+    """Make all shards that are missing. Yields the number of rows of each that is made.
 
     Raises:
         StageFailed: some could not be made; the others are kept.
@@ -75,7 +75,7 @@ def make_shards(work: ShardWork, *, execution: Execution, done: Callable[[int], 
     try:
         for row in dataset.iter_rows():
             start, stop = work.plan.ranges[int(row["shard"])]
-            done(stop - start)
+            yield stop - start
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
     if missing := work.plan.missing():

@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -124,19 +123,14 @@ def _run_trial(values: dict[str, Any], job: SearchJob, threads: int, device: str
     step, store = job.trial(values), job.store
     training = TrainingJob(spec_of(step), store.work_path(step.key), store.fetch)
     reported = 0
-    if store.find(step.key) is None:
-        with _alone(training.folder):
-            if store.find(step.key) is None:
-                reported = _train(values, job, step, training, Worker(device=where), threads)
+    training.folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the folder, which goes when the student is published.
+    with FileLock(training.folder.with_suffix(".lock")):
+        if store.find(step.key) is None:
+            reported = _train(values, job, step, training, Worker(device=where), threads)
     for row in read_history(store.fetch(step.key) / HISTORY):
         if row["step"] > reported and job.config.metric in row:
             _report(row, job, step)
-
-
-def _alone(folder: Path) -> FileLock:
-    """Holds back equal trials: beside the folder, which goes when the student is published."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder.with_suffix(".lock"))
 
 
 def _train(

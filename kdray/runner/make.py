@@ -87,13 +87,9 @@ def _make_shards(study: Study, step: Step) -> None:
     with study.display.bars() as bars:
         made = rows - left
         bars.move("pairs", made, rows)
-
-        def done(pairs: int) -> None:
-            nonlocal made
+        for pairs in make_shards(ShardWork(job, plan, store, work, device), execution=execution):
             made += pairs
             bars.move("pairs", made, rows)
-
-        make_shards(ShardWork(job, plan, store, work, device), execution=execution, done=done)
     store.publish(
         step.key, lambda folder: job.join(plan.finished(), plan.counts(), folder, store.fetch)
     )
@@ -105,10 +101,8 @@ def _check_lengths(study: Study, *, made: Sequence[Step]) -> None:
     Raises:
         DataError: dev holds one.
     """
-    ids = {step.key.fingerprint: step.key for step in made if step.stage == ENCODED}
-    for fingerprint, key in ids.items():
-        dev = EncodedSplit.load(study.store.fetch(key), Split.DEV)
+    for ids in unique(step for step in made if step.stage == ENCODED):
+        dev = EncodedSplit.load(study.store.fetch(ids.key), Split.DEV)
         for step in study.plan.steps:
-            job = step.job
-            if isinstance(job, TrainingSpec) and job.encoded.fingerprint == fingerprint:
-                check_dev(dev, model=step.name, max_length=job.model.max_length)
+            if isinstance(step.job, TrainingSpec) and step.job.encoded == ids.key:
+                check_dev(dev, model=step.name, max_length=step.job.model.max_length)

@@ -47,10 +47,7 @@ def study_facts(study: Study) -> StudyFacts:
         recipe=recipe.model_dump(mode="json"),
         corpus=corpus.counts,
         fingerprints=fingerprints,
-        versions={
-            "kdray": kdray.__version__,
-            **{package: version(package) for package in PACKAGES},
-        },
+        versions={"kdray": kdray.__version__} | {name: version(name) for name in PACKAGES},
         baseline=recipe.baseline_method,
         main_beam=recipe.evaluation.beams[-1],
         bootstrap_samples=recipe.evaluation.bootstrap_samples,

@@ -25,7 +25,7 @@ class Runs:
     tracker: Tracker
     file: Path  # what holds the ids
     ids: dict[str, str]
-    parent: str = ""
+    parent: str = ""  # the study's own run; it has no parent itself
 
     @classmethod
     def open(cls, experiment: Experiment, store: Store) -> "Runs":
@@ -41,12 +41,9 @@ class Runs:
         file = store.root / "tracking" / f"{experiment.name}-{fingerprint}.json"
         ids = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         runs = cls(tracker, file, ids)
-        runs.parent = runs.ensure(
-            STUDY,
-            f"{experiment.name}-{fingerprint[:8]}",
-            {"kdray.role": STUDY, "kdray.recipe": fingerprint},
-            recipe,
-        )
+        name = f"{experiment.name}-{fingerprint[:8]}"
+        tags = {"kdray.role": STUDY, "kdray.recipe": fingerprint}
+        runs.parent = runs.ensure(STUDY, name, tags, recipe)
         tracker.log_config(runs.parent, experiment.model_dump(mode="json"))
         return runs
 
@@ -54,13 +51,9 @@ class Runs:
         self, key: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]
     ) -> str:
         """The run written down under `key`, continued, or a new one. -> its id."""
-        known = self.ids.get(key) or None
+        known = self.ids.get(key)
         run_id = self.tracker.ensure_run(
-            name,
-            parent_id=None if key == STUDY else self.parent,
-            run_id=known,
-            tags=tags,
-            params=params,
+            name, parent_id=self.parent, run_id=known, tags=tags, params=params
         )
         if run_id != known:
             self.ids[key] = run_id

@@ -13,6 +13,13 @@ from kdray.plan.step import STUDENT, Step, params_of, spec_of, tags_of, unique
 from kdray.progress import Bars
 from kdray.runner.study import Study
 
+NOTES = (
+    ("train/tokens_per_second", "{:.0f} tokens/s"),
+    ("dev/bleu", "  dev BLEU {:.1f}"),
+    ("dev/averaged/bleu", ", averaged {:.1f}"),
+)
+"""What a bar says of the newest value of a metric."""
+
 
 def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]) -> None:
     """Train what is missing of the steps that are trained together.
@@ -110,11 +117,5 @@ class _Watch:
 
 
 def _note(rows: Sequence[Mapping[str, float]]) -> str:
-    note = _latest(rows, "train/tokens_per_second", "{:.0f} tokens/s")
-    note += _latest(rows, "dev/bleu", "  dev BLEU {:.1f}")
-    return note + _latest(rows, "dev/averaged/bleu", ", averaged {:.1f}")
-
-
-def _latest(rows: Sequence[Mapping[str, float]], metric: str, form: str) -> str:
-    values = [row[metric] for row in rows if metric in row]
-    return form.format(values[-1]) if values else ""
+    latest = {metric: value for row in rows for metric, value in row.items()}
+    return "".join(form.format(latest[metric]) for metric, form in NOTES if metric in latest)
