@@ -64,6 +64,12 @@ class Brought:
 Source = Key | Brought
 """What a step reads: an artifact of the store, or what a user brought."""
 
+
+def keys_among(*sources: Source | None) -> tuple[Key, ...]:
+    """The artifacts among sources."""
+    return tuple(source for source in sources if isinstance(source, Key))
+
+
 Fetch = Callable[[Source], Path]
 """Gives the local folder of what is named."""
 

@@ -8,15 +8,27 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from kdray.artifacts import Fetch
+from kdray.artifacts import Fetch, Key
 
 Counts = Mapping[str, Any]
 Build = Callable[[int, int, Path], Counts]
 """Makes rows start to stop into a folder. -> counts."""
 
 
+class Job(Protocol):
+    """What every job tells of itself."""
+
+    @property
+    def key(self) -> Key:
+        """What it makes."""
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The artifacts that it fetches. They have to be there before."""
+
+
 @runtime_checkable
-class Whole(Protocol):
+class Whole(Job, Protocol):
     """Made in one go, by one process."""
 
     is_light: ClassVar[bool]
@@ -27,7 +39,7 @@ class Whole(Protocol):
 
 
 @runtime_checkable
-class Sharded(Protocol):
+class Sharded(Job, Protocol):
     """Made row range by row range, by a pool of processes, and then joined."""
 
     @property

@@ -190,7 +190,7 @@ class Scene:
     def __init__(self, job, store, monkeypatch, tracker):
         self.store, self.tracker = store, tracker
         self.key = job.spec.key
-        step = Step(self.key, TRIAL, "trial", "", job.spec, cell=Cell("plain", "nano", 1))
+        step = Step(job.spec, TRIAL, "trial", "", cell=Cell("plain", "nano", 1))
         config = Experiment.model_validate(yaml.safe_load(CONFIG)).search
         self.job = trials.SearchJob(
             config=config, trial=lambda values: step, store=store,

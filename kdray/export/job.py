@@ -19,6 +19,22 @@ class ExportJob:
     student: Key
     is_light: ClassVar[bool] = True
 
+    @property
+    def key(self) -> Key:
+        """Of the student and the form.
+
+        Raises:
+            ConfigError: nobody writes this form.
+        """
+        version = form_of(self.config.kind).version
+        inputs = {"student": self.student.fingerprint}
+        return Key("export", version, self.config.model_dump(mode="json"), inputs)
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The student."""
+        return (self.student,)
+
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """Fill the folder. -> counts.
 
@@ -33,14 +49,3 @@ class ExportJob:
             raise StageFailed(
                 f"exports: {self.config.kind}: {type(error).__name__}: {error}"
             ) from error
-
-
-def export_key(config: ExportConfig, student: Key) -> Key:
-    """Identity of a student in another form.
-
-    Raises:
-        ConfigError: nobody writes this form.
-    """
-    inputs = {"student": student.fingerprint}
-    version = form_of(config.kind).version
-    return Key("export", version, config.model_dump(mode="json"), inputs)

@@ -8,12 +8,12 @@ step knows where its inputs will be.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kdray.artifacts import Key, Source
+from kdray.artifacts import Source
 from kdray.cell import TEACHER, Cell
 from kdray.config.experiment import Experiment
 from kdray.config.export import ExportConfig
 from kdray.config.recipe import Recipe
-from kdray.export.job import ExportJob, export_key
+from kdray.export.job import ExportJob
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
 from kdray.plan.step import EXPORT, SCORES, Step, spec_of
@@ -21,7 +21,6 @@ from kdray.plan.students import Students
 from kdray.plan.teacher import brought_teachers, teacher_steps
 from kdray.plan.text import TextPlan, plan_text
 from kdray.plan.vocabulary import teacher_entries
-from kdray.scoring import evaluation
 from kdray.scoring.evaluation import EvaluationJob
 from kdray.teacher.build import build_teacher
 from kdray.teacher.distributions import check_k
@@ -75,9 +74,8 @@ def _export_steps(exports: Mapping[str, ExportConfig], students: Sequence[Step])
     """Every student in every form."""
     for name, config in exports.items():
         for step in students:
-            key, job = export_key(config, step.key), ExportJob(config, step.key)
-            yield Step(key, EXPORT, f"{step.name} as {name}", f"Export as {name}", job, (step.key,),
-                       cell=step.cell, kind=step.kind)  # fmt: skip
+            job, heading = ExportJob(config, step.key), f"Export as {name}"
+            yield Step(job, EXPORT, f"{step.name} as {name}", heading, "", step.cell, step.kind)
 
 
 def _score_steps(
@@ -97,14 +95,9 @@ def _score_steps(
 
 
 def _scores(recipe: Recipe, text: TextPlan, model: Teacher, cell: Cell) -> Step:
-    config = recipe.evaluation
-    slice_ = config.model_dump(mode="json", exclude={"bootstrap_samples"})
-    inputs = {"model": "+".join(model.fingerprints), "corpus": text.corpus.fingerprint}
-    key = Key("scores", evaluation.VERSION, slice_, inputs)
-    reads = (text.corpus, *(source for source in model.sources if isinstance(source, Key)))
     kind = TEACHER if cell.is_teacher else recipe.methods[cell.method].kind
-    job = EvaluationJob(model, text.corpus, config)
-    return Step(key, SCORES, str(cell), "Evaluation", job, reads, cell=cell, kind=kind)
+    job = EvaluationJob(model, text.corpus, recipe.evaluation)
+    return Step(job, SCORES, str(cell), "Evaluation", "", cell, kind)
 
 
 def trained_updates(students: Sequence[Step]) -> tuple[int, int]:

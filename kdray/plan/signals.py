@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from kdray.artifacts import Key
 from kdray.config.methods.interpolation import InterpolationConfig
@@ -10,13 +9,11 @@ from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.config.methods.union import SingleMethodConfig, single_methods
 from kdray.config.recipe import Recipe
 from kdray.config.signals import SignalsConfig
-from kdray.config.teacher import EnsembleTeacherConfig
 from kdray.errors import ConfigError
 from kdray.fit.assemble import Signals
 from kdray.plan.step import SIGNALS, Job, Step
 from kdray.plan.text import TextPlan
 from kdray.schema import Form, View
-from kdray.teacher import distributions, hypotheses, selection
 from kdray.teacher.distributions import DistributionJob
 from kdray.teacher.engine import Teacher
 from kdray.teacher.hypotheses import RecodingJob, TranslationJob
@@ -91,87 +88,41 @@ def plan_signals(
     if teacher is None:
         return SignalPlan(config)
     methods = [single for method in recipe.methods.values() for single in single_methods(method)]
-    planner = _Planner(recipe, text, teacher)
+    steps: list[Step] = []
+
+    def add(job: Job, name: str, heading: str) -> Key:
+        steps.append(Step(job, SIGNALS, name, heading))
+        return steps[-1].key
+
     hyps = chosen_from = None
     if config.hypotheses is not None and (
         all_signals or any(m.needs().hypotheses for m in methods)
     ):
-        hyps = planner.translations()
-        shared = teacher.has_pieces and text.encoded == text.teacher_encoded
-        chosen_from = hyps if shared else planner.recoded(hyps)
-    choices = {choice_of(m) for m in methods if isinstance(m, Selecting)}
-    selections = {
-        choice: planner.selection(choice, chosen_from)
-        for choice in sorted(choices, key=repr)
-        if chosen_from is not None
-    }
-    read = _distributions_read(config, methods, all_signals=all_signals and teacher.has_pieces)
-    return SignalPlan(
-        config=config,
-        teacher=teacher,
-        hypotheses=chosen_from,
-        selections=selections,
-        distributions={place: planner.distributions(*place, hyps) for place in read},
-        steps=tuple(planner.steps),
-    )
-
-
-class _Planner:
-    """Collects steps while it plans one signal after another."""
-
-    def __init__(self, recipe: Recipe, text: TextPlan, teacher: Teacher) -> None:
-        self.recipe, self.text, self.teacher = recipe, text, teacher
-        self.steps: list[Step] = []
-        read = text.teacher_encoded if teacher.has_pieces else text.corpus
-        self.inputs = {"teacher": "+".join(teacher.fingerprints), read.stage: read.fingerprint}
-        if isinstance(recipe.teacher, EnsembleTeacherConfig):
-            self.inputs["weights"] = recipe.teacher.weights
-
-    def translations(self) -> Key:
-        """The teacher's translations, in its own pieces."""
-        config = self.recipe.signals.hypotheses
-        assert config is not None, "the caller has looked"
-        key = Key("hypotheses", hypotheses.VERSION, config.model_dump(mode="json"), self.inputs)
-        job = TranslationJob(self.teacher, self.text.corpus, config)
-        return self._add(key, "hypotheses", f"Translations, beam {config.beam}", job)
-
-    def recoded(self, hyps: Key) -> Key:
-        """The same in the students' pieces."""
-        inputs = {"hypotheses": hyps.fingerprint, "encoded": self.text.encoded.fingerprint}
-        key = Key("recoded", hypotheses.VERSION, {}, inputs)
-        name = "hypotheses in the students' pieces"
-        return self._add(key, name, "Translations in the students' pieces",
-                         RecodingJob(hyps, self.text.tokenizer), hyps)  # fmt: skip
-
-    def selection(self, choice: Selecting, hyps: Key) -> Key:
-        """A choice among the n best."""
-        recipe = choice.model_dump(mode="json", exclude={"label_smoothing"})
-        inputs = {"hypotheses": hyps.fingerprint, "encoded": self.text.encoded.fingerprint}
-        key = Key("selection", selection.VERSION, recipe, inputs)
-        name = f"{choice.kind} by {choice.similarity} among {choice.needs().hypotheses} hypotheses"
-        job = SelectionJob(hyps, self.text.corpus, choice)
-        return self._add(key, name, f"Choice for {choice.kind}", job, hyps)
-
-    def distributions(self, view: View, form: Form, hyps: Key | None) -> Key:
-        """The teacher's distributions on one view, in one form."""
-        config = self.recipe.signals.distributions(form)
-        assert config is not None, "only stored forms have a key"
-        recipe: dict[str, Any] = {
-            **config.model_dump(mode="json", exclude={"on"}),
-            "form": str(form),
-            "on": str(view),
-        }
+        translation = TranslationJob(teacher, text.corpus, text.teacher_encoded, config.hypotheses)
+        hyps = add(translation, "hypotheses", f"Translations, beam {config.hypotheses.beam}")
+        chosen_from = hyps
+        if not teacher.has_pieces or text.encoded != text.teacher_encoded:
+            recoding = RecodingJob(hyps, text.tokenizer, text.encoded)
+            what = "in the students' pieces"
+            chosen_from = add(recoding, f"hypotheses {what}", f"Translations {what}")
+    selections: dict[Selecting, Key] = {}
+    for choice in sorted({choice_of(m) for m in methods if isinstance(m, Selecting)}, key=repr):
+        if chosen_from is not None:
+            job = SelectionJob(chosen_from, text.corpus, text.encoded, choice)
+            among = f"by {choice.similarity} among {choice.needs().hypotheses} hypotheses"
+            name, heading = f"{choice.kind} {among}", f"Choice for {choice.kind}"
+            selections[choice] = add(job, name, heading)
+    stored: dict[tuple[View, Form], Key] = {}
+    for view, form in _distributions_read(
+        config, methods, all_signals=all_signals and teacher.has_pieces
+    ):
+        kept = config.distributions(form)
+        assert kept is not None, "only stored forms are read from storage"
         read = hyps if view is View.HYPOTHESIS else None
-        inputs = self.inputs | ({"hypotheses": read.fingerprint} if read else {})
-        key = Key("distributions", distributions.VERSION, recipe, inputs)
-        job = DistributionJob(self.teacher, self.text.teacher_encoded, read, config)
-        return self._add(key, f"{form} on {view}", f"Distributions on {view}, {form}", job, read)
-
-    def _add(self, key: Key, name: str, heading: str, job: Job, read: Key | None = None) -> Key:
-        sources = (*self.teacher.sources, self.text.corpus, self.text.teacher_encoded, read)
-        reads = tuple(source for source in sources if isinstance(source, Key))
-        self.steps.append(Step(key, SIGNALS, name, heading, job, reads))
-        return key
+        distribution = DistributionJob(teacher, text.teacher_encoded, read, kept)
+        heading = f"Distributions on {view}, {form}"
+        stored[view, form] = add(distribution, f"{form} on {view}", heading)
+    return SignalPlan(config, teacher, chosen_from, selections, stored, tuple(steps))
 
 
 def _distributions_read(

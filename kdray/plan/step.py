@@ -1,7 +1,7 @@
 """A step: one artifact, what it reads, and the plain job that makes it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kdray.artifacts import Key
 from kdray.cell import TEACHER, Cell
@@ -22,29 +22,33 @@ class Step:
     """What is to be made, as plain data. Whoever runs it looks for it first, and tracks it.
 
     Attributes:
-        key: what it is, and so whether it exists already.
+        job: what makes it. Its type says how: whole, in shards, or as a training.
         stage: what kind of step it is: one of the constants above.
         name: names it in tables, messages, reports and MLflow.
         heading: what a person sees while it is made. Neighbours with the same heading do not read
             one another: they may be made side by side.
-        job: what makes it. Its type says how: whole, in shards, or as a training.
-        reads: artifacts that have to be there before.
         detail: what a table of the plan shows in place of the name.
         cell: which model of the study it is, leads to, or scores.
         kind: of the method, as the recipe has it.
         is_goal: whether it is wanted for itself, and not only for what reads it.
+        key: what the job makes, and so whether it exists already.
+        reads: artifacts that have to be there before.
     """
 
-    key: Key
+    job: Job
     stage: str
     name: str
     heading: str
-    job: Job
-    reads: tuple[Key, ...] = ()
     detail: str = ""
     cell: Cell | None = None
     kind: str = ""
     is_goal: bool = True
+    key: Key = field(init=False)
+    reads: tuple[Key, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.job.key)  # worked out once: the class is frozen
+        object.__setattr__(self, "reads", self.job.reads)
 
 
 def spec_of(step: Step) -> TrainingSpec:

@@ -62,12 +62,10 @@ class Students:
     ) -> Step:
         """A student, or what one goes on from."""
         return Step(
-            key=spec.key,
+            job=spec,
             stage=TRUNK if spec.is_trunk else STUDENT,
             name=name,
             heading=heading,
-            job=spec,
-            reads=spec.reads,
             cell=cell,
             kind=self.recipe.methods[cell.method].kind,
             is_goal=is_goal,

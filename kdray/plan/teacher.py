@@ -45,10 +45,8 @@ def teacher_steps(recipe: Recipe, text: TextPlan) -> Iterator[Step]:
                 bleu_tokenize=recipe.evaluation.bleu_tokenize,
             )
             cell = Cell.teacher(config.seed, number=number if len(configs) > 1 else 0)
-            yield Step(
-                spec.key, TEACHER, str(cell), "Teacher", spec, spec.reads,
-                f"{spec.ends_at} updates", cell, TEACHER,
-            )  # fmt: skip
+            detail = f"{spec.ends_at} updates"
+            yield Step(spec, TEACHER, str(cell), "Teacher", detail, cell, TEACHER)
 
 
 def _brought(path: Path) -> Brought:

@@ -6,10 +6,7 @@ from kdray.artifacts import Brought, Key, Source
 from kdray.config.recipe import Recipe
 from kdray.plan.step import CORPUS, ENCODED, TOKENIZER, Step
 from kdray.plan.vocabulary import check_ensemble, check_one_vocabulary
-from kdray.text.corpus import corpus_key
-from kdray.text.encoded import encoded_key
 from kdray.text.jobs import CorpusJob, EncodingJob, TokenizerJob
-from kdray.text.tokenizer import Tokenizer, tokenizer_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +32,19 @@ def plan_text(recipe: Recipe, brought: tuple[Brought, ...]) -> TextPlan:
         ConfigError: vocabularies that have to be one are not.
     """
     check_ensemble(tuple(teacher.path for teacher in brought))
-    corpus = corpus_key(recipe.corpus)
-    languages = f"{recipe.corpus.src_lang} to {recipe.corpus.tgt_lang}"
-    steps = [
-        Step(corpus, CORPUS, "corpus", "Corpus", CorpusJob(recipe.corpus),
-             detail=f"{recipe.corpus.kind}, {languages}")
-    ]  # fmt: skip
-    theirs = encoded_key(corpus, Tokenizer.load(brought[0].path).checksum) if brought else None
-    config = recipe.tokenizer
-    tokenizer: Source
-    if config is None:
-        assert theirs is not None, "only a brought teacher brings a tokenizer"
-        tokenizer, encoded = brought[0], theirs
-    else:
-        tokenizer = tokenizer_key(config, corpus)
-        encoded = encoded_key(corpus, tokenizer.fingerprint)
-        pieces = f"{config.model_type}, {config.vocab_size} pieces"
-        job = TokenizerJob(config, corpus)
-        steps.append(Step(tokenizer, TOKENIZER, "tokenizer", "Tokenizer", job, (corpus,), pieces))
-    steps.append(_ids(encoded, "ids of train and dev", EncodingJob(corpus, tokenizer)))
-    if theirs is not None and config is not None:
+    config, job = recipe.corpus, CorpusJob.of(recipe.corpus)
+    detail = f"{config.kind}, {config.src_lang} to {config.tgt_lang}"
+    corpus = Step(job, CORPUS, "corpus", "Corpus", detail)
+    steps, tokenizer = [corpus], recipe.tokenizer
+    if tokenizer is not None:
+        detail = f"{tokenizer.model_type}, {tokenizer.vocab_size} pieces"
+        made = TokenizerJob(tokenizer, corpus.key)
+        steps.append(Step(made, TOKENIZER, "tokenizer", "Tokenizer", detail))
+    sources: list[Source] = [steps[-1].key] if tokenizer is not None else []
+    sources += brought[:1]
+    for source, name in zip(sources, ("ids of train and dev", "ids for the teacher"), strict=False):
+        steps.append(Step(EncodingJob(corpus.key, source), ENCODED, name, "Ids"))
+    encoded = [step.key for step in steps if step.stage == ENCODED]
+    if len(encoded) > 1:
         check_one_vocabulary(recipe)
-        steps.append(_ids(theirs, "ids for the teacher", EncodingJob(corpus, brought[0])))
-    return TextPlan(corpus, tokenizer, encoded, theirs or encoded, tuple(steps))
-
-
-def _ids(key: Key, name: str, job: EncodingJob) -> Step:
-    tokenizer = (job.tokenizer,) if isinstance(job.tokenizer, Key) else ()
-    return Step(key, ENCODED, name, "Ids", job, (job.corpus, *tokenizer))
+    return TextPlan(corpus.key, sources[0], encoded[0], encoded[-1], tuple(steps))

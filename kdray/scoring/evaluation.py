@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kdray.artifacts import Fetch, Source, write_json
+from kdray.artifacts import Fetch, Key, keys_among, write_json
 from kdray.config.recipe import EvaluationConfig
 from kdray.errors import DataError
 from kdray.jobs import Counts
@@ -27,9 +27,22 @@ class EvaluationJob:
     """Score a teacher, or a student in the place of one, on all splits with all beams."""
 
     teacher: Teacher
-    corpus: Source
+    corpus: Key
     config: EvaluationConfig
     is_light: ClassVar[bool] = False
+
+    @property
+    def key(self) -> Key:
+        """Of the models, the corpus, and how they are scored."""
+        recipe = self.config.model_dump(mode="json", exclude={"bootstrap_samples"})
+        models = "+".join(self.teacher.fingerprints)
+        inputs = {"model": models, "corpus": self.corpus.fingerprint}
+        return Key("scores", VERSION, recipe, inputs)
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The corpus and the models."""
+        return keys_among(self.corpus, *self.teacher.sources)
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """Write `scores.json` and a file of translations for each split and beam. -> counts.

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdray.artifacts import Fetch, Source
+from kdray.artifacts import Fetch, Key, keys_among
 from kdray.config.signals import HiddenConfig, SampledConfig, TopKConfig
 from kdray.errors import ConfigError, StageFailed
 from kdray.jobs import Counts
 from kdray.methods.online import OnlineTeacher
-from kdray.schema import Split
+from kdray.schema import Form, Split, View
 from kdray.teacher.engine import Teacher
 from kdray.teacher.ensemble import TOKENS_PER_BATCH, log_weights, read_pairs, weigh
 from kdray.teacher.hidden import write_hidden
@@ -31,6 +31,7 @@ from kdray.text.sequences import Sequences, offsets_of
 VERSION = 2
 
 StoredConfig = TopKConfig | SampledConfig | HiddenConfig
+FORMS = {TopKConfig: Form.TOPK, SampledConfig: Form.SAMPLED, HiddenConfig: Form.HIDDEN}
 
 
 def check_k(config: StoredConfig, vocabulary: int) -> None:
@@ -72,9 +73,26 @@ class DistributionJob:
     on_gpu: ClassVar[bool] = True
 
     teacher: Teacher
-    encoded: Source
-    hypotheses: Source | None
+    encoded: Key
+    hypotheses: Key | None
     config: StoredConfig
+
+    @property
+    def key(self) -> Key:
+        """Of the teacher, the sequences that it reads, and what is kept."""
+        hyps = self.hypotheses
+        recipe = self.config.model_dump(mode="json", exclude={"on"}) | {
+            "form": str(FORMS[type(self.config)]),
+            "on": str(View.HYPOTHESIS if hyps else View.REFERENCE),
+        }
+        inputs = {**self.teacher.identity, "encoded": self.encoded.fingerprint}
+        inputs |= {"hypotheses": hyps.fingerprint} if hyps else {}
+        return Key("distributions", VERSION, recipe, inputs)
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The ids, the teacher, and the translations if it reads those."""
+        return keys_among(self.encoded, *self.teacher.sources, self.hypotheses)
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
         """Nothing is shared. -> the number of pairs to be read."""

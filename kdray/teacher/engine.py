@@ -3,7 +3,7 @@
 kdray's own models are one kind of teacher (`teacher/own`); other packages can bring theirs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -70,6 +70,11 @@ class Teacher(Protocol):
     def sources(self) -> tuple[Source, ...]:
         """The artifacts and folders that it is made of; none that kdray knows of."""
         return ()
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What stands for it among the inputs of what it makes."""
+        return {"teacher": "+".join(self.fingerprints)}
 
     @property
     def by_perplexity(self) -> bool:

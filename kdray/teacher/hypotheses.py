@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from kdray.artifacts import Fetch, Source
+from kdray.artifacts import Fetch, Key, Source, keys_among
 from kdray.config.signals import HypothesesConfig
 from kdray.errors import StageFailed
 from kdray.jobs import Build, Counts
@@ -78,8 +78,21 @@ class TranslationJob:
     """
 
     teacher: Teacher
-    corpus: Source
+    corpus: Key
+    encoded: Key  # of the teacher's pieces, if it has some: a part of the identity
     config: HypothesesConfig
+
+    @property
+    def key(self) -> Key:
+        """Of the teacher, its beam search and the text as it reads it."""
+        read = self.encoded if self.teacher.has_pieces else self.corpus
+        inputs = {**self.teacher.identity, read.stage: read.fingerprint}
+        return Key("hypotheses", VERSION, self.config.model_dump(mode="json"), inputs)
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The corpus and the teacher."""
+        return keys_among(self.corpus, *self.teacher.sources)
 
     @property
     def on_gpu(self) -> bool:
@@ -147,9 +160,21 @@ class TranslationJob:
 class RecodingJob:
     """Write translations in the pieces of another tokenizer, for students with their own."""
 
-    hypotheses: Source
+    hypotheses: Key
     tokenizer: Source
+    encoded: Key  # in those pieces: a part of the identity
     is_light: ClassVar[bool] = True
+
+    @property
+    def key(self) -> Key:
+        """Of the translations and the pieces."""
+        inputs = {"hypotheses": self.hypotheses, "encoded": self.encoded}
+        return Key("recoded", VERSION, {}, {k: v.fingerprint for k, v in inputs.items()})
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The translations and the tokenizer."""
+        return keys_among(self.hypotheses, self.tokenizer)
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """Fill the folder. -> counts."""

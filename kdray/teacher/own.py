@@ -3,7 +3,7 @@
 M models, B sentences, S source positions, T target positions, N real target positions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -47,6 +47,12 @@ class OwnModels(Teacher):
     def sources(self) -> tuple[Source, ...]:
         """The models."""
         return self.members
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """With the weights of an ensemble's members."""
+        weights = {"weights": self.weights} if len(self.members) > 1 else {}
+        return {"teacher": "+".join(self.fingerprints), **weights}
 
     @property
     def by_perplexity(self) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kdray.artifacts import Fetch, Source
+from kdray.artifacts import Fetch, Key
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.errors import DataError
@@ -89,9 +89,23 @@ class SelectionJob:
 
     on_gpu: ClassVar[bool] = False
 
-    hypotheses: Source
-    corpus: Source
+    hypotheses: Key
+    corpus: Key
+    encoded: Key  # of the students' pieces: a part of the identity
     config: InterpolationConfig | MultiHypothesisConfig
+
+    @property
+    def key(self) -> Key:
+        """Of the translations and how to choose, which label smoothing is no part of."""
+        recipe = self.config.model_dump(mode="json", exclude={"label_smoothing"})
+        inputs = {"hypotheses": self.hypotheses, "encoded": self.encoded}
+        return Key("selection", VERSION, recipe, {k: v.fingerprint for k, v in inputs.items()})
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The translations, and the corpus if references are looked at."""
+        uses_refs = isinstance(self.config, InterpolationConfig)
+        return (self.hypotheses, *([self.corpus] if uses_refs else []))
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
         """Nothing is shared. -> the number of pairs that have translations."""

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from kdray.artifacts import Fetch, Key, Source
+from kdray.artifacts import Brought, Fetch, Key, Source, keys_among
 from kdray.config.text import CorpusConfig, TokenizerConfig
 from kdray.jobs import Counts
-from kdray.text.corpus import build_corpus
-from kdray.text.encoded import build_encoded
-from kdray.text.tokenizer import Tokenizer, build_tokenizer
+from kdray.text.corpus import build_corpus, corpus_key
+from kdray.text.encoded import build_encoded, encoded_key
+from kdray.text.tokenizer import Tokenizer, build_tokenizer, tokenizer_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,18 @@ class CorpusJob:
     """Read or generate the corpus, and clean it."""
 
     config: CorpusConfig
+    key: Key
+    reads: ClassVar[tuple[Key, ...]] = ()
     is_light: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, config: CorpusConfig) -> Self:
+        """Checksums of its files stand for the files.
+
+        Raises:
+            DataError: a file is missing.
+        """
+        return cls(config, corpus_key(config))
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """See `build_corpus`."""
@@ -32,6 +43,16 @@ class TokenizerJob:
     corpus: Key
     is_light: ClassVar[bool] = True
 
+    @property
+    def key(self) -> Key:
+        """See `tokenizer_key`."""
+        return tokenizer_key(self.config, self.corpus)
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The corpus."""
+        return (self.corpus,)
+
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """See `build_tokenizer`."""
         return build_tokenizer(self.config, fetch(self.corpus), folder)
@@ -44,6 +65,19 @@ class EncodingJob:
     corpus: Key
     tokenizer: Source
     is_light: ClassVar[bool] = True
+
+    @property
+    def key(self) -> Key:
+        """See `encoded_key`. What was brought has weights too, which are no part of it."""
+        tokenizer = self.tokenizer
+        if isinstance(tokenizer, Brought):
+            return encoded_key(self.corpus, Tokenizer.load(tokenizer.path).checksum)
+        return encoded_key(self.corpus, tokenizer.fingerprint)
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The corpus, and the tokenizer if it was made here."""
+        return keys_among(self.corpus, self.tokenizer)
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """See `build_encoded`."""
