@@ -23,9 +23,8 @@ def study():
         TEACHER: [model("teacher", "teacher", **plain)],
         STUDENT: [model(f"nano/token/seed-{n}", "token", **long) for n in (1, 2)],
     }
-    return SimpleNamespace(
-        plan=SimpleNamespace(of=steps.get), find=lambda key: SimpleNamespace(counts=key)
-    )
+    store = SimpleNamespace(find=lambda key: SimpleNamespace(counts=key))
+    return SimpleNamespace(plan=SimpleNamespace(of=steps.get), store=store)
 
 
 def test_what_seeds_have_in_common_is_said_once(study):
