@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from kdray.artifacts import Brought
+from kdray.artifacts import Brought, Key
 from kdray.teacher.own import OwnModels
 from kdray.teacher.shards import ShardPlan
+
+ENCODED = Key("encoded", 1, {})
+"""What jobs have in their identity and do not read."""
 
 
 def at(folder):

@@ -98,7 +98,7 @@ def plan_signals(
     if config.hypotheses is not None and (
         all_signals or any(m.needs().hypotheses for m in methods)
     ):
-        translation = TranslationJob(teacher, text.corpus, text.teacher_encoded, config.hypotheses)
+        translation = TranslationJob(teacher, text.corpus, config.hypotheses, text.teacher_encoded)
         hyps = add(translation, "hypotheses", f"Translations, beam {config.hypotheses.beam}")
         chosen_from = hyps
         if not teacher.has_pieces or text.encoded != text.teacher_encoded:
@@ -108,7 +108,7 @@ def plan_signals(
     selections: dict[Selecting, Key] = {}
     for choice in sorted({choice_of(m) for m in methods if isinstance(m, Selecting)}, key=repr):
         if chosen_from is not None:
-            job = SelectionJob(chosen_from, text.corpus, text.encoded, choice)
+            job = SelectionJob(chosen_from, text.corpus, choice, text.encoded)
             among = f"by {choice.similarity} among {choice.needs().hypotheses} hypotheses"
             name, heading = f"{choice.kind} {among}", f"Choice for {choice.kind}"
             selections[choice] = add(job, name, heading)

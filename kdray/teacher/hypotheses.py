@@ -79,8 +79,8 @@ class TranslationJob:
 
     teacher: Teacher
     corpus: Key
-    encoded: Key  # of the teacher's pieces, if it has some: a part of the identity
     config: HypothesesConfig
+    encoded: Key  # in the teacher's pieces, if it has some: a part of the identity
 
     @property
     def key(self) -> Key:

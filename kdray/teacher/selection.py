@@ -91,8 +91,8 @@ class SelectionJob:
 
     hypotheses: Key
     corpus: Key
-    encoded: Key  # of the students' pieces: a part of the identity
     config: InterpolationConfig | MultiHypothesisConfig
+    encoded: Key  # in the students' pieces: a part of the identity
 
     @property
     def key(self) -> Key:

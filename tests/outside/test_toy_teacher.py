@@ -13,7 +13,7 @@ import pytest
 from kdray_toys.teacher import DictionaryTeacher
 from kdray_toys.teacher_config import DictionaryConfig
 from outside_packages import INSTALLED, installed
-from sharded import at, fetch, make
+from sharded import ENCODED, at, fetch, make
 
 from kdray.config import outside
 from kdray.config.base import Frozen
@@ -128,7 +128,7 @@ def test_its_translations_reach_students_in_their_pieces(
     teacher, toy_corpus, toy_tokenizers, tmp_path
 ):
     corpus = at(toy_corpus.path)
-    job = TranslationJob(teacher, corpus, HypothesesConfig(beam=2))
+    job = TranslationJob(teacher, corpus, HypothesesConfig(beam=2), ENCODED)
     _, counts = make(job, tmp_path / "hypotheses", shard_rows=100)
     pairs = pq.read_table(toy_corpus.path / "train.parquet").to_pylist()
     short = [pair for pair in pairs if len(pair[Column.SRC].split()) <= 6]
@@ -142,14 +142,16 @@ def test_its_translations_reach_students_in_their_pieces(
     pieces.mkdir()
     recoded.mkdir()
     toy_tokenizers["joint"].save(pieces)
-    RecodingJob(at(tmp_path / "hypotheses"), at(pieces)).make(recoded, fetch, threads=1)
+    RecodingJob(at(tmp_path / "hypotheses"), at(pieces), ENCODED).make(recoded, fetch, threads=1)
     refs = [pair[Column.REF] for pair in short]
     assert ids_and_pairs(recoded) == (
         toy_tokenizers["joint"].encode_tgt(refs),
         [pair[Column.PAIR_ID] for pair in short],
     )
 
-    chosen = SelectionJob(at(recoded), corpus, InterpolationConfig(kind="interpolation", n=1))
+    chosen = SelectionJob(
+        at(recoded), corpus, InterpolationConfig(kind="interpolation", n=1), ENCODED
+    )
     _, counts = make(chosen, tmp_path / "chosen", shard_rows=100)
     assert ids_and_pairs(tmp_path / "chosen") == ids_and_pairs(recoded)
     assert counts["not_the_best"] == 0
@@ -206,6 +208,6 @@ def test_a_shard_of_nothing_but_long_sources_is_an_empty_table(teacher, tmp_path
     src = ["ba", " ".join(["ba"] * 7)]
     table = pa.table({Column.PAIR_ID: [5, 6], Column.SRC: src, Column.REF: ["x", "y"]})
     pq.write_table(table, corpus / "train.parquet")
-    job = TranslationJob(teacher, at(corpus), HypothesesConfig())
+    job = TranslationJob(teacher, at(corpus), HypothesesConfig(), ENCODED)
     _, counts = make(job, tmp_path / "made", shard_rows=1)
     assert (counts["pairs"], counts["quarantined"]) == (1, 1)

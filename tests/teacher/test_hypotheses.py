@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sharded import at, fetch, make, own, paths
+from sharded import ENCODED, at, fetch, make, own, paths
 
 from kdray.config.signals import HypothesesConfig
 from kdray.errors import DataError, StageFailed
@@ -54,7 +54,7 @@ def toy_corpus_folder(toy_pairs, tmp_path_factory):
 def made(toy_corpus_folder, tmp_path):
     def made_by(teacher, *, shard_rows=5, device="cpu"):
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
-        job = TranslationJob(teacher, at(toy_corpus_folder), CONFIG)
+        job = TranslationJob(teacher, at(toy_corpus_folder), CONFIG, ENCODED)
         _, counts = make(job, folder, shard_rows=shard_rows, device=device)
         assert (counts["pairs"], counts["quarantined"]) == (11, 1)
         return folder
@@ -126,7 +126,7 @@ def test_without_references_members_weigh_alike(models, toy_pairs):
 
 
 def test_translations_that_lack_pairs_are_not_joined(models, toy_corpus_folder, tmp_path):
-    job = TranslationJob(own(models[0]), at(toy_corpus_folder), CONFIG)
+    job = TranslationJob(own(models[0]), at(toy_corpus_folder), CONFIG, ENCODED)
     plan, _ = make(job, tmp_path, shard_rows=5)
     with pytest.raises(StageFailed, match="of 9 pairs and 1 in quarantine do not"):
         job.join(paths(plan)[:2], plan.counts()[:2], tmp_path, fetch)
@@ -153,7 +153,7 @@ def test_recoded_translations_are_the_same_texts_in_other_pieces(
     pieces.mkdir()
     folder.mkdir()
     other.save(pieces)
-    counts = RecodingJob(at(stored), at(pieces)).make(folder, fetch, threads=1)
+    counts = RecodingJob(at(stored), at(pieces), ENCODED).make(folder, fetch, threads=1)
     before, after = described(stored), described(folder)
     assert [row[:2] + row[3:] for row in before] == [row[:2] + row[3:] for row in after]
     assert [row[2] for row in after] == other.encode_tgt([row[3] for row in after])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sacrebleu import sentence_bleu, sentence_chrf
-from sharded import at, fetch, make, paths
+from sharded import ENCODED, at, fetch, make, paths
 
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
@@ -151,7 +151,7 @@ def corpus(tmp_path):
 
 def chosen(tmp_path, hypotheses, corpus, config, *, shard_rows):
     folder = tmp_path / f"of {shard_rows}"
-    job = SelectionJob(at(hypotheses), at(corpus), config)
+    job = SelectionJob(at(hypotheses), at(corpus), config, ENCODED)
     plan, counts = make(job, folder, shard_rows=shard_rows)
     return Hypotheses.load(folder, best_only=False), counts, plan
 
@@ -200,7 +200,7 @@ def test_only_the_first_n_are_looked_at(tmp_path, hypotheses, corpus):
 def test_a_pair_that_the_corpus_lacks_is_an_error(tmp_path, hypotheses, corpus):
     table = pq.read_table(corpus / "train.parquet").slice(0, 2)
     pq.write_table(table, corpus / "train.parquet")
-    job = SelectionJob(at(hypotheses), at(corpus), InterpolationConfig(**INTERPOLATION))
+    job = SelectionJob(at(hypotheses), at(corpus), InterpolationConfig(**INTERPOLATION), ENCODED)
     with pytest.raises(DataError, match="4 translations are of pairs"):
         job.builder(tmp_path, fetch, device="cpu")
 
@@ -208,6 +208,6 @@ def test_a_pair_that_the_corpus_lacks_is_an_error(tmp_path, hypotheses, corpus):
 def test_shards_that_lack_pairs_are_not_joined(tmp_path, hypotheses, corpus):
     config = InterpolationConfig(**INTERPOLATION)
     *_, plan = chosen(tmp_path, hypotheses, corpus, config, shard_rows=1)
-    job = SelectionJob(at(hypotheses), at(corpus), config)
+    job = SelectionJob(at(hypotheses), at(corpus), config, ENCODED)
     with pytest.raises(StageFailed, match="of 3 pairs and 0 in quarantine do not make up the 4"):
         job.join(paths(plan)[:3], plan.counts()[:3], tmp_path, fetch)
