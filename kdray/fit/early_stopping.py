@@ -3,11 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from kdray.config.training import EarlyStoppingConfig
 
-BEST_BY: Literal["loss"] = "loss"  # the metric if no early stopping names one
+LOSS = "dev/loss"  # the metric if no early stopping names one
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Selection:
         stopped: whether patience is exhausted.
     """
 
-    metric: str = f"dev/{BEST_BY}"
+    metric: str = LOSS
     step: int = 0
     value: float | None = None
     mark: float | None = None
@@ -33,7 +32,7 @@ class Selection:
     @classmethod
     def start(cls, early: EarlyStoppingConfig | None) -> "Selection":
         """The selection before the first validation."""
-        return cls(metric=f"dev/{BEST_BY if early is None else early.metric}")
+        return cls() if early is None else cls(metric=f"dev/{early.metric}")
 
     def after(
         self, step: int, metrics: Mapping[str, float], early: EarlyStoppingConfig | None
@@ -55,5 +54,5 @@ class Selection:
             return False
         if than is None:
             return True
-        gain = than - value if self.metric == "dev/loss" else value - than
+        gain = than - value if self.metric == LOSS else value - than
         return gain > 0 and gain >= by

@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,6 @@ class TrainingJob:
         threads: int,
         tokens_per_pass: int | None = None,
         on_checkpoint: Callable[[int], None] = lambda step: None,
-        stop: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False,
     ) -> Progress:
         """Train, or continue to the end. -> where the run stands."""
         spec, encoded = self.spec, self.fetch(self.spec.encoded)
@@ -92,7 +91,6 @@ class TrainingJob:
             tokens_per_pass=tokens_per_pass,
             identity=self._identity(tokenizer),
             on_checkpoint=on_checkpoint,
-            stop=stop,
         )
         self._begin(objective, data, run, worker)
         return fit(objective, data, run, worker)

@@ -66,12 +66,12 @@ def _train(updater: Updater, run: Run, recorder: Recorder | None, progress: Prog
             if due or progress.step % every == 0:
                 recorder.log(progress.step, meter.flush())
         if due:
-            stopped = False
             if recorder is not None:
-                progress, stopped = recorder.checkpoint(progress)
+                progress = recorder.checkpoint(progress)
             meter.restart_clock()
             # Only the first worker knows whether to stop; the sum tells the others.
-            if updater.worker.total([torch.tensor(float(stopped))])[0]:
+            stopped = torch.tensor(float(progress.selection.stopped))
+            if updater.worker.total([stopped])[0]:
                 break
     return progress
 

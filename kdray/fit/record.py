@@ -47,7 +47,6 @@ class Run:
         identity: JSON values that distinguish this run's checkpoints from those of other models.
         on_checkpoint: called by the first worker after each checkpoint and at the end, with the
             step up to which the rows of the history are final.
-        stop: called after each validation with its metrics; True ends the run there.
     """
 
     config: TrainingConfig
@@ -60,7 +59,6 @@ class Run:
     tokens_per_pass: int | None = None
     identity: Mapping[str, Any] | None = None
     on_checkpoint: Callable[[int], None] = lambda step: None
-    stop: Callable[[int, Mapping[str, float]], bool] = lambda step, metrics: False
 
     @property
     def goal(self) -> int:
@@ -121,20 +119,18 @@ class Recorder:
             self.mean.take(step)
         self._announce(self.checkpoints.written())
 
-    def checkpoint(self, progress: Progress) -> tuple[Progress, bool]:
-        """Validate, if it is due, and begin to write a checkpoint. -> progress, whether to stop."""
-        stopped = False
-        step, early = progress.step, self.run.config.early_stopping
+    def checkpoint(self, progress: Progress) -> Progress:
+        """Validate, if it is due, and begin to write a checkpoint. -> where the run stands then."""
+        step = progress.step
         if self.run.has_validation(step):
             metrics = self.run.validate(self.objective.student)
             self.log(step, metrics)
-            selection = progress.selection.after(step, metrics, early)
+            selection = progress.selection.after(step, metrics, self.run.config.early_stopping)
             progress = replace(progress, selection=selection)
-            stopped = self.run.stop(step, metrics) or selection.stopped
         self._announce(self.checkpoints.wait())
         means = {} if self.mean is None else self.mean.means
         self.checkpoints.save(self.objective, self.optimizer, progress, means)
-        return progress, stopped
+        return progress
 
     def finish(self, progress: Progress) -> None:
         """Wait for the last checkpoint, and validate the averaged weights of a complete run."""

@@ -159,7 +159,9 @@ class DevStep:
 
 Config = TypeVar("Config", bound=BaseMethodConfig)
 Metrics = Mapping[str, float]
+"""Numbers of an update, by their names in the log."""
 Samples = Mapping[str, Tensor]
+"""Values of an update from all workers, by the names that `Loss.samples` gives them."""
 
 
 class Method(nn.Module, ABC, Generic[Config]):

@@ -65,31 +65,38 @@ def generate(
     with a row for each source.
     """
     models = [models] if isinstance(models, Transformer) else list(models)
+    if log_weights_BM is None:
+        log_weights_BM = torch.zeros(len(src), len(models))
     results: list[list[Hypothesis]] = [[] for _ in src]
     by_length = sorted(range(len(src)), key=lambda i: len(src[i]))
     for start in range(0, len(src), batch_size):
         rows = by_length[start : start + batch_size]
-        weights = None if log_weights_BM is None else log_weights_BM[rows]
-        translations = _search(models, [src[i] for i in rows], options, weights)
+        translations = _search(models, [src[i] for i in rows], options, log_weights_BM[rows])
         for row, hyps in zip(rows, translations, strict=True):
             results[row] = hyps
     return results
 
 
+Candidate = tuple[float, int, int]
+"""Its score, the beam that it continues, and the token that it adds."""
+
+
 @dataclass(slots=True)
 class _Sentence:
-    """The search of one sentence."""
+    """The search of one sentence.
+
+    prefixes: what its K beams have generated so far.
+    """
 
     limit: int
     options: SearchOptions
+    prefixes: list[list[int]]
     ended: list[Hypothesis] = field(default_factory=list)
     leader_ended: bool = False  # a hypothesis has ended that had the best score of the beam
     done: bool = False
 
-    def step(
-        self, candidates: list[tuple[float, int, int]], prefixes: list[list[int]]
-    ) -> list[tuple[float, int, int]]:
-        """From the 2K best candidates (score, beam, token), best first, take K that are continued.
+    def step(self, candidates: list[Candidate]) -> list[Candidate]:
+        """From the 2K best candidates, best first, take K that are continued.
 
         Those that end are kept in `ended`, and the next candidates take their places.
         """
@@ -98,17 +105,17 @@ class _Sentence:
             return candidates[:beam_size]
         unfinished = [c for c in candidates if c[2] != EOS]
         spare = iter([c for c in candidates[beam_size:] if c[2] != EOS])
-        alive: list[tuple[float, int, int]] = []
+        alive: list[Candidate] = []
         for rank, (score, beam, token) in enumerate(candidates[:beam_size]):
-            ids = [*prefixes[beam], token]
+            ids = [*self.prefixes[beam], token]
             if token == EOS or len(ids) == self.limit:
                 self.ended.append(Hypothesis(ids, score, finished=token == EOS))
                 self.leader_ended |= rank == 0
                 alive.append(next(spare, unfinished[-1]))
             else:
                 alive.append((score, beam, token))
-        last = len(prefixes[0]) + 1 == self.limit
-        self.done = last or self._enough()
+        self.prefixes = [[*self.prefixes[beam], token] for _, beam, token in alive]
+        self.done = len(self.prefixes[0]) == self.limit or self._enough()
         return alive
 
     def _enough(self) -> bool:
@@ -125,7 +132,7 @@ class _Members:
         models: Sequence[Transformer],
         src: Sequence[Sequence[int]],
         beam: int,
-        log_weights_BM: Tensor | None,
+        log_weights_BM: Tensor,
     ) -> None:
         self.models = models
         self.device = models[0].output_weight.device
@@ -137,10 +144,8 @@ class _Members:
             model.encode(src_BS, mask_BS).repeat_interleave(beam, dim=0) for model in models
         ]
         self.caches: list[Cache] = [{} for _ in models]
-        self.log_weights: Tensor | None = None  # [M, B·K, 1]
-        if log_weights_BM is not None:
-            repeated = log_weights_BM.to(self.device).repeat_interleave(beam, dim=0)
-            self.log_weights = repeated.T[:, :, None]
+        repeated = log_weights_BM.to(self.device).repeat_interleave(beam, dim=0)
+        self.log_weights = repeated.T[:, :, None]  # [M, B·K, 1]
 
     def next_log_probs(self, tokens: Tensor, step: int) -> Tensor:
         """Log-probabilities of the next token; -inf if it may not be generated. -> [B·K, V]."""
@@ -151,8 +156,7 @@ class _Members:
         logits = member_logits[0]
         if len(member_logits) > 1:
             logp = torch.stack([each.log_softmax(-1) for each in member_logits])
-            logp = logp if self.log_weights is None else logp + self.log_weights
-            logits = logp.logsumexp(0)  # no division by M: the softmax below normalises
+            logits = (logp + self.log_weights).logsumexp(0)  # the softmax below normalises
         logits[:, [PAD, UNK, BOS, *([EOS] if step == 0 else [])]] = -torch.inf
         return logits.log_softmax(-1)
 
@@ -167,31 +171,21 @@ def _search(
     models: Sequence[Transformer],
     src: Sequence[Sequence[int]],
     options: SearchOptions,
-    log_weights_BM: Tensor | None,
+    log_weights_BM: Tensor,
 ) -> list[list[Hypothesis]]:
     members = _Members(models, src, options.beam, log_weights_BM)
     device, beam, batch = members.device, options.beam, len(src)
     positions = min(model.config.max_length for model in models)
-    sentences = [
-        _Sentence(options.max_length(len(ids), positions=positions), options) for ids in src
-    ]
-    prefixes: list[list[list[int]]] = [[[] for _ in range(beam)] for _ in src]
+    limits = [options.max_length(len(ids), positions=positions) for ids in src]
+    sentences = [_Sentence(limit, options, prefixes=[[]] * beam) for limit in limits]
     tokens = torch.full((batch * beam, 1), BOS, device=device)
     scores_BK = torch.full((batch, beam), -torch.inf, device=device)
     scores_BK[:, 0] = 0.0
     step = 0
     while not all(sentence.done for sentence in sentences):
         logp = members.next_log_probs(tokens, step)
-        alive = [
-            sentence.step(candidates, prefix)
-            for sentence, candidates, prefix in zip(
-                sentences, _candidates(scores_BK, logp), prefixes, strict=True
-            )
-        ]
-        prefixes = [
-            [[*prefix[parent], token] for _, parent, token in rows]
-            for prefix, rows in zip(prefixes, alive, strict=True)
-        ]
+        candidates = _candidates(scores_BK, logp)
+        alive = [sentence.step(c) for sentence, c in zip(sentences, candidates, strict=True)]
         scores_BK = torch.tensor([[score for score, _, _ in rows] for rows in alive], device=device)
         tokens = torch.tensor([[token] for rows in alive for _, _, token in rows], device=device)
         members.select([i * beam + parent for i, rows in enumerate(alive) for _, parent, _ in rows])
@@ -199,8 +193,8 @@ def _search(
     return [_best(sentence.ended, options) for sentence in sentences]
 
 
-def _candidates(scores_BK: Tensor, logp: Tensor) -> list[list[tuple[float, int, int]]]:
-    """The 2K best (score, beam, token) of each sentence, best first."""
+def _candidates(scores_BK: Tensor, logp: Tensor) -> list[list[Candidate]]:
+    """The 2K best of each sentence, best first."""
     batch, beam = scores_BK.shape
     totals = scores_BK[:, :, None] + logp.view(batch, beam, -1)
     top, places = totals.flatten(1).topk(2 * beam)

@@ -12,13 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kdray.config.model import ModelConfig
-from kdray.model.attention import (
-    Cache,
-    CrossAttention,
-    SelfAttention,
-    attention_bias,
-    causal_bias,
-)
+from kdray.model.attention import Cache, CrossAttention, SelfAttention, attention_bias, causal_bias
 from kdray.model.dropout import Dropout
 from kdray.model.precision import product_dtype
 

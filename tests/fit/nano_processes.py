@@ -149,7 +149,7 @@ def train_in_child(
 
 
 def train_among_workers(
-    method: str, folder: Path, config: TrainingConfig, stop_at: int, rank: int, world_size: int
+    method: str, folder: Path, config: TrainingConfig, until: int | None, rank: int, world_size: int
 ) -> None:
     """One of several workers. It leaves the first update's gradient and its method's state."""
     torch.set_num_threads(1)
@@ -168,7 +168,7 @@ def train_among_workers(
             gradients.update({name: p.grad.clone() for name, p in named if p.grad is not None})
 
     register_optimizer_step_pre_hook(keep)
-    run = new_run(folder, config, stop=lambda step, _: step == stop_at)
+    run = new_run(folder, config, until=until)
     progress = fit(objective, training_data(objective.method), run, worker)
     torch.save(gradients, folder / f"gradients{rank}.pt")
     torch.save(objective.method.state_dict(), folder / f"method{rank}.pt")

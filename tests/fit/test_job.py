@@ -145,9 +145,9 @@ def test_dev_that_the_model_cannot_read_ends_a_run_before_it_begins(
 def test_a_run_stays_in_the_precision_that_it_or_its_trunk_began_in(
     job: TrainingJob, changed_job: Changed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = changed_job(job, folder=tmp_path / "begun")
+    begun = changed_job(job, folder=tmp_path / "begun", ends_at=8)
     monkeypatch.setattr(machine, "has_bf16", lambda device: False)
-    begun.run(Worker(), threads=1, stop=lambda step, metrics: True)
+    begun.run(Worker(), threads=1)
     monkeypatch.setattr(machine, "has_bf16", lambda device: True)
 
     def precision(run: TrainingJob) -> str:

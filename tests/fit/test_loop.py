@@ -120,19 +120,13 @@ def test_dropout_is_on_in_training(tmp_path: Path) -> None:
     assert not torch.equal(one, two)
 
 
-def test_stop_is_asked_at_validations_and_ends_the_run_there(tmp_path: Path) -> None:
-    asked: list[tuple[int, dict[str, float]]] = []
-
-    def stop(step: int, metrics: dict[str, float]) -> bool:
-        asked.append((step, dict(metrics)))
-        return step == 20
-
-    run = new_run(tmp_path, stop=stop)
-    assert train(run).step == 20
-    assert [step for step, _ in asked] == [10, 20]
-    assert all(metrics.keys() == {"dev/sum"} for _, metrics in asked)
-    assert checkpoint_steps(run) == [15, 20]
-    assert read_history(tmp_path / HISTORY)[-1]["step"] == 20
+def test_a_run_is_validated_when_it_is_due_and_ends_where_it_is_told_to(tmp_path: Path) -> None:
+    run = new_run(tmp_path, until=25)
+    assert train(run).step == 25
+    rows = read_history(tmp_path / HISTORY)
+    assert [row["step"] for row in rows if "dev/sum" in row] == [10, 20]
+    assert checkpoint_steps(run) == [20, 25]
+    assert rows[-1]["step"] == 25
 
 
 def test_checkpoints_are_announced_when_they_are_there(tmp_path: Path) -> None:

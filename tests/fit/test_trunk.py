@@ -201,8 +201,7 @@ def test_a_branch_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     trunk = train(tmp_path / "trunk", "centred", until=15)
     objective = new_objective("centred")
     identity = {"method": "centred"}
-    stopped = new_run(tmp_path / "branch", CONSTANT, identity=identity,
-                      stop=lambda step, _: step == 20)  # fmt: skip
+    stopped = new_run(tmp_path / "branch", CONSTANT, identity=identity, until=20)
     trunk.begin(objective, stopped)
     assert fit(objective, training_data(objective.method), stopped, Worker()).step == 20
     shutil.rmtree(trunk.folder / CHECKPOINTS)  # it is not read again

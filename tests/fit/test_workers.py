@@ -13,7 +13,6 @@ pytestmark = pytest.mark.slow
 
 UPDATES = 20
 CONFIG = changed(updates=UPDATES, tokens_per_update=24, checkpoint_every=1, validate_every=4)
-NEVER = 0
 
 
 @pytest.mark.parametrize("method", ["cross_entropy", "prior", "centred", "bilevel"])
@@ -23,8 +22,8 @@ def test_two_workers_equal_one(tmp_path: Path, method: str) -> None:
     two.mkdir()
     ended = in_processes(
         train_among_workers,
-        (method, one, CONFIG, NEVER, 0, 1),
-        *((method, two, CONFIG, NEVER, rank, 2) for rank in (0, 1)),
+        (method, one, CONFIG, None, 0, 1),
+        *((method, two, CONFIG, None, rank, 2) for rank in (0, 1)),
     )
     assert ended == [0, 0, 0]
     alone, shared, other = (
@@ -75,17 +74,11 @@ def test_some_batches_have_fewer_rows_than_workers() -> None:
     assert min(len(rows) for rows in batches[:UPDATES]) == 1
 
 
-def test_workers_stop_together(tmp_path: Path) -> None:
-    calls = [("cross_entropy", tmp_path, CONFIG, 4, rank, 2) for rank in (0, 1)]
-    assert in_processes(train_among_workers, *calls) == [0, 0]
-    assert [(tmp_path / f"ended{rank}").read_text() for rank in (0, 1)] == ["4", "4"]
-
-
 def test_workers_end_early_together_and_know_it_again(tmp_path: Path) -> None:
     """The first worker alone sees dev; the second run finds the end in the checkpoint."""
     ema = {"kind": "ema", "decay": 0.8}
     config = changed(updates=60, early_stopping=EARLY, validate_every=5, averaging=ema)
-    calls = [("cross_entropy", tmp_path, config, NEVER, rank, 2) for rank in (0, 1)]
+    calls = [("cross_entropy", tmp_path, config, None, rank, 2) for rank in (0, 1)]
     ended = []
     for _ in range(2):
         assert in_processes(train_among_workers, *calls) == [0, 0]
