@@ -60,7 +60,7 @@ from kdray.model.transformer import Transformer
 from kdray.schema import Form, View
 from kdray.teacher.distributions import StoredConfig, write
 from kdray.teacher.ensemble import read_pairs
-from kdray.teacher.forms import load_distributions
+from kdray.teacher.loading import load_distributions
 from kdray.teacher.own import OnlineModels
 from kdray.teacher.stored import Layout, Read
 from kdray.text.batching import Rows

@@ -48,8 +48,8 @@ from kdray.fit.machine import prepare
 from kdray.methods.targets import SoftTargets
 from kdray.schema import Form, Split, View
 from kdray.teacher.distributions import StoredConfig, check_k, write
-from kdray.teacher.forms import load_distributions
 from kdray.teacher.hidden import OUTPUT
+from kdray.teacher.loading import load_distributions
 from kdray.teacher.stored import Layout, Read, Stored, bytes_in
 from kdray.teacher.topk import TopK
 from kdray.text.encoded import EncodedSplit

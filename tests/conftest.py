@@ -156,10 +156,10 @@ def undisturbed(shared_folder: Path) -> Path:
 @pytest.fixture
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner as it is, but what it gives to Ray is done here, one after another."""
-    from kdray.cluster.shards import ShardActor  # imports Ray: only where it is needed
+    from kdray.cluster.pool import ShardActor  # imports Ray: only where it is needed
     from kdray.cluster.train import train_and_publish
     from kdray.fit.worker import Worker
-    from kdray.runner import make, training
+    from kdray.runner import make, models
     from kdray.runner.study import Study
 
     def shards_here(work, *, execution):
@@ -175,7 +175,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         store.publish(step.key, lambda folder: step.job.make(folder, store.fetch, threads=threads))
 
     monkeypatch.setattr(make, "make_shards", shards_here)
-    monkeypatch.setattr(training, "train", train_here)
+    monkeypatch.setattr(models, "train", train_here)
     monkeypatch.setattr(make, "make_whole", whole_here)
     monkeypatch.setattr(make, "evaluation_threads", lambda asked: asked or 1)
     monkeypatch.setattr(Study, "start_ray", lambda study: None)

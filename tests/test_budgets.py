@@ -21,10 +21,10 @@ from kdray.pipeline import run_steps
 from kdray.plan.experiment import make_plan, trained_updates
 from kdray.plan.step import STUDENT, spec_of
 from kdray.progress import Display
-from kdray.runner import training
+from kdray.runner import models
+from kdray.runner.models import model_run
 from kdray.runner.results import curves_of
 from kdray.runner.study import Study, open_study
-from kdray.runner.training import model_run
 
 SCHEDULE = {"kind": "constant_cooldown", "peak": 0.01, "warmup": 5, "cooldown": 0.3}
 PLAIN = {"kind": "cross_entropy", "label_smoothing": 0.1}
@@ -163,7 +163,7 @@ def without_ray(monkeypatch):
             train_and_publish(tracked, Worker(), threads=1)
             yield name, None
 
-    monkeypatch.setattr(training, "train", train_here)
+    monkeypatch.setattr(models, "train", train_here)
     monkeypatch.setattr(Study, "start_ray", lambda study: None)
     return trained, failing
 

@@ -19,8 +19,8 @@ from kdray.model.storage import save_model, tensors
 from kdray.plan.step import ENCODED, STUDENT, TEACHER, up_to
 from kdray.progress import Display
 from kdray.runner.make import make_steps
+from kdray.runner.models import training_job
 from kdray.runner.study import Study, open_study
-from kdray.runner.training import training_job
 from kdray.text.tokenizer import Tokenizer
 
 

@@ -3,8 +3,8 @@
 import pytest
 import ray
 
+from kdray.cluster.pool import actors
 from kdray.cluster.session import Width, check_resources, run_width
-from kdray.cluster.shards import actors
 from kdray.config.execution import Execution
 from kdray.errors import InputError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Export:
     """A form of students.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Any
 from kdray.config.export import CTranslate2Config
 from kdray.config.outside import failures, outside_kinds
 from kdray.errors import ConfigError
-from kdray.export.base import Form
+from kdray.export.base import Export
 from kdray.model.ctranslate2 import export
 from kdray.model.storage import load_model
 from kdray.text.tokenizer import Tokenizer
@@ -22,25 +22,25 @@ def write_ctranslate2(config: CTranslate2Config, student: Path, folder: Path) ->
     return {"bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())}
 
 
-FORMS: Mapping[str, Form] = {"ctranslate2": Form(write_ctranslate2)}
+EXPORTS: Mapping[str, Export] = {"ctranslate2": Export(write_ctranslate2)}
 """The forms of this package, by the kind of their configuration."""
 
 GROUP = "kdray.export"
-"""Entry points of other packages: a `Form` for each kind."""
+"""Entry points of other packages: a `Export` for each kind."""
 
 
-def form_of(kind: str) -> Form:
+def export_of(kind: str) -> Export:
     """The form that a kind of configuration describes.
 
     Raises:
         ConfigError: nobody writes it.
     """
-    form = FORMS.get(kind) or outside_kinds(GROUP).get(kind)
-    if not isinstance(form, Form):
+    form = EXPORTS.get(kind) or outside_kinds(GROUP).get(kind)
+    if not isinstance(form, Export):
         shown = "nothing that can be loaded" if form is None else repr(form)
         problem = (
             f"exports: the entry point {kind} in the group {GROUP} gives {shown}; it must name a "
-            "kdray.export.base.Form"
+            "kdray.export.base.Export"
         )
         raise ConfigError("\n".join((problem, *failures)))
     return form

@@ -7,7 +7,7 @@ from typing import ClassVar
 from kdray.artifacts import Fetch, Key
 from kdray.config.export import ExportConfig
 from kdray.errors import KdrayError, StageFailed
-from kdray.export.forms import form_of
+from kdray.export.forms import export_of
 from kdray.jobs import Counts
 
 
@@ -26,7 +26,7 @@ class ExportJob:
         Raises:
             ConfigError: nobody writes this form.
         """
-        version = form_of(self.config.kind).version
+        version = export_of(self.config.kind).version
         inputs = {"student": self.student.fingerprint}
         return Key("export", version, self.config.model_dump(mode="json"), inputs)
 
@@ -42,7 +42,7 @@ class ExportJob:
             StageFailed: the form cannot be written.
         """
         try:
-            return form_of(self.config.kind).write(self.config, fetch(self.student), folder)
+            return export_of(self.config.kind).write(self.config, fetch(self.student), folder)
         except KdrayError:
             raise
         except Exception as error:  # of another package, it may be anything

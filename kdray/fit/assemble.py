@@ -15,8 +15,8 @@ from kdray.errors import DataError
 from kdray.fit.data import TrainingData
 from kdray.methods.online import OnlineTeacher
 from kdray.schema import Form, Split, View
-from kdray.teacher.forms import load_distributions
 from kdray.teacher.hypotheses import Hypotheses
+from kdray.teacher.loading import load_distributions
 from kdray.teacher.stored import Stored, StoredRows
 from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit

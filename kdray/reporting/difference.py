@@ -20,7 +20,7 @@ from kdray.scoring.significance import SeedComparison, compare_seeds
 LEVEL = 0.05  # of significance
 SCORE_TOLERANCE = 0.01  # BLEU points by which a recorded score may differ from that of its file
 
-Runs = Mapping[int, Result]  # by seed, of one method at one size and length
+BySeed = Mapping[int, Result]  # by seed, of one method at one size and length
 
 
 class Finding(StrEnum):
@@ -76,7 +76,7 @@ class Difference:
 
 
 def difference_to(
-    baseline: Runs, runs: Runs, *, study: StudyFacts, test: bool
+    baseline: BySeed, runs: BySeed, *, study: StudyFacts, test: bool
 ) -> Difference | None:
     """Compare runs of the same seed; None when no seed is common. `p` is not corrected yet.
 
@@ -102,7 +102,7 @@ def difference_to(
     )
 
 
-def seed_notes(baseline: Runs, runs: Runs, *, baseline_name: str) -> list[str]:
+def seed_notes(baseline: BySeed, runs: BySeed, *, baseline_name: str) -> list[str]:
     """What to tell the reader if a method and the baseline do not have the same seeds."""
     first = next(iter(runs.values()))
     name = f"{first.cell.method} ({first.cell.group})"

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from kdray.cell import Cell
 from kdray.errors import DataError
-from kdray.reporting.difference import LEVEL, Difference, Runs, Spread, difference_to, seed_notes
+from kdray.reporting.difference import LEVEL, BySeed, Difference, Spread, difference_to, seed_notes
 from kdray.reporting.facts import StudyFacts
 from kdray.scoring.metrics import score
 from kdray.scoring.result import Result
@@ -138,8 +138,8 @@ def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
     return replace(table, notes=(*notes, *_test_notes(table, test_signature)))
 
 
-def _group_rows(results: Sequence[Result], baseline: str) -> dict[RowKey, Runs]:
-    """Runs of each row, in the order of the rows."""
+def _group_rows(results: Sequence[Result], baseline: str) -> dict[RowKey, BySeed]:
+    """BySeed of each row, in the order of the rows."""
     groups = list(dict.fromkeys(result.cell.group for result in results))
 
     def place(result: Result) -> tuple[bool, int, bool]:

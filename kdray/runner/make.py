@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from kdray.cluster.shards import ShardWork, make_shards
-from kdray.cluster.whole import evaluation_threads, make_whole
+from kdray.cluster.pool import ShardWork, make_shards
+from kdray.cluster.task import evaluation_threads, make_whole
 from kdray.fit.spec import TrainingSpec
 from kdray.fit.validation import check_dev
 from kdray.jobs import Sharded, Whole
 from kdray.plan.step import ENCODED, Step, unique, wanted
+from kdray.runner.models import train_models
 from kdray.runner.study import Study
-from kdray.runner.training import train_models
 from kdray.schema import Split
 from kdray.teacher.shards import ShardPlan
 from kdray.text.encoded import EncodedSplit

@@ -9,8 +9,8 @@ from kdray.cell import TEACHER
 from kdray.fit.history import HISTORY, read_history
 from kdray.plan.step import SCORES, STUDENT, Step
 from kdray.reporting.curves import Curves
+from kdray.runner.models import model_run
 from kdray.runner.study import Study
-from kdray.runner.training import model_run
 from kdray.schema import Split
 from kdray.scoring.evaluation import SCORES as FILE
 from kdray.scoring.evaluation import EvaluationJob

@@ -19,7 +19,7 @@ STUDY = "study"
 
 
 @dataclass
-class Runs:
+class StudyRuns:
     """Run ids of one study, and the tracker they belong to."""
 
     tracker: Tracker
@@ -28,7 +28,7 @@ class Runs:
     parent: str = ""  # the study's own run; it has no parent itself
 
     @classmethod
-    def open(cls, experiment: Experiment, store: Store) -> "Runs":
+    def open(cls, experiment: Experiment, store: Store) -> "StudyRuns":
         """Reach the tracker and make or continue the study's own run.
 
         Raises:

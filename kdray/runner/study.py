@@ -13,7 +13,7 @@ from kdray.errors import StageFailed
 from kdray.plan.experiment import Plan, make_plan
 from kdray.plan.step import STUDENT, Step, spec_of
 from kdray.progress import Display
-from kdray.runner.runs import Runs
+from kdray.runner.runs import StudyRuns
 from kdray.scoring.metrics import check_tokenizer
 from kdray.tracking import Tracker
 
@@ -29,7 +29,7 @@ class Study:
     plan: Plan
     store: Store
     display: Display
-    runs: Runs
+    runs: StudyRuns
     exits: ExitStack
     failures: dict[str, StageFailed] = field(default_factory=dict)
     ray_is_up: bool = False
@@ -92,9 +92,9 @@ def open_study(
     store = Store.open(experiment.execution.storage)
     with ExitStack() as exits:
         runs = (
-            Runs.open(experiment, store)
+            StudyRuns.open(experiment, store)
             if tracked
-            else Runs(Tracker(), store.root / "untracked.json", {})
+            else StudyRuns(Tracker(), store.root / "untracked.json", {})
         )
         exits.enter_context(runs.ending())
         yield Study(experiment, plan, store, display, runs, exits)

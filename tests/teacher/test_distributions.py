@@ -14,8 +14,8 @@ from kdray.model.storage import load_model
 from kdray.schema import Form, Split, View
 from kdray.teacher import distributions, ensemble
 from kdray.teacher.distributions import DistributionJob, check_k
-from kdray.teacher.forms import load_distributions
 from kdray.teacher.hypotheses import Hypotheses
+from kdray.teacher.loading import load_distributions
 from kdray.teacher.shards import ShardPlan
 from kdray.text.encoded import EncodedSplit
 from kdray.text.tokenizer import BOS

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from tracking_probe import NOTHING
 
 from kdray.errors import StageFailed
-from kdray.runner.runs import STUDY, Runs
+from kdray.runner.runs import STUDY, StudyRuns
 from kdray.tracking import Tracker
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def test_no_run_is_left_running_by_a_study_that_was_stopped(
     study: str,
     unfinished: str,
 ) -> None:
-    runs = Runs(tracker, tmp_path / "ids.json", {})
+    runs = StudyRuns(tracker, tmp_path / "ids.json", {})
     runs.parent = runs.ensure(STUDY, "study", NOTHING, {})
     made, failed, begun = (runs.ensure(name, name, NOTHING, {}) for name in ("a", "b", "c"))
     tracker.finish(made, "FINISHED")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdray.export.base import Form
+from kdray.export.base import Export
 from kdray.text.tokenizer import Tokenizer
 from kdray_toys.export_config import WordsConfig
 
@@ -15,4 +15,4 @@ def write(config: WordsConfig, student: Path, folder: Path) -> Mapping[str, Any]
     return {"words": len(pieces)}
 
 
-WORDS = Form(write, version=2)
+WORDS = Export(write, version=2)
