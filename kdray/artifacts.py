@@ -240,17 +240,17 @@ def sha256_file(path: Path) -> str:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Dotted fields of `new` whose values are others in `old`, as `field: old -> new`."""
-    found: list[str] = []
+    changes: list[str] = []
     for name in sorted({*old, *new} if prefix else new):
         before, after = old.get(name), new.get(name)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differences(before, after, f"{prefix}{name}.")
+            changes += differences(before, after, f"{prefix}{name}.")
             continue
         # As JSON, since 1, 1.0 and true are equal in Python.
         was, now = (canonical_json(of[name]) if name in of else "absent" for of in (old, new))
         if was != now:
-            found.append(f"{prefix}{name}: {was} -> {now}")
-    return found
+            changes.append(f"{prefix}{name}: {was} -> {now}")
+    return changes
 
 
 def _identity(key: Key) -> dict[str, Any]:

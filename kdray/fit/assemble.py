@@ -204,11 +204,11 @@ def _in_order(
     stored: Stored, pair_ids: NDArray[np.int64], ids: Sequences, *, folder: Path
 ) -> StoredRows:
     order = join(pair_ids, stored.pair_ids, what=str(folder))
-    found = np.diff(stored.offsets)[order]
-    wrong = np.flatnonzero(found != ids.lengths)
+    positions = np.diff(stored.offsets)[order]
+    wrong = np.flatnonzero(positions != ids.lengths)
     if len(wrong):
         raise DataError(
             f"{folder}: {len(wrong)} pairs have another number of positions than their target, "
-            f"first {found[wrong[0]]} for {ids.lengths[wrong[0]]}; remove it and run again"
+            f"first {positions[wrong[0]]} for {ids.lengths[wrong[0]]}; remove it and run again"
         )
     return stored.rows(order)

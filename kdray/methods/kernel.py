@@ -76,12 +76,12 @@ def label_log_probs(hidden_ND: Tensor, weight_VD: Tensor, labels_N: Tensor) -> T
     dtype = product_dtype(weight_VD)
     states_ND, matrix_VD = hidden_ND.to(dtype), weight_VD.to(dtype)
     device = hidden_ND.device
-    found = torch.empty(len(states_ND), dtype=exact(dtype), device=device)
+    log_probs = torch.empty(len(states_ND), dtype=exact(dtype), device=device)
     for rows in row_blocks(len(states_ND), vocabulary=len(matrix_VD), device=device):
         logits = widened(states_ND[rows] @ matrix_VD.T)
         label = logits.gather(1, labels_N[rows, None]).squeeze(1)
-        found[rows] = label - logits.logsumexp(1)
-    return found
+        log_probs[rows] = label - logits.logsumexp(1)
+    return log_probs
 
 
 class _Kernel(torch.autograd.Function):
@@ -178,12 +178,12 @@ class _Block:
             parts = pieces(len(z), vocabulary=z.size(1), device=z.device)
         if len(parts) == 1:
             return self._piece(z, teacher, rows).to(dtype)
-        found = z if z.dtype == dtype else torch.empty_like(z, dtype=dtype)
+        gradient = z if z.dtype == dtype else torch.empty_like(z, dtype=dtype)
         for part in parts:
             some = None if teacher is None else teacher[part]
             place = slice(rows.start + part.start, rows.start + part.stop)
-            found[part] = self._piece(z[part], some, place)
-        return found
+            gradient[part] = self._piece(z[part], some, place)
+        return gradient
 
     def _piece(self, z: Tensor, teacher: Tensor | None, rows: slice) -> Tensor:
         if self.soft is None or self.temperature == 1.0:

@@ -119,7 +119,7 @@ class _Sparse(SoftLoss):
         q.scatter_(1, ids, 0.0)
         tail_q = _floored_sum(q, ids)[:, None]  # 1 − Σ kept would cancel
         log_tail_q = tail_q.log().clamp_min_(FLOOR)
-        found = self.measure(
+        measured = self.measure(
             Pair(
                 self.p_NE[rows],
                 self.log_p_NE[rows],
@@ -127,12 +127,12 @@ class _Sparse(SoftLoss):
                 torch.cat((kept_z.sub_(norm[:, None]), log_tail_q), dim=1),
             )
         )
-        own = torch.addcmul(scale, weight, found.slope.sum(1), value=-1)[:, None]
-        pull = found.slope * weight[:, None]
+        own = torch.addcmul(scale, weight, measured.slope.sum(1), value=-1)[:, None]
+        pull = measured.slope * weight[:, None]
         share = pull[:, -1:] / tail_q.clamp_min_(torch.finfo(q.dtype).tiny)
         q.mul_(share.add_(own))
         q.scatter_(1, ids, torch.addcmul(pull[:, :-1], kept_q, own))
-        return found.value
+        return measured.value
 
 
 LogitLoss = Callable[[Tensor, Tensor | SoftTargets], Tensor]
@@ -186,10 +186,10 @@ class _Dense(SoftLoss):
         p = teacher.softmax(1)
         log_p = teacher.sub_(log_norm(teacher, p)[:, None])
         log_q = z.sub_(log_norm(z, q)[:, None])
-        found = self.measure(Pair(p, log_p, q, log_q))
-        own = torch.addcmul(at.scale, at.weight, found.slope.sum(1), value=-1)
-        q.mul_(own[:, None]).addcmul_(found.slope, at.weight[:, None])
-        return found.value
+        measured = self.measure(Pair(p, log_p, q, log_q))
+        own = torch.addcmul(at.scale, at.weight, measured.slope.sum(1), value=-1)
+        q.mul_(own[:, None]).addcmul_(measured.slope, at.weight[:, None])
+        return measured.value
 
 
 class _DenseForward(SoftLoss):

@@ -147,12 +147,12 @@ def _gap_in_head(p: Tensor, gap: Tensor, *, head: float) -> Tensor:
 
 def _gap_in_several(p: Tensor, gap: Tensor, *, head: float, entries: int) -> Tensor:
     """The same by the likeliest entries: so many, or where they are not the head, all. -> [n]."""
-    found, order = p.topk(entries, dim=1)
-    before = found.cumsum(1) - found
+    probs, order = p.topk(entries, dim=1)
+    before = probs.cumsum(1) - probs
     in_head = before < head
     sums = (gap.gather(1, order) * in_head).sum(1)
     if entries < p.size(1):
-        longer = before[:, -1] + found[:, -1] < head
+        longer = before[:, -1] + probs[:, -1] < head
         if longer.any():
             sums[longer] = _gap_in_several(p[longer], gap[longer], head=head, entries=p.size(1))
     return sums

@@ -43,8 +43,8 @@ def metric_names(curves: Curves) -> list[str]:
     they have one point.
     """
     keys = {key for rows in curves.values() for row in rows for key in row}
-    found = {k for k in keys if 1 <= k.count("/") < 3 and not k.startswith("dev/averaged/")}
-    return [name for name in FIRST_METRICS if name in found] + sorted(found - {*FIRST_METRICS})
+    drawn = {k for k in keys if 1 <= k.count("/") < 3 and not k.startswith("dev/averaged/")}
+    return [name for name in FIRST_METRICS if name in drawn] + sorted(drawn - {*FIRST_METRICS})
 
 
 def series_of(curves: Curves, metric: str) -> list[Series]:

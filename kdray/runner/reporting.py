@@ -119,8 +119,8 @@ def show_results(study: Study, results: Sequence[Result], report: Path | None = 
     if report is not None:
         if facts.sharing:
             study.display.note(facts.sharing)
-        found = verdicts(tables, main_beam=facts.main_beam)
-        for verdict in found:
-            group = f"{verdict.size}: " if len(found) > 1 else ""
+        said = verdicts(tables, main_beam=facts.main_beam)
+        for verdict in said:
+            group = f"{verdict.size}: " if len(said) > 1 else ""
             study.display.note(f"{group}{verdict.headline}")
         study.display.note(f"report: {report}")

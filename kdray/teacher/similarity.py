@@ -73,13 +73,13 @@ class SentenceChrf:
     def among(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """See `Similarity`."""
         ngrams = [self._ngrams(text) for text in texts]
-        found = np.zeros((len(texts), len(texts)))
+        similarities = np.zeros((len(texts), len(texts)))
         for i, of_hyp in enumerate(ngrams):
             for j, of_ref in enumerate(ngrams[: i + 1]):
                 matches = self._matches(of_hyp, of_ref)
-                found[i, j] = self._score(matches)
-                found[j, i] = self._score([(ref, hyp, both) for hyp, ref, both in matches])
-        return found
+                similarities[i, j] = self._score(matches)
+                similarities[j, i] = self._score([(ref, hyp, both) for hyp, ref, both in matches])
+        return similarities
 
     def _ngrams(self, text: str) -> list[Any]:
         """n-gram counts of each order."""
