@@ -98,10 +98,7 @@ def assemble(
     Raises:
         DataError: stored signals lack pairs, or do not fit the sequences they belong to.
     """
-    train = EncodedSplit.load(encoded, Split.TRAIN)
-    texts: dict[View | None, Sequences] = {None: train.src, View.REFERENCE: train.ref}
-    places = dict.fromkeys(texts, np.arange(len(train)))
-    whole = {View.REFERENCE: _Rows(train.pair_ids, texts, places, Counter())}
+    whole = {View.REFERENCE: _corpus(encoded)}
     chosen = replace(whole[View.REFERENCE])
     if View.HYPOTHESIS in needs.views:
         whole[View.HYPOTHESIS], finished = _translations(chosen, signals, fetch)
@@ -125,10 +122,7 @@ def assemble(
         pair_ids=chosen.pair_ids,
         src=chosen.ids(None),
         views=views,
-        distributions={
-            view: _in_order(distributions, chosen.pair_ids, views[view], folder=folder)
-            for view, (distributions, folder) in stored.items()
-        },
+        distributions={v: _in_order(*stored[v], chosen.pair_ids, views[v]) for v in stored},
         left_out=dict(chosen.left_out),
         teacher=teacher,
     )
@@ -150,6 +144,14 @@ def join(wanted: NDArray[np.int64], stored: NDArray[np.int64], *, what: str) -> 
             "remove it and run again"
         )
     return np.asarray(order[np.searchsorted(stored, wanted, sorter=order)], dtype=np.int64)
+
+
+def _corpus(encoded: Path) -> _Rows:
+    """Each pair of the corpus, in its order."""
+    train = EncodedSplit.load(encoded, Split.TRAIN)
+    texts: dict[View | None, Sequences] = {None: train.src, View.REFERENCE: train.ref}
+    places = dict.fromkeys(texts, np.arange(len(train)))
+    return _Rows(train.pair_ids, texts, places, Counter())
 
 
 def _translations(corpus: _Rows, signals: Signals, fetch: Fetch) -> tuple[_Rows, NDArray[np.bool_]]:
@@ -201,8 +203,13 @@ def _quarantined(folder: Path) -> int:
 
 
 def _in_order(
-    stored: Stored, pair_ids: NDArray[np.int64], ids: Sequences, *, folder: Path
+    stored: Stored, folder: Path, pair_ids: NDArray[np.int64], ids: Sequences
 ) -> StoredRows:
+    """The distributions in the order of these pairs, whose targets are these.
+
+    Raises:
+        DataError: they lack a pair, or are of other targets.
+    """
     order = join(pair_ids, stored.pair_ids, what=str(folder))
     positions = np.diff(stored.offsets)[order]
     wrong = np.flatnonzero(positions != ids.lengths)
