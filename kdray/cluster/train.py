@@ -117,14 +117,7 @@ def _start(trainer: TorchTrainer, folder: Path) -> Future[str | None]:
     never returns when the session is shut down under it.
     """
     future = Future[str | None]()
-
-    def body() -> None:
-        try:
-            future.set_result(_fit(trainer, folder))
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=body, name=f"train {folder.name}", daemon=True).start()
+    threading.Thread(target=_fit, args=(trainer, folder, future), daemon=True).start()
     return future
 
 
@@ -151,14 +144,17 @@ def _trainer(tracked: TrackedJob, execution: Execution, width: Width) -> TorchTr
     )
 
 
-def _fit(trainer: TorchTrainer, folder: Path) -> str | None:
-    """Run one training run to its end. -> why it failed, or None."""
+def _fit(trainer: TorchTrainer, folder: Path, future: Future[str | None]) -> None:
+    """Run one training run to its end, and say in the future why it failed, or None."""
     try:
         trainer.fit()
+        diverged = folder / DIVERGED
+        why = diverged.read_text(encoding="utf-8") if diverged.exists() else None
+        future.set_result(why)
     except ray.train.TrainingFailedError as error:
-        return _cause(error)
-    diverged = folder / DIVERGED
-    return diverged.read_text(encoding="utf-8") if diverged.exists() else None
+        future.set_result(_cause(error))
+    except BaseException as error:
+        future.set_exception(error)
 
 
 def _train_loop(config: dict[str, Any]) -> None:
