@@ -25,6 +25,7 @@ from kdray.storage.remote import remote_storage
 from kdray.storage.whole import whole
 
 RECORD = "record.json"
+_MISTYPED = re.compile(r"file://(?!/)|[a-z][a-z0-9+.-]+:(?!//)")  # a URI that is none
 _OF_A_RECORD = {"fingerprint", "counts", "files", "created"}
 
 
@@ -100,11 +101,17 @@ class Store:
         """The store of a folder, of a `file://` URI, or of one with another storage's scheme.
 
         Raises:
-            InputError: no storage has the scheme, it cannot be used, or the local folder cannot
-                be written.
+            InputError: the location is a mistyped URI, no storage has its scheme, the storage
+                cannot be used, or the local folder cannot be written.
         """
         uri = str(location)
         scheme, colon, path = uri.partition("://")
+        if _MISTYPED.match(uri):
+            raise InputError(
+                f"execution.storage {uri}: is neither a folder nor a URI; write a URI as "
+                "scheme://…, one of a local folder as file:///…, and a folder whose name has a "
+                "colon as ./…"
+            )
         if not colon or scheme == "file":
             folder = Path(unquote(path) if colon else location)
             return cls(_writable(folder, named_by="execution.storage"))

@@ -90,6 +90,14 @@ def test_a_file_uri_may_hold_escapes(tmp_path: Path) -> None:
     assert Store.open(f"{tmp_path}/my%20runs") == Store(tmp_path / "my%20runs")
 
 
+@pytest.mark.parametrize("location", ["s3:/bucket/x", "s3:x", "file:runs", "file://host/runs"])
+def test_a_mistyped_uri_is_no_folder(location: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"execution.storage {location}: is neither a folder nor"):
+        Store.open(location)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("toys", [False, True])
 def test_an_unknown_scheme_names_the_known_ones(toys: bool) -> None:
     with installed() if toys else pytest.MonkeyPatch.context(), pytest.raises(InputError) as caught:
@@ -99,6 +107,17 @@ def test_an_unknown_scheme_names_the_known_ones(toys: bool) -> None:
         "execution.storage bucket://x/y: no storage has the scheme bucket://; name a folder, use "
         f"one of {known}, or install the package that brings it"
     )
+
+
+def test_a_folder_may_have_a_colon(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Store.open("./runs:2").root == tmp_path / "runs:2"
+
+
+def test_a_storage_that_cannot_be_made_is_told(monkeypatch) -> None:
+    monkeypatch.setattr("kdray.storage.remote.outside_kinds", lambda group: {"bucket": 7})
+    with pytest.raises(InputError, match="installed for bucket:// cannot be used: TypeError"):
+        Store.open("bucket://unmade")
 
 
 def test_a_package_that_cannot_be_loaded_is_told(monkeypatch) -> None:

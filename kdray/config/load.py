@@ -1,6 +1,7 @@
 """Reads a YAML file and `--set` overrides into an `Experiment`, and explains what is wrong."""
 
 import difflib
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from kdray.config.experiment import Experiment
 from kdray.config.outside import failures, kinds_of
 from kdray.errors import ConfigError
 
+log = logging.getLogger(__name__)
+
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read a configuration file and apply overrides such as `recipe.students.seeds=[1,2]`.
@@ -26,9 +29,12 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     for override in overrides:
         apply_override(data, override)
     try:
-        return Experiment.model_validate(data)
+        experiment = Experiment.model_validate(data)
     except ValidationError as error:
         raise ConfigError("\n".join((*_faults(error, path), *failures))) from None
+    for failure in failures:
+        log.warning(failure)
+    return experiment
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

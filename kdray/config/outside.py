@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from kdray.config.base import Frozen
 
 failures: list[str] = []
-"""Why entry points could not be used. A configuration that is refused is told of them."""
+"""Why entry points could not be used. Whoever loads an experiment is told of them."""
 
 
 @cache
@@ -28,7 +28,7 @@ def outside_kinds(group: str) -> dict[str, Any]:
             continue
         try:
             kinds[entry.name] = entry.load()
-        except Exception as error:  # it is somebody else's code: anything may happen
+        except (Exception, SystemExit) as error:  # it is somebody else's: anything may happen
             failures.append(f"{_place(entry)}: cannot be loaded: {type(error).__name__}: {error}")
     return kinds
 
@@ -50,9 +50,9 @@ def with_outside(
     own = {kind for model in models for kind in kinds_of(model)} | set(taken)
     others = entry_points(group=beside).names if beside else set()
     for name, model in outside_kinds(group).items():
-        if not (isinstance(model, type) and issubclass(model, base) and name in kinds_of(model)):
+        if not (isinstance(model, type) and issubclass(model, base) and kinds_of(model) == (name,)):
             place = f"{base.__module__}.{base.__name__}"
-            failures.append(f"{group}: {name} is not a {place} with kind: Literal[{name!r}]")
+            failures.append(f"{group}: {name} is not a {place} with kind: Literal[{name!r}] alone")
         elif name in own:
             failures.append(f"{group}: kdray has a kind {name!r} of its own; choose another name")
         elif beside and name not in others:

@@ -58,5 +58,13 @@ def remote_storage(uri: str) -> RemoteStorage:
             f"one of {known}, or install the package that brings it"
             + "".join(f"; {failure}" for failure in failures if GROUP in failure)
         )
-    storage: RemoteStorage = brought[scheme](uri)
+    try:
+        storage: RemoteStorage = brought[scheme](uri)
+    except InputError:
+        raise
+    except Exception as error:  # it is somebody else's code: anything may happen
+        raise InputError(
+            f"execution.storage {uri}: the storage that is installed for {scheme}:// cannot be "
+            f"used: {type(error).__name__}: {error}; repair or remove the package that brings it"
+        ) from error
     return storage

@@ -1,0 +1,73 @@
+"""Entry points that cannot be used: each is told once and spoils nothing else."""
+
+import logging
+import re
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Literal, get_args
+
+import pytest
+
+from kdray.config import load, outside
+from kdray.config.base import Frozen
+from kdray.config.load import load_experiment
+from kdray.config.outside import outside_kinds, with_outside
+
+
+class Own(Frozen):
+    kind: Literal["own"]
+
+
+class Good(Frozen):
+    kind: Literal["good"]
+
+
+class Double(Frozen):
+    kind: Literal["double", "own"]
+
+
+@pytest.fixture
+def failures(monkeypatch):
+    """What could not be used, from here on."""
+    monkeypatch.setattr(outside, "failures", failures := [])
+    outside_kinds.cache_clear()
+    yield failures
+    outside_kinds.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ({"own": Own}, "kdray has a kind 'own' of its own"),
+        ({"double": Double}, r"double is not .* with kind: Literal\['double'\] alone"),
+        ({"other": Good}, r"other is not .* with kind: Literal\['other'\] alone"),
+        ({"none": None}, "none is not a kdray.config.base.Frozen"),
+    ],
+)
+def test_what_cannot_complete_a_union_is_left_out_and_told(monkeypatch, failures, bad, told):
+    monkeypatch.setattr(outside, "outside_kinds", lambda group: {**bad, "good": Good})
+    union = with_outside(Own, "group")
+    assert get_args(get_args(union)[0]) == (Own, Good)
+    (failure,) = failures
+    assert re.search(told, failure)
+
+
+def test_a_package_that_ends_the_program_or_stands_twice_is_told(monkeypatch, tmp_path, failures):
+    (tmp_path / "kdray_leaving.py").write_text("import sys; sys.exit('boo')")
+    monkeypatch.syspath_prepend(tmp_path)
+    entries = [
+        EntryPoint("good", f"{__name__}:Good", "group"),
+        EntryPoint("good", f"{__name__}:Good", "group"),
+        EntryPoint("leaving", "kdray_leaving:X", "group"),
+    ]
+    monkeypatch.setattr(outside, "entry_points", lambda group: entries)
+    assert set(outside_kinds("group")) == {"good"}
+    assert "the kind 'good' is there twice" in failures[0]
+    assert re.search("leaving.* SystemExit: boo", failures[1])
+
+
+def test_every_experiment_that_is_loaded_warns(monkeypatch, caplog):
+    monkeypatch.setattr(load, "failures", ["a package is broken"])
+    with caplog.at_level(logging.WARNING):
+        load_experiment(Path("tune_configs/demo.yaml"))
+    assert "a package is broken" in caplog.text
