@@ -7,7 +7,7 @@ from kdray.cluster.shards import ShardWork, make_shards
 from kdray.cluster.whole import evaluation_threads, make_whole
 from kdray.fit.spec import TrainingSpec
 from kdray.fit.validation import check_dev
-from kdray.jobs import Sharded, Whole
+from kdray.jobs import NOTES, Sharded, Whole
 from kdray.plan.step import ENCODED, Step, unique, wanted
 from kdray.runner.study import Study
 from kdray.runner.training import train_models
@@ -61,6 +61,8 @@ def _make_here(study: Study, step: Step) -> None:
         if isinstance(counts, Mapping) and any(counts.values()):
             parts = ", ".join(f"{part} {count}" for part, count in counts.items() if count)
             study.display.note(f"{verb}: {parts}")
+    for note in artifact.counts.get(NOTES, ()):
+        study.display.note(note)
 
 
 def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
