@@ -6,6 +6,9 @@ from kdray.artifacts import Brought, Key, Source
 from kdray.config.recipe import Recipe
 from kdray.plan.step import CORPUS, ENCODED, TOKENIZER, Step
 from kdray.plan.vocabulary import check_ensemble, check_one_vocabulary
+from kdray.scoring import round_trip
+from kdray.scoring.metrics import signature
+from kdray.scoring.round_trip import RoundTripJob
 from kdray.text.corpus import corpus_key
 from kdray.text.encoded import encoded_key
 from kdray.text.jobs import CorpusJob, EncodingJob, TokenizerJob
@@ -53,11 +56,24 @@ def plan_text(recipe: Recipe, brought: tuple[Brought, ...]) -> TextPlan:
         pieces = f"{config.model_type}, {config.vocab_size} pieces"
         job = TokenizerJob(config, corpus)
         steps.append(Step(tokenizer, TOKENIZER, "tokenizer", "Tokenizer", job, (corpus,), pieces))
+    steps.append(_round_trip(recipe, "round trip", corpus, tokenizer))
     steps.append(_ids(encoded, "ids of train and dev", EncodingJob(corpus, tokenizer)))
     if theirs is not None and config is not None:
         check_one_vocabulary(recipe)
+        steps.append(_round_trip(recipe, "round trip of the teacher", corpus, brought[0]))
         steps.append(_ids(theirs, "ids for the teacher", EncodingJob(corpus, brought[0])))
     return TextPlan(corpus, tokenizer, encoded, theirs or encoded, tuple(steps))
+
+
+def _round_trip(recipe: Recipe, name: str, corpus: Key, tokenizer: Source) -> Step:
+    """What the references can score."""
+    tokenize = recipe.evaluation.bleu_tokenize
+    inputs = {"corpus": corpus.fingerprint, "tokenizer": tokenizer.fingerprint}
+    key = Key("round_trip", round_trip.VERSION, {"bleu_tokenize": tokenize}, inputs)
+    job = RoundTripJob(corpus, tokenizer, tokenize)
+    reads = (corpus, tokenizer) if isinstance(tokenizer, Key) else (corpus,)
+    detail = f"{name}, BLEU {signature(tokenize)}"
+    return Step(key, TOKENIZER, name, "Round trip", job, reads, detail)
 
 
 def _ids(key: Key, name: str, job: EncodingJob) -> Step:

@@ -20,9 +20,9 @@ from kdray.reporting.difference import (
     seed_note,
 )
 from kdray.reporting.facts import StudyFacts
-from kdray.scoring.metrics import score
+from kdray.scoring.metrics import signature
 from kdray.scoring.result import Result
-from kdray.scoring.significance import holm
+from kdray.scoring.significance import MIN_SEGMENTS, holm
 
 RowKey = tuple[bool, str, str]  # is a teacher, group (size and length), method
 
@@ -121,14 +121,11 @@ def build_tables(results: Iterable[Result], *, study: StudyFacts) -> list[Table]
 
 def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
     first = results[0]
-    test_signature = score(["a"], ["a"], bleu_tokenize=study.bleu_tokenize).bleu_signature
+    test_signature = signature(study.bleu_tokenize)
+    num_segments = len(study.refs[first.split])
+    is_tested = first.bleu_signature == test_signature and num_segments >= MIN_SEGMENTS
     groups = _group_rows(results, study.baseline)
-    rows = _correct(
-        [
-            _row(runs, groups, study=study, test=first.bleu_signature == test_signature)
-            for runs in groups.values()
-        ]
-    )
+    rows = _correct([_row(runs, groups, study=study, test=is_tested) for runs in groups.values()])
     table = Table(
         split=first.split,
         beam=first.beam,
@@ -136,7 +133,7 @@ def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
         chrf_signature=first.chrf_signature,
         baseline=study.baseline,
         bootstrap_samples=study.bootstrap_samples,
-        num_segments=len(study.refs[first.split]),
+        num_segments=num_segments,
         rows=rows,
         notes=tuple(_seed_notes(groups, study.baseline)),
     )
@@ -224,6 +221,11 @@ def _test_notes(table: Table, test_signature: str) -> list[str]:
         notes.append(
             f"Scored as {table.bleu_signature}, while the significance test scores as "
             f"{test_signature}: differences are shown without a test."
+        )
+    if table.num_segments < MIN_SEGMENTS:
+        notes.append(
+            f"{table.num_segments} segments are too few to test differences on: they are shown "
+            f"without a test, which needs {MIN_SEGMENTS} or more."
         )
     smallest = table.num_tests / (table.bootstrap_samples + 1)
     if smallest >= LEVEL:

@@ -5,13 +5,15 @@ from itertools import groupby
 
 from kdray.cluster.shards import ShardWork, make_shards
 from kdray.cluster.whole import evaluation_threads, make_whole
+from kdray.errors import StageFailed
+from kdray.fit.lengths import check_dev, check_sources, check_train
 from kdray.fit.spec import TrainingSpec
-from kdray.fit.validation import check_dev
 from kdray.jobs import NOTES, Sharded, Whole
-from kdray.plan.step import ENCODED, Step, unique, wanted
+from kdray.plan.step import ENCODED, SCORES, Step, spec_of, unique, wanted
 from kdray.runner.study import Study
 from kdray.runner.training import train_models
 from kdray.schema import Split
+from kdray.scoring.round_trip import LONGEST, RoundTripJob
 from kdray.teacher.shards import ShardPlan
 from kdray.text.encoded import EncodedSplit
 
@@ -19,7 +21,8 @@ from kdray.text.encoded import EncodedSplit
 def make_steps(study: Study, steps: Sequence[Step]) -> None:
     """Make all steps that are missing and wanted, in order, neighbours side by side.
 
-    A student that fails is noted, and the others go on; every other failure ends the command.
+    A student that fails is noted, and the others go on, and so are a model's scores; every other
+    failure ends the command.
 
     Raises:
         KdrayError: a step could not be finished; what was made is kept.
@@ -73,7 +76,13 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
     with study.display.bars() as bars:
         bars.move("models", 0, len(steps))
         for number, step in enumerate(steps, start=1):
-            make_whole(step, store=study.store, threads=threads)
+            try:
+                make_whole(step, store=study.store, threads=threads)
+            except StageFailed as failure:
+                if step.stage != SCORES:
+                    raise
+                study.failures[step.key.fingerprint] = failure
+                study.display.note(str(failure))
             bars.move("models", number, len(steps), step.name)
 
 
@@ -105,15 +114,23 @@ def _make_shards(study: Study, step: Step) -> None:
 
 
 def _check_lengths(study: Study, steps: Sequence[Step], made: Sequence[Step]) -> None:
-    """Refuse dev pairs that are too long for a model, before the first model is trained.
+    """Refuse text that is too long for a model, before the first model is trained.
 
     Raises:
-        DataError: dev holds one.
+        DataError: dev or a test holds such a line, or no training pair is short enough.
     """
-    ids = {step.key.fingerprint: step.key for step in made if step.stage == ENCODED}
-    for fingerprint, key in ids.items():
-        dev = EncodedSplit.load(study.store.fetch(key), Split.DEV)
-        for step in steps:
-            job = step.job
-            if isinstance(job, TrainingSpec) and job.encoded.fingerprint == fingerprint:
-                check_dev(dev, model=step.name, max_length=job.model.max_length)
+    trainings = [(step.name, spec_of(step)) for step in steps if isinstance(step.job, TrainingSpec)]
+    for step in made:
+        if isinstance(step.job, RoundTripJob):
+            artifact = study.find(step.key)
+            assert artifact is not None, "it was made"
+            for name, spec in trainings:
+                if spec.tokenizer == step.job.tokenizer:
+                    check_sources(artifact.counts[LONGEST], model=name, spec=spec)
+        elif step.stage == ENCODED:
+            folder = study.store.fetch(step.key)
+            dev, train = (EncodedSplit.load(folder, split) for split in (Split.DEV, Split.TRAIN))
+            for name, spec in trainings:
+                if spec.encoded == step.key:
+                    check_dev(dev, model=name, max_length=spec.model.max_length)
+                    check_train(train, model=name, spec=spec)
