@@ -3,6 +3,8 @@
 The stages are as they are, but what they give to Ray is done here, one after another.
 """
 
+from pathlib import Path
+
 import pytest
 import yaml
 from micro_study import CONFIG
@@ -89,6 +91,8 @@ def test_a_test_sentence_that_is_too_long_is_found_before_training(recipe, verb,
 def test_a_set_that_no_model_can_learn_from_is_found_before_training(recipe, without_ray):
     recipe["recipe"]["students"]["training"] = {**TINY, "max_tokens": 8}
     recipe["recipe"]["corpus"]["tests"].pop("long")
+    text = Path(recipe["recipe"]["corpus"]["folder"])
+    write(text, "train", [f"{line} {line} {line}" for line in sentences(10, 0)])
     with opened(recipe) as study:
         with pytest.raises(DataError, match=r"train: all \d+ pairs have more tokens .* allow 8"):
             run_steps(study, "train")

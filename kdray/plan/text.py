@@ -56,12 +56,12 @@ def plan_text(recipe: Recipe, brought: tuple[Brought, ...]) -> TextPlan:
         pieces = f"{config.model_type}, {config.vocab_size} pieces"
         job = TokenizerJob(config, corpus)
         steps.append(Step(tokenizer, TOKENIZER, "tokenizer", "Tokenizer", job, (corpus,), pieces))
-    steps.append(_round_trip(recipe, "round trip", corpus, tokenizer))
     steps.append(_ids(encoded, "ids of train and dev", EncodingJob(corpus, tokenizer)))
+    steps.append(_round_trip(recipe, "round trip", corpus, tokenizer))
     if theirs is not None and config is not None:
         check_one_vocabulary(recipe)
-        steps.append(_round_trip(recipe, "round trip of the teacher", corpus, brought[0]))
         steps.append(_ids(theirs, "ids for the teacher", EncodingJob(corpus, brought[0])))
+        steps.append(_round_trip(recipe, "round trip of the teacher", corpus, brought[0]))
     return TextPlan(corpus, tokenizer, encoded, theirs or encoded, tuple(steps))
 
 
