@@ -67,7 +67,7 @@ def raw(toy_pairs, folder):
     initial = {"preset": "nano", "initial": {"kind": "layers"}}
     raw["recipe"]["students"]["sizes"] = {"cut": initial}
     space = {"label_smoothing": {"kind": "choice", "values": [0.05, 0.1]}}
-    raw["search"] = {"method": "ce", "algorithm": "grid", "metric": "dev/loss", "space": space}
+    raw["search"] = {"method": "ce", "algorithm": "grid", "early_stopping": False, "space": space}
     raw["execution"] |= {"storage": "runs", "tracking": {"uri": "sqlite:///tracks.db"}}
     return raw
 
@@ -94,7 +94,7 @@ def test_students_of_a_relative_teacher_train_in_a_process_elsewhere(raw, tmp_pa
 @pytest.mark.ray
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("verb", ["study", "tune"])
-def test_a_study_of_relative_paths_is_made_where_the_command_is_given(raw, folder, verb):
+def test_relative_paths_are_of_the_folder_of_the_command(raw, folder, verb):
     config = folder / "study.yaml"
     config.write_text(yaml.safe_dump(raw))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
