@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from kdray.artifacts import Fetch, Key
 
 Counts = Mapping[str, Any]
+NOTES = "notes"
+"""Under this name, counts hold sentences that a person should read, now and in the report."""
 Build = Callable[[int, int, Path], Counts]
 """Makes rows start to stop into a folder. -> counts."""
 

@@ -80,14 +80,14 @@ def run_search_path(study: Study) -> "list[TrialResult]":
 
 
 def check_complete(study: Study) -> None:
-    """End a command whose study lacks students with an error, after all the rest was done.
+    """End a command whose study lacks students or scores with an error, after all else was done.
 
     Raises:
-        StageFailed: some students failed.
+        StageFailed: some students or evaluations failed.
     """
     if study.notes:
         failed = "\n  ".join(study.notes)
         raise StageFailed(
-            f"{len(study.notes)} of {len(study.plan.of(STUDENT))} students failed; the report "
-            f"holds the others:\n  {failed}"
+            f"{len(study.notes)} of {len(study.plan.of(STUDENT))} students or their scores failed; "
+            f"the report holds the others:\n  {failed}"
         )

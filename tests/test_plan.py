@@ -1,18 +1,26 @@
 """The plan of an experiment: what depends on what, and vocabularies that have to be one."""
 
+import json
+import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from micro_study import CONFIG
+from sacrebleu.metrics.bleu import BLEU
+from safetensors.torch import load_file, save_file
 
 from kdray.config.experiment import Experiment
 from kdray.config.model import ModelConfig
+from kdray.config.recipe import Recipe
+from kdray.config.text import TokenizerConfig
 from kdray.errors import ConfigError, DataError
-from kdray.model.storage import WEIGHTS, Shape, save_model, tensors
+from kdray.model.storage import SHAPE, WEIGHTS, Shape, save_model, tensors
 from kdray.plan.experiment import make_plan
 from kdray.plan.step import STUDENT, TEACHER, spec_of
-from kdray.text.tokenizer import Tokenizer
+from kdray.text.tokenizer import Tokenizer, build_tokenizer
 
 
 def experiment(**recipe):
@@ -134,3 +142,116 @@ def test_a_name_of_a_preset_is_no_part_of_a_model():
     raw = yaml.safe_load(CONFIG)["recipe"]["students"]
     raw["sizes"] = {"nano": {**ModelConfig(preset="nano").model_dump(), "preset": "tiny"}}
     assert students(students=raw)[0].key == named.key
+
+
+def brought(folder):
+    plan = make_plan(experiment(teacher=teacher(folder), tokenizer=None))
+    return plan.teacher.sources[0].fingerprint
+
+
+def test_a_brought_teacher_is_its_weights_shape_and_tokenizer_wherever_it_is(
+    bring, toy_tokenizers, tmp_path, monkeypatch
+):
+    one = bring("one", toy_tokenizers["joint"])
+    shutil.copytree(one, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path)
+    assert brought(one) == brought("copy") == brought("./one")
+    described = json.loads((one / SHAPE).read_text())
+    assert described["config"]["heads"] == 2
+    seen = {brought(one)}
+    for change in ({"heads": 4}, {"max_length": 100}, {"heads": 1}):
+        changed = {**described, "config": {**described["config"], **change}}
+        (one / SHAPE).write_text(json.dumps(changed))
+        seen.add(brought(one))
+    weights = load_file(one / WEIGHTS)
+    weights["encoder.0.feedforward.inner.bias"][3] += 1e-3
+    save_file(weights, one / WEIGHTS)
+    seen.add(brought(one))
+    assert len(seen) == 5
+
+
+def test_another_tokenizer_of_equal_size_in_its_folder_is_refused(bring, toy_tokenizers, tmp_path):
+    folder = bring("one", toy_tokenizers["joint"])
+    config = TokenizerConfig(joint=True, model_type="bpe", vocab_size=70)
+    pairs = {"src": [f"a{n} b" for n in range(99)], "ref": [f"c d{n}" for n in range(99)]}
+    pq.write_table(pa.table(pairs), tmp_path / "train.parquet")
+    build_tokenizer(config, tmp_path, folder)
+    with pytest.raises(DataError, match=r"one: holds the tokenizer .* was trained with"):
+        brought(folder)
+
+
+def nan(weights):
+    weights["encoder.0.feedforward.inner.weight"][5, 3] = float("nan")
+
+
+def infinity(weights):
+    weights["decoder_norm.weight"][0] = float("-inf")
+
+
+def integers(weights):
+    weights["encoder_norm.bias"] = weights["encoder_norm.bias"].int()
+
+
+def too_narrow(weights):
+    name = "encoder.0.feedforward.inner.weight"
+    weights[name] = weights[name][:, :-1].contiguous()
+
+
+def one_too_few(weights):
+    del weights["encoder_norm.bias"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (nan, "encoder.0.feedforward.inner.weight holds numbers that are not finite"),
+        (infinity, "decoder_norm.weight holds numbers that are not finite"),
+        (integers, "encoder_norm.bias holds int32, not floating point"),
+        (too_narrow, r"inner.weight is \(64, 31\) there, the model needs \(64, 32\)"),
+        (one_too_few, "encoder_norm.bias is nothing there"),
+    ],
+)
+def test_weights_that_no_model_can_work_with_are_refused_by_the_plan(
+    bring, toy_tokenizers, damage, told
+):
+    folder = bring("one", toy_tokenizers["joint"])
+    weights = load_file(folder / WEIGHTS)
+    damage(weights)
+    save_file(weights, folder / WEIGHTS)
+    with pytest.raises(DataError, match=told):
+        brought(folder)
+
+
+def test_a_shape_of_terabytes_is_refused_without_them(bring, toy_tokenizers):
+    folder = bring("one", toy_tokenizers["joint"])
+    described = json.loads((folder / SHAPE).read_text())
+    described["config"] |= {"width": 2_000_000, "feedforward": 8_000_000}
+    (folder / SHAPE).write_text(json.dumps(described))
+    with pytest.raises(DataError, match=r"tgt_embedding.weight is \(70, 32\) there"):
+        brought(folder)
+
+
+@pytest.mark.parametrize("language", ["de", "en", "zh", "ja", "ko", "fr"])
+def test_bleu_is_tokenised_as_sacrebleu_does_for_the_target_language(language):
+    assert bleu_tokenizer(language) == BLEU._TOKENIZER_MAP.get(language, BLEU.TOKENIZER_DEFAULT)
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "zh_TW", "zho_Hans", "cmn", "ZH"])
+def test_other_names_of_a_language_choose_the_same(language):
+    assert bleu_tokenizer(language) == "zh"
+
+
+def test_a_bleu_tokenizer_that_is_set_stays():
+    assert bleu_tokenizer("zh", bleu_tokenize="char") == "char"
+    assert bleu_tokenizer("zh", bleu_tokenize=None) == "zh"
+    assert bleu_tokenizer("zh", beams=[1]) == "zh"
+
+
+def bleu_tokenizer(language, **evaluation):
+    pairs = {"src": "a", "tgt": "b"}
+    corpus = {"kind": "files", "folder": "x", "src_lang": "en", "tgt_lang": language}
+    corpus |= {"train": pairs, "dev": pairs, "tests": {"t": pairs}}
+    recipe = experiment(corpus=corpus, evaluation=evaluation).recipe
+    again = Recipe.model_validate(recipe.model_dump(mode="json"))
+    assert again == recipe
+    return recipe.evaluation.bleu_tokenize

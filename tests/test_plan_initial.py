@@ -1,18 +1,15 @@
 """What students that start from the teacher depend on, and teachers that cannot be cut down."""
 
-import json
-from pathlib import Path
-
 import pytest
 import yaml
 from micro_study import CONFIG
 
 from kdray.config.experiment import Experiment
 from kdray.config.model import ModelConfig
-from kdray.errors import ConfigError
+from kdray.errors import ConfigError, DataError
 from kdray.fit.spec import Random, TeacherLayers
 from kdray.model import inherit
-from kdray.model.storage import SHAPE, Shape, save_model, tensors
+from kdray.model.storage import Shape, save_model, tensors
 from kdray.plan.experiment import make_plan
 from kdray.plan.step import STUDENT, TEACHER, spec_of
 
@@ -124,15 +121,15 @@ def test_only_the_first_stage_starts_from_the_teacher():
 def bring(tmp_path, toy_tokenizers):
     """Store a fresh model of a shape. -> its config as a teacher."""
 
-    def store(shape) -> dict[str, str]:
+    def store(shape, **change) -> dict[str, str]:
         tokenizer = toy_tokenizers["joint"]
-        described = Shape(
-            config=ModelConfig.model_validate(shape),
-            src_vocab=tokenizer.src_vocab,
-            tgt_vocab=tokenizer.tgt_vocab,
-            shared=tokenizer.joint,
-            tokenizer=tokenizer.checksum,
-        )
+        fields = {
+            "src_vocab": tokenizer.src_vocab,
+            "tgt_vocab": tokenizer.tgt_vocab,
+            "shared": tokenizer.joint,
+            "tokenizer": tokenizer.checksum,
+        }
+        described = Shape(config=ModelConfig.model_validate(shape), **fields | change)
         folder = tmp_path / "brought"
         folder.mkdir()
         save_model(folder, described, tensors(described.build()))
@@ -170,20 +167,16 @@ def test_a_brought_teacher_of_a_shape_that_does_not_fit_is_refused(bring, wrong,
     assert all(part in message for part in parts), message
 
 
-@pytest.mark.parametrize(
-    ("change", "found"),
-    [
-        ({"shared": False}, "70 source and 70 target entries"),
-        ({"src_vocab": 80, "tgt_vocab": 80}, "80 entries for both sides"),
-    ],
-)
-def test_embeddings_that_are_not_those_of_the_tokenizer_are_refused(bring, change, found):
-    teacher = bring(DEEP)
-    described = Path(teacher["path"]) / SHAPE
-    described.write_text(json.dumps(json.loads(described.read_text()) | change))
-    recipe = {"teacher": teacher, "tokenizer": False}
+def test_embeddings_that_are_not_shared_as_those_of_the_tokenizer_are_refused(bring):
+    recipe = {"teacher": bring(DEEP, shared=False), "tokenizer": False}
     with pytest.raises(ConfigError) as caught:
         make_plan(experiment({"a": size(SHALLOW, "layers")}, **recipe))
-    for part in (teacher["path"], found, "70 entries for both sides", "initial random"):
+    for part in ("70 source and 70 target entries", "70 entries for both sides", "initial random"):
         assert part in str(caught.value)
     assert make_plan(experiment({"a": SHALLOW}, **recipe)) is not None
+
+
+def test_a_vocabulary_that_is_not_the_tokenizers_is_refused_for_all_students(bring):
+    recipe = {"teacher": bring(DEEP, src_vocab=80, tgt_vocab=80), "tokenizer": False}
+    with pytest.raises(DataError, match="80 source and 80 target pieces, its tokenizer 70 and 70"):
+        make_plan(experiment({"a": SHALLOW}, **recipe))

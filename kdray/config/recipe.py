@@ -1,5 +1,6 @@
 """The recipe: everything that decides what is computed. It is hashed; the execution is not."""
 
+import re
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -62,13 +63,22 @@ class StudentsConfig(Frozen):
         return self
 
 
+BLEU_TOKENIZERS = {
+    **dict.fromkeys(("zh", "zho", "chi", "cmn", "yue", "wuu", "lzh"), "zh"),
+    **dict.fromkeys(("ja", "jpn"), "ja-mecab"),
+    **dict.fromkeys(("ko", "kor"), "ko-mecab"),
+}
+"""By target language, as sacrebleu's command line chooses; `13a` for all others."""
+
+
 class EvaluationConfig(Frozen):
     """How translations are made and scored. Dev chooses; test is scored once, at the end."""
 
     # the last one is the main score
     beams: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(default=(1, 5), min_length=1)
     length_penalty: float = Field(default=1.0, ge=0)
-    bleu_tokenize: str = "13a"  # sacrebleu's name; `none` for text that is tokenised already
+    # sacrebleu's name; `none` for text that is tokenised already; a recipe without one chooses it
+    bleu_tokenize: str = "13a"
     bootstrap_samples: int = Field(default=1000, ge=100)
 
 
@@ -83,6 +93,21 @@ class Recipe(Frozen):
     methods: dict[Name, MethodConfig] = Field(min_length=1)
     baseline: str = ""  # the method others are compared to; default: the first one
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_bleu_tokenizer(cls, data: object) -> object:
+        """Write out what BLEU takes for words: unless it is set, the target language decides."""
+        if not isinstance(data, dict):
+            return data
+        corpus, evaluation = data.get("corpus"), data.get("evaluation", {})
+        if not (isinstance(corpus, dict) and isinstance(evaluation, dict)):
+            return data
+        if evaluation.get("bleu_tokenize") is not None:
+            return data
+        language = re.split("[-_]", str(corpus.get("tgt_lang", "")).lower())[0]
+        chosen = BLEU_TOKENIZERS.get(language, "13a")
+        return {**data, "evaluation": {**evaluation, "bleu_tokenize": chosen}}
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

@@ -19,13 +19,14 @@ from kdray.fit.averaging import averaged, chosen_step
 from kdray.fit.checkpoint import Checkpoints, Progress, newest_progress
 from kdray.fit.data import TrainingData
 from kdray.fit.history import HISTORY
+from kdray.fit.lengths import check_dev
 from kdray.fit.loop import fit
 from kdray.fit.machine import choose_precision, probe
 from kdray.fit.objective import Objective, build_objective, method_of, student_of
 from kdray.fit.record import AVERAGED, DEV, Run, dev_scores
 from kdray.fit.spec import AfterStage, TeacherLayers, TrainingSpec
 from kdray.fit.trunk import CHECKPOINTS, Trunk, store_trunk
-from kdray.fit.validation import Validator, check_dev
+from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker
 from kdray.methods.build import build_method
 from kdray.methods.online import OnlineTeacher

@@ -8,32 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdray.errors import DataError
 from kdray.fit.data import TrainingData
 from kdray.methods.base import packed_states
 from kdray.methods.kernel import token_losses
 from kdray.model.ctranslate2 import FastTranslator, export
 from kdray.model.generate import SearchOptions
 from kdray.model.transformer import Transformer
-from kdray.schema import Split, View
+from kdray.schema import View
 from kdray.scoring.metrics import score
 from kdray.text.batching import cuts
 from kdray.text.encoded import EncodedSplit
 from kdray.text.tokenizer import Tokenizer
 
 TOKENS_PER_BATCH = 8192
-
-
-def check_dev(dev: EncodedSplit, *, model: str, max_length: int) -> None:
-    """Raise DataError if a dev pair has more tokens on a side than a model can read."""
-    lengths = np.maximum(dev.src.lengths, dev.ref.lengths)
-    rows = np.flatnonzero(lengths > max_length)
-    if len(rows):
-        raise DataError(
-            f"{Split.DEV}: {len(rows)} of {len(dev)} pairs, first pair {rows[0] + 1}, have more "
-            f"tokens on a side than {model} reads: {lengths.max()} at most, its max_length is "
-            f"{max_length}; raise its max_length, or shorten or split these pairs"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,16 @@
 """A model on disk: a folder with `model.json` (shape, vocabularies) and `weights.safetensors`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from kdray.artifacts import write_json
 from kdray.config.base import Frozen
@@ -26,6 +29,12 @@ class Shape(Frozen):
     tgt_vocab: int
     shared: bool
     tokenizer: str  # checksum of the tokenizer that the model was trained with
+
+    def identity(self) -> dict[str, Any]:
+        """What a model of this shape computes depends on: all but the preset's name."""
+        dumped = self.model_dump(mode="json")
+        dumped["config"].pop("preset")
+        return dumped
 
     def build(self) -> Transformer:
         """A model of this shape with fresh weights."""
@@ -82,17 +91,82 @@ def load_weights(module: nn.Module, path: Path) -> None:
     Raises:
         DataError: the file is missing or damaged, or names or shapes differ.
     """
-    try:
-        stored = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: cannot be read as safetensors: {error}") from None
-    own = tensors(module)
+    stored = _load(path)
+    _check_shapes(stored, tensors(module), path=path)
+    set_tensors(module, stored)
+
+
+def check_weights(path: Path, shape: Shape) -> None:
+    """Look at stored weights without building the model: names, shapes, kinds of number, values.
+
+    The file is mapped and read once, at the speed of memory; the model is built without memory.
+
+    Raises:
+        DataError: the file is missing or damaged, is that of another shape, or holds numbers that
+            are not floating point or not finite.
+    """
+    stored = _load(path)
+    repair = f"; bring weights and {SHAPE} of one model"
+    name = "tgt_embedding.weight"  # looked at first: a wrong width may ask for terabytes
+    if name in stored:
+        embedding = torch.empty(shape.tgt_vocab, shape.config.width, device="meta")
+        _check_shapes({name: stored[name]}, {name: embedding}, path=path, repair=repair)
+    with _WithoutMemory():
+        own = tensors(shape.build())
+    _check_shapes(stored, own, path=path, repair=repair)
+    for name, value in stored.items():
+        if not value.is_floating_point():
+            raise DataError(
+                f"{path}: {name} holds {str(value.dtype).removeprefix('torch.')}, not floating "
+                "point; bring weights as they were trained"
+            )
+        if not torch.stack(torch.aminmax(value)).isfinite().all():
+            raise DataError(
+                f"{path}: {name} holds numbers that are not finite; bring the checkpoint of an "
+                "update before the training diverged"
+            )
+
+
+class _WithoutMemory(TorchFunctionMode):
+    """Makes parameters that have a shape and nothing else.
+
+    PyTorch's device `meta` would do for all tensors, but the first one that is computed or drawn
+    there imports sympy, which takes seconds.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 (what PyTorch's function returns)
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else given["tensor"]
+        if func is torch.empty:
+            given = {**given, "device": "meta"}
+        return func(*args, **given)
+
+
+def _check_shapes(
+    stored: Mapping[str, Tensor], own: Mapping[str, Tensor], *, path: Path, repair: str = ""
+) -> None:
     for name in sorted(own.keys() | stored.keys()):
         ours = tuple(own[name].shape) if name in own else "nothing"
         theirs = tuple(stored[name].shape) if name in stored else "nothing"
         if ours != theirs:
-            raise DataError(f"{path}: {name} is {theirs} there, the model needs {ours}")
-    set_tensors(module, stored)
+            raise DataError(f"{path}: {name} is {theirs} there, the model needs {ours}{repair}")
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        stored: dict[str, Tensor] = load_file(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: No such file; a model needs it beside its shape") from None
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: cannot be read as safetensors: {error}") from None
+    return stored
 
 
 def set_tensors(module: nn.Module, values: Mapping[str, Tensor]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from kdray.artifacts import Brought, sha256_file
+from kdray.artifacts import Brought, Key, sha256_file
 from kdray.cell import TEACHER, Cell
 from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.recipe import Recipe
@@ -11,9 +11,10 @@ from kdray.config.teacher import BroughtTeacherConfig, TrainedTeacherConfig, mem
 from kdray.errors import DataError
 from kdray.fit.assemble import Signals
 from kdray.fit.spec import TrainingSpec
-from kdray.model.storage import WEIGHTS, load_shape
+from kdray.model.storage import SHAPE, WEIGHTS, check_weights, load_shape
 from kdray.plan.step import Step
 from kdray.plan.text import TextPlan
+from kdray.text.tokenizer import Tokenizer
 
 
 def brought_teachers(recipe: Recipe) -> tuple[Brought, ...]:
@@ -50,16 +51,25 @@ def teacher_steps(recipe: Recipe, text: TextPlan) -> Iterator[Step]:
 
 
 def _brought(path: Path) -> Brought:
-    """A brought model; its weights and its tokenizer stand for it.
+    """A brought model; its weights, its shape and the tokenizer in its folder stand for it.
 
     Raises:
-        DataError: the folder holds no kdray model.
+        DataError: the folder holds no kdray model, or its parts do not belong together.
     """
-    shape = load_shape(path)
-    try:
-        weights = sha256_file(path / WEIGHTS)
-    except OSError as error:
+    shape, tokenizer = load_shape(path), Tokenizer.load(path)
+    if tokenizer.checksum != shape.tokenizer:
         raise DataError(
-            f"{path / WEIGHTS}: {error.strerror}; a model needs it beside its shape"
-        ) from None
-    return Brought(path.absolute(), f"{weights[:16]}-{shape.tokenizer}")
+            f"{path}: holds the tokenizer {tokenizer.checksum}, but {SHAPE} says that the model "
+            f"was trained with {shape.tokenizer}; copy the folder again as it was"
+        )
+    vocabularies = (tokenizer.src_vocab, tokenizer.tgt_vocab)
+    if vocabularies != (shape.src_vocab, shape.tgt_vocab):
+        raise DataError(
+            f"{path / SHAPE}: the model has {shape.src_vocab} source and {shape.tgt_vocab} target "
+            f"pieces, its tokenizer {vocabularies[0]} and {vocabularies[1]}; copy the folder again "
+            "as it was"
+        )
+    check_weights(path / WEIGHTS, shape)
+    recipe = {"weights": sha256_file(path / WEIGHTS), "shape": shape.identity()}
+    key = Key("brought", 2, recipe, {"tokenizer": tokenizer.checksum})
+    return Brought(path.absolute(), key.fingerprint)

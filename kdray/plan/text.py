@@ -6,6 +6,8 @@ from kdray.artifacts import Brought, Key, Source
 from kdray.config.recipe import Recipe
 from kdray.plan.step import CORPUS, ENCODED, TOKENIZER, Step
 from kdray.plan.vocabulary import check_ensemble, check_one_vocabulary
+from kdray.scoring.metrics import signature
+from kdray.scoring.round_trip import RoundTripJob
 from kdray.text.jobs import CorpusJob, EncodingJob, TokenizerJob
 
 
@@ -47,4 +49,9 @@ def plan_text(recipe: Recipe, brought: tuple[Brought, ...]) -> TextPlan:
     encoded = [step.key for step in steps if step.stage == ENCODED]
     if len(encoded) > 1:
         check_one_vocabulary(recipe)
+    bleu = recipe.evaluation.bleu_tokenize
+    for source, name in zip(sources, ("round trip", "round trip of the teacher"), strict=False):
+        there_and_back = RoundTripJob(corpus.key, source, bleu)
+        detail = f"{name}, BLEU {signature(bleu)}"
+        steps.append(Step(there_and_back, TOKENIZER, name, "Round trip", detail))
     return TextPlan(corpus.key, sources[0], encoded[0], encoded[-1], tuple(steps))

@@ -12,9 +12,9 @@ from kdray.cell import Cell
 from kdray.errors import DataError
 from kdray.reporting.difference import LEVEL, BySeed, Difference, Spread, difference_to, seed_notes
 from kdray.reporting.facts import StudyFacts
-from kdray.scoring.metrics import score
+from kdray.scoring.metrics import signature
 from kdray.scoring.result import Result
-from kdray.scoring.significance import holm
+from kdray.scoring.significance import MIN_SEGMENTS, holm
 
 RowKey = tuple[bool, str, str]  # is a teacher, group (size and length), method
 
@@ -113,14 +113,15 @@ def build_tables(results: Iterable[Result], *, study: StudyFacts) -> list[Table]
 
 def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
     first, rows, notes = results[0], list[Row](), list[str]()
-    test_signature = score(["a"], ["a"], bleu_tokenize=study.bleu_tokenize).bleu_signature
+    num_segments = len(study.refs[first.split])
+    test_signature = signature(study.bleu_tokenize)
+    is_tested = first.bleu_signature == test_signature and num_segments >= MIN_SEGMENTS
     groups = _group_rows(results, study.baseline)
     for (is_teacher, group, method), runs in groups.items():
         is_baseline = not is_teacher and method == study.baseline
         difference = None
         if not is_teacher and not is_baseline:
             baseline = groups.get((False, group, study.baseline), {})
-            is_tested = first.bleu_signature == test_signature
             difference = difference_to(baseline, runs, study=study, test=is_tested)
             notes += seed_notes(baseline, runs, baseline_name=study.baseline)
         rows.append(_row(list(runs.values()), difference, is_baseline=is_baseline))
@@ -131,7 +132,7 @@ def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
         chrf_signature=first.chrf_signature,
         baseline=study.baseline,
         bootstrap_samples=study.bootstrap_samples,
-        num_segments=len(study.refs[first.split]),
+        num_segments=num_segments,
         rows=_correct(rows),
         notes=tuple(notes),
     )
@@ -200,6 +201,11 @@ def _test_notes(table: Table, test_signature: str) -> list[str]:
         notes.append(
             f"Scored as {table.bleu_signature}, while the significance test scores as "
             f"{test_signature}: differences are shown without a test."
+        )
+    if table.num_segments < MIN_SEGMENTS:
+        notes.append(
+            f"{table.num_segments} segments are too few to test differences on: they are shown "
+            f"without a test, which needs {MIN_SEGMENTS} or more."
         )
     smallest = table.num_tests / (table.bootstrap_samples + 1)
     if smallest >= LEVEL:

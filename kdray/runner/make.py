@@ -5,13 +5,15 @@ from itertools import groupby
 
 from kdray.cluster.pool import ShardWork, make_shards
 from kdray.cluster.task import evaluation_threads, make_whole
+from kdray.errors import StageFailed
+from kdray.fit.lengths import check_dev, check_sources, check_train
 from kdray.fit.spec import TrainingSpec
-from kdray.fit.validation import check_dev
-from kdray.jobs import Sharded, Whole
-from kdray.plan.step import ENCODED, Step, unique, wanted
+from kdray.jobs import NOTES, Sharded, Whole
+from kdray.plan.step import ENCODED, SCORES, Step, spec_of, unique, wanted
 from kdray.runner.models import train_models
 from kdray.runner.study import Study
 from kdray.schema import Split
+from kdray.scoring.round_trip import LONGEST, RoundTripJob
 from kdray.teacher.shards import ShardPlan
 from kdray.text.encoded import EncodedSplit
 
@@ -19,7 +21,8 @@ from kdray.text.encoded import EncodedSplit
 def make_steps(study: Study, steps: Sequence[Step]) -> None:
     """Make all steps that are missing and wanted, in order, neighbours side by side.
 
-    A student that fails is noted, and the others go on; every other failure ends the command.
+    A student that fails is noted, and the others go on, and so are a model's scores; every other
+    failure ends the command.
 
     Raises:
         KdrayError: a step could not be finished; what was made is kept.
@@ -58,6 +61,8 @@ def _make_here(study: Study, step: Step) -> None:
         if isinstance(counts, Mapping) and any(counts.values()):
             parts = ", ".join(f"{part} {count}" for part, count in counts.items() if count)
             study.display.note(f"{verb}: {parts}")
+    for note in artifact.counts.get(NOTES, ()):
+        study.display.note(note)
 
 
 def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
@@ -68,7 +73,13 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
     with study.display.bars() as bars:
         bars.move("models", 0, len(steps))
         for number, step in enumerate(steps, start=1):
-            make_whole(step, store=study.store, threads=threads)
+            try:
+                make_whole(step, store=study.store, threads=threads)
+            except StageFailed as failure:
+                if step.stage != SCORES:
+                    raise
+                study.failures[step.key.fingerprint] = failure
+                study.display.note(str(failure))
             bars.move("models", number, len(steps), step.name)
 
 
@@ -96,13 +107,27 @@ def _make_shards(study: Study, step: Step) -> None:
 
 
 def _check_lengths(study: Study, *, made: Sequence[Step]) -> None:
-    """Refuse dev pairs that are too long for a model, before the first model is trained.
+    """Refuse text that is too long for a model, before the first model is trained.
 
     Raises:
-        DataError: dev holds one.
+        DataError: dev or a test holds such a line, or no training pair is short enough.
     """
-    for ids in unique(step for step in made if step.stage == ENCODED):
-        dev = EncodedSplit.load(study.store.fetch(ids.key), Split.DEV)
-        for step in study.plan.steps:
-            if isinstance(step.job, TrainingSpec) and step.job.encoded == ids.key:
-                check_dev(dev, model=step.name, max_length=step.job.model.max_length)
+    trainings = [
+        (step.name, spec_of(step))
+        for step in study.plan.steps
+        if isinstance(step.job, TrainingSpec)
+    ]
+    for step in unique(made):
+        if isinstance(step.job, RoundTripJob):
+            artifact = study.store.find(step.key)
+            assert artifact is not None, "it was made"
+            for name, spec in trainings:
+                if spec.tokenizer == step.job.tokenizer:
+                    check_sources(artifact.counts[LONGEST], model=name, spec=spec)
+        elif step.stage == ENCODED:
+            folder = study.store.fetch(step.key)
+            dev, train = (EncodedSplit.load(folder, split) for split in (Split.DEV, Split.TRAIN))
+            for name, spec in trainings:
+                if spec.encoded == step.key:
+                    check_dev(dev, model=name, max_length=spec.model.max_length)
+                    check_train(train, model=name, spec=spec)

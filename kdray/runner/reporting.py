@@ -6,14 +6,15 @@ from pathlib import Path
 
 import kdray
 from kdray.cell import TEACHER
+from kdray.jobs import NOTES
 from kdray.plan.experiment import trained_updates
-from kdray.plan.step import SCORES, STUDENT, Step, spec_of
+from kdray.plan.step import CORPUS, SCORES, STUDENT, TOKENIZER, Step, spec_of
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.layout import terminal
 from kdray.reporting.table import build_tables
 from kdray.reporting.verdict import verdicts
 from kdray.reporting.write import write_report
-from kdray.runner.results import curves_of
+from kdray.runner.results import curves_of, unscored
 from kdray.runner.study import Study
 from kdray.schema import Column, Split
 from kdray.scoring.result import Result
@@ -53,9 +54,15 @@ def study_facts(study: Study) -> StudyFacts:
         bootstrap_samples=recipe.evaluation.bootstrap_samples,
         bleu_tokenize=recipe.evaluation.bleu_tokenize,
         refs={split: text.table(split)[Column.REF].to_pylist() for split in splits},
-        notes=(*study.notes, *_training_notes(study)),
+        notes=(*_text_notes(study), *study.notes, *unscored(study), *_training_notes(study)),
         sharing=_sharing(study.plan.of(STUDENT)),
     )
+
+
+def _text_notes(study: Study) -> list[str]:
+    """What corpus and tokenizer cost, where they cost something."""
+    made = [study.store.find(s.key) for s in study.plan.steps if s.stage in (CORPUS, TOKENIZER)]
+    return [note for each in made if each is not None for note in each.counts.get(NOTES, ())]
 
 
 def _sharing(students: Sequence[Step]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from kdray.artifacts import Key
@@ -13,7 +14,7 @@ from kdray.runner.models import model_run
 from kdray.runner.study import Study
 from kdray.schema import Split
 from kdray.scoring.evaluation import SCORES as FILE
-from kdray.scoring.evaluation import EvaluationJob
+from kdray.scoring.evaluation import UNSCORED, EvaluationJob
 from kdray.scoring.result import Result
 
 MEASURED = ("split", "beam", "bleu", "chrf", "bleu_signature", "chrf_signature")
@@ -29,7 +30,7 @@ def results_of(study: Study) -> list[Result]:
         if study.is_made(step.key) and all(map(study.is_made, step.reads)):
             of_model = _results(study, step)
             results += of_model
-            if model := models.get(of_model[0].fingerprint):
+            if of_model and (model := models.get(of_model[0].fingerprint)):
                 _track(study, model, of_model)
     return results
 
@@ -48,11 +49,10 @@ def _models(study: Study) -> Sequence[Step]:
 
 
 def _results(study: Study, step: Step) -> list[Result]:
-    """One result for each split and beam."""
+    """One result for each split and beam that could be scored."""
     folder, job = study.store.fetch(step.key), step.job
     assert isinstance(job, EvaluationJob), "scores come from an evaluation"
     assert step.cell is not None, "scores are of one cell"
-    rows: list[dict[str, Any]] = json.loads((folder / FILE).read_text(encoding="utf-8"))
     counts = _counts(study, job)
     trained: dict[str, Any] = {name: counts.get(name) for name in TRAINED}
     return [
@@ -66,8 +66,25 @@ def _results(study: Study, step: Step) -> list[Result]:
             fingerprint="+".join(job.teacher.fingerprints),
             hyps_path=str(folder / row["file"]),
         )
-        for row in rows
+        for row in _rows(folder)
+        if UNSCORED not in row
     ]
+
+
+def unscored(study: Study) -> list[str]:
+    """What could not be scored, and why, in words; the other scores are there."""
+    reasons: dict[str, None] = {}
+    for step in study.plan.of(SCORES):
+        if study.is_made(step.key):
+            for row in _rows(study.store.fetch(step.key)):
+                if UNSCORED in row:
+                    reasons[f"{step.name} has no scores on {row['split']}: {row[UNSCORED]}"] = None
+    return list(reasons)
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    return rows
 
 
 def _counts(study: Study, job: EvaluationJob) -> Mapping[str, Any]:
@@ -90,7 +107,8 @@ def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
         scores[f"{split}/bleu{suffix}"] = result.bleu
         scores[f"{split}/chrf{suffix}"] = result.chrf
     speeds = [r.decode_tokens_per_second for r in results if r.beam == main]
-    scores["decode_tokens_per_second"] = max(speed for speed in speeds if speed is not None)
+    if known := [speed for speed in speeds if speed is not None]:
+        scores["decode_tokens_per_second"] = max(known)
     artifact = study.store.find(model.key)
     assert artifact is not None, "it is scored, so it is made"
     for name in ("num_params", "shared_updates"):

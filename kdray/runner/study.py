@@ -22,7 +22,7 @@ from kdray.tracking import Tracker
 class Study:
     """What everything that carries out a plan works with.
 
-    `failures` says of trainings that failed why they did, by their fingerprints.
+    `failures` says of trainings and evaluations that failed why they did, by fingerprints.
     """
 
     experiment: Experiment

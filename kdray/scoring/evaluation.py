@@ -14,12 +14,13 @@ from kdray.jobs import Counts
 from kdray.model.generate import SearchOptions
 from kdray.schema import Column, Split
 from kdray.scoring.metrics import score
-from kdray.scoring.result import write_hyps
+from kdray.scoring.result import storable, write_hyps
 from kdray.teacher.engine import Engine, Teacher
 from kdray.text.corpus import Corpus
 
-VERSION = 1
+VERSION = 2
 SCORES = "scores.json"
+UNSCORED = "unscored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,7 @@ class EvaluationJob:
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """Write `scores.json` and a file of translations for each split and beam. -> counts.
 
-        Raises:
-            DataError: a sentence is too long for the teacher.
+        A split that cannot be scored has a row that says why (`UNSCORED`) and no file.
         """
         corpus = Corpus(fetch(self.corpus))
         splits = [str(Split.DEV), *(f"test-{name}" for name in corpus.tests)]
@@ -61,29 +61,35 @@ class EvaluationJob:
                 src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
                 for beam in self.config.beams:
                     name = f"{split}.beam{beam}.txt"
-                    hyps, row = self._measure(engine, split, src, refs, beam)
+                    try:
+                        hyps, row = self._measure(engine, src, refs, beam)
+                    except DataError as error:
+                        rows.append({"split": split, "beam": beam, UNSCORED: str(error)})
+                        continue
                     write_hyps(folder / name, hyps)
                     rows.append({"split": split, "beam": beam, "file": name, **row})
         write_json(folder / SCORES, rows)
         return {"splits": len(splits), "threads": threads}
 
     def _measure(
-        self, engine: Engine, split: str, src: Sequence[str], refs: Sequence[str], beam: int
+        self, engine: Engine, src: Sequence[str], refs: Sequence[str], beam: int
     ) -> tuple[list[str], dict[str, Any]]:
         options = SearchOptions(beam=beam, length_penalty=self.config.length_penalty)
         began = time.perf_counter()
         translations = engine.translate(src, options)
         seconds = time.perf_counter() - began
-        for number, best in enumerate(translations, start=1):
-            if not best:
-                raise DataError(
-                    f"{split}, sentence {number}: longer than the {engine.positions} tokens that "
-                    "the model reads; raise the model's max_length or split the sentence"
-                )
+        unread = [number for number, best in enumerate(translations, start=1) if not best]
+        if unread:
+            raise DataError(
+                f"{len(unread)} of {len(src)} sentences, the first in line {unread[0]}, are longer "
+                f"than the {engine.positions} tokens that the model reads; split them, or leave "
+                "the set out"
+            )
         hyps = [best for best, *_ in translations]
-        scores = score([hyp.text for hyp in hyps], refs, bleu_tokenize=self.config.bleu_tokenize)
+        texts = [storable(hyp.text) for hyp in hyps]
+        scores = score(texts, refs, bleu_tokenize=self.config.bleu_tokenize)
         tokens = [len(hyp.ids) for hyp in hyps if hyp.ids is not None]
-        return [hyp.text for hyp in hyps], {
+        return texts, {
             **asdict(scores),
             "unfinished": sum(not hyp.finished for hyp in hyps),
             "tokens_per_second": sum(tokens) / seconds if tokens else None,

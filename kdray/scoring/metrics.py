@@ -52,6 +52,15 @@ def score(hyps: Sequence[str], refs: Sequence[str], *, bleu_tokenize: str) -> Sc
     )
 
 
+def signature(bleu_tokenize: str) -> str:
+    """How sacrebleu signs BLEU that is taken so.
+
+    Raises:
+        ConfigError: see `check_tokenizer`.
+    """
+    return score(["a"], ["a"], bleu_tokenize=bleu_tokenize).bleu_signature
+
+
 def bleu_metric(bleu_tokenize: str) -> BLEU:
     """Sacrebleu's BLEU with a tokenizer that is known to work here.
 
@@ -85,7 +94,8 @@ def check_tokenizer(name: str) -> None:
     if missing:
         raise ConfigError(
             f"bleu_tokenize {name!r}: the Python package {missing[0]} is not installed; "
-            f"run `pip install 'sacrebleu[{extra}]'` on every machine that scores"
+            f"run `pip install 'sacrebleu[{extra}]'` on every machine that scores, or set "
+            "recipe.evaluation.bleu_tokenize to `char`, whose BLEU is of characters"
         )
 
 

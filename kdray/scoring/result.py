@@ -99,6 +99,16 @@ class Result:
             ) from None
 
 
+def storable(text: str) -> str:
+    """A translation on one line, as UTF-8 can hold it.
+
+    Models write line breaks where they are made of bytes or learnt them; what another package's
+    teacher gives may hold halves of surrogate pairs, which become U+FFFD.
+    """
+    whole = text.encode("utf-8", errors="surrogatepass").decode("utf-8", errors="replace")
+    return whole.replace("\r\n", " ").replace("\n", " ")
+
+
 def write_hyps(path: Path, hyps: Sequence[str]) -> None:
     """Write translations as UTF-8, one a line.
 

@@ -1,7 +1,8 @@
 """Which training pairs are dropped, for which reason, and how much of dev and test is in train.
 
 Cleaning never alters text, except that `stripped` first removes surrounding white space from both
-sides of every pair, in dev and test too. Every dropped pair has one reason.
+sides of every pair, in dev and test too. What it asks of a text it asks of its `compared` form, as
+models see it. Every dropped pair is counted under one reason, and by the scripts of its sides.
 Imports neither torch nor ray.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from kdray.config.text import CleaningConfig
+from kdray.text.compared import compared, letters, script
 
 Pair = tuple[str, str]  # source, reference
 
@@ -22,13 +24,19 @@ _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\ufffd]")  # category Cc exce
 class Drop(StrEnum):
     """Why a training pair was dropped. Of several reasons, the first in this order is counted."""
 
-    EMPTY = "empty"  # a side has no text
+    EMPTY = "empty"  # a side has no text, or only characters that are never seen
     CONTROL = "control"  # a control character other than tab, or U+FFFD: decoding went wrong
     TOO_LONG = "too_long"  # words or characters
     RATIO = "ratio"  # one side is much longer than the other
     IDENTICAL = "identical"  # both sides are the same text
     OVERLAP = "overlap"  # both sides occur in dev or test
     DUPLICATE = "duplicate"  # an equal pair was kept before
+
+
+READ = "read"
+_LENGTH_RULES = ((Drop.TOO_LONG, "max_words or max_chars"), (Drop.RATIO, "max_ratio"))
+_ENOUGH_PAIRS = 100  # of two scripts, to speak of a share
+_COSTLY = 0.02
 
 
 def stripped(pair: Pair) -> Pair:
@@ -47,25 +55,27 @@ def pair_digest(src: str, ref: str, *, size: int, occurrence: int = 0) -> bytes:
 
 
 class HeldOut:
-    """The dev and test pairs, and which of them the training text contains."""
+    """The dev and test pairs, and which of them the training text contains, `compared`."""
 
     def __init__(self, splits: Mapping[str, Sequence[Pair]]) -> None:
-        self._splits = splits
-        self._sources = {src for pairs in splits.values() for src, _ in pairs}
-        self._references = {ref for pairs in splits.values() for _, ref in pairs}
-        self._keys = {
-            key for pairs in splits.values() for pair in pairs for key in _overlap_keys(pair)
+        self._splits = {
+            name: [(compared(src), compared(ref)) for src, ref in pairs]
+            for name, pairs in splits.items()
         }
+        everything = [pair for pairs in self._splits.values() for pair in pairs]
+        self._sources = {src for src, _ in everything}
+        self._references = {ref for _, ref in everything}
+        self._keys = {key for pair in everything for key in _overlap_keys(pair)}
         # Keys that occur in any training pair (False), and in those that were kept (True).
         self._matched: dict[bool, set[tuple[str, ...]]] = {False: set(), True: set()}
 
     def has_both_sides(self, src: str, ref: str) -> bool:
-        """Whether source and reference each occur, exactly, in dev or test."""
-        return src in self._sources and ref in self._references
+        """Whether source and reference each occur in dev or test."""
+        return compared(src) in self._sources and compared(ref) in self._references
 
     def observe(self, src: str, ref: str, *, kept: bool) -> None:
         """Compare a training pair with dev and test; `kept`: cleaning did not drop it."""
-        keys = self._keys.intersection(_overlap_keys((src, ref)))
+        keys = self._keys.intersection(_overlap_keys((compared(src), compared(ref))))
         self._matched[False].update(keys)
         if kept:
             self._matched[True].update(keys)
@@ -73,7 +83,7 @@ class HeldOut:
     def overlap(self, *, kept: bool) -> dict[str, dict[str, int]]:
         """For each split, how many of its pairs match an observed training pair, or a kept one.
 
-        `pair`, `src` and `tgt` count exact matches of both sides together, of the source, of the
+        `pair`, `src` and `tgt` count matches of both sides together, of the source, of the
         target; `pair_words`, `src_words` and `tgt_words` compare lower-cased words alone.
         """
         matched = self._matched[kept]
@@ -86,32 +96,55 @@ class HeldOut:
 
 
 class Cleaner:
-    """Judges training pairs in their order.
+    """Judges training pairs in their order, and counts what it drops.
 
     `held_out` is needed only for `config.drop_overlap`. Duplicates are recognised by 16-byte
     digests, which take about 80 bytes of memory for each kept pair.
     """
 
     def __init__(self, config: CleaningConfig, *, held_out: HeldOut | None = None) -> None:
+        self.drops = Counter({reason: 0 for reason in Drop})
+        self.by_script: dict[str, Counter[str]] = {}  # scripts of the sides -> READ and reasons
         self._config = config
         self._held_out = held_out if config.drop_overlap else None
         self._kept: set[bytes] = set()
 
     def judge(self, src: str, ref: str) -> Drop | None:
         """Why this pair is dropped, None if it is kept. Both sides are `stripped` already."""
-        config = self._config
+        reason = self._fault(src, ref)
+        counts = self.by_script.setdefault(f"{script(src)}-{script(ref)}", Counter())
+        counts[READ] += 1
+        if reason is not None:
+            self.drops[reason] += 1
+            counts[reason.value] += 1
+        return reason
+
+    def costs(self) -> list[str]:
+        """What rules about length cost a pair of scripts more than a few pairs, in words."""
+        return [
+            f"cleaning dropped {counts[rule] / counts[READ]:.1%} of the {scripts} pairs as "
+            f"{rule.value} ({counts[rule]} of {counts[READ]}); look at drops.parquet, and if these "
+            f"are translations, raise {key} in corpus.cleaning"
+            for scripts, counts in self.by_script.items()
+            for rule, key in _LENGTH_RULES
+            if counts[READ] >= _ENOUGH_PAIRS and counts[rule] > _COSTLY * counts[READ]
+        ]
+
+    def _fault(self, raw_src: str, raw_ref: str) -> Drop | None:
+        config, src, ref = self._config, compared(raw_src), compared(raw_ref)
         if not src or not ref:
             return Drop.EMPTY
-        if config.drop_control and (_CONTROL.search(src) or _CONTROL.search(ref)):
+        if config.drop_control and (_CONTROL.search(raw_src) or _CONTROL.search(raw_ref)):
             return Drop.CONTROL
-        shorter, longer = sorted((len(src), len(ref)))
+        longer = max(len(src), len(ref))
         if longer > config.max_chars:
             return Drop.TOO_LONG
         # n words and the spaces between them are 2n - 1 characters: most pairs need no counting.
         may_have_more = longer > 2 * config.max_words
         if may_have_more and max(len(src.split()), len(ref.split())) > config.max_words:
             return Drop.TOO_LONG
-        if longer >= config.ratio_slack and longer > config.max_ratio * shorter:
+        fewer, more = sorted((letters(src), letters(ref)))
+        if more >= config.ratio_slack and more > config.max_ratio * fewer:
             return Drop.RATIO
         if config.drop_identical and src == ref:
             return Drop.IDENTICAL

@@ -23,14 +23,16 @@ import pyarrow.parquet as pq
 from kdray.artifacts import Key, sha256_file
 from kdray.config.text import CorpusConfig, FilesCorpusConfig, GeneratedCorpusConfig, PairSource
 from kdray.errors import DataError, InputError
+from kdray.jobs import NOTES
 from kdray.schema import Column, Split
-from kdray.text.cleaning import Cleaner, Drop, HeldOut, Pair, pair_digest, stripped
+from kdray.text.cleaning import Cleaner, HeldOut, Pair, pair_digest, stripped
+from kdray.text.compared import compared
 from kdray.text.grammar import generate_pairs
 from kdray.text.readers import first_line, read_pairs, source_files
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 
 DROPS = "drops.parquet"
 TEST_PREFIX = "test-"
@@ -69,7 +71,8 @@ def build_corpus(config: CorpusConfig, folder: Path) -> dict[str, Any]:
     """Write the tables of a corpus into `folder`. -> counts for its record.
 
     `pairs` and `mean_words`: of each split. `train_read`: training pairs that cleaning has judged.
-    `drops`: how many of these it dropped, by reason. `train_unread`: pairs after the last one that
+    `drops`: how many of these it dropped, by reason; `by_script`: the same for the scripts of both
+    sides; `notes`: what that costs, in words. `train_unread`: pairs after the last one that
     `max_train_pairs` admits. `overlap`: of each dev and test set with the judged pairs, and
     `overlap_kept`: with those that were kept (see HeldOut.overlap). `true_entropy_per_sentence` and
     `true_entropy_per_word`: the mean of H(ref | src) in nats, only for a generated corpus.
@@ -243,10 +246,12 @@ def _write_held_out(stream: _Stream, folder: Path) -> tuple[list[Pair], _Tally]:
     tally = _Tally(may_repeat=True)
     with _table(folder / f"{stream.split}.parquet", _PAIR_SCHEMA) as add:
         for line, src, ref, entropy in stream.pairs():
-            if not src or not ref:
+            if not compared(src) or not compared(ref):
+                side, text = ("target", ref) if compared(src) else ("source", src)
+                unseen = f" but for {text!a}, which nobody sees" if text else ""
                 raise DataError(
-                    f"{stream.place}, line {line}: the {'target' if src else 'source'} side is "
-                    "empty; fill it, or remove the line from both sides"
+                    f"{stream.place}, line {line}: the {side} side is empty{unseen}; fill it, or "
+                    "remove the line from both sides"
                 )
             pairs.append((src, ref))
             add(tally.row(src, ref, entropy))
@@ -262,7 +267,6 @@ def _write_train(
     cleaner = Cleaner(config.cleaning, held_out=held_out)
     tally = _Tally(may_repeat=not config.cleaning.drop_duplicates)
     read = unread = 0
-    dropped = {reason.value: 0 for reason in Drop}
     with (
         _table(folder / f"{stream.split}.parquet", _PAIR_SCHEMA) as keep,
         _table(folder / DROPS, _DROP_SCHEMA) as drop,
@@ -277,8 +281,8 @@ def _write_train(
             if reason is None:
                 keep(tally.row(src, ref, entropy))
             else:
-                dropped[reason] += 1
                 drop((line, reason.value, src, ref))
+    dropped = {reason.value: count for reason, count in cleaner.drops.items()}
     summary = ", ".join(f"{reason} {count}" for reason, count in dropped.items() if count) or "none"
     if not tally.ids:
         raise DataError(
@@ -286,4 +290,10 @@ def _write_train(
             + ("loosen corpus.cleaning" if read else "name a source that has some")
         )
     logger.info("train: %d of %d pairs kept, dropped: %s", len(tally.ids), read, summary)
-    return tally, {"train_read": read, "train_unread": unread, "drops": dropped}
+    return tally, {
+        "train_read": read,
+        "train_unread": unread,
+        "drops": dropped,
+        "by_script": {scripts: dict(counts) for scripts, counts in cleaner.by_script.items()},
+        NOTES: cleaner.costs(),
+    }

@@ -64,10 +64,13 @@ class Tokenizer:
         """Target texts to ids, each ending with `</s>`."""
         return _encode(self.tgt, texts)
 
+    def decode_src(self, ids: Iterable[Sequence[int]]) -> list[str]:
+        """Source ids to texts, without the special pieces."""
+        return _decode(self.src, ids)
+
     def decode_tgt(self, ids: Iterable[Sequence[int]]) -> list[str]:
         """Target ids to texts, without the special pieces."""
-        plain = [[int(i) for i in row if i not in (PAD, BOS, EOS)] for row in ids]
-        return [str(text) for text in self.tgt.decode(plain)]
+        return _decode(self.tgt, ids)
 
     def src_pieces(self) -> list[str]:
         """The source vocabulary in the order of its ids."""
@@ -171,6 +174,11 @@ def _load(path: Path) -> spm.SentencePieceProcessor:
 
 def _encode(model: spm.SentencePieceProcessor, texts: Sequence[str]) -> list[list[int]]:
     return [[int(i) for i in row] for row in model.encode(list(texts), add_eos=True)]
+
+
+def _decode(model: spm.SentencePieceProcessor, ids: Iterable[Sequence[int]]) -> list[str]:
+    plain = [[int(i) for i in row if i not in (PAD, BOS, EOS)] for row in ids]
+    return [str(text) for text in model.decode(plain)]
 
 
 def _pieces(model: spm.SentencePieceProcessor) -> list[str]:

@@ -24,8 +24,9 @@ from kdray.fit.checkpoint import Checkpoints
 from kdray.fit.data import TrainingData
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import TOTALS, TrainingJob
+from kdray.fit.lengths import check_dev
 from kdray.fit.spec import OffTrunk, Random, TeacherLayers
-from kdray.fit.validation import Validator, check_dev
+from kdray.fit.validation import Validator
 from kdray.fit.worker import Worker
 from kdray.model.inherit import inherit
 from kdray.model.storage import load_model, save_model, tensors

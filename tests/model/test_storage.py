@@ -93,7 +93,7 @@ def test_an_unknown_field_is_refused(folder):
 
 def test_missing_weights_are_named(folder):
     (folder / WEIGHTS).unlink()
-    with pytest.raises(DataError, match=rf"{folder / WEIGHTS}: cannot be read as safetensors"):
+    with pytest.raises(DataError, match=rf"{folder / WEIGHTS}: No such file; a model needs it"):
         load_model(folder)
 
 

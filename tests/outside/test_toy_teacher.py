@@ -2,6 +2,8 @@
 
 import json
 import os
+import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,10 +24,13 @@ from kdray.config.outside import with_outside
 from kdray.config.recipe import EvaluationConfig
 from kdray.config.signals import HypothesesConfig
 from kdray.config.teacher import BuiltInTeacherConfig, OutsideTeacherConfig
-from kdray.errors import ConfigError, DataError
+from kdray.errors import ConfigError
+from kdray.model.generate import SearchOptions
 from kdray.schema import Column
-from kdray.scoring.evaluation import SCORES, EvaluationJob
+from kdray.scoring.evaluation import SCORES, UNSCORED, EvaluationJob
+from kdray.scoring.result import read_hyps
 from kdray.teacher.build import build_teacher
+from kdray.teacher.engine import Teacher, Translation
 from kdray.teacher.hypotheses import Hypotheses, RecodingJob, TranslationJob
 from kdray.teacher.selection import SelectionJob
 
@@ -163,10 +168,45 @@ def ids_and_pairs(folder):
     return ids, hyps.pair_ids.tolist()
 
 
+def test_a_relative_path_is_read_by_workers_elsewhere(teacher, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(words.parent)
+    made = build_teacher(DictionaryConfig(kind="dictionary", path=words.name), ())
+    monkeypatch.chdir(tmp_path)
+    ((best,),) = (
+        pickle.loads(pickle.dumps(made))
+        .open(fetch, device="cpu", threads=1)
+        .translate(["ba"], SearchOptions())
+    )
+    assert best.text == "wox"
+
+
+class Untidy(Teacher):
+    """Translates into what no file of lines can hold."""
+
+    fingerprints = ("untidy",)
+
+    def open(self, fetch, *, device, threads, work=None):
+        return self
+
+    positions = vocabulary = None
+
+    def translate(self, src, options, refs=None):
+        return [[Translation("wox\nvuz \ud83d", 0.0, finished=True)] for _ in src]
+
+
+def test_what_a_file_of_lines_cannot_hold_is_made_storable(toy_corpus, tmp_path):
+    job = EvaluationJob(Untidy(), at(toy_corpus.path), EvaluationConfig(beams=(1,)))
+    job.make(tmp_path, fetch, threads=1)
+    (row,) = json.loads((tmp_path / SCORES).read_text())
+    assert set(read_hyps(tmp_path / row["file"])) == {"wox vuz \ufffd\ufffd\ufffd"}
+
+
 def test_it_is_scored_as_any_teacher_is(teacher, words, toy_corpus, tmp_path):
     config = EvaluationConfig(beams=(1,))
-    with pytest.raises(DataError, match=r"dev, sentence \d+: longer than the 6 tokens"):
-        EvaluationJob(teacher, at(toy_corpus.path), config).make(tmp_path, fetch, threads=1)
+    EvaluationJob(teacher, at(toy_corpus.path), config).make(tmp_path, fetch, threads=1)
+    (row,) = json.loads((tmp_path / SCORES).read_text())
+    assert row.keys() == {"split", "beam", UNSCORED}
+    assert re.search(r"^\d+ of 50 sentences, the first in line \d+, .* 6 tokens", row[UNSCORED])
     whole = build_teacher(DictionaryConfig(kind="dictionary", path=str(words)), ())
     EvaluationJob(whole, at(toy_corpus.path), config).make(tmp_path, fetch, threads=1)
     (row,) = json.loads((tmp_path / SCORES).read_text())

@@ -248,3 +248,16 @@ DIFFERENCE = Difference(
 )
 def test_a_finding_needs_a_small_p_and_more_than_seed_noise(changes, finding):
     assert replace(DIFFERENCE, **changes).finding is finding
+
+
+@pytest.mark.parametrize(("segments", "tested"), [(1, False), (29, False), (30, True)])
+def test_differences_on_few_segments_are_untested(study, segments, tested):
+    study.refs = {"dev": study.refs["dev"][:segments]}
+    for seed in (1, 2, 3):
+        study.run("ce", error=0.6, seed=seed)
+        study.run("better", error=0.1, seed=seed)
+    table = the_table(study)
+    row = next(row for row in table.rows if row.method == "better")
+    assert row.difference.finding is (Finding.SIGNIFICANT if tested else Finding.UNTESTED)
+    told = f"{segments} segments are too few to test differences on"
+    assert any(note.startswith(told) for note in table.notes) != tested

@@ -11,6 +11,7 @@ from sacrebleu.significance import PairedTest, _bootstrap_resample
 
 from kdray.errors import ConfigError, DataError
 from kdray.scoring.significance import (
+    MIN_SEGMENTS,
     Comparison,
     SeedComparison,
     _scores,
@@ -160,3 +161,41 @@ def test_holm_never_lowers_a_p_keeps_their_order_and_stays_a_probability(p_value
     assert [adjusted[i] for i in ranked] == sorted(adjusted)
     if p_values:
         assert min(adjusted) == pytest.approx(min(1, len(p_values) * min(p_values)))
+
+
+def null_comparisons(segments, *, seeds, times=150):
+    """Shares of comparisons of equally good systems with p < 0.05, and that are findings besides.
+
+    Lengths and difficulties of the segments differ as in natural text.
+    """
+    rng = random.Random(segments)
+
+    def system(refs, rates):
+        return [
+            " ".join(rng.choice(WORDS) if rng.random() < rate else w for w in line.split())
+            for line, rate in zip(refs, rates, strict=True)
+        ]
+
+    significant = findings = 0
+    for _ in range(times):
+        lengths = [min(80, int(rng.lognormvariate(2.5, 0.9)) + 1) for _ in range(segments)]
+        refs = [" ".join(rng.choices(WORDS, k=length)) for length in lengths]
+        rates = [rng.betavariate(1, 2) for _ in refs]
+        sides = [{seed: system(refs, rates) for seed in range(seeds)} for _ in range(2)]
+        found = compare_seeds(*sides, refs, bleu_tokenize="none", samples=100)
+        scores = [(c.baseline_score, c.system_score) for c in found.by_seed.values()]
+        spread = np.hypot(*np.std(scores, axis=0, ddof=1)) if seeds > 1 else np.inf
+        difference = abs(np.mean([system - baseline for baseline, system in scores]))
+        significant += found.p_value < 0.05
+        findings += found.p_value < 0.05 and difference > spread
+    return significant / times, findings / times
+
+
+@pytest.mark.slow
+def test_why_fewer_segments_are_not_tested():
+    """By chance alone: one segment makes findings, and as many as are asked for do not."""
+    assert null_comparisons(1, seeds=1)[0] > 0.6
+    assert null_comparisons(1, seeds=3)[1] > 0.05
+    assert null_comparisons(5, seeds=1)[0] > 0.2
+    assert null_comparisons(MIN_SEGMENTS, seeds=1)[0] < 0.18
+    assert null_comparisons(MIN_SEGMENTS, seeds=3)[1] <= 0.02

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from kdray.config.text import CleaningConfig
 from kdray.text.cleaning import Cleaner, Drop, HeldOut, pair_digest, stripped
+from kdray.text.compared import compared
 
 PERMISSIVE = {
     "max_words": 10**6,
@@ -17,13 +18,14 @@ PERMISSIVE = {
     "drop_overlap": False,
 }
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+SEEN = TEXT.filter(compared)
 
 
 def judge(src, ref, **rules):
     return Cleaner(CleaningConfig(**{**PERMISSIVE, **rules})).judge(src, ref)
 
 
-@given(src=TEXT, ref=TEXT)
+@given(src=SEEN, ref=SEEN)
 def test_without_rules_only_empty_sides_are_dropped(src, ref):
     assert judge(src, ref) is None
     assert judge(src, "") == judge("", ref) == judge("", "") == Drop.EMPTY
@@ -166,3 +168,91 @@ def test_overlap_of_what_was_kept_is_counted_apart():
     held_out.observe(*DEV[0], kept=False)
     assert held_out.overlap(kept=True)["dev"]["pair"] == 1
     assert held_out.overlap(kept=False)["dev"]["pair"] == 2
+
+
+SAME = [  # as models see them
+    pytest.param("é", "e\u0301", id="composed and decomposed"),
+    pytest.param("각", "\u1100\u1161\u11a8", id="Hangul as one syllable and as jamo"),
+    pytest.param("ab 1", "ａｂ １", id="full width"),
+    pytest.param("a b", "a\u00a0b", id="no-break space"),
+    pytest.param("a b", "a \u3000 b", id="several spaces"),
+    pytest.param("a b", "a\u200bb", id="zero-width space"),
+    pytest.param("ab", "a\u2060b\ufe0f", id="word joiner and a selector"),
+    pytest.param("ab", "a\u00adb", id="soft hyphen"),
+    pytest.param("ab", "ab\ufeff", id="byte order mark"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_what_models_cannot_tell_apart_is_overlap_duplicate_and_identical(one, other):
+    held_out = HeldOut({"dev": [(one, f"x {one}")]})
+    rules = {**PERMISSIVE, "drop_overlap": True, "drop_duplicates": True, "drop_identical": True}
+    cleaner = Cleaner(CleaningConfig(**rules), held_out=held_out)
+    assert cleaner.judge(other, f"x {other}") == Drop.OVERLAP
+    assert cleaner.judge(one, f"y {other}") is None
+    assert cleaner.judge(other, f"y {one}") == Drop.DUPLICATE
+    assert cleaner.judge(one, other) == Drop.IDENTICAL
+    held_out.observe(other, f"x {other}", kept=True)
+    counted = held_out.overlap(kept=True)["dev"]
+    assert (counted["pair"], counted["src"], counted["tgt"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ["\u200b", "\ufeff", "\u00ad", "\u2060 \u200d", "\u3164", "\ufffd", "\u2581"]
+)
+def test_text_that_nobody_sees_is_empty(text):
+    assert judge(text, "a") == judge("a", text) == Drop.EMPTY
+
+
+def test_the_quick_way_to_the_compared_form_agrees_with_sentencepiece(monkeypatch):
+    from kdray.text import compared as module
+
+    characters = [chr(code) for code in range(0x3400) if not 0xD800 <= code < 0xE000]
+    texts = [f"x{character}y" for character in characters]
+    quick = [module.compared.__wrapped__(text) for text in texts]
+    monkeypatch.setattr(module.unicodedata, "is_normalized", lambda form, text: False)
+    assert quick == [module.compared.__wrapped__(text) for text in texts]
+
+
+# Lines of the Universal Declaration of Human Rights and of common phrase books.
+TRANSLATIONS = [
+    ("Everyone has the right to freedom of peaceful assembly and association.",
+     "人人有权享有和平集会和结社的自由。"),
+    ("No one shall be subjected to torture or to cruel, inhuman or degrading treatment or "
+     "punishment.", "任何人不得加以酷刑，或施以残忍的、不人道的或侮辱性的待遇或刑罚。"),
+    ("Everyone has the right to recognition everywhere as a person before the law.",
+     "人人在任何地方有权被承认在法律前的人格。"),
+    ("Motherhood and childhood are entitled to special care and assistance.",
+     "母亲和儿童有权享受特别照顾和协助。"),
+    ("Everyone is entitled to all the rights and freedoms set forth in this Declaration.",
+     "人人有资格享有本宣言所载的一切权利和自由。"),
+    ("Everyone has the right to leave any country, including his own, and to return to his "
+     "country.", "人人有权离开任何国家，包括其本国在内，并有权返回他的国家。"),
+    ("Everyone has the right to life, liberty and security of person.",
+     "すべて人は、生命、自由及び身体の安全に対する権利を有する。"),
+    ("All human beings are born free and equal in dignity and rights.",
+     "모든 인간은 태어날 때부터 자유로우며 그 존엄과 권리에 있어 동등하다."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", TRANSLATIONS)
+def test_translations_between_alphabets_and_characters_pass_the_ratio(pair):
+    assert judge(*pair, max_ratio=2.0, ratio_slack=0) is None
+    assert judge(pair[0] * 3, pair[1], max_ratio=2.0, ratio_slack=0) == Drop.RATIO
+    assert judge(pair[0], pair[1] * 3, max_ratio=2.0, ratio_slack=0) == Drop.RATIO
+
+
+def test_what_length_rules_drop_is_counted_by_script_and_told():
+    cleaner = Cleaner(CleaningConfig(max_ratio=1.5, ratio_slack=0, drop_duplicates=False))
+    for number in range(100):
+        cleaner.judge(
+            "Everyone has the right to rest.", "人人有享受休息的权利" * (1 + (number < 10))
+        )
+        cleaner.judge("the old house", "дом" if number == 0 else "старый дом там")
+    cleaner.judge("12", "34")
+    assert cleaner.by_script["Latin-Han"] == {"read": 100, "ratio": 10}
+    assert cleaner.by_script["Latin-Cyrillic"] == {"read": 100, "ratio": 1}
+    assert cleaner.by_script["none-none"] == {"read": 1}
+    (told,) = cleaner.costs()
+    for part in ("10.0% of the Latin-Han pairs as ratio (10 of 100)", "max_ratio"):
+        assert part in told

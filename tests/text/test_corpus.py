@@ -221,6 +221,8 @@ def test_reading_options_are_part_of_the_key(tmp_path):
     [
         ({"dev": [("a", "b"), (" ", "c")]}, r"dev \(.*dev\.en .*line 2: the source side is empty"),
         ({"test": [("a", "\u3000")]}, r"test-news\.2020 .*line 1: the target side is empty"),
+        ({"dev": [("\u200b", "b")]}, r"line 1: the source side is empty but for '\\u200b'"),
+        ({"test": [("a", "\ufeff\u2060")]}, r"line 1: the target side is empty but for"),
         ({"dev": []}, r"dev \(.*holds no pairs"),
         ({"train": []}, r"train \(.*kept 0 of 0 pairs .*name a source"),
         ({"train": [("", ""), ("a", "a")]}, "kept 0 of 2 pairs .dropped: empty 1, identical 1."),

@@ -1,7 +1,7 @@
 """A teacher that translates word by word: lines in, lines out, no pieces and no distributions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdray.artifacts import Fetch
@@ -15,6 +15,7 @@ class DictionaryTeacher(Teacher):
     """A dictionary as a job carries it."""
 
     config: DictionaryConfig
+    folder: Path = field(default_factory=Path.cwd)  # of the command: workers run in other folders
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -25,7 +26,7 @@ class DictionaryTeacher(Teacher):
         self, fetch: Fetch, *, device: str, threads: int, work: Path | None = None
     ) -> "Dictionary":
         """Read the dictionary."""
-        lines = Path(self.config.path).read_text(encoding="utf-8").splitlines()
+        lines = (self.folder / self.config.path).read_text(encoding="utf-8").splitlines()
         return Dictionary(dict(line.split("\t") for line in lines), self.config.max_words)
 
 
