@@ -35,6 +35,7 @@ from kdray.schema import Column, Split, View
 from kdray.seeds import derive_seed
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
+from kdray.text.pairing import check_pairs, source_hashes
 from kdray.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,10 @@ class TrainingJob:
         return fit(objective, data, run, worker)
 
     def _validator(self, dev: EncodedSplit, tokenizer: Tokenizer, *, threads: int) -> Validator:
-        pairs = Corpus(self.fetch(self.spec.corpus)).table(Split.DEV)
+        folder = self.fetch(self.spec.corpus)
+        pairs = Corpus(folder).table(Split.DEV)
+        hashes = source_hashes(pairs[Column.SRC].to_pylist())
+        check_pairs(dev.src_hashes, hashes, dev.pair_ids, what=str(folder))
         references = pairs[Column.REF].to_pylist()
         return Validator(dev, references, tokenizer, self.spec.bleu_tokenize, threads)
 
