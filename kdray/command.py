@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from kdray.config.load import load_experiment
-from kdray.errors import KdrayError
+from kdray.errors import KdrayError, StageFailed
 from kdray.progress import Display
+from kdray.storage.disk import disk_failure
 
 if TYPE_CHECKING:
     from kdray.runner.study import Study
@@ -33,6 +34,13 @@ Overrides = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Override a value by its dotted key, as in recipe.students.seeds=[1,2]. Repeatable.",
+    ),
+]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Read all that the experiment has made, also what was verified before, first.",
     ),
 ]
 DryRun = Annotated[
@@ -64,8 +72,13 @@ def exit_codes() -> Iterator[None]:
     try:
         yield
     except KdrayError as error:
-        Console(stderr=True).print(f"[bold red]error[/]: {_escape(str(error))}", highlight=False)
+        _tell(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        if (message := disk_failure(error)) is None:
+            raise
+        _tell(message)
+        sys.exit(StageFailed.exit_code)
     except (KeyboardInterrupt, SystemExit):  # Typer makes one of the other
         if not stopped_by:
             raise
@@ -83,16 +96,22 @@ def studied(
     overrides: list[str],
     *,
     dry_run: bool,
+    verify: bool = False,
     all_signals: bool = False,
-    tracked: bool = True,
+    only_looks: bool = False,
 ) -> "Iterator[Study]":
-    """The study that a configuration describes; a dry run shows it and ends the command."""
+    """The study that a configuration describes; a dry run shows it and ends the command.
+
+    What only looks, as a dry run does, writes nothing into the storage and tells no tracker.
+    """
     experiment = load_experiment(config, overrides)
     from kdray.runner.study import open_study
 
     display = Display()
-    tracked = tracked and not dry_run
-    with open_study(experiment, display, all_signals=all_signals, tracked=tracked) as study:
+    looks = only_looks or dry_run
+    with open_study(experiment, display, all_signals=all_signals, only_looks=looks) as study:
+        if verify:
+            study.verify()
         if dry_run:
             show_plan(study)
             raise typer.Exit
@@ -115,5 +134,6 @@ def show_plan(study: "Study") -> None:
     study.display.console.print(table)
 
 
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+def _tell(error: str) -> None:
+    escaped = error.replace("[", r"\[")
+    Console(stderr=True).print(f"[bold red]error[/]: {escaped}", highlight=False)

@@ -301,7 +301,7 @@ def test_a_trial_that_breaks_has_failed(scene, monkeypatch):
 
 
 def test_equal_trials_side_by_side_train_once(scene, monkeypatch):
-    monkeypatch.setattr(train, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(train, "WAIT_SECONDS", 0.2)
     here, waits = scene(), threading.Event()
     errors = []
 

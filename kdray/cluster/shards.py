@@ -15,6 +15,7 @@ import torch
 from ray.data import ActorPoolStrategy, DataContext
 
 from kdray.artifacts import Store
+from kdray.cluster.failures import failure
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed
 from kdray.fit.machine import prepare
@@ -80,10 +81,10 @@ def make_shards(work: ShardWork, *, execution: Execution, done: Callable[[int], 
         for row in dataset.iter_rows():
             start, stop = work.plan.ranges[int(row["shard"])]
             done(stop - start)
-    except ray.exceptions.RayError as error:
-        raise StageFailed(_message(work, str(error).strip().splitlines()[-1])) from error
+    except Exception as error:  # those of Ray Data's own code are no RayError
+        raise failure(error, place=_missing(work)) from error
     if work.plan.missing():
-        raise StageFailed(_message(work, "Ray Data ended without them"))
+        raise StageFailed(f"{_missing(work)}: Ray Data ended without them; run the command again")
 
 
 def actors(execution: Execution, *, on_gpu: bool) -> int:
@@ -94,9 +95,8 @@ def actors(execution: Execution, *, on_gpu: bool) -> int:
     return max(1, int(resources.get("GPU" if on_gpu else "CPU", 1)))
 
 
-def _message(work: ShardWork, reason: str) -> str:
-    missing = work.plan.missing()
-    return (
-        f"{work.plan.folder}: {len(missing)} of {len(work.plan.ranges)} shards are missing, first "
-        f"{missing[0]}: {reason}; run the same command again to make them"
-    )
+def _missing(work: ShardWork) -> str:
+    """Which shards there are not, in words."""
+    plan, missing = work.plan, work.plan.missing()
+    first = f", first {missing[0]}" if missing else ""
+    return f"{plan.folder}: {len(missing)} of {len(plan.ranges)} shards are missing{first}"

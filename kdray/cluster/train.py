@@ -6,11 +6,11 @@ the workers up, connects them, and starts them again when one dies.
 """
 
 import logging
-import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,15 +19,15 @@ from typing import Any
 import ray.train
 import ray.train.torch
 import torch
-from filelock import FileLock, Timeout
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from kdray.artifacts import Store
+from kdray.cluster.failures import reason
 from kdray.cluster.ray_internals import trainer_class
 from kdray.cluster.session import Width, cluster_address, run_width, uses_ray_internals
 from kdray.config.execution import Execution
-from kdray.errors import InputError, StageFailed, TrainingDiverged
+from kdray.errors import StageFailed, TrainingDiverged
 from kdray.fit.history import HISTORY, certain_rows
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
@@ -35,7 +35,7 @@ from kdray.fit.worker import Worker
 from kdray.tracking import Tracker, beside
 
 DIVERGED = "diverged.txt"  # in a run's folder: why it ended for good
-LOCK_SECONDS = 60.0  # a killed run's workers are gone well before
+WAIT_SECONDS = 120.0  # for a worker of a killed command, which may live a little longer than that
 POLL_SECONDS = 0.5
 
 
@@ -63,25 +63,26 @@ def train_and_publish(
     """
     job, key = tracked.job, tracked.job.spec.key
     run = partial(job.run, worker, threads=threads, tokens_per_pass=tokens_per_pass)
-    published = float(tracked.store.find(key) is not None)  # by a worker that died after that
-    if worker.total([torch.tensor(published)])[0]:
-        return
-    if not worker.is_first:
-        run()
-        return
-    tracker = tracked.tracker
-    with exclusive(job.folder):
+    tracker, store = tracked.tracker, tracked.store
+    with store.alone(key, seconds=WAIT_SECONDS) if worker.is_first else nullcontext() as lease:
+        published = float(store.find(key) is not None)  # by a worker that died after that
+        if worker.total([torch.tensor(published)])[0]:
+            return
+        if lease is None:
+            run()
+            return
         with (
             tracker.system_metrics(tracked.run_id),
             beside(tracker, tracked.run_id, partial(certain_rows, job.folder / HISTORY)) as send,
         ):
 
             def tell(step: int) -> None:
+                lease.check()
                 send(step)
                 told(step)
 
             progress = run(on_checkpoint=tell)
-        tracked.store.publish(key, lambda folder: job.publish(folder, progress))
+        store.publish(key, lambda folder: job.publish(folder, progress), lease)
     tracker.finish(tracked.run_id, "FINISHED")
 
 
@@ -160,7 +161,7 @@ def _fit(trainer: TorchTrainer, folder: Path) -> str | None:
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        return _cause(error)
+        return reason(error)
     diverged = folder / DIVERGED
     return diverged.read_text(encoding="utf-8") if diverged.exists() else None
 
@@ -184,22 +185,3 @@ def _train_loop(config: dict[str, Any]) -> None:
         if worker.is_first:
             diverged.write_text(str(error), encoding="utf-8")
     ray.train.report({"finished": True})
-
-
-def exclusive(folder: Path) -> FileLock:
-    """Hold the run's folder: a worker of a killed driver may live a little longer than it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=LOCK_SECONDS)
-    except Timeout:
-        raise InputError(
-            f"{folder}: another process trains this model; wait for it, or stop it"
-        ) from None
-    return lock
-
-
-def _cause(error: BaseException) -> str:
-    """The last line of what Ray says, without the name of an error of ours."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return re.sub(r"^kdray\.errors\.\w+: ", "", lines[-1]) if lines else type(error).__name__

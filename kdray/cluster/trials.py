@@ -11,18 +11,17 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
-from filelock import FileLock
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from kdray.artifacts import Store
+from kdray.cluster.failures import reason
 from kdray.cluster.session import run_width
 from kdray.cluster.train import TrackedJob, train_and_publish
 from kdray.config.execution import Execution
@@ -34,6 +33,7 @@ from kdray.fit.machine import prepare
 from kdray.fit.trunk import CHECKPOINTS
 from kdray.fit.worker import Worker
 from kdray.plan.step import Step, params_of, spec_of, tags_of
+from kdray.storage.lease import hold
 from kdray.tracking import Tracker
 
 _TUNE_ENVIRONMENT = {
@@ -125,18 +125,12 @@ def _run_trial(values: dict[str, Any], job: SearchJob, threads: int, device: str
     training = TrainingJob(spec_of(step), store.work_path(step.key), store.fetch)
     reported = 0
     if store.find(step.key) is None:
-        with _alone(training.folder):
+        with hold(store.claim(step.key).path):
             if store.find(step.key) is None:
                 reported = _train(values, job, step, training, Worker(device=where), threads)
     for row in read_history(store.fetch(step.key) / HISTORY):
         if row["step"] > reported and job.config.metric in row:
             _report(row, job, step)
-
-
-def _alone(folder: Path) -> FileLock:
-    """Holds back equal trials: beside the folder, which goes when the student is published."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder.with_suffix(".lock"))
 
 
 def _train(
@@ -214,7 +208,7 @@ def _scheduler(job: SearchJob) -> Any:  # noqa: ANN401
 
 def _result(result: Any, job: SearchJob) -> TrialResult:  # noqa: ANN401 (Tune's Result)
     metrics = result.metrics or {}
-    error = None if result.error is None else str(result.error).strip().splitlines()[-1]
+    error = None if result.error is None else reason(result.error)
     history = result.metrics_dataframe
     has_score = error is None and history is not None and "score" in history
     return TrialResult(

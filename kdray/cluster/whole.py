@@ -3,6 +3,7 @@
 import ray
 
 from kdray.artifacts import Store
+from kdray.cluster.failures import failure
 from kdray.cluster.session import node_cpus
 from kdray.fit.machine import prepare
 from kdray.jobs import Whole
@@ -10,8 +11,15 @@ from kdray.plan.step import Step
 
 
 def make_whole(step: Step, *, store: Store, threads: int) -> None:
-    """Make a step and publish it."""
-    ray.get(_make.options(num_cpus=threads).remote(step, store, threads))
+    """Make a step and publish it.
+
+    Raises:
+        KdrayError: it could not be made.
+    """
+    try:
+        ray.get(_make.options(num_cpus=threads).remote(step, store, threads))
+    except ray.exceptions.RayError as error:
+        raise failure(error, place=step.name) from error
 
 
 def evaluation_threads(asked: int | None) -> int:

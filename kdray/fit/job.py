@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from kdray.artifacts import Fetch, write_json
+from kdray.artifacts import Fetch, read_json, write_json
 from kdray.config.training import Precision
 from kdray.errors import ArtifactDamaged
 from kdray.fit.assemble import assemble
@@ -209,7 +209,7 @@ class TrainingJob:
             "shared_updates": 0 if self.spec.trunk is None else self.spec.trunk.ends_at,
             "target_tokens": before["target_tokens"] + progress.target_tokens,
             "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
-            "left_out": json.loads((self.folder / LEFT_OUT).read_text(encoding="utf-8")),
+            "left_out": read_json(self.folder / LEFT_OUT),
             "averaging": config.effective_averaging().kind,
             "chosen_update": chosen,
             "stopped_early": best.stopped and progress.step < config.updates,
@@ -229,7 +229,7 @@ class TrainingJob:
         before = self._before()
         if before is None:
             return {"updates": 0, "target_tokens": 0, "train_seconds": 0.0}
-        return dict(json.loads((before / TOTALS).read_text(encoding="utf-8")))
+        return dict(read_json(before / TOTALS))
 
     def _before(self) -> Path | None:
         """The folder of the stage before this one."""

@@ -1,10 +1,9 @@
 """What is known of the models of a study: the flat results that a report is made of."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdray.artifacts import Key
+from kdray.artifacts import Key, read_json
 from kdray.cell import TEACHER
 from kdray.fit.history import HISTORY, read_history
 from kdray.plan.step import SCORES, STUDENT, Step
@@ -26,7 +25,7 @@ def results_of(study: Study) -> list[Result]:
             of_model = _results(study, step)
             results += of_model
             model = models.get(of_model[0].fingerprint)
-            if model is not None:
+            if model is not None and not study.store.only_looks:
                 _track(study, model, of_model)
     return results
 
@@ -49,7 +48,7 @@ def _results(study: Study, step: Step) -> list[Result]:
     folder, job = study.store.fetch(step.key), step.job
     assert isinstance(job, EvaluationJob), "scores come from an evaluation"
     assert step.cell is not None, "scores are of one cell"
-    rows: list[dict[str, Any]] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    rows: list[dict[str, Any]] = read_json(folder / FILE)
     counts = _counts(study, job)
     return [
         Result(

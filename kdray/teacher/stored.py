@@ -6,11 +6,13 @@ each row is. Shards are joined by putting all arrays end to end;
 `offsets` is made anew, and what is no array of positions or pairs is taken from the first.
 """
 
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -166,10 +168,25 @@ def _join_array(shards: Sequence[Path], path: Path) -> None:
         np.save(path, offsets_of(np.concatenate([np.diff(part) for part in parts])))
         return
     shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
-    whole = open_memmap(path, mode="w+", dtype=parts[0].dtype, shape=shape)
+    whole = new_array(path, dtype=parts[0].dtype, shape=shape)
     for start, part in zip(offsets_of(np.array([len(p) for p in parts])), parts, strict=False):
         whole[start : start + len(part)] = part
     whole.flush()
+
+
+def new_array(path: Path, *, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """Map a new array of zeros, which has its room on the disk.
+
+    Without it, a disk that is full would end the process by a signal at the first page too many.
+
+    Raises:
+        OSError: there is no room.
+    """
+    array: np.memmap[Any, Any] = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def bytes_in(folder: Path) -> int:
