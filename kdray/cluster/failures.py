@@ -35,14 +35,15 @@ def _kind_and_reason(error: BaseException) -> tuple[type[KdrayError], str]:
         name, message = ours[-1]
         kind = getattr(errors, name, StageFailed)
         return kind, message
-    first = _ANY.search(text)  # what others were raised from
-    return StageFailed, first[0] if first else next(iter(text.splitlines()), type(error).__name__)
+    if first := _ANY.search(text):  # what the others were raised from
+        return StageFailed, first[0]
+    return StageFailed, next(iter(str(raised).splitlines()), type(raised).__name__)
 
 
 def _raised(error: BaseException) -> BaseException:
     """The exception that a task or a worker raised, as far as Ray hands it on as an object."""
-    inner = getattr(error, "cause", None)
-    if inner is None:
-        of_workers = getattr(error, "worker_failures", {})
-        inner = of_workers[min(of_workers)] if of_workers else None
+    of_workers = getattr(error, "worker_failures", {})
+    inner = of_workers[min(of_workers)] if of_workers else None
+    for name in ("cause", "controller_failure"):
+        inner = inner or getattr(error, name, None)
     return _raised(inner) if isinstance(inner, BaseException) else error

@@ -8,6 +8,7 @@ looks different or raises an error, Ray is left as it is, and only a debug messa
 import inspect
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -30,6 +31,15 @@ def end_unused_processes() -> None:
             getattr(ray._private.worker._global_node, name)()
         except Exception as error:  # whatever a version of Ray may raise
             logger.debug("Ray's process is left alone, %s failed: %r", name, error)
+
+
+def session_folder() -> Path | None:
+    """Where the session of this process keeps its logs and sockets, as far as this Ray tells."""
+    try:
+        return Path(ray._private.worker._global_node.get_session_dir_path())
+    except Exception as error:
+        logger.debug("Ray's session folder is left alone: %r", error)
+        return None
 
 
 def trainer_class(*, local: bool) -> type[TorchTrainer]:

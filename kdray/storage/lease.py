@@ -56,9 +56,13 @@ class Lease:
     def release(self) -> None:
         """Give it up. What is another's by now is left alone."""
         if not self._ended.is_set():
-            self._ended.set()
             _remove(self.path, self._owner)
-            os.close(self._descriptor)
+            self.close()
+
+    def close(self) -> None:
+        """Leave the file as that of a dead owner, who is known by it."""
+        self._ended.set()
+        os.close(self._descriptor)
 
     def __enter__(self) -> Self:
         return self
