@@ -1,4 +1,4 @@
-"""Small and read-only disks, in a mount namespace of their own, where the kernel lets a user do so."""
+"""Small and read-only disks in a mount namespace of their own, where a user may have one."""
 
 import os
 import subprocess
