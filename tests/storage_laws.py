@@ -348,3 +348,11 @@ def _run(work: Callable[[], object]) -> NoReturn:
 
 def wait(*children: int) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something to be so, half a minute at most."""
+    ends = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)

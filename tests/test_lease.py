@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from storage_laws import forked, wait
+from storage_laws import forked, until, wait
 
 from kdray.errors import InputError, LeaseLost
 from kdray.storage import lease
@@ -26,13 +26,6 @@ def holder(path: Path):
     yield child
     os.kill(child, signal.SIGKILL)
     wait(child)
-
-
-def until(condition) -> None:
-    ends = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
 
 
 def taken(claim: Claim) -> Lease:
@@ -126,12 +119,13 @@ def test_an_owner_that_was_asleep_for_too_long_knows_it(path, tmp_path, monkeypa
     def sleeper() -> None:
         with hold(path) as own:
             own.check()
+            (tmp_path / "held").touch()
             until((tmp_path / "taken").exists)
             with pytest.raises(LeaseLost, match=r"belongs to process \d+ on .* now"):
                 own.check()
 
     child = forked(sleeper)
-    until(lambda: path.exists() and path.stat().st_size)
+    until((tmp_path / "held").exists)
     stop(child)
     with taken(Claim(path)) as own:
         (tmp_path / "taken").touch()

@@ -2,14 +2,16 @@
 
 import os
 import signal
+import sys
 import time
 from contextlib import contextmanager
 
 import pytest
 import yaml
 from micro_study import CONFIG
-from storage_laws import forked, wait
+from storage_laws import forked, until, wait
 
+from kdray.artifacts import Store
 from kdray.config.experiment import Experiment
 from kdray.plan.step import ENCODED, up_to
 from kdray.progress import Display
@@ -18,6 +20,8 @@ from kdray.runner.make import make_steps
 from kdray.runner.study import open_study
 from kdray.storage import lease
 from kdray.text.jobs import CorpusJob
+
+OTHER = "of-the-same-text"  # another study, whose steps are the same up to the ids
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def command(storage, name="micro"):
     said = storage.parent / f"said-{time.monotonic_ns()}"
 
     def body():
-        os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT), 1)
+        sys.stdout = said.open("w", buffering=1)
         with open_study(experiment(storage, name), Display()) as study:
             make_steps(study, up_to(study.plan.steps, ENCODED))
 
@@ -60,13 +64,10 @@ def command(storage, name="micro"):
 
 
 def begun(built):
-    ends = time.monotonic() + 30
-    while "begin" not in built.read_text():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
+    until(lambda: "begin" in built.read_text())
 
 
-@pytest.mark.parametrize("second", ["micro", "another study of the same text"])
+@pytest.mark.parametrize("second", ["micro", OTHER])
 def test_the_second_command_waits_says_so_and_finds_what_the_first_made(tmp_path, built, second):
     storage = tmp_path / "runs"
     with command(storage) as (first, _):
@@ -81,17 +82,17 @@ def test_the_second_command_waits_says_so_and_finds_what_the_first_made(tmp_path
     assert not list((storage / "leases").iterdir())
 
 
-@pytest.mark.parametrize("second", ["micro", "another study of the same text"])
+@pytest.mark.parametrize("second", ["micro", OTHER])
 def test_what_a_killed_command_was_making_is_made_by_the_one_that_waits(tmp_path, built, second):
     storage = tmp_path / "runs"
     with command(storage) as (first, _):
         begun(built)
         with command(storage, second) as (other, said):
-            while "waiting" not in said.read_text() if said.exists() else True:
-                time.sleep(0.01)
+            until(lambda: said.exists() and "waiting" in said.read_text())
             os.kill(first, signal.SIGKILL)
             assert wait(first, other) == [-signal.SIGKILL, 0]
     assert [line.split()[0] for line in built.read_text().splitlines()] == ["begin", "begin", "end"]
+    Store.open(storage).sweep()  # as each command does that begins
     assert not list((storage / "leases").iterdir())
     assert not list(storage.glob("*/.*")), "what the first one left half made is gone"
 
@@ -107,7 +108,7 @@ def test_what_another_command_fails_to_make_is_made_here(tmp_path, built, monkey
         failing.setattr(CorpusJob, "make", fail)
         with command(storage) as (first, _):
             begun(built)
-    with command(storage, "another study of the same text") as (other, _):
+    with command(storage, OTHER) as (other, _):
         assert wait(first, other) == [1, 0]
 
 

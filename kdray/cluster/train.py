@@ -6,6 +6,7 @@ the workers up, connects them, and starts them again when one dies.
 """
 
 import logging
+import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -162,6 +163,9 @@ def _fit(trainer: TorchTrainer, folder: Path) -> str | None:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
         return reason(error)
+    finally:
+        own = trainer.run_config  # Ray Train's folder of the run holds nothing that anyone reads
+        shutil.rmtree(Path(own.storage_path) / own.name, ignore_errors=True)
     diverged = folder / DIVERGED
     return diverged.read_text(encoding="utf-8") if diverged.exists() else None
 
