@@ -92,9 +92,9 @@ def test_what_a_report_reads_is_one_message(storage, name, how):
     file = sorted(storage.glob(f"{kept}/*/{name}"))[0]
     {"emptied": lambda: file.write_bytes(b""), "gone": file.unlink,
      "cut": lambda: file.write_bytes(file.read_bytes()[:-7])}[how]()  # fmt: skip
-    with opened(storage, only_looks=True) as study:
-        with pytest.raises(ArtifactDamaged, match=f"remove the folder {file.parent} and run again"):
-            run_report(study, storage / "pages")
+    repair = f"remove the folder {file.parent} and run again"
+    with opened(storage, only_looks=True) as study, pytest.raises(ArtifactDamaged, match=repair):
+        run_report(study, storage / "pages")
 
 
 def test_a_full_verification_names_all_that_is_damaged(storage):

@@ -1,4 +1,4 @@
-"""What a local session of Ray leaves in the temporary folder goes with it, and nothing else does."""
+"""What a session of Ray leaves in the temporary folder goes with it, and nothing else does."""
 
 import os
 import signal
