@@ -58,8 +58,9 @@ class Key:
         return f"{self.stage}/{self.fingerprint}"
 
     def content(self) -> dict[str, Any]:
-        """What the fingerprint stands for, within its stage."""
-        return {"version": self.version, "recipe": self.recipe, "inputs": self.inputs}
+        """What the fingerprint stands for, within its stage, as JSON values."""
+        content = {"version": self.version, "recipe": self.recipe, "inputs": self.inputs}
+        return dict(plain(content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +111,12 @@ class Store:
         """
         uri = str(location)
         scheme, colon, path = uri.partition("://")
-        if not colon or scheme == "file":
-            folder, named_by = Path(unquote(path) if colon else location), "execution.storage"
-            remote = None
-        else:
+        remote = uri if colon and scheme != "file" else None
+        folder, named_by = Path(unquote(path) if colon else location), "execution.storage"
+        if remote is not None:
             remote_storage(uri)
             caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
             folder, named_by = caches / "kdray" / re.sub(r"[^\w.-]+", "-", uri), "XDG_CACHE_HOME"
-            remote = uri
         if not only_looks:
             prove_writable(folder, named_by=named_by)
         return cls(folder.resolve(), remote, only_looks)
@@ -125,10 +124,6 @@ class Store:
     def path(self, key: Key) -> Path:
         """Where the content of an artifact is on this machine, or will be."""
         return self.root / key.place
-
-    def folder(self, *names: str) -> Path:
-        """A local folder for what the program keeps besides artifacts. It may not be there yet."""
-        return self.root.joinpath(*names)
 
     def work_path(self, key: Key) -> Path:
         """Where an unfinished stage keeps what a restarted run continues from."""
@@ -163,9 +158,9 @@ class Store:
         """
         if isinstance(source, Brought):
             return source.path
-        path = self.path(source)
-        if self.remote is not None and record_in(path) is None and self.find(source) is not None:
-            self._copy(source, self.remote)
+        path, remote = self.path(source), self.remote
+        if remote is not None and record_in(path) is None and self.find(source) is not None:
+            self._copy(source, remote)
         if (content := record_in(path)) is None:
             raise ArtifactDamaged(f"{self._where(source)}: is gone; run the same command again")
         self._checked(source, content, path)
@@ -208,8 +203,8 @@ class Store:
             if name and not is_held(self.root / LEASES / lease):
                 shutil.rmtree(folder, ignore_errors=True)
         for path in (self.root / LEASES).glob("[!.]*"):
-            if not is_held(path) and (lease_of_dead := Claim(path).take()) is not None:
-                lease_of_dead.release()
+            if not is_held(path) and (of_dead := Claim(path).take()) is not None:
+                of_dead.release()
 
     def publish(
         self, key: Key, build: Callable[[Path], Mapping[str, Any]], lease: Lease | None = None
@@ -233,7 +228,7 @@ class Store:
                 return artifact
             with whole(path, record=RECORD, may_move=held.check) as folder:
                 counts = dict(build(folder))
-                record = new_record(key.stage, key.fingerprint, _identity(key), folder, counts)
+                record = new_record(key.stage, key.fingerprint, key.content(), folder, counts)
                 write_json(folder / RECORD, record)
                 if self.remote is not None:
                     held.check()
@@ -253,7 +248,7 @@ class Store:
         records = [record for content in self._records(key.stage) if (record := parsed(content))]
         if not records or key.fingerprint in {record["fingerprint"] for record in records}:
             return []
-        return differences(max(records, key=itemgetter("created")), _identity(key))
+        return differences(max(records, key=itemgetter("created")), key.content())
 
     def _copy(self, key: Key, remote: str) -> None:
         """Copy an artifact from the remote storage, unless another process does it meanwhile."""
@@ -282,28 +277,24 @@ class Store:
 
         `reads`: the content of files that were not verified before; `again`: of all.
         """
-        wrong, record = wrong_record(content, _identity(key))
+        wrong, record = wrong_record(content, key.content())
         is_local = folder == self.path(key)
         if wrong is None and folder is not None:
             memory = self._memory(key) if is_local and not self.only_looks else None
             wrong = wrong_size(folder, record["files"])
             if wrong is None and reads:
                 wrong = wrong_content(folder, record["files"], memory=memory, again=again)
-        if wrong is not None and (is_local or self.remote is None):
-            raise damaged(self.path(key), wrong)
-        if wrong is not None:
-            raise damaged(self._where(key), wrong, copy=f" and its copy {self.path(key)}")
-        return record
+        if wrong is None:
+            return record
+        copy = "" if is_local else f" and its copy {self.path(key)}"
+        raise damaged(self.path(key) if is_local else self._where(key), wrong, copy=copy)
 
     def _where(self, key: Key) -> str:
         return f"{self.remote or self.root}/{key.place}"
 
     def _lease(self, key: Key, holder: str) -> Path:
+        """Of a `command` that has an artifact made, or of its `maker`."""
         return self.root / LEASES / f"{key.stage}-{key.fingerprint}.{holder}"
 
     def _memory(self, key: Key) -> Path:
         return self.root / VERIFIED / f"{key.stage}-{key.fingerprint}.json"
-
-
-def _identity(key: Key) -> dict[str, Any]:
-    return dict(plain(key.content()))

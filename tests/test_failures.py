@@ -3,7 +3,7 @@
 import pytest
 import ray
 from ray.exceptions import RayError, RayTaskError, UserCodeException
-from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
+from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
 from kdray.cluster.failures import failure, reason
 from kdray.errors import ArtifactDamaged, DataError, InputError, StageFailed
@@ -46,6 +46,9 @@ def of_task(text: str, cause: Exception) -> RayTaskError:
         (RayError("The actor died unexpectedly before finishing this task.\n\tclass: A"),
          "The actor died unexpectedly before finishing this task."),
         (ControllerError(ValueError("no workers")), "no workers"),
+        (TrainingFailedError("Training failed:\nkdray.errors.StageFailed: no room\n"), "no room"),
+        (TrainingFailedError("Training failed:\n  ValueError: no\n\n"), "ValueError: no"),
+        (TrainingFailedError(""), "TrainingFailedError"),
         (ValueError("two\nlines"), "two"),
         (ValueError(), "ValueError"),
     ],

@@ -9,8 +9,8 @@ import re
 from kdray import errors
 from kdray.errors import KdrayError, StageFailed
 
-_OURS = re.compile(r"^kdray\.errors\.(\w+): (.+)$", re.MULTILINE)
-_ANY = re.compile(r"^(?:\w+\.)*[A-Z]\w*: .+$", re.MULTILINE)  # as Python ends a traceback
+_OURS = re.compile(r"^ {0,2}kdray\.errors\.(\w+): (.+)$", re.MULTILINE)
+_ANY = re.compile(r"^ {0,2}((?:\w+\.)*[A-Z]\w*: .+)$", re.MULTILINE)  # ends a traceback
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -36,7 +36,7 @@ def _kind_and_reason(error: BaseException) -> tuple[type[KdrayError], str]:
         kind = getattr(errors, name, StageFailed)
         return kind, message
     if first := _ANY.search(text):  # what the others were raised from
-        return StageFailed, first[0]
+        return StageFailed, first[1]
     return StageFailed, next(iter(str(raised).splitlines()), type(raised).__name__)
 
 
