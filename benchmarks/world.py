@@ -71,6 +71,7 @@ class World:
 
         columns = {
             Column.PAIR_ID: pa.array(rows),
+            Column.SRC_HASH: pa.array(rows),  # of no text
             Column.SRC_IDS: column(self.src),
             Column.REF_IDS: column(self.views[View.REFERENCE]),
         }

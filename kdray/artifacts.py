@@ -6,27 +6,36 @@ runs is no part of it.
 """
 
 import hashlib
-import json
+import math
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
 
-import kdray
 from kdray.errors import ArtifactDamaged, InputError
+from kdray.storage.content import remember, wrong_content, wrong_size
+from kdray.storage.content import sha256_file as sha256_file
+from kdray.storage.disk import disk_errors, prove_writable
+from kdray.storage.lease import Claim, Lease, hold, is_held
+from kdray.storage.record import RECORD as RECORD
+from kdray.storage.record import canonical_json as canonical_json
+from kdray.storage.record import damaged, new_record, parsed, plain, record_in, wrong_record
+from kdray.storage.record import differences as differences
+from kdray.storage.record import read_json as read_json
+from kdray.storage.record import write_json as write_json
 from kdray.storage.remote import remote_storage
-from kdray.storage.whole import whole
+from kdray.storage.whole import leftovers, whole
 
-RECORD = "record.json"
+LEASES, VERIFIED = "leases", "verified"
+_HALF_MADE = re.compile(r"\.([0-9a-f]{16})-[0-9a-f]{8}")
 _MISTYPED = re.compile(r"file://(?!/)|[a-z][a-z0-9+.-]+:(?!//)")  # a URI that is none
-_OF_A_RECORD = {"fingerprint", "counts", "files", "created"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +59,9 @@ class Key:
         return f"{self.stage}/{self.fingerprint}"
 
     def content(self) -> dict[str, Any]:
-        """What the fingerprint stands for, within its stage."""
-        return {"version": self.version, "recipe": self.recipe, "inputs": self.inputs}
+        """What the fingerprint stands for, within its stage, as JSON values."""
+        content = {"version": self.version, "recipe": self.recipe, "inputs": self.inputs}
+        return dict(plain(content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,34 +101,38 @@ class Store:
     `root` is a local folder, seen by all nodes of the cluster. Unfinished work is there, and what
     the program keeps besides artifacts. Without a `remote`, the artifacts are there too; with one,
     its URI, they are in that storage, and `root` holds those that were fetched or made here.
+    With `only_looks`, nothing is written in a folder store.
     """
 
     root: Path
     remote: str | None = None
+    only_looks: bool = False
 
     @classmethod
-    def open(cls, location: str | Path) -> Self:
+    def open(cls, location: str | Path, *, only_looks: bool = False) -> Self:
         """The store of a folder, of a `file://` URI, or of one with another storage's scheme.
 
         Raises:
             InputError: the location is a mistyped URI, no storage has its scheme, the storage
-                cannot be used, or the local folder cannot be written.
+                cannot be used, or the local folder cannot be written, unless the caller only looks.
         """
         uri = str(location)
-        scheme, colon, path = uri.partition("://")
         if _MISTYPED.match(uri):
             raise InputError(
                 f"execution.storage {uri}: is neither a folder nor a URI; write a URI as "
                 "scheme://…, one of a local folder as file:///…, and a folder whose name has a "
                 "colon as ./…"
             )
-        if not colon or scheme == "file":
-            folder = Path(unquote(path) if colon else location)
-            return cls(_writable(folder, named_by="execution.storage"))
-        remote_storage(uri)
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        cache = caches / "kdray" / re.sub(r"[^\w.-]+", "-", uri)
-        return cls(_writable(cache, named_by="XDG_CACHE_HOME"), uri)
+        scheme, colon, path = uri.partition("://")
+        remote = uri if colon and scheme != "file" else None
+        folder, named_by = Path(unquote(path) if colon else location), "execution.storage"
+        if remote is not None:
+            remote_storage(uri)
+            caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+            folder, named_by = caches / "kdray" / re.sub(r"[^\w.-]+", "-", uri), "XDG_CACHE_HOME"
+        if not only_looks:
+            prove_writable(folder, named_by=named_by)
+        return cls(folder.resolve(), remote, only_looks)
 
     def path(self, key: Key) -> Path:
         """Where the content of an artifact is on this machine, or will be."""
@@ -134,20 +148,26 @@ class Store:
         return self.root / "work" / key.place
 
     def find(self, key: Key) -> Artifact | None:
-        """The published artifact, or None. Its record is read, and no content.
+        """The published artifact, or None.
+
+        The content of a folder store is verified when it is first found, unless the caller only
+        looks. What was verified is remembered, so later its files are not read again.
 
         Raises:
-            ArtifactDamaged: the record names another content, or a file of a folder store is
-                missing or has another size.
+            ArtifactDamaged: the record is missing or names another content, or a file of a folder
+                store is missing, or is not what was written.
         """
-        content = self._content_of_record(key)
+        if self.remote is None:
+            folder, content = self.path(key), record_in(self.path(key))
+        else:
+            folder, content = None, remote_storage(self.remote).record(key.place)
         if content is None:
             return None
-        record = self._checked(key, content, self.path(key) if self.remote is None else None)
+        record = self._checked(key, content, folder, reads=not self.only_looks)
         return Artifact(key=key, path=self.path(key), counts=record["counts"])
 
     def fetch(self, source: Source) -> Path:
-        """The local folder with the content of an artifact, or of what was brought.
+        """The local folder with the verified content of an artifact, or of what was brought.
 
         An artifact of a remote storage is copied to this machine when it is first asked for.
 
@@ -156,27 +176,86 @@ class Store:
         """
         if isinstance(source, Brought):
             return source.path
-        path = self.path(source)
-        if (path / RECORD).exists():
-            return path
-        if self.remote is None or self.find(source) is None:
+        path, remote = self.path(source), self.remote
+        if remote is not None and record_in(path) is None and self.find(source) is not None:
+            self._copy(source, remote)
+        if (content := record_in(path)) is None:
             raise ArtifactDamaged(f"{self._where(source)}: is gone; run the same command again")
-        with whole(path, record=RECORD) as folder:
-            remote_storage(self.remote).get(source.place, folder)
-            self._checked(source, (folder / RECORD).read_bytes(), folder)
+        self._checked(source, content, path)
         return path
 
-    def publish(self, key: Key, build: Callable[[Path], Mapping[str, Any]]) -> Artifact:
-        """Build an artifact aside and publish it. `build` fills a folder and returns counts."""
-        with whole(self.path(key), record=RECORD) as folder:
-            counts = dict(build(folder))
-            write_json(folder / RECORD, _record(key, folder, counts))
-            if self.remote is not None:
-                remote_storage(self.remote).put(folder, key.place)
-        artifact = self.find(key)  # this one, or that of another process that was as fast
-        assert artifact is not None, "it was published"
-        shutil.rmtree(self.work_path(key), ignore_errors=True)
-        return artifact
+    def verify(self, key: Key) -> None:
+        """Read all of an artifact, if it is there, wherever it is.
+
+        Raises:
+            ArtifactDamaged: a file of it is not what was written.
+        """
+        path = self.path(key)
+        if (content := record_in(path)) is not None:
+            self._checked(key, content, path, again=True)
+        if self.remote is not None and (content := remote_storage(self.remote).record(key.place)):
+            with tempfile.TemporaryDirectory() as folder:
+                remote_storage(self.remote).get(key.place, Path(folder))
+                self._checked(key, content, Path(folder), again=True)
+
+    def claim(self, key: Key) -> Claim:
+        """What a command has to take before it lets an artifact be made."""
+        return Claim(self._lease(key, "command"))
+
+    def alone(self, key: Key, *, seconds: float = math.inf) -> Lease:
+        """Wait to be the process that makes an artifact; remove what a killed one left half made.
+
+        Raises:
+            InputError: another process has made it for so many seconds.
+        """
+        lease = hold(self._lease(key, "maker"), seconds=seconds)
+        for left in leftovers(self.path(key)):
+            shutil.rmtree(left, ignore_errors=True)
+        return lease
+
+    def sweep(self) -> None:
+        """Remove folders that killed processes left half made, and the leases of dead owners."""
+        for folder in self.root.glob("*/.*"):
+            name = _HALF_MADE.fullmatch(folder.name)
+            lease = f"{folder.parent.name}-{name[1]}.maker" if name else ""
+            if name and not is_held(self.root / LEASES / lease):
+                shutil.rmtree(folder, ignore_errors=True)
+        for path in (self.root / LEASES).glob("[!.]*"):
+            if not is_held(path) and (of_dead := Claim(path).take()) is not None:
+                of_dead.release()
+
+    def publish(
+        self, key: Key, build: Callable[[Path], Mapping[str, Any]], lease: Lease | None = None
+    ) -> Artifact:
+        """Build an artifact aside and publish it. `build` fills a folder and returns counts.
+
+        One process does this at a time, by the lease that `alone` gave it; others wait here, and
+        get what the first one made.
+
+        Raises:
+            ArtifactDamaged: something that is no artifact is in its place.
+            LeaseLost: another process took over meanwhile.
+            StageFailed: the disk is full, or cannot be written.
+        """
+        path = self.path(key)
+        with (
+            disk_errors(path),
+            self.alone(key) if lease is None else nullcontext(lease) as held,
+        ):
+            if (artifact := self.find(key)) is not None:
+                return artifact
+            with whole(path, record=RECORD, may_move=held.check) as folder:
+                counts = dict(build(folder))
+                record = new_record(key.stage, key.fingerprint, key.content(), folder, counts)
+                write_json(folder / RECORD, record)
+                if self.remote is not None:
+                    held.check()
+                    remote_storage(self.remote).put(folder, key.place)
+            remember(path, record["files"], memory=self._memory(key))
+            artifact = self.find(key)
+            assert artifact is not None, "it was published"
+            shutil.rmtree(self.work_path(key), ignore_errors=True)
+            return artifact
 
     def cached(self, key: Key, build: Callable[[Path], Mapping[str, Any]]) -> Artifact:
         """The published artifact; built now if there is none."""
@@ -184,122 +263,56 @@ class Store:
 
     def explain_miss(self, key: Key) -> list[str]:
         """What differs from the newest artifact of the same stage: why there is no hit."""
-        records = [record for content in self._records(key.stage) if (record := _parsed(content))]
+        records = [record for content in self._records(key.stage) if (record := parsed(content))]
         if not records or key.fingerprint in {record["fingerprint"] for record in records}:
             return []
-        return differences(max(records, key=itemgetter("created")), _identity(key))
+        return differences(max(records, key=itemgetter("created")), key.content())
 
-    def _content_of_record(self, key: Key) -> bytes | None:
-        if self.remote is not None:
-            return remote_storage(self.remote).record(key.place)
-        try:
-            return (self.path(key) / RECORD).read_bytes()
-        except FileNotFoundError:
-            return None
+    def _copy(self, key: Key, remote: str) -> None:
+        """Copy an artifact from the remote storage, unless another process does it meanwhile."""
+        path = self.path(key)
+        with disk_errors(path), self.alone(key):
+            if record_in(path) is None:
+                with whole(path, record=RECORD) as folder:
+                    remote_storage(remote).get(key.place, folder)
+                    self._checked(key, (folder / RECORD).read_bytes(), folder)
 
     def _records(self, stage: str) -> Iterable[bytes]:
         if self.remote is not None:
             return remote_storage(self.remote).records(stage)
         return (path.read_bytes() for path in (self.root / stage).glob(f"[!.]*/{RECORD}"))
 
-    def _checked(self, key: Key, content: bytes, folder: Path | None) -> dict[str, Any]:
-        """The record that a file holds, if it is the key's and the files of a folder agree."""
-        record = _parsed(content)
-        if record is None:
-            raise self._damaged(key, f"/{RECORD}: not a record")
-        if changed := differences(record, _identity(key)):
-            fields = "; ".join(changed)
-            raise self._damaged(key, f": its record disagrees with its fingerprint in {fields}")
-        for name, expected in record["files"].items() if folder is not None else ():
-            file = folder / name
-            size = file.stat().st_size if file.is_file() else None
-            if size != expected["bytes"]:
-                now = "is missing" if size is None else f"has {size} bytes"
-                raise self._damaged(key, f"/{name}: {now}, its record says {expected['bytes']}")
-        return record
+    def _checked(
+        self,
+        key: Key,
+        content: bytes,
+        folder: Path | None,
+        *,
+        reads: bool = True,
+        again: bool = False,
+    ) -> dict[str, Any]:
+        """The record that a file holds, if it is the key's and the files of a folder agree.
+
+        `reads`: the content of files that were not verified before; `again`: of all.
+        """
+        wrong, record = wrong_record(content, key.content())
+        is_local = folder == self.path(key)
+        if wrong is None and folder is not None:
+            memory = self._memory(key) if is_local and not self.only_looks else None
+            wrong = wrong_size(folder, record["files"])
+            if wrong is None and reads:
+                wrong = wrong_content(folder, record["files"], memory=memory, again=again)
+        if wrong is None:
+            return record
+        copy = "" if is_local else f" and its copy {self.path(key)}"
+        raise damaged(self.path(key) if is_local else self._where(key), wrong, copy=copy)
 
     def _where(self, key: Key) -> str:
-        return f"{self.remote or self.root}/{key.place}"
+        return f"{self.location}/{key.place}"
 
-    def _damaged(self, key: Key, how: str) -> ArtifactDamaged:
-        where = self._where(key)
-        copy = "" if self.remote is None else f" and its copy {self.path(key)}"
-        return ArtifactDamaged(f"{where}{how}; remove the folder {where}{copy} and run again")
+    def _lease(self, key: Key, holder: str) -> Path:
+        """Of a `command` that has an artifact made, or of its `maker`."""
+        return self.root / LEASES / f"{key.stage}-{key.fingerprint}.{holder}"
 
-
-def canonical_json(value: object) -> str:
-    """One text for equal values: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write atomically: a reader sees the old file or the new one, never half of one."""
-    with whole(path) as aside, aside.open("w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, ensure_ascii=False, sort_keys=True)
-        file.write("\n")
-
-
-def sha256_file(path: Path) -> str:
-    """Checksum of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Dotted fields of `new` whose values are others in `old`, as `field: old -> new`."""
-    changes: list[str] = []
-    for name in sorted({*old, *new} if prefix else new):
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            changes += differences(before, after, f"{prefix}{name}.")
-            continue
-        # As JSON, since 1, 1.0 and true are equal in Python.
-        was, now = (canonical_json(of[name]) if name in of else "absent" for of in (old, new))
-        if was != now:
-            changes.append(f"{prefix}{name}: {was} -> {now}")
-    return changes
-
-
-def _identity(key: Key) -> dict[str, Any]:
-    return dict(json.loads(canonical_json(key.content())))
-
-
-def _record(key: Key, folder: Path, counts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "stage": key.stage,
-        "fingerprint": key.fingerprint,
-        **_identity(key),
-        "counts": counts,
-        "files": {
-            path.relative_to(folder).as_posix(): {
-                "bytes": path.stat().st_size,
-                "sha256": sha256_file(path),
-            }
-            for path in folder.rglob("*")
-            if path.is_file()
-        },
-        "kdray": kdray.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _parsed(content: bytes) -> dict[str, Any] | None:
-    """A record, or None if it is not one."""
-    try:
-        record = json.loads(content)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and record.keys() >= _OF_A_RECORD else None
-
-
-def _writable(root: Path, *, named_by: str) -> Path:
-    """Create a folder and prove that it can be written. -> its absolute path."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=root).close()
-    except OSError as error:
-        raise InputError(
-            f"{named_by} {root}: cannot be written ({error.strerror}); "
-            "name a folder that you may write"
-        ) from None
-    return root.resolve()
+    def _memory(self, key: Key) -> Path:
+        return self.root / VERIFIED / f"{key.stage}-{key.fingerprint}.json"

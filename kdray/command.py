@@ -19,8 +19,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from kdray.config.load import load_experiment
-from kdray.errors import KdrayError
+from kdray.errors import KdrayError, StageFailed
 from kdray.progress import Display
+from kdray.storage.disk import disk_failure
 
 if TYPE_CHECKING:
     from kdray.runner.study import Study
@@ -34,6 +35,13 @@ Overrides = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Override a value by its dotted key, as in recipe.students.seeds=[1,2]. Repeatable.",
+    ),
+]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Read all that the experiment has made, also what was verified before, first.",
     ),
 ]
 DryRun = Annotated[
@@ -65,8 +73,13 @@ def exit_codes() -> Iterator[None]:
     try:
         yield
     except KdrayError as error:
-        Console(stderr=True).print(f"[bold red]error[/]: {escape(str(error))}", highlight=False)
+        _tell(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        if (message := disk_failure(error)) is None:
+            raise
+        _tell(message)
+        sys.exit(StageFailed.exit_code)
     except (KeyboardInterrupt, SystemExit):  # Typer makes one of the other
         if not stopped_by:
             raise
@@ -80,15 +93,25 @@ def exit_codes() -> Iterator[None]:
 
 @contextmanager
 def studied(
-    config: Path, overrides: list[str], verb: str, *, dry_run: bool, tracked: bool = True
+    config: Path,
+    overrides: list[str],
+    verb: str,
+    *,
+    dry_run: bool,
+    verify: bool = False,
+    only_looks: bool = False,
 ) -> "Iterator[Study]":
-    """The study that a configuration describes; a dry run shows what a verb makes and ends."""
+    """The study that a configuration describes; a dry run shows what a verb makes and ends.
+
+    What only looks, as a dry run does, writes nothing into the storage and tells no tracker.
+    """
     experiment = load_experiment(config, overrides)
     from kdray.runner.study import open_study
 
-    tracked = tracked and not dry_run
-    decodes = verb == "decode"  # also what no method reads
-    with open_study(experiment, Display(), all_signals=decodes, tracked=tracked) as study:
+    looks, decodes = only_looks or dry_run, verb == "decode"  # also what no method reads
+    with open_study(experiment, Display(), all_signals=decodes, only_looks=looks) as study:
+        if verify:
+            study.verify()
         if dry_run:
             show_plan(study, verb)
             raise typer.Exit
@@ -111,3 +134,7 @@ def show_plan(study: "Study", verb: str) -> None:
             state = "would run" + (f" ({'; '.join(why[:2])})" if why else "")
         table.add_row(step.stage, step.detail or step.name, step.key.fingerprint, state)
     study.display.console.print(table)
+
+
+def _tell(error: str) -> None:
+    Console(stderr=True).print(f"[bold red]error[/]: {escape(error)}", highlight=False)

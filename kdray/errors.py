@@ -35,3 +35,7 @@ class StageFailed(KdrayError):
 
 class TrainingDiverged(StageFailed):
     """The loss or a gradient became non-finite."""
+
+
+class LeaseLost(StageFailed):
+    """Another process took over what this one was making, since it seemed to be dead."""

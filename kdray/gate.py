@@ -18,7 +18,7 @@ def gate(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Print g, both losses per token and the source of every sentence, separated by tabs."""
-    with studied(config, overrides, "gate", dry_run=False, tracked=False) as running:
+    with studied(config, overrides, "gate", dry_run=False, only_looks=True) as running:
         from kdray.runner.gate import read_gates
 
         typer.echo("gate\ttoken_loss\tsentence_loss\tsource")

@@ -16,6 +16,7 @@ from kdray.runner.reporting import make_report
 from kdray.runner.results import results_of
 from kdray.runner.study import Study
 from kdray.scoring.result import Result
+from kdray.storage.disk import disk_failure
 
 if TYPE_CHECKING:
     from kdray.cluster.trials import TrialResult
@@ -51,8 +52,8 @@ def run_study(study: Study) -> tuple[list[Result], Path]:
     return results, make_report(study, results)
 
 
-def run_report(study: Study) -> tuple[list[Result], Path]:
-    """Write the report of the models that are scored already.
+def run_report(study: Study, folder: Path | None) -> tuple[list[Result], Path | None]:
+    """Write the report of the models that are scored already; without a page on a read-only disk.
 
     Raises:
         StageFailed: none is.
@@ -63,7 +64,13 @@ def run_report(study: Study) -> tuple[list[Result], Path]:
             f"{study.store.location}: no model of this experiment is scored; run `python -m "
             "kdray.evaluate` with the same configuration first"
         )
-    return results, make_report(study, results)
+    try:
+        return results, make_report(study, results, folder)
+    except OSError as error:
+        if folder is not None or (message := disk_failure(error, study.reports)) is None:
+            raise
+        study.display.note(f"no page is written: {message}, or name another folder with --into")
+        return results, None
 
 
 def run_search_path(study: Study) -> "list[TrialResult]":

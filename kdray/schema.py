@@ -9,6 +9,7 @@ class Column(StrEnum):
     PAIR_ID = "pair_id"  # int64, the only join key
     SRC = "src"  # source text
     REF = "ref"  # reference translation
+    SRC_HASH = "src_hash"  # int64, of the source text, by which each join is proved
     SRC_IDS = "src_ids"  # list<uint16|uint32>, ends with </s>
     REF_IDS = "ref_ids"  # list<uint16|uint32>, ends with </s>
     HYP = "hyp"  # teacher translation, text

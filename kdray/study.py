@@ -1,14 +1,19 @@
 """`python -m kdray.study CONFIG`: the whole study, from the corpus to the report."""
 
-from kdray.command import Config, DryRun, Overrides, run, studied
+from kdray.command import Config, DryRun, Overrides, Verify, run, studied
 
 
-def study(config: Config, overrides: Overrides = [], dry_run: DryRun = False) -> None:  # noqa: B006
+def study(
+    config: Config,
+    overrides: Overrides = [],  # noqa: B006
+    dry_run: DryRun = False,
+    verify: Verify = False,
+) -> None:
     """Run a whole distillation study: teacher, signals, students, scores, report.
 
     What exists already is not made again: the same command continues a study that was stopped.
     """
-    with studied(config, overrides, "study", dry_run=dry_run) as running:
+    with studied(config, overrides, "study", dry_run=dry_run, verify=verify) as running:
         from kdray.pipeline import check_complete, run_study
         from kdray.runner.reporting import show_results
 

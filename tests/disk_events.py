@@ -1,6 +1,7 @@
 """What reaches the disk, and when."""
 
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,3 +49,14 @@ def assert_on_disk_before_it_was_there(
     assert all(last[path] < last[place / record] for path in inside)
     assert before[-1] == place
     assert ("sync", place.parent) in events[moved:]
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes, which fails as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

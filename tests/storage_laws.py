@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -23,8 +24,8 @@ from typing import NoReturn
 import pytest
 from small_artifact import KEY, fill
 
-from kdray.artifacts import RECORD, Artifact, Brought, Key, Store
-from kdray.errors import ArtifactDamaged
+from kdray.artifacts import LEASES, RECORD, Artifact, Brought, Key, Store
+from kdray.errors import ArtifactDamaged, LeaseLost
 
 FETCH = "import pickle, sys; store, key = pickle.load(sys.stdin.buffer); print(store.fetch(key))"
 
@@ -113,16 +114,60 @@ class StorageLaws:
         store.publish(KEY, fill)
         assert not work.exists()
 
-    def test_whoever_comes_second_publishes_too(self, store, elsewhere) -> None:
+    def test_what_another_machine_made_meanwhile_is_as_good(self, store, elsewhere) -> None:
+        """Machines that share nothing but a storage do not wait for each other."""
+        if store.remote is None:
+            pytest.skip("one folder is one place")
+
         def build_slowly(folder: Path) -> dict[str, int]:
-            store.publish(KEY, fill)  # another process, meanwhile
+            elsewhere.publish(KEY, fill)
             return {**fill(folder), "pairs": 11}
 
-        second = store.publish(KEY, build_slowly)
-        assert second == store.find(KEY)
-        assert second.counts["pairs"] == 10 or store.remote is not None
+        assert store.publish(KEY, build_slowly) == store.find(KEY)
         assert_whole(elsewhere.fetch(KEY))
         assert [path.name for path in (store.root / "corpus").iterdir()] == [KEY.fingerprint]
+
+    def test_a_second_process_waits_and_gets_what_the_first_made(self, store, tmp_path) -> None:
+        def build_slowly(folder: Path) -> dict[str, int]:
+            with (tmp_path / "built").open("a") as file:
+                file.write("x")
+            time.sleep(0.3)
+            return fill(folder)
+
+        at_once(*[lambda: store.publish(KEY, build_slowly)] * 2)
+        assert (tmp_path / "built").read_text() == "x"
+        assert store.publish(KEY, build_slowly).counts == {"pairs": 10}
+        assert (tmp_path / "built").read_text() == "x"
+
+    def test_an_owner_that_lost_its_lease_publishes_nothing(self, store, elsewhere) -> None:
+        def build_too_slowly(folder: Path) -> dict[str, int]:
+            (lease,) = (store.root / LEASES).iterdir()
+            lease.write_text(lease.read_text().replace('"owner": "', '"owner": "another'))
+            return fill(folder)
+
+        with pytest.raises(LeaseLost, match=r"belongs to process \d+ on .* now, because"):
+            store.publish(KEY, build_too_slowly)
+        assert store.find(KEY) is elsewhere.find(KEY) is None
+        assert not list(store.root.glob("corpus/.*"))
+
+    @pytest.mark.slow
+    def test_what_a_killed_publisher_left_is_removed_by_the_next_command(self, store) -> None:
+        """Whoever it is: the same artifact again, or one that sweeps."""
+        for remove in (store.sweep, lambda: store.publish(KEY, fill)):
+            publish_and_be_killed(store)
+            (left,) = store.root.glob("corpus/.*")
+            assert (left / "table").exists()
+            remove()
+            assert not list(store.root.glob("corpus/.*"))
+            assert not list((store.root / LEASES).iterdir())
+
+    def test_what_is_being_published_is_not_swept(self, store) -> None:
+        def build(folder: Path) -> dict[str, int]:
+            store.sweep()
+            return fill(folder)
+
+        store.publish(KEY, build)
+        assert_whole(store.fetch(KEY))
 
     @pytest.mark.slow
     def test_publishing_that_is_killed_anywhere_leaves_nothing_or_all(self, store, elsewhere):
@@ -149,9 +194,11 @@ class StorageLaws:
                 break
             if elsewhere.path(KEY).exists():
                 assert_whole(elsewhere.path(KEY))
-                shutil.rmtree(elsewhere.path(KEY))
+                if elsewhere.remote is not None:
+                    shutil.rmtree(elsewhere.path(KEY))
         assert step > 10 or elsewhere.remote is None
         assert_whole(elsewhere.fetch(KEY))
+        assert not list(elsewhere.root.glob("corpus/.*"))
 
     @pytest.mark.slow
     def test_processes_that_publish_and_fetch_at_once_all_succeed(self, store, elsewhere) -> None:
@@ -183,7 +230,7 @@ class StorageLaws:
         wanted = Key("corpus", 2, {"seed": 2, "cleaning": {"max": 9, "min": 0}}, {"raw": "abc"})
         assert store.explain_miss(wanted) == []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("kdray.artifacts.datetime", OldClock)
+            patch.setattr("kdray.storage.record.datetime", OldClock)
             store.publish(Key("corpus", 1, {"seed": 7}), fill)
         store.publish(KEY, fill)
         store.publish(Key("tokenizer", 1, {"other": "stage"}), fill)
@@ -209,6 +256,15 @@ class OldClock:
 
     def isoformat(self, timespec: str) -> str:
         return "1999-12-31T23:59:59+00:00"
+
+
+def publish_and_be_killed(store: Store) -> None:
+    def build(folder: Path) -> dict[str, int]:
+        fill(folder)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return {}
+
+    assert wait(forked(lambda: store.publish(KEY, build))) == [-signal.SIGKILL]
 
 
 def opened(location: str, cache: Path) -> Store:
@@ -292,3 +348,11 @@ def _run(work: Callable[[], object]) -> NoReturn:
 
 def wait(*children: int) -> list[int]:
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something to be so, half a minute at most."""
+    ends = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.01)

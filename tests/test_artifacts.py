@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_artifact import KEY, fill
 
-from kdray import artifacts
 from kdray.artifacts import RECORD, Key, Store, canonical_json, differences
 from kdray.errors import ArtifactDamaged
+from kdray.storage import content
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4),
@@ -121,7 +121,7 @@ class TestFind:
         assert store.cached(KEY, fill).path == path
 
     def test_it_reads_the_record_and_no_content(self, store, path, monkeypatch) -> None:
-        monkeypatch.setattr(artifacts, "sha256_file", lambda _: pytest.fail("read a whole file"))
+        monkeypatch.setattr(content, "sha256_file", lambda _: pytest.fail("read a whole file"))
         assert store.find(KEY) is not None
 
 

@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
+from disk_events import largest_file
 from small_artifact import KEY, fill
 
 from kdray.artifacts import RECORD, Store, sha256_file, write_json
-from kdray.errors import InputError
+from kdray.errors import ArtifactDamaged, InputError, StageFailed
 
 
 @pytest.fixture
@@ -29,11 +30,33 @@ class TestPublish:
             for name, size in (("inner/part", 3), ("table", 10))
         }
 
-    def test_a_place_that_is_taken_by_something_else_is_an_error(self, store: Store) -> None:
-        (store.path(KEY) / "strange").mkdir(parents=True)
-        with pytest.raises(OSError, match="not empty"):
-            store.publish(KEY, fill)
+    @pytest.mark.parametrize("ask", ["find", "fetch", "verify", "publish", "cached"])
+    def test_a_place_without_its_record_is_named_before_anything_is_made(self, store, ask) -> None:
+        path = store.publish(KEY, fill).path
+        (path / RECORD).unlink()
+        arguments = [lambda _: pytest.fail("made again")] if ask in ("publish", "cached") else []
+        with pytest.raises(ArtifactDamaged) as caught:
+            getattr(store, ask)(KEY, *arguments)
+        assert str(caught.value) == (
+            f"{path}/{RECORD}: is missing; remove the folder {path} and run again"
+        )
         assert [path.name for path in (store.root / "corpus").iterdir()] == [KEY.fingerprint]
+
+    def test_an_empty_folder_is_a_miss(self, store: Store) -> None:
+        store.path(KEY).mkdir(parents=True)
+        assert store.publish(KEY, fill) == store.find(KEY)
+
+    def test_a_full_disk_is_one_message(self, store: Store) -> None:
+        def build(folder: Path) -> dict[str, int]:
+            with largest_file(100):
+                (folder / "table").write_text("x" * 1000)
+            return {}
+
+        with pytest.raises(StageFailed) as caught:
+            store.publish(KEY, build)
+        assert str(caught.value).startswith(f"{store.path(KEY)}: could not be made (")
+        assert "MiB are free there; raise the limit on the size of a file, and" in str(caught.value)
+        assert not list((store.root / "corpus").iterdir())
 
 
 class TestOpen:

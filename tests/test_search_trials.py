@@ -8,13 +8,13 @@ import yaml
 from micro_study import CONFIG
 
 from kdray import tracking
-from kdray.artifacts import Store
+from kdray.artifacts import LEASES, Store
 from kdray.cell import Cell
 from kdray.cluster import train, trials
 from kdray.config.experiment import Experiment
 from kdray.config.initial import Layers
 from kdray.config.training import TrainingConfig
-from kdray.errors import ConfigError
+from kdray.errors import ConfigError, LeaseLost
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.spec import AfterStage, Random
 from kdray.plan.step import STUDENT, TEACHER, TRIAL, Step, spec_of
@@ -300,8 +300,23 @@ def test_a_trial_that_breaks_has_failed(scene, monkeypatch):
     assert here.tracker.ended == [("run 1", "FAILED")]
 
 
+def test_one_that_was_taken_for_dead_ends_at_its_next_checkpoint(scene):
+    here = scene()
+
+    def take_over(report):
+        lease = here.store.root / LEASES / f"model-{here.key.fingerprint}.maker"
+        lease.write_text(lease.read_text().replace('"owner": "', '"owner": "another'))
+
+    here.on_report = take_over
+    with pytest.raises(LeaseLost, match="gave no sign of life"):
+        here.run()
+    assert here.store.find(here.key) is None
+    assert here.steps() == [4], "its first row"
+    assert here.tracker.ended == [("run 1", "FAILED")]
+
+
 def test_equal_trials_side_by_side_train_once(scene, monkeypatch):
-    monkeypatch.setattr(train, "LOCK_SECONDS", 0.2)
+    monkeypatch.setattr(train, "WAIT_SECONDS", 0.2)
     here, waits = scene(), threading.Event()
     errors = []
 

@@ -11,7 +11,6 @@ from kdray.cluster import train
 from kdray.cluster.session import Width, session
 from kdray.config.execution import Execution
 from kdray.config.training import TrainingConfig
-from kdray.errors import StageFailed
 from kdray.tracking import Tracker
 
 TRACKED = SimpleNamespace(job=SimpleNamespace(folder=Path("work/model/abc")))
@@ -32,22 +31,10 @@ def test_a_run_starts_no_process_that_it_has_no_use_for(monkeypatch):
     assert on_cluster - alone == {"PlacementGroupCleanerCallback"}
 
 
-@pytest.mark.parametrize(
-    ("said", "cause"),
-    [
-        ("Training failed:\nkdray.errors.StageFailed: no room\n", "no room"),
-        ("Training failed:\n  ValueError: no\n\n", "ValueError: no"),
-        ("", "StageFailed"),
-    ],
-)
-def test_the_cause_of_a_failure_is_its_last_line(said, cause):
-    assert train._cause(StageFailed(said)) == cause
-
-
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_run_that_diverged_is_not_started_again(toy_job, changed_job, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "_cause", lambda error: f"Ray saw a failure: {error}")
+    monkeypatch.setattr(train, "reason", lambda error: f"Ray saw a failure: {error}")
     schedule = {"kind": "inverse_sqrt", "peak": 1e30, "warmup": 1}
     training = {"updates": 12, "tokens_per_update": 512, "schedule": schedule}
     job = changed_job(

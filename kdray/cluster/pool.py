@@ -15,6 +15,7 @@ import torch
 from ray.data import ActorPoolStrategy, DataContext
 
 from kdray.artifacts import Store
+from kdray.cluster.failures import failure
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed
 from kdray.fit.machine import prepare
@@ -71,18 +72,14 @@ def make_shards(work: ShardWork, *, execution: Execution) -> Iterator[int]:
         num_cpus=1,
         num_gpus=int(on_gpu),
     )
-    reason = "Ray Data ended without them"
     try:
         for row in dataset.iter_rows():
             start, stop = work.plan.ranges[int(row["shard"])]
             yield stop - start
-    except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1]
-    if missing := work.plan.missing():
-        raise StageFailed(
-            f"{work.plan.folder}: {len(missing)} of {len(work.plan.ranges)} shards are missing, "
-            f"first {missing[0]}: {reason}; run the same command again to make them"
-        )
+    except Exception as error:  # those of Ray Data's own code are no RayError
+        raise failure(error, place=_missing(work)) from error
+    if work.plan.missing():
+        raise StageFailed(f"{_missing(work)}: Ray Data ended without them; run the command again")
 
 
 def actors(execution: Execution, *, on_gpu: bool) -> int:
@@ -91,3 +88,10 @@ def actors(execution: Execution, *, on_gpu: bool) -> int:
         return execution.decode_actors
     resources = ray.cluster_resources()
     return max(1, int(resources.get("GPU" if on_gpu else "CPU", 1)))
+
+
+def _missing(work: ShardWork) -> str:
+    """Which shards there are not, in words."""
+    plan, missing = work.plan, work.plan.missing()
+    first = f", first {missing[0]}" if missing else ""
+    return f"{plan.folder}: {len(missing)} of {len(plan.ranges)} shards are missing{first}"

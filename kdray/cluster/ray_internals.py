@@ -9,6 +9,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -29,6 +30,13 @@ def end_unused_processes() -> None:
     for name in ("kill_log_monitor", "kill_monitor", "kill_dashboard"):
         with _if_ray_allows(name):
             getattr(ray._private.worker._global_node, name)()
+
+
+def session_folder() -> Path | None:
+    """Where the session of this process keeps its logs and sockets, as far as this Ray tells."""
+    with _if_ray_allows("removing the session's folder"):
+        return Path(ray._private.worker._global_node.get_session_dir_path())
+    return None
 
 
 def trainer_class(*, local: bool) -> type[TorchTrainer]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import ray
 
-from kdray.cluster.ray_internals import end_unused_processes
+from kdray.cluster.ray_internals import end_unused_processes, session_folder
+from kdray.cluster.session_folder import removed_at_the_end
 from kdray.config.execution import Execution
 from kdray.errors import InputError
 from kdray.fit.machine import ENVIRONMENT
@@ -66,13 +67,14 @@ def session(execution: Execution) -> Iterator[None]:
             f"execution.address {address}: no Ray cluster answers there ({error}); start one, or "
             "leave the address out to run locally"
         ) from None
-    try:
-        if not address and uses_ray_internals():
-            end_unused_processes()
-        check_resources(execution)
-        yield
-    finally:
-        ray.shutdown()
+    with removed_at_the_end(None if address else session_folder()):
+        try:
+            if not address and uses_ray_internals():
+                end_unused_processes()
+            check_resources(execution)
+            yield
+        finally:
+            ray.shutdown()
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 import ray
 
 from kdray.artifacts import Store
+from kdray.cluster.failures import failure
 from kdray.cluster.session import node_cpus
-from kdray.errors import StageFailed
 from kdray.fit.machine import prepare
 from kdray.jobs import Whole
 from kdray.plan.step import Step
@@ -14,13 +14,12 @@ def make_whole(step: Step, *, store: Store, threads: int) -> None:
     """Make a step and publish it.
 
     Raises:
-        StageFailed: it could not be made.
+        KdrayError: it could not be made.
     """
     try:
         ray.get(_make.options(num_cpus=threads).remote(step, store, threads))
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise StageFailed(f"{step.heading}, {step.name}: {reason}") from error
+        raise failure(error, place=f"{step.heading}, {step.name}") from error
 
 
 def evaluation_threads(asked: int | None) -> int:

@@ -6,7 +6,7 @@ the workers up, connects them, and starts them again when one dies.
 """
 
 import logging
-import re
+import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -19,15 +19,15 @@ from typing import Any
 import ray.train
 import ray.train.torch
 import torch
-from filelock import FileLock, Timeout
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from kdray.artifacts import Store
+from kdray.cluster.failures import reason
 from kdray.cluster.ray_internals import trainer_class
 from kdray.cluster.session import Width, cluster_address, run_width, uses_ray_internals
 from kdray.config.execution import Execution
-from kdray.errors import InputError, StageFailed, TrainingDiverged
+from kdray.errors import StageFailed, TrainingDiverged
 from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
@@ -35,7 +35,7 @@ from kdray.fit.worker import Worker
 from kdray.tracking import Tracker, beside
 
 DIVERGED = "diverged.txt"  # in a run's folder: why it ended for good
-LOCK_SECONDS = 60.0  # a killed run's workers are gone well before
+WAIT_SECONDS = 120.0  # for a worker of a killed command, which may live a little longer than that
 POLL_SECONDS = 0.5
 
 
@@ -65,10 +65,10 @@ def train_and_publish(
     run = partial(job.run, worker, threads=threads, tokens_per_pass=tokens_per_pass)
     key, no = job.spec.key, torch.zeros(())
     if not worker.is_first:
-        if not worker.total([no])[0]:  # waits until the first one holds the folder
+        if not worker.total([no])[0]:  # waits until the first one holds the lease
             run()
         return
-    with exclusive(job.folder):
+    with store.alone(key, seconds=WAIT_SECONDS) as lease:
         is_made = store.find(key) is not None  # by a worker that died, or whose driver did
         if not worker.total([no + is_made])[0]:
             rows = partial(certain_rows, job.folder / HISTORY)
@@ -78,11 +78,12 @@ def train_and_publish(
             ):
 
                 def tell(step: int) -> None:
+                    lease.check()
                     send(step)
                     told(step)
 
                 progress = run(on_checkpoint=tell)
-            store.publish(key, lambda folder: job.publish(folder, progress))
+            store.publish(key, lambda folder: job.publish(folder, progress), lease)
     tracker.log_history(tracked.run_id, read_history(store.fetch(key) / HISTORY))
     tracker.finish(tracked.run_id, "FINISHED")
 
@@ -147,12 +148,16 @@ def _trainer(tracked: TrackedJob, execution: Execution, width: Width) -> TorchTr
 def _fit(trainer: TorchTrainer, folder: Path, future: Future[str | None]) -> None:
     """Run one training run to its end, and say in the future why it failed, or None."""
     try:
-        trainer.fit()
+        try:
+            trainer.fit()
+        finally:
+            own = trainer.run_config  # its folder holds nothing that anyone reads
+            shutil.rmtree(Path(own.storage_path) / own.name, ignore_errors=True)
         diverged = folder / DIVERGED
         why = diverged.read_text(encoding="utf-8") if diverged.exists() else None
         future.set_result(why)
     except ray.train.TrainingFailedError as error:
-        future.set_result(_cause(error))
+        future.set_result(reason(error))
     except BaseException as error:
         future.set_exception(error)
 
@@ -176,22 +181,3 @@ def _train_loop(config: dict[str, Any]) -> None:
         if worker.is_first:
             diverged.write_text(str(error), encoding="utf-8")
     ray.train.report({"finished": True})
-
-
-def exclusive(folder: Path) -> FileLock:
-    """Hold the run's folder: a worker of a killed driver may live a little longer than it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=LOCK_SECONDS)
-    except Timeout:
-        raise InputError(
-            f"{folder}: another process trains this model; wait for it, or stop it"
-        ) from None
-    return lock
-
-
-def _cause(error: BaseException) -> str:
-    """The last line of what Ray says, without the name of an error of ours."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return re.sub(r"^kdray\.errors\.\w+: ", "", lines[-1]) if lines else type(error).__name__

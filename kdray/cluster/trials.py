@@ -15,13 +15,13 @@ from typing import Any
 
 import optuna
 import torch
-from filelock import FileLock
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from kdray.artifacts import Store
+from kdray.cluster.failures import reason
 from kdray.cluster.session import run_width
 from kdray.cluster.train import TrackedJob, train_and_publish
 from kdray.config.execution import Execution
@@ -34,6 +34,7 @@ from kdray.fit.machine import prepare
 from kdray.fit.trunk import CHECKPOINTS
 from kdray.fit.worker import Worker
 from kdray.plan.step import Step, params_of, spec_of, tags_of
+from kdray.storage.lease import hold
 from kdray.tracking import Tracker
 
 _TUNE_ENVIRONMENT = {
@@ -123,9 +124,7 @@ def _run_trial(values: dict[str, Any], job: SearchJob, threads: int, device: str
     step, store = job.trial(values), job.store
     training = TrainingJob(spec_of(step), store.work_path(step.key), store.fetch)
     reported = 0
-    training.folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the folder, which goes when the student is published.
-    with FileLock(training.folder.with_suffix(".lock")):
+    with hold(store.claim(step.key).path):
         if store.find(step.key) is None:
             reported = _train(values, job, step, training, Worker(device=where), threads)
     for row in read_history(store.fetch(step.key) / HISTORY):
@@ -200,7 +199,7 @@ def _scheduler(job: SearchJob) -> Any:  # noqa: ANN401
 
 def _result(result: Any, job: SearchJob) -> TrialResult:  # noqa: ANN401 (Tune's Result)
     metrics = result.metrics or {}
-    error = None if result.error is None else str(result.error).strip().splitlines()[-1]
+    error = None if result.error is None else reason(result.error)
     history = result.metrics_dataframe
     has_score = error is None and history is not None and "score" in history
     return TrialResult(

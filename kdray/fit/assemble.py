@@ -1,6 +1,5 @@
 """From stored artifacts to a student's training data. Everything is joined by pair_id."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kdray.artifacts import RECORD, Fetch, Source
+from kdray.artifacts import RECORD, Fetch, Source, read_json
 from kdray.config.signals import Needs
 from kdray.errors import DataError
 from kdray.fit.data import TrainingData
@@ -17,9 +16,10 @@ from kdray.methods.online import OnlineTeacher
 from kdray.schema import Form, Split, View
 from kdray.teacher.hypotheses import Hypotheses
 from kdray.teacher.loading import load_distributions
-from kdray.teacher.stored import Stored, StoredRows
+from kdray.teacher.stored import Stored, StoredRows, load_pair_hashes
 from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit
+from kdray.text.pairing import check_pairs, join, pair_hashes
 from kdray.text.sequences import Sequences
 
 UNFINISHED = "hypothesis reached the length limit"
@@ -98,63 +98,50 @@ def assemble(
     Raises:
         DataError: stored signals lack pairs, or do not fit the sequences they belong to.
     """
-    whole = {View.REFERENCE: _corpus(encoded)}
+    train = EncodedSplit.load(encoded, Split.TRAIN)
+    whole = {View.REFERENCE: _corpus(train)}
     chosen = replace(whole[View.REFERENCE])
     if View.HYPOTHESIS in needs.views:
-        whole[View.HYPOTHESIS], finished = _translations(chosen, signals, fetch)
+        whole[View.HYPOTHESIS], finished = _translations(train, signals, fetch)
         chosen = replace(whole[View.HYPOTHESIS])
         chosen.keep(finished, UNFINISHED)
     for side in (None, *needs.views):
         chosen.keep(chosen.lengths(side) <= max_tokens, TOO_LONG)
-    stored: dict[View, tuple[Stored, Path]] = {}
+    stored: dict[View, Stored] = {}
     for view in needs.distributions:
         if view in signals.distributions:
             form, source = signals.distributions[view]
-            folder = fetch(source)
-            stored[view] = (load_distributions(form, folder), folder)
-            unread = _unread(whole[view], view, *stored[view])
+            stored[view] = load_distributions(form, fetch(source))
+            unread = _unread(whole[view], view, stored[view])
             chosen.keep(~np.isin(chosen.pair_ids, unread), TOO_LONG_FOR_TEACHER)
         elif teacher is not None:
             shown = View.REFERENCE if view is View.STUDENT else view  # it keeps some of those
             chosen.keep(chosen.longer_sides(shown) <= teacher.positions, TOO_LONG_FOR_TEACHER)
     views = {view: chosen.ids(view) for view in needs.views}
+    hashes = train.src_hashes[chosen.places[None]]
     return TrainingData(
         pair_ids=chosen.pair_ids,
         src=chosen.ids(None),
         views=views,
-        distributions={v: _in_order(*stored[v], chosen.pair_ids, views[v]) for v in stored},
+        distributions={
+            view: _in_order(distributions, chosen.pair_ids, hashes, views[view])
+            for view, distributions in stored.items()
+        },
         left_out=dict(chosen.left_out),
         teacher=teacher,
     )
 
 
-def join(wanted: NDArray[np.int64], stored: NDArray[np.int64], *, what: str) -> Rows:
-    """Where each wanted pair stands in `stored`.
-
-    Raises:
-        DataError: a pair is missing, or stands there twice.
-    """
-    order = np.argsort(stored, kind="stable")
-    if (np.diff(stored[order]) == 0).any():
-        raise DataError(f"{what}: the same pair_id stands there twice; remove it and run again")
-    missing = wanted[~np.isin(wanted, stored)]
-    if len(missing):
-        raise DataError(
-            f"{what}: {len(missing)} of {len(wanted)} pairs are missing, first {missing.min()}; "
-            "remove it and run again"
-        )
-    return np.asarray(order[np.searchsorted(stored, wanted, sorter=order)], dtype=np.int64)
-
-
-def _corpus(encoded: Path) -> _Rows:
+def _corpus(train: EncodedSplit) -> _Rows:
     """Each pair of the corpus, in its order."""
-    train = EncodedSplit.load(encoded, Split.TRAIN)
     texts: dict[View | None, Sequences] = {None: train.src, View.REFERENCE: train.ref}
     places = dict.fromkeys(texts, np.arange(len(train)))
     return _Rows(train.pair_ids, texts, places, Counter())
 
 
-def _translations(corpus: _Rows, signals: Signals, fetch: Fetch) -> tuple[_Rows, NDArray[np.bool_]]:
+def _translations(
+    corpus: EncodedSplit, signals: Signals, fetch: Fetch
+) -> tuple[_Rows, NDArray[np.bool_]]:
     """Each translation beside its pair, and whether it is finished.
 
     They stand in the order of the corpus, those of a pair together, best first.
@@ -171,16 +158,18 @@ def _translations(corpus: _Rows, signals: Signals, fetch: Fetch) -> tuple[_Rows,
     pairs = join(hyps.pair_ids[known], corpus.pair_ids, what="the encoded corpus")
     order = np.argsort(pairs, kind="stable")
     rows, places = pairs[order], known[order]
+    pair_ids, hashes = corpus.pair_ids[rows], corpus.src_hashes[rows]
+    check_pairs(hyps.src_hashes[places], hashes, pair_ids, what=str(folder))
     translations = _Rows(
-        corpus.pair_ids[rows],
-        {**corpus.texts, View.HYPOTHESIS: hyps.ids},
-        {**dict.fromkeys(corpus.texts, rows), View.HYPOTHESIS: places},
+        pair_ids,
+        {None: corpus.src, View.REFERENCE: corpus.ref, View.HYPOTHESIS: hyps.ids},
+        {None: rows, View.REFERENCE: rows, View.HYPOTHESIS: places},
         Counter({NO_HYPOTHESIS: absent} if absent else {}),
     )
     return translations, hyps.finished[places]
 
 
-def _unread(rows: _Rows, view: View, stored: Stored, folder: Path) -> NDArray[np.int64]:
+def _unread(rows: _Rows, view: View, stored: Stored) -> NDArray[np.int64]:
     """Pairs that have no row because the teacher's positions are too few for them.
 
     They are as many as the record beside the rows counts, and longer than all that have a row.
@@ -188,28 +177,26 @@ def _unread(rows: _Rows, view: View, stored: Stored, folder: Path) -> NDArray[np
     """
     absent, lengths = ~np.isin(rows.pair_ids, stored.pair_ids), rows.longer_sides(view)
     longest_read = lengths[~absent].max(initial=0)
-    if absent.sum() != _quarantined(folder) or (lengths[absent] <= longest_read).any():
+    if absent.sum() != _quarantined(stored.folder) or (lengths[absent] <= longest_read).any():
         return rows.pair_ids[:0]
     return rows.pair_ids[absent]
 
 
 def _quarantined(folder: Path) -> int:
     """Pairs that were too long for the teacher, as the record of a published signal says."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return 0
-    return int(record["counts"].get("quarantined", 0))
+    path = folder / RECORD
+    return int(read_json(path)["counts"].get("quarantined", 0)) if path.exists() else 0
 
 
 def _in_order(
-    stored: Stored, folder: Path, pair_ids: NDArray[np.int64], ids: Sequences
+    stored: Stored, pair_ids: Rows, src_hashes: NDArray[np.int64], ids: Sequences
 ) -> StoredRows:
     """The distributions in the order of these pairs, whose targets are these.
 
     Raises:
-        DataError: they lack a pair, or are of other targets.
+        DataError: they lack a pair, or are of other pairs or targets.
     """
+    folder = stored.folder
     order = join(pair_ids, stored.pair_ids, what=str(folder))
     positions = np.diff(stored.offsets)[order]
     wrong = np.flatnonzero(positions != ids.lengths)
@@ -218,4 +205,6 @@ def _in_order(
             f"{folder}: {len(wrong)} pairs have another number of positions than their target, "
             f"first {positions[wrong[0]]} for {ids.lengths[wrong[0]]}; remove it and run again"
         )
+    wanted = pair_hashes(src_hashes, ids)
+    check_pairs(load_pair_hashes(stored)[order], wanted, pair_ids, what=str(folder))
     return stored.rows(order)

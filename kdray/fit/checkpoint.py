@@ -22,6 +22,7 @@ from kdray.artifacts import differences, sha256_file, write_json
 from kdray.errors import ArtifactDamaged, DataError, StageFailed
 from kdray.fit.early_stopping import Selection
 from kdray.model.storage import WEIGHTS, load_weights, tensors
+from kdray.storage.disk import room
 from kdray.storage.whole import whole
 
 logger = logging.getLogger(__name__)
@@ -189,14 +190,10 @@ class Checkpoints:
     def _fail(self, step: int, error: Exception) -> NoReturn:
         kept = [int(path.name) for path in self.paths()]
         newest = f"that of update {kept[-1]} is untouched" if kept else "there is none before it"
-        try:
-            room = f", {shutil.disk_usage(self.folder).free / 2**20:.0f} MiB are free there"
-        except OSError:
-            room = ""
         raise StageFailed(
             f"{self.path(step)}: the checkpoint of update {step} could not be written ({error})"
-            f"{room}; {newest}; make room, or make the folder writable, and run the same command "
-            "again"
+            f"{room(self.folder)}; {newest}; make room, or make the folder writable, and run the "
+            "same command again"
         ) from error
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from kdray.artifacts import Fetch, write_json
+from kdray.artifacts import Fetch, read_json, write_json
 from kdray.config.training import Precision
 from kdray.errors import ArtifactDamaged
 from kdray.fit.assemble import assemble
@@ -36,6 +36,7 @@ from kdray.schema import Column, Split, View
 from kdray.seeds import derive_seed
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
+from kdray.text.pairing import check_pairs, source_hashes
 from kdray.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class TrainingJob:
             config=spec.training,
             seed=spec.seed,
             folder=self.folder,
-            validate=self._validator(dev, tokenizer, threads=threads),
+            validate=self._validator(pairs, dev, tokenizer, threads=threads),
             dev=dev,
             until=spec.ends_at,
             first_step=self.first_step(),
@@ -96,9 +97,15 @@ class TrainingJob:
         self._begin(objective, data, run, worker)
         return fit(objective, data, run, worker)
 
-    def _validator(self, dev: TrainingData, tokenizer: Tokenizer, *, threads: int) -> Validator:
-        pairs = Corpus(self.fetch(self.spec.corpus)).table(Split.DEV)
-        references = pairs[Column.REF].to_pylist()
+    def _validator(
+        self, pairs: EncodedSplit, dev: TrainingData, tokenizer: Tokenizer, *, threads: int
+    ) -> Validator:
+        """`dev` are the pairs, as what a model learns from has them."""
+        folder = self.fetch(self.spec.corpus)
+        table = Corpus(folder).table(Split.DEV)
+        hashes = source_hashes(table[Column.SRC].to_pylist())
+        check_pairs(pairs.src_hashes, hashes, pairs.pair_ids, what=str(folder))
+        references = table[Column.REF].to_pylist()
         return Validator(dev, references, tokenizer, self.spec.bleu_tokenize, threads)
 
     def _identity(self, tokenizer: Tokenizer) -> dict[str, Any]:
@@ -207,7 +214,7 @@ class TrainingJob:
             "shared_updates": 0 if self.spec.trunk is None else self.spec.trunk.ends_at,
             "target_tokens": before["target_tokens"] + progress.target_tokens,
             "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
-            "left_out": json.loads((self.folder / LEFT_OUT).read_text(encoding="utf-8")),
+            "left_out": read_json(self.folder / LEFT_OUT),
             "averaging": config.effective_averaging().kind,
             "chosen_update": chosen,
             "stopped_early": best.stopped and progress.step < config.updates,
@@ -227,7 +234,7 @@ class TrainingJob:
         before = self._before()
         if before is None:
             return {"updates": 0, "target_tokens": 0, "train_seconds": 0.0}
-        return dict(json.loads((before / TOTALS).read_text(encoding="utf-8")))
+        return dict(read_json(before / TOTALS))
 
     def _before(self) -> Path | None:
         """The folder of the stage before this one."""

@@ -17,7 +17,6 @@ from kdray.model.transformer import Transformer
 from kdray.schema import View
 from kdray.scoring.metrics import score
 from kdray.text.batching import cuts
-from kdray.text.encoded import EncodedSplit
 from kdray.text.tokenizer import Tokenizer
 
 TOKENS_PER_BATCH = 8192

@@ -1,6 +1,7 @@
 """Making the steps of a plan: what exists is left alone, the rest is made by the job's shape."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import groupby
 
 from kdray.cluster.pool import ShardWork, make_shards
@@ -12,8 +13,10 @@ from kdray.jobs import NOTES, Sharded, Whole
 from kdray.plan.step import ENCODED, SCORES, Step, spec_of, unique, wanted
 from kdray.runner.models import train_models
 from kdray.runner.study import Study
+from kdray.runner.turns import in_turn
 from kdray.schema import Split
 from kdray.scoring.round_trip import LONGEST, RoundTripJob
+from kdray.storage.disk import disk_errors
 from kdray.teacher.shards import ShardPlan
 from kdray.text.encoded import EncodedSplit
 
@@ -37,18 +40,22 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
             and not study.is_made(step.key)
             and all(map(study.is_made, step.reads))  # they are, unless a student failed
         ]
-        match missing[0].job if missing else None:
-            case TrainingSpec():
-                train_models(study, missing, together)
-            case Sharded():
-                for step in missing:
-                    _make_shards(study, step)
-            case Whole(is_light=True):
-                for step in missing:
-                    _make_here(study, step)
-            case Whole():
-                _make_on_cluster(study, missing)
+        in_turn(study, missing, partial(_make, study, together))
         _check_lengths(study, made=together)
+
+
+def _make(study: Study, together: Sequence[Step], missing: Sequence[Step]) -> None:
+    match missing[0].job:
+        case TrainingSpec():
+            train_models(study, missing, together)
+        case Sharded():
+            for step in missing:
+                _make_shards(study, step)
+        case Whole(is_light=True):
+            for step in missing:
+                _make_here(study, step)
+        case Whole():
+            _make_on_cluster(study, missing)
 
 
 def _make_here(study: Study, step: Step) -> None:
@@ -87,10 +94,11 @@ def _make_shards(study: Study, step: Step) -> None:
     job, store, execution = step.job, study.store, study.experiment.execution
     assert isinstance(job, Sharded), "the caller has looked"
     work = store.work_path(step.key)
-    work.mkdir(parents=True, exist_ok=True)
     device = "cuda" if execution.use_gpu and job.on_gpu else "cpu"
-    rows = job.prepare(work, store.fetch, device=device)
-    plan = ShardPlan.open(work / "shards", rows=rows, shard_rows=execution.shard_pairs)
+    with disk_errors(work):
+        work.mkdir(parents=True, exist_ok=True)
+        rows = job.prepare(work, store.fetch, device=device)
+        plan = ShardPlan.open(work / "shards", rows=rows, shard_rows=execution.shard_pairs)
     missing = plan.missing()
     left = sum(stop - start for start, stop in (plan.ranges[i] for i in missing))
     study.display.stage(step.heading, f"{left} of {rows} pairs in {len(missing)} shards")

@@ -23,9 +23,9 @@ from kdray.text.corpus import Corpus
 PACKAGES = ("ray", "torch", "mlflow", "sacrebleu", "sentencepiece", "ctranslate2", "pyarrow")
 
 
-def make_report(study: Study, results: Sequence[Result]) -> Path:
+def make_report(study: Study, results: Sequence[Result], folder: Path | None = None) -> Path:
     """Write the report and attach it to the study's run. -> its page."""
-    folder = study.reports
+    folder = folder or study.reports
     write_report(folder, study=study_facts(study), results=results, curves=curves_of(study))
     study.runs.tracker.log_artifacts(study.runs.parent, folder, "report")
     return folder / "report.html"

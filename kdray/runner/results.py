@@ -1,11 +1,10 @@
 """What is known of the models of a study: the flat results that a report is made of."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdray.artifacts import Key
+from kdray.artifacts import Key, read_json
 from kdray.cell import TEACHER
 from kdray.fit.history import HISTORY, read_history
 from kdray.plan.step import SCORES, STUDENT, Step
@@ -30,7 +29,8 @@ def results_of(study: Study) -> list[Result]:
         if study.is_made(step.key) and all(map(study.is_made, step.reads)):
             of_model = _results(study, step)
             results += of_model
-            if of_model and (model := models.get(of_model[0].fingerprint)):
+            model = models.get(of_model[0].fingerprint) if of_model else None
+            if model is not None and not study.store.only_looks:
                 _track(study, model, of_model)
     return results
 
@@ -83,7 +83,7 @@ def unscored(study: Study) -> list[str]:
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    rows: list[dict[str, Any]] = read_json(folder / FILE)
     return rows
 
 

@@ -4,14 +4,13 @@ A model is followed by one run in each study that uses it. Its id is written dow
 made, so a study that was killed goes on with the same runs and each curve stays one curve.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdray.artifacts import Key, Store, write_json
+from kdray.artifacts import Key, Store, read_json, write_json
 from kdray.config.experiment import Experiment
 from kdray.tracking import RunStatus, Tracker, open_tracker
 
@@ -39,7 +38,7 @@ class StudyRuns:
         recipe = experiment.recipe.model_dump(mode="json")
         fingerprint = Key("study", 1, recipe).fingerprint
         file = store.root / "tracking" / f"{experiment.name}-{fingerprint}.json"
-        ids = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        ids = read_json(file) if file.exists() else {}
         runs = cls(tracker, file, ids)
         name = f"{experiment.name}-{fingerprint[:8]}"
         tags = {"kdray.role": STUDY, "kdray.recipe": fingerprint}
@@ -55,7 +54,7 @@ class StudyRuns:
         run_id = self.tracker.ensure_run(
             name, parent_id=self.parent, run_id=known, tags=tags, params=params
         )
-        if run_id != known:
+        if run_id and run_id != known:
             self.ids[key] = run_id
             write_json(self.file, self.ids)
         return run_id

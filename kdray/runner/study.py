@@ -9,12 +9,13 @@ from kdray.artifacts import Key, Store
 from kdray.cluster.session import session
 from kdray.config.experiment import Experiment
 from kdray.config.recipe import Recipe
-from kdray.errors import StageFailed
+from kdray.errors import ArtifactDamaged, StageFailed
 from kdray.plan.experiment import Plan, make_plan
-from kdray.plan.step import STUDENT, Step, spec_of
+from kdray.plan.step import STUDENT, Step, spec_of, unique
 from kdray.progress import Display
 from kdray.runner.runs import StudyRuns
 from kdray.scoring.metrics import check_tokenizer
+from kdray.storage.lease import Lease, hold
 from kdray.tracking import Tracker
 
 
@@ -56,6 +57,22 @@ class Study:
         """Whether an artifact is published and whole."""
         return self.store.find(key) is not None
 
+    def verify(self) -> None:
+        """Read all that is made, whatever was verified before.
+
+        Raises:
+            ArtifactDamaged: some of it is not what was written.
+        """
+        self.display.stage("Verification", "of all that is made")
+        damaged = []
+        for step in unique(self.plan.steps):
+            try:
+                self.store.verify(step.key)
+            except ArtifactDamaged as error:
+                damaged.append(str(error))
+        if damaged:
+            raise ArtifactDamaged("\n  ".join(damaged))
+
     def is_lost(self, step: Step) -> bool:
         """Whether a student is missing because it failed, or what it goes on from did."""
         return not self.is_made(step.key) and not _chain(step).isdisjoint(self.failures)
@@ -76,25 +93,38 @@ def _chain(step: Step) -> set[str]:
     return {spec.key.fingerprint for spec in spec_of(step).chain()}
 
 
+def _alone(experiment: Experiment, store: Store, display: Display) -> Lease:
+    """Wait to be the only command that makes this study: one writes its runs and its report."""
+    key = Key("study", 1, {"name": experiment.name, **experiment.recipe.model_dump(mode="json")})
+    return hold(
+        store.claim(key).path,
+        waits=lambda holder: display.note(
+            f"waiting for {holder}: the same study in {store.location}"
+        ),
+    )
+
+
 @contextmanager
 def open_study(
-    experiment: Experiment, display: Display, *, all_signals: bool = False, tracked: bool = True
+    experiment: Experiment, display: Display, *, all_signals: bool = False, only_looks: bool = False
 ) -> Iterator[Study]:
     """Check everything that can be checked before anything expensive starts, then begin.
 
-    What only looks leaves the tracker alone (`tracked` is false).
+    Of two commands that make the same study, the second waits here until the first has ended.
+    What only looks waits for nobody, leaves the tracker alone, and writes nothing.
 
     Raises:
         InputError: a file, a folder, the storage, the tracker or the metric cannot be used.
     """
     check_tokenizer(experiment.recipe.evaluation.bleu_tokenize)
     plan = make_plan(experiment, all_signals=all_signals)
-    store = Store.open(experiment.execution.storage)
+    store = Store.open(experiment.execution.storage, only_looks=only_looks)
     with ExitStack() as exits:
-        runs = (
-            StudyRuns.open(experiment, store)
-            if tracked
-            else StudyRuns(Tracker(), store.root / "untracked.json", {})
-        )
+        if only_looks:
+            runs = StudyRuns(Tracker(), store.root / "untracked.json", {})
+        else:
+            store.sweep()
+            exits.enter_context(_alone(experiment, store, display))
+            runs = StudyRuns.open(experiment, store)
         exits.enter_context(runs.ending())
         yield Study(experiment, plan, store, display, runs, exits)

@@ -3,24 +3,27 @@
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def whole(place: Path, *, record: str | None = None) -> Iterator[Path]:
+def whole(
+    place: Path, *, record: str | None = None, may_move: Callable[[], None] = lambda: None
+) -> Iterator[Path]:
     """Give a path beside a place, to write a file there, which comes to its place in the end.
 
     With the name of its `record`, it is a new folder to fill instead, the record last. The move is
-    a rename, made when all is on the disk. If the block raises, nothing is moved, and nothing left.
+    a rename, made when all is on the disk, unless `may_move` raises by then. If it or the block
+    raises, nothing is moved, and nothing left.
     A file replaces the one that is at the place. A folder does not: one with a record that is
     there by then is that of another process that was as fast, and stays.
 
     Raises:
         OSError: it cannot be written, or a folder without a record is at the place.
     """
-    aside = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}")
+    aside = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}")  # `leftovers` knows the form
     place.parent.mkdir(parents=True, exist_ok=True)
     if record is not None:
         aside.mkdir()
@@ -29,6 +32,7 @@ def whole(place: Path, *, record: str | None = None) -> Iterator[Path]:
         inner = sorted(aside.rglob("*"), key=lambda path: path.name == record)
         for path in (*inner, aside):
             _sync(path)
+        may_move()
         try:
             aside.replace(place)
         except OSError:
@@ -40,6 +44,11 @@ def whole(place: Path, *, record: str | None = None) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
         else:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def leftovers(place: Path) -> Iterator[Path]:
+    """What killed processes left beside a place, which is finished or has no owner any more."""
+    return place.parent.glob(f".{place.name}-????????")
 
 
 def _sync(path: Path) -> None:

@@ -26,9 +26,10 @@ from kdray.teacher.stored import Layout, Read, bytes_in, join_arrays
 from kdray.teacher.topk import write_topk
 from kdray.text.batching import Rows, cuts
 from kdray.text.encoded import EncodedSplit
+from kdray.text.pairing import check_pairs, join
 from kdray.text.sequences import Sequences, offsets_of
 
-VERSION = 2
+VERSION = 3
 
 StoredConfig = TopKConfig | SampledConfig | HiddenConfig
 FORMS = {TopKConfig: Form.TOPK, SampledConfig: Form.SAMPLED, HiddenConfig: Form.HIDDEN}
@@ -109,11 +110,15 @@ class DistributionJob:
         assert teacher is not None, "the config was checked for this"
         check_k(self.config, teacher.output_weights[0].size(0))
         train = EncodedSplit.load(fetch(self.encoded), Split.TRAIN)
-        pairs = (train.pair_ids, train.src, train.ref, train.ref)
+        pairs = (train.pair_ids, train.src_hashes, train.src, train.ref, train.ref)
         if self.hypotheses is not None:
-            hyps = Hypotheses.load(fetch(self.hypotheses))
-            rows = np.flatnonzero(np.isin(train.pair_ids, hyps.pair_ids))
-            pairs = (hyps.pair_ids, train.src.take(rows), train.ref.take(rows), hyps.ids)
+            folder = fetch(self.hypotheses)
+            hyps = Hypotheses.load(folder)
+            rows = join(hyps.pair_ids, train.pair_ids, what="the encoded corpus")
+            hashes = train.src_hashes[rows]
+            check_pairs(hyps.src_hashes, hashes, hyps.pair_ids, what=str(folder))
+            src, ref = train.src.take(rows), train.ref.take(rows)
+            pairs = (hyps.pair_ids, hashes, src, ref, hyps.ids)
         return DistributionMaker(teacher, *pairs, self.config, weighted=self.teacher.by_perplexity)
 
     def join(
@@ -160,6 +165,7 @@ class DistributionMaker:
 
     teacher: OnlineTeacher
     pair_ids: NDArray[np.int64]
+    src_hashes: NDArray[np.int64]
     src: Sequences
     refs: Sequences
     targets: Sequences
@@ -178,6 +184,7 @@ class DistributionMaker:
         fits = np.maximum(self.src.lengths[rows], lengths) <= self.teacher.positions
         rows, lengths = rows[fits], lengths[fits]
         layout = Layout(folder, self.pair_ids[rows], offsets_of(lengths))
+        layout.prove(self.src_hashes[rows], self.targets.take(rows))
         order = np.lexsort((self.src.lengths[rows], lengths))
         parts = np.split(order, cuts(lengths[order], most=TOKENS_PER_BATCH))
         own = write(

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -21,7 +20,7 @@ from torch import Tensor
 from kdray.errors import DataError, StageFailed
 from kdray.jobs import Counts
 from kdray.methods.targets import DenseTargets, Member
-from kdray.teacher.stored import Layout, Read, Stored, check_shapes, load_arrays
+from kdray.teacher.stored import Layout, Read, Stored, check_shapes, load_arrays, new_array
 from kdray.text.batching import Rows
 
 OUTPUT, LOG_WEIGHTS = "output.safetensors", "log_weights"
@@ -88,9 +87,8 @@ def write_hidden(
         StageFailed: a state is too large for float16.
     """
     states = [
-        open_memmap(
+        new_array(
             layout.folder / f"{states_name(m)}.npy",
-            mode="w+",
             dtype=np.float16,
             shape=(layout.positions, weight.size(1)),
         )

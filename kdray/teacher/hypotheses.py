@@ -23,10 +23,11 @@ from kdray.model.generate import SearchOptions
 from kdray.schema import Column, Split
 from kdray.teacher.engine import Engine, Teacher
 from kdray.text.batching import Rows
+from kdray.text.pairing import source_hashes
 from kdray.text.sequences import Sequences, id_type, read_table, write_table
 from kdray.text.tokenizer import Tokenizer
 
-VERSION = 1
+VERSION = 2
 FILE = "hypotheses.arrow"
 
 
@@ -38,6 +39,7 @@ class Hypotheses:
     """
 
     pair_ids: NDArray[np.int64]
+    src_hashes: NDArray[np.int64]
     ids: Sequences
     finished: NDArray[np.bool_]
     ranks: NDArray[np.int32]
@@ -57,6 +59,7 @@ class Hypotheses:
         ids = Sequences.from_column(table[Column.HYP_IDS])
         return cls(
             pair_ids=table[Column.PAIR_ID].to_numpy()[places],
+            src_hashes=table[Column.SRC_HASH].to_numpy()[places],
             ids=ids if len(places) == len(ids) else ids.take(places),
             finished=table[Column.FINISHED].to_numpy(zero_copy_only=False)[places],
             ranks=ranks[places],
@@ -120,25 +123,25 @@ class TranslationJob:
         table = read_rows(pairs, start, stop)
         src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
         translations = engine.translate(src, SearchOptions(**self.config.model_dump()), refs)
-        pair_ids = table[Column.PAIR_ID].to_pylist()
-        rows = [(pair_id, rank, hyp) for pair_id, best in zip(pair_ids, translations, strict=True)
-                for rank, hyp in enumerate(best)]  # fmt: skip
+        pairs_of = np.repeat(np.arange(len(src)), [len(best) for best in translations])
+        rows = [(rank, hyp) for best in translations for rank, hyp in enumerate(best)]
         columns = {
-            Column.PAIR_ID: pa.array([pair_id for pair_id, _, _ in rows], pa.int64()),
-            Column.HYP_RANK: pa.array([rank for _, rank, _ in rows], pa.int32()),
-            Column.HYP: pa.array([hyp.text for _, _, hyp in rows], pa.large_string()),
-            Column.HYP_SCORE: pa.array([hyp.score for _, _, hyp in rows], pa.float32()),
-            Column.FINISHED: pa.array([hyp.finished for _, _, hyp in rows], pa.bool_()),
+            Column.PAIR_ID: pa.array(table[Column.PAIR_ID].to_numpy()[pairs_of]),
+            Column.SRC_HASH: pa.array(source_hashes(src)[pairs_of]),
+            Column.HYP_RANK: pa.array([rank for rank, _ in rows], pa.int32()),
+            Column.HYP: pa.array([hyp.text for _, hyp in rows], pa.large_string()),
+            Column.HYP_SCORE: pa.array([hyp.score for _, hyp in rows], pa.float32()),
+            Column.FINISHED: pa.array([hyp.finished for _, hyp in rows], pa.bool_()),
         }
         made, counts = pa.table(columns), dict[str, int]()
         if engine.vocabulary is not None:
-            ids = [hyp.ids for _, _, hyp in rows]
+            ids = [hyp.ids for _, hyp in rows]
             made, counts["tokens"] = _with_ids(made, ids, vocabulary=engine.vocabulary)
         write_table(folder / FILE, made)
         translated = sum(bool(best) for best in translations)
         return {
             "pairs": translated,
-            "unfinished": sum(not hyp.finished for _, rank, hyp in rows if rank == 0),
+            "unfinished": sum(not hyp.finished for rank, hyp in rows if rank == 0),
             "quarantined": len(translations) - translated,
             **counts,
             "seconds": time.perf_counter() - began,

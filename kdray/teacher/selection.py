@@ -25,6 +25,7 @@ from kdray.teacher.hypotheses import FILE, Hypotheses, join_tables
 from kdray.teacher.similarity import Similarity, similarity
 from kdray.text.batching import Rows
 from kdray.text.corpus import Corpus
+from kdray.text.pairing import check_pairs, join, source_hashes
 from kdray.text.sequences import write_table
 
 VERSION = 1
@@ -130,6 +131,10 @@ class SelectionJob:
                     f"{fetch(self.corpus)} does not have, first {min(missing)}; remove the folder "
                     "and run again"
                 )
+            rows = join(hyps.pair_ids, table[Column.PAIR_ID].to_numpy(), what="the corpus")
+            hashes = source_hashes(table[Column.SRC].to_pylist())[rows]
+            folder = str(fetch(self.hypotheses))
+            check_pairs(hyps.src_hashes, hashes, hyps.pair_ids, what=folder)
         first = np.append(np.flatnonzero(hyps.ranks == 0), len(hyps.ranks))
         return SelectionMaker(self.config, hyps, first, refs)
 

@@ -4,13 +4,14 @@ A shard is a folder that is whole or does not exist. What a killed run finished 
 next run makes only the shards that are missing, whatever its own width is.
 """
 
-import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from kdray.artifacts import write_json
+from kdray.artifacts import read_json, write_json
 from kdray.jobs import Build
+from kdray.storage.disk import disk_errors
 from kdray.storage.whole import whole
 
 PLAN, RECORD = "plan.json", "record.json"
@@ -30,7 +31,7 @@ class ShardPlan:
         if not path.exists():
             starts = range(0, rows, shard_rows)
             write_json(path, [(start, min(start + shard_rows, rows)) for start in starts])
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         return cls(folder, tuple((start, stop) for start, stop in stored))
 
     def path(self, index: int) -> Path:
@@ -48,12 +49,13 @@ class ShardPlan:
 
     def make(self, index: int, build: Build) -> None:
         """Build a shard, which is whole or does not exist."""
-        start, stop = self.ranges[index]
-        with whole(self.path(index), record=RECORD) as folder:
+        place, (start, stop) = self.path(index), self.ranges[index]
+        if not (place / RECORD).exists():
+            shutil.rmtree(place, ignore_errors=True)  # damaged: a shard has its record
+        with disk_errors(place), whole(place, record=RECORD) as folder:
             counts = build(start, stop, folder)
             write_json(folder / RECORD, {"start": start, "stop": stop, "counts": counts})
 
     def counts(self) -> list[dict[str, Any]]:
         """What each finished shard says of itself, in the same order."""
-        records = [(shard / RECORD).read_text(encoding="utf-8") for shard in self.finished()]
-        return [dict(json.loads(record)["counts"]) for record in records]
+        return [dict(read_json(shard / RECORD)["counts"]) for shard in self.finished()]

@@ -1,15 +1,18 @@
 """What every form of stored distributions has in common: folders of arrays, row by row.
 
 A folder holds `pair_ids.npy`, `offsets.npy` (row i has positions offsets[i] to offsets[i+1]) and
-the arrays of its form, which are memory-mapped. Shards are joined by putting all arrays end to end;
+the arrays of its form, which are memory-mapped. `pair_hashes.npy` proves of which source and target
+each row is. Shards are joined by putting all arrays end to end;
 `offsets` is made anew, and what is no array of positions or pairs is taken from the first.
 """
 
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -19,9 +22,10 @@ from torch import Tensor
 from kdray.errors import DataError
 from kdray.methods.targets import DenseTargets, TeacherTargets
 from kdray.text.batching import Rows
+from kdray.text.pairing import pair_hashes
 from kdray.text.sequences import Ints, Sequences, offsets_of
 
-OFFSETS = "offsets"
+OFFSETS, PAIR_HASHES = "offsets", "pair_hashes"
 OF_THE_FIRST_SHARD = ("temperatures.npy", "output.safetensors")
 
 
@@ -41,6 +45,11 @@ class Layout:
     def places(self, rows: Rows) -> Rows:
         """All positions of the given rows, one row after another."""
         return Sequences(self.offsets, self.offsets).places(rows)
+
+    def prove(self, src_hashes: NDArray[np.int64], targets: Sequences) -> None:
+        """Write of which source, and of which target, each row is; see `kdray.text.pairing`."""
+        hashes = pair_hashes(src_hashes, targets)
+        np.save(self.folder / f"{PAIR_HASHES}.npy", hashes, allow_pickle=False)
 
     def save(self, arrays: Mapping[str, Ints]) -> None:
         """Write the arrays of a form, beside those that every form has."""
@@ -93,21 +102,40 @@ def id_dtype(vocabulary: int) -> DTypeLike:
     return np.uint16 if vocabulary <= 2**16 else np.uint32
 
 
+def load_array(folder: Path, name: str, *, form: str) -> Ints:
+    """Map one array of a form.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    try:
+        array: Ints = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{folder}: not readable as {form} distributions: {error}") from None
+    return array
+
+
 def load_arrays(folder: Path, names: Sequence[str], *, form: str) -> tuple[dict[str, Ints], int]:
     """Map the arrays of a form, and those that every form has. -> by name; number of positions.
 
     Raises:
         DataError: one is missing or damaged, or there are not as many offsets as pairs.
     """
-    try:
-        arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("pair_ids", OFFSETS, *names)
-        }
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{folder}: not readable as {form} distributions: {error}") from None
+    arrays = {name: load_array(folder, name, form=form) for name in ("pair_ids", OFFSETS, *names)}
     check_shapes(folder, arrays, offsets=(arrays["pair_ids"].size + 1,))
     return arrays, int(arrays[OFFSETS][-1])
+
+
+def load_pair_hashes(stored: Layout) -> NDArray[np.int64]:
+    """What `Layout.prove` wrote.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    folder = stored.folder
+    hashes: NDArray[np.int64] = load_array(folder, PAIR_HASHES, form="stored")
+    check_shapes(folder, {PAIR_HASHES: hashes}, pair_hashes=stored.pair_ids.shape)
+    return hashes
 
 
 def check_shapes(folder: Path, arrays: Mapping[str, Ints], **needed: tuple[int, ...]) -> None:
@@ -140,10 +168,25 @@ def _join_array(shards: Sequence[Path], path: Path) -> None:
         np.save(path, offsets_of(np.concatenate([np.diff(part) for part in parts])))
         return
     shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
-    whole = open_memmap(path, mode="w+", dtype=parts[0].dtype, shape=shape)
+    whole = new_array(path, dtype=parts[0].dtype, shape=shape)
     for start, part in zip(offsets_of(np.array([len(p) for p in parts])), parts, strict=False):
         whole[start : start + len(part)] = part
     whole.flush()
+
+
+def new_array(path: Path, *, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """Map a new array of zeros, which has its room on the disk.
+
+    Without it, a disk that is full would end the process by a signal at the first page too many.
+
+    Raises:
+        OSError: there is no room.
+    """
+    array: np.memmap[Any, Any] = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def bytes_in(folder: Path) -> int:

@@ -120,7 +120,13 @@ class Corpus:
             raise InputError(
                 f"{self.path}: no split {split!r} in this corpus; name one of {', '.join(known)}"
             )
-        return pq.read_table(self.path / f"{split}.parquet")
+        path = self.path / f"{split}.parquet"
+        try:
+            return pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(
+                f"{path}: not a readable Parquet file ({error}); remove {self.path} and run again"
+            ) from None
 
     @property
     def tests(self) -> tuple[str, ...]:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from kdray.artifacts import Key
 from kdray.schema import Column, Split
 from kdray.text.corpus import Corpus
+from kdray.text.pairing import source_hashes
 from kdray.text.sequences import Sequences, id_type, read_table, write_table
 from kdray.text.tokenizer import Tokenizer
 
-VERSION = 1
+VERSION = 2
 ROWS_AT_A_TIME = 50_000
 
 
@@ -24,6 +25,7 @@ class EncodedSplit:
     """Ids of one split, in the corpus's order."""
 
     pair_ids: NDArray[np.int64]
+    src_hashes: NDArray[np.int64]
     src: Sequences
     ref: Sequences
 
@@ -33,6 +35,7 @@ class EncodedSplit:
         table = read_table(folder / f"{split}.arrow")
         return cls(
             pair_ids=table[Column.PAIR_ID].to_numpy(),
+            src_hashes=table[Column.SRC_HASH].to_numpy(),
             src=Sequences.from_column(table[Column.SRC_IDS]),
             ref=Sequences.from_column(table[Column.REF_IDS]),
         )
@@ -63,14 +66,16 @@ def build_encoded(corpus: Path, tokenizer: Tokenizer, folder: Path) -> Mapping[s
 
 
 def encode_table(table: pa.Table, tokenizer: Tokenizer) -> pa.Table:
-    """pair_id, source ids and reference ids of a corpus table."""
+    """pair_id, hash and ids of the source, and ids of the reference, of a corpus table."""
     parts = []
     for start in range(0, max(table.num_rows, 1), ROWS_AT_A_TIME):
         rows = table.slice(start, ROWS_AT_A_TIME)
-        src = tokenizer.encode_src(rows[Column.SRC].to_pylist())
+        texts = rows[Column.SRC].to_pylist()
+        src = tokenizer.encode_src(texts)
         ref = tokenizer.encode_tgt(rows[Column.REF].to_pylist())
         columns = {
             Column.PAIR_ID: rows[Column.PAIR_ID],
+            Column.SRC_HASH: pa.array(source_hashes(texts)),
             Column.SRC_IDS: pa.array(src, pa.list_(id_type(tokenizer.src_vocab))),
             Column.REF_IDS: pa.array(ref, pa.list_(id_type(tokenizer.tgt_vocab))),
         }

@@ -1,6 +1,5 @@
 """A module of one layer with checkpoints, and disks that are full or slow."""
 
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,16 +50,6 @@ def restore(
     """Load the newest whole checkpoint in place; without one, nothing changes."""
     path = checkpoints.newest()
     return checkpoint.Progress() if path is None else checkpoints.load(path, module, optimizer)
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from kdray.model.transformer import Transformer
 from kdray.schema import Column, Form, Split, View
 from kdray.teacher.hypotheses import FILE
 from kdray.teacher.stored import Layout
-from kdray.text.sequences import write_table
+from kdray.text.pairing import source_hashes
+from kdray.text.sequences import Sequences, write_table
 from kdray.text.tokenizer import EOS
 
 ONE_PASS = {"kind": "hybrid", "layout": "one_pass"}
@@ -84,6 +85,7 @@ class Stored:
         folder.mkdir()
         columns = {
             Column.PAIR_ID: pa.array(PAIR_IDS, pa.int64()),
+            Column.SRC_HASH: pa.array(source_hashes(map(str, PAIR_IDS))),
             Column.SRC_IDS: pa.array([self.srcs[p] for p in PAIR_IDS], pa.list_(pa.uint16())),
             Column.REF_IDS: pa.array([self.refs[p] for p in PAIR_IDS], pa.list_(pa.uint16())),
         }
@@ -95,6 +97,7 @@ class Stored:
         ids = [self.hyps[p] if rank == 0 else [4, EOS] for p, rank in rows]
         columns = {
             Column.PAIR_ID: pa.array([p for p, _ in rows], pa.int64()),
+            Column.SRC_HASH: pa.array(source_hashes(str(p) for p, _ in rows)),
             Column.HYP_IDS: pa.array(ids, pa.list_(pa.uint16())),
             Column.HYP_RANK: pa.array([rank for _, rank in rows], pa.int32()),
             Column.FINISHED: pa.array([p not in self.unfinished for p, _ in rows], pa.bool_()),
@@ -114,7 +117,10 @@ class Stored:
             "log_label": np.zeros((len(flat), 1), dtype=np.float16),
         }
         offsets = np.cumsum([0, *(len(ids[p]) for p in self.soft_order)])
-        Layout(folder, np.array(self.soft_order), offsets).save(arrays)
+        layout = Layout(folder, np.array(self.soft_order, dtype=np.int64), offsets)
+        layout.save(arrays)
+        hashes = source_hashes(map(str, self.soft_order))
+        layout.prove(hashes, Sequences.from_lists([ids[p] for p in self.soft_order]))
         write_json(folder / RECORD, {"counts": {"quarantined": self.quarantined}})
 
 

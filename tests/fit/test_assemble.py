@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,11 +28,13 @@ from kdray.fit.assemble import (
     UNFINISHED,
     Signals,
     assemble,
-    join,
 )
 from kdray.schema import Form, Split, View
+from kdray.teacher.hypotheses import FILE
 from kdray.teacher.own import OnlineModels
 from kdray.text.encoded import EncodedSplit
+from kdray.text.pairing import join
+from kdray.text.sequences import write_table
 from kdray.text.tokenizer import EOS
 
 
@@ -199,3 +202,63 @@ def test_join_finds_each_pair_or_says_that_it_is_not_there(wanted, stored) -> No
     else:
         places = join(wanted_ids, stored_ids, what="here")
         assert places.tolist() == [stored.index(p) for p in wanted]
+
+
+def rotate(folder: Path, view: View | None, column: str) -> None:
+    """Give each row of a stored signal the value of its neighbour."""
+    if view is not None:
+        path = folder / view / f"{column}.npy"
+        np.save(path, np.roll(np.load(path), 1))
+        return
+    path = folder / "hypotheses" / FILE
+    table = pa.ipc.open_file(path).read_all()
+    place = table.schema.get_field_index(column)
+    rotated = pa.array(np.roll(table[column].to_numpy(), 1))
+    write_table(path, table.set_column(place, column, rotated))
+
+
+@pytest.mark.parametrize("lengths", ["equal", "different"])
+@pytest.mark.parametrize("method", [ONE_PASS, TWO_PASS], ids=["one_pass", "two_pass"])
+@pytest.mark.parametrize(
+    ("view", "column"),
+    [(None, "pair_id"), (None, "src_hash"), (View.REFERENCE, "pair_ids"),
+     (View.HYPOTHESIS, "pair_ids"), (View.REFERENCE, "pair_hashes")],
+)  # fmt: skip
+def test_rows_of_another_pair_are_an_error_whatever_the_checksums_say(
+    tmp_path: Path, method, view, column, lengths
+) -> None:
+    read = {ONE_PASS["layout"]: View.HYPOTHESIS, TWO_PASS["layout"]: View.REFERENCE}
+    if view not in (None, read[method["layout"]]):
+        pytest.skip("the method does not read these")
+    stored = Stored()
+    if lengths == "equal":
+        same = {p: [*range(p % 50 + 4, p % 50 + 8), EOS] for p in PAIR_IDS}
+        stored = replace(stored, refs=same, hyps=same)
+    stored.assemble(tmp_path, method)
+    rotate(tmp_path, view, column)
+    form = {read[method["layout"]]: (Form.TOPK, tmp_path / read[method["layout"]])}
+    with pytest.raises(DataError, match=r"made of another pair|another number of positions"):
+        assemble(
+            needs_of(method),
+            encoded=tmp_path / "encoded",
+            fetch=Path,
+            signals=Signals(hypotheses=tmp_path / "hypotheses", distributions=form),
+            max_tokens=50,
+        )
+
+
+def test_distributions_of_another_target_of_the_same_length_are_an_error(tmp_path: Path) -> None:
+    stored = Stored()
+    of_other = {p: [i + 1 if i != EOS else i for i in ids] for p, ids in stored.refs.items()}
+    replace(stored, hyps=of_other).assemble(tmp_path, TWO_PASS)
+    with pytest.raises(DataError, match="6 of 6 rows were made of another pair"):
+        assemble(
+            needs_of(TWO_PASS),
+            encoded=tmp_path / "encoded",
+            fetch=Path,
+            signals=Signals(
+                hypotheses=tmp_path / "hypotheses",
+                distributions={View.REFERENCE: (Form.TOPK, tmp_path / View.HYPOTHESIS)},
+            ),
+            max_tokens=50,
+        )

@@ -7,13 +7,13 @@ import torch
 from checkpoint_examples import (
     Small,
     assert_equal,
-    largest_file,
     new_pair,
     restore,
     slow_writes,
     update,
     values,
 )
+from disk_events import largest_file
 from safetensors.torch import load_file
 from torch import nn
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from checkpoint_examples import largest_file
+from disk_events import largest_file
 
 from kdray.errors import StageFailed
 from kdray.fit.history import History, read_history

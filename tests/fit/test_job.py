@@ -126,7 +126,7 @@ def test_pairs_that_were_left_out_are_told(job, changed_job, tmp_path: Path, cap
 def test_a_dev_pair_may_be_as_long_as_the_model_reads(src: int, ref: int) -> None:
     srcs = Sequences.from_lists([[4], *2 * [[4] * src]])
     refs = Sequences.from_lists([[4], *2 * [[4] * ref]])
-    dev = EncodedSplit(np.arange(3), srcs, refs)
+    dev = EncodedSplit(np.arange(3), np.arange(3), srcs, refs)
     check_dev(dev, model="nano", max_length=9)
     message = "dev: 2 of 3 pairs, first pair 2, .* nano reads: 9 .* max_length is 8; raise"
     with pytest.raises(DataError, match=message):

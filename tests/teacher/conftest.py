@@ -12,6 +12,7 @@ from kdray.config.model import ModelConfig
 from kdray.model.storage import Shape, save_model, tensors
 from kdray.schema import Column, Split
 from kdray.teacher.hypotheses import FILE
+from kdray.text.pairing import source_hashes
 from kdray.text.sequences import write_table
 from kdray.text.tokenizer import EOS
 
@@ -67,7 +68,9 @@ def other(new_teacher: NewTeacher) -> Path:
 def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoded")
     rng = np.random.default_rng(1)
-    columns = {Column.PAIR_ID: pa.array(rng.permutation(1000)[:PAIRS], pa.int64())}
+    pair_ids = rng.permutation(1000)[:PAIRS]
+    columns = {Column.PAIR_ID: pa.array(pair_ids, pa.int64())}
+    columns[Column.SRC_HASH] = pa.array(source_hashes(map(str, pair_ids)))
     for name in (Column.SRC_IDS, Column.REF_IDS):
         rows = [[*rng.integers(4, VOCAB, rng.integers(1, 9)), EOS] for _ in range(PAIRS)]
         if name is Column.REF_IDS:
@@ -87,6 +90,7 @@ def hypotheses(encoded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids = [[*rng.integers(4, VOCAB, rng.integers(1, 9)), EOS] for _ in rows]
     columns = {
         Column.PAIR_ID: pa.array([i for i, _ in rows], pa.int64()),
+        Column.SRC_HASH: pa.array(source_hashes(str(i) for i, _ in rows)),
         Column.HYP_RANK: pa.array([rank for _, rank in rows], pa.int32()),
         Column.HYP: pa.array([f"{i} {rank}" for i, rank in rows], pa.large_string()),
         Column.HYP_IDS: pa.array(ids, pa.list_(pa.uint16())),

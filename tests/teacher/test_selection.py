@@ -16,6 +16,7 @@ from kdray.schema import Column
 from kdray.teacher.hypotheses import FILE, Hypotheses
 from kdray.teacher.selection import Candidates, SelectionJob, closest, least_risk
 from kdray.teacher.similarity import similarity
+from kdray.text.pairing import source_hashes
 from kdray.text.sequences import write_table
 
 NAMES = ["bleu", "chrf"]
@@ -127,6 +128,7 @@ def hypotheses(tmp_path):
     rows = [(i, rank, text) for i, texts in HYPS.items() for rank, text in enumerate(texts)]
     columns = {
         Column.PAIR_ID: pa.array([i for i, *_ in rows], pa.int64()),
+        Column.SRC_HASH: pa.array(source_hashes("s" for _ in rows)),
         Column.HYP_RANK: pa.array([rank for _, rank, _ in rows], pa.int32()),
         Column.HYP: pa.array([text.removesuffix("*") for *_, text in rows], pa.large_string()),
         Column.HYP_IDS: pa.array([[i, r, 3] for i, r, _ in rows], pa.list_(pa.uint16())),

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from disk_events import assert_on_disk_before_it_was_there, disk_events
+from disk_events import assert_on_disk_before_it_was_there, disk_events, largest_file
+from mounts import SMALL, run_mounted
 
+from kdray.errors import ArtifactDamaged, StageFailed
 from kdray.teacher.shards import RECORD, ShardPlan
 
 
@@ -69,3 +71,51 @@ def test_another_actor_may_be_as_fast(plan: ShardPlan) -> None:
     plan.make(0, build_slowly)
     assert plan.counts() == [{"pairs": 4}]
     assert sorted(path.name for path in plan.folder.iterdir()) == ["000000", "plan.json"]
+
+
+def test_a_shard_without_its_record_is_made_anew(plan: ShardPlan) -> None:
+    for index in range(3):
+        plan.make(index, build)
+    (plan.path(1) / RECORD).unlink()
+    assert plan.missing() == [1]
+    plan.make(1, build)
+    assert plan.missing() == []
+    assert (plan.path(1) / "rows").read_text() == "4 8"
+
+
+@pytest.mark.parametrize("name", ["plan.json", "000001/record.json"])
+def test_a_file_that_is_no_json_is_one_message(plan: ShardPlan, name: str) -> None:
+    plan.make(1, build)
+    (plan.folder / name).write_text("{")
+    with pytest.raises(ArtifactDamaged, match=rf"{name}: cannot be read .*; remove .* and run"):
+        ShardPlan.open(plan.folder, rows=10, shard_rows=4).counts()
+
+
+def test_a_full_disk_is_one_message(plan: ShardPlan) -> None:
+    def fill(start: int, stop: int, folder: Path) -> dict[str, int]:
+        with largest_file(10):
+            (folder / "rows").write_text("x" * 100)
+        return {}
+
+    with pytest.raises(StageFailed, match=r"shards/000000: could not be made \(.*MiB are free"):
+        plan.make(0, fill)
+    assert plan.missing() == [0, 1, 2]
+
+
+ARRAY = """
+import sys
+from pathlib import Path
+from kdray.teacher.stored import new_array
+try:
+    new_array(Path(sys.argv[1]) / "a.npy", dtype="float32", shape=(1000, 1000))[:] = 1
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "said"), [("1m", "No space left on device\n"), ("8m", "")])
+def test_an_array_has_its_room_before_it_is_filled(tmp_path: Path, size: str, said: str) -> None:
+    """A page that finds no room ends the process by SIGBUS."""
+    done = run_mounted(SMALL, tmp_path, "-c", ARRAY, tmp_path, size=size)
+    assert (done.returncode, done.stdout) == (0, said), done.stderr

@@ -1,0 +1,85 @@
+"""What a disk says when it is full, read-only or broken, as one message."""
+
+import errno
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kdray.errors import InputError, KdrayError, StageFailed
+
+_REPAIRS = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room in your quota",
+    errno.EFBIG: "raise the limit on the size of a file",
+    errno.EROFS: "make the folder writable",
+    errno.EACCES: "make the folder writable",
+    errno.EPERM: "make the folder writable",
+    errno.EIO: "check the disk",
+    errno.ESTALE: "mount the folder anew",
+    errno.ENOTCONN: "mount the folder anew",
+}
+_NUMBER = re.compile(r"(?:errno|os error) (\d+)", re.IGNORECASE)  # as C++ and Rust write it
+
+
+def disk_failure(error: BaseException, place: Path | str | None = None) -> str | None:
+    """What happened at a place, the cause and the repair; None if it was not the disk.
+
+    Libraries raise errors of their own with the system's number in the text. Those count too.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (written := _NUMBER.search(str(error))):
+        number = int(written[1])
+    if number not in _REPAIRS:
+        return None
+    cause = " ".join(str(error).split()) or os.strerror(number)
+    where = place or getattr(error, "filename", None) or "a file"
+    return (
+        f"{where}: could not be made ({cause}){room(where)}; {_REPAIRS[number]}, and run the "
+        "same command again"
+    )
+
+
+def room(place: Path | str) -> str:
+    """How much is free where a path is, or will be, in words; empty if nobody knows."""
+    path = Path(place).absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    try:
+        return f", {shutil.disk_usage(path).free / 2**20:.0f} MiB are free there"
+    except OSError:
+        return ""
+
+
+@contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Raise what the disk says while something is made as one message.
+
+    Raises:
+        StageFailed: there is no room, or the place cannot be written.
+    """
+    try:
+        yield
+    except KdrayError:
+        raise
+    except Exception as error:
+        if (message := disk_failure(error, place)) is None:
+            raise
+        raise StageFailed(message) from error
+
+
+def prove_writable(root: Path, *, named_by: str) -> None:
+    """Create a folder, and a file in it for a moment."""
+    probe = root / f".probe-{uuid.uuid4().hex}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"{named_by} {root}: cannot be written ({error.strerror}); "
+            "name a folder that you may write"
+        ) from None

@@ -1,0 +1,210 @@
+"""Who works on something? A lease says it: a small file with its owner and a heartbeat.
+
+One process at a time holds a lease. It touches the file every few seconds, so a file that nobody
+touches for a minute, by the clock of the process that waits, was left by a dead owner and is taken
+over. The clocks of two hosts are never compared for this. On the owner's own machine the kernel's
+lock on the file tells at once. Process ids mean nothing elsewhere, and are there to be read only.
+"""
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from kdray.errors import InputError, LeaseLost
+
+BEAT_SECONDS = 5.0
+PATIENCE_SECONDS = 60.0  # without a heartbeat, after which an owner counts as dead
+POLL_SECONDS = 0.5
+DAY_SECONDS = 86_400.0  # a file that is older by any clock has no owner, whoever looks first
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+KERNEL = _BOOT.read_text().strip() if _BOOT.exists() else platform.node()
+
+
+class Lease:
+    """A lease that this process holds until it is released, or until the end of a `with` block."""
+
+    def __init__(self, path: Path, descriptor: int, owner: str) -> None:
+        self.path, self._descriptor, self._owner = path, descriptor, owner
+        self._ended = threading.Event()
+        threading.Thread(target=self._beat, name=f"lease {path.name}", daemon=True).start()
+
+    def check(self) -> None:
+        """Prove that this process still holds it.
+
+        Raises:
+            LeaseLost: another process has taken it over.
+        """
+        state = _read(self.path)
+        if state is None or state.owner != self._owner:
+            by = "is gone" if state is None else f"belongs to {state.holder} now"
+            raise LeaseLost(
+                f"{self.path}: {by}, because this process gave no sign of life for "
+                f"{PATIENCE_SECONDS:.0f} s; run the same command again, which finds what was made"
+            )
+
+    def release(self) -> None:
+        """Give it up. What is another's by now is left alone."""
+        if not self._ended.is_set():
+            _remove(self.path, self._owner)
+            self.close()
+
+    def close(self) -> None:
+        """Leave the file as that of a dead owner, who is known by it."""
+        self._ended.set()
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):  # a disk that is away for a moment
+                os.utime(self._descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a lease's file says. owner: empty while its owner has only begun to write it."""
+
+    owner: str
+    holder: str  # in words
+    touched: int
+    is_unlocked: bool  # the kernel of this machine knows that its owner has ended
+
+
+class Claim:
+    """A process that wants a lease, and knows since when its owner has given no sign of life."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.holder = ""  # whom it waits for, in words
+        self._state: _State | None = None
+        self._since = 0.0
+
+    def take(self) -> Lease | None:
+        """Try once. -> the lease, or None while another process holds it.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lease = _create(self.path)
+        if (
+            lease is None
+            and (owner := self._dead_owner()) is not None
+            and _remove(self.path, owner)
+        ):
+            lease = _create(self.path)
+        return lease
+
+    def _dead_owner(self) -> str | None:
+        state, now = _read(self.path), time.monotonic()
+        if state is None:  # released by now; the next attempt makes it anew
+            return None
+        if state != self._state:
+            self._state, self._since, self.holder = state, now, state.holder
+        is_dead = state.is_unlocked or now - self._since > PATIENCE_SECONDS or _is_old(state)
+        return state.owner if is_dead else None
+
+
+def hold(
+    path: Path, *, waits: Callable[[str], None] = lambda holder: None, seconds: float = math.inf
+) -> Lease:
+    """Wait for a lease. `waits` is told, once, whose end is waited for.
+
+    Raises:
+        InputError: another process has held it for so many seconds.
+    """
+    claim, began, is_told = Claim(path), time.monotonic(), False
+    while (lease := claim.take()) is None:
+        if claim.holder and not is_told:
+            waits(claim.holder)
+            is_told = True
+        if time.monotonic() - began > seconds:
+            raise InputError(
+                f"{path}: {claim.holder} has worked on this for {seconds:.0f} s and goes on; wait "
+                "for it, or stop it"
+            )
+        time.sleep(POLL_SECONDS)
+    return lease
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lease, as far as one look can tell."""
+    state = _read(path)
+    return state is not None and not (state.is_unlocked or _is_old(state))
+
+
+def _is_old(state: _State) -> bool:
+    return time.time() - state.touched / 1e9 > DAY_SECONDS
+
+
+def _create(path: Path) -> Lease | None:
+    """A new lease, or None if the file is there."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        return None
+    with contextlib.suppress(OSError):  # where there are no locks, heartbeats alone count
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    owner, since = uuid.uuid4().hex, datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    holder = f"process {os.getpid()} on {platform.node()} (since {since})"
+    content = {"owner": owner, "holder": holder, "kernel": KERNEL}
+    os.write(descriptor, json.dumps(content).encode())
+    return Lease(path, descriptor, owner)
+
+
+def _read(path: Path) -> _State | None:
+    """What a lease's file says; None if there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        touched = os.fstat(descriptor).st_mtime_ns
+        try:
+            content = json.loads(os.read(descriptor, 4096))
+        except ValueError:
+            return _State("", "a process that is about to begin", touched, is_unlocked=False)
+        is_unlocked = content["kernel"] == KERNEL and _can_lock(descriptor)
+        return _State(content["owner"], content["holder"], touched, is_unlocked)
+    finally:
+        os.close(descriptor)
+
+
+def _can_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove(path: Path, owner: str) -> bool:
+    """Remove the file of this owner. -> whether it was there, and not that of another by now."""
+    aside = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return False
+    state = _read(aside)
+    is_owners = state is not None and state.owner == owner
+    if not is_owners:  # taken over between two looks at it: put it back, unless a third one came
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, path)
+    aside.unlink()
+    return is_owners

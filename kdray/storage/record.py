@@ -1,0 +1,131 @@
+"""The record of an artifact: what it is, what is in it, and checksums of all that.
+
+Also how plain values are written, read and compared.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import kdray
+from kdray.errors import ArtifactDamaged
+from kdray.storage.content import checksums
+from kdray.storage.whole import whole
+
+RECORD = "record.json"
+_OF_A_RECORD = {"fingerprint", "counts", "files", "created", "sha256"}
+_ABSENT = object()
+
+
+def canonical_json(value: object) -> str:
+    """One text for equal values: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write atomically: a reader sees the old file or the new one, never half of one."""
+    with whole(path) as aside, aside.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False, sort_keys=True)
+        file.write("\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 (whatever was written)
+    """Read what `write_json` wrote.
+
+    Raises:
+        ArtifactDamaged: it is missing, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactDamaged(
+            f"{path}: cannot be read ({error}); remove {path.parent} and run again"
+        ) from None
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Dotted fields of `new` whose values are others in `old`, as `field: old -> new`."""
+    found: list[str] = []
+    for name in sorted({*old, *new} if prefix else new):
+        before, after = old.get(name, _ABSENT), new.get(name, _ABSENT)
+        place = f"{prefix}{name}"
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{place}.")
+        elif _shown(before) != _shown(after):  # 1, 1.0 and true are equal in Python, not as JSON
+            found.append(f"{place}: {_shown(before)} -> {_shown(after)}")
+    return found
+
+
+def _shown(value: object) -> str:
+    return "absent" if value is _ABSENT else canonical_json(value)
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 (whatever it is)
+    """A value as it is after it was written and read."""
+    return json.loads(canonical_json(value))
+
+
+def new_record(
+    stage: str, fingerprint: str, identity: Mapping[str, Any], folder: Path, counts: object
+) -> dict[str, Any]:
+    """The record of what a folder holds."""
+    record = {
+        "stage": stage,
+        "fingerprint": fingerprint,
+        **identity,
+        "counts": counts,
+        "files": checksums(folder),
+        "kdray": kdray.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    record = plain(record)
+    return {**record, "sha256": _checksum(record)}
+
+
+def _checksum(record: Mapping[str, Any]) -> str:
+    """Of all that a record says, but for its checksum."""
+    rest = {name: value for name, value in record.items() if name != "sha256"}
+    return hashlib.sha256(canonical_json(rest).encode()).hexdigest()
+
+
+def record_in(folder: Path) -> bytes | None:
+    """The record in a folder; None if there is no folder, or nothing in it.
+
+    Raises:
+        ArtifactDamaged: there are other files without it.
+    """
+    try:
+        return (folder / RECORD).read_bytes()
+    except FileNotFoundError:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise damaged(folder, f"/{RECORD}: is missing") from None
+        return None
+
+
+def parsed(content: bytes) -> dict[str, Any] | None:
+    """A record, or None if it is not one."""
+    try:
+        record = json.loads(content)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and record.keys() >= _OF_A_RECORD else None
+
+
+def wrong_record(content: bytes, identity: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """What is wrong with the record of what should have an identity, and the record."""
+    record = parsed(content)
+    if record is None:
+        return f"/{RECORD}: not a record", {}
+    if changed := differences(record, identity):
+        return f": its record disagrees with its fingerprint in {'; '.join(changed)}", record
+    if record["sha256"] != _checksum(record):
+        return f"/{RECORD}: was changed after it was written", record
+    return None, record
+
+
+def damaged(where: Path | str, how: str, *, copy: str = "") -> ArtifactDamaged:
+    """The error that names what is wrong at a place, and what has to be removed."""
+    return ArtifactDamaged(f"{where}{how}; remove the folder {where}{copy} and run again")
