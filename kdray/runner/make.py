@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
+from kdray.cluster.session import cluster_address
 from kdray.cluster.shards import ShardWork, make_shards
 from kdray.cluster.whole import evaluation_threads, make_whole
 from kdray.fit.spec import TrainingSpec
@@ -25,6 +26,11 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
         KdrayError: a step could not be finished; what was made is kept.
     """
     names = wanted(steps, study.is_made)
+    missing = [
+        step for step in steps if step.key.fingerprint in names and not study.is_made(step.key)
+    ]
+    if any(map(_needs_ray, missing)) and cluster_address(study.experiment.execution) is not None:
+        study.start_ray()  # a cluster that does not answer should be known before corpora are read
     for _, group in groupby(steps, key=lambda step: step.heading):
         together = list(group)
         missing = [
@@ -44,6 +50,10 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
             case Whole():
                 _make_on_cluster(study, missing)
         _check_lengths(study, steps, made=together)
+
+
+def _needs_ray(step: Step) -> bool:
+    return not (isinstance(step.job, Whole) and step.job.is_light)
 
 
 def _can_be_made(study: Study, step: Step) -> bool:
