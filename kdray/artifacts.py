@@ -20,7 +20,7 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 import kdray
-from kdray.errors import ArtifactDamaged, InputError
+from kdray.errors import ArtifactDamaged, InputError, redact
 from kdray.storage.remote import remote_storage
 from kdray.storage.whole import whole
 
@@ -88,7 +88,7 @@ class Store:
     """
 
     root: Path
-    remote: str | None = None
+    remote: str | None = field(default=None, repr=False)  # may hold credentials
 
     @classmethod
     def open(cls, location: str | Path) -> Self:
@@ -105,7 +105,7 @@ class Store:
             return cls(_writable(folder, named_by="execution.storage"))
         remote_storage(uri)
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        cache = caches / "kdray" / re.sub(r"[^\w.-]+", "-", uri)
+        cache = caches / "kdray" / re.sub(r"[^\w.-]+", "-", redact(uri))
         return cls(_writable(cache, named_by="XDG_CACHE_HOME"), uri)
 
     def path(self, key: Key) -> Path:
@@ -285,9 +285,9 @@ def _writable(root: Path, *, named_by: str) -> Path:
         root.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
-    except OSError as error:
+        return root.resolve()
+    except (OSError, ValueError) as error:  # of the latter kind: NUL, or half a character
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{named_by} {root}: cannot be written ({error.strerror}); "
-            "name a folder that you may write"
+            f"{named_by} {root}: cannot be written ({reason}); name a folder that you may write"
         ) from None
-    return root.resolve()

@@ -5,6 +5,7 @@ wait for them.
 """
 
 import gc
+import io
 import logging
 import signal
 import sys
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from kdray.config.load import load_experiment
-from kdray.errors import KdrayError
+from kdray.errors import KdrayError, redact
 from kdray.progress import Display
 
 if TYPE_CHECKING:
@@ -50,9 +51,15 @@ def run(command: Callable[..., None]) -> None:
 def exit_codes() -> Iterator[None]:
     """Known errors are one message on standard error and their exit code, without a traceback.
 
-    Ctrl-C and SIGTERM, which `ray job stop` and batch systems send, end the command in order.
+    Ctrl-C and SIGTERM, which `ray job stop` and batch systems send, end the command in order. What
+    is printed holds no credentials, and no character that the terminal lacks.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    logged = logging.StreamHandler()
+    logged.setFormatter(_Discreet("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[logged])
     stopped_by: list[int] = []
 
     def stop(number: int, frame: object) -> None:
@@ -64,7 +71,9 @@ def exit_codes() -> Iterator[None]:
     try:
         yield
     except KdrayError as error:
-        Console(stderr=True).print(f"[bold red]error[/]: {_escape(str(error))}", highlight=False)
+        Console(stderr=True).print(
+            f"[bold red]error[/]: {_escape(redact(str(error)))}", highlight=False
+        )
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, SystemExit):  # Typer makes one of the other
         if not stopped_by:
@@ -113,6 +122,14 @@ def show_plan(study: "Study") -> None:
         what = step.detail or step.name
         table.add_row(step.stage, what, step.key.fingerprint, state + detail)
     study.display.console.print(table)
+
+
+class _Discreet(logging.Formatter):
+    """Leaves out credentials, those in tracebacks too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        return redact(super().format(record))
 
 
 def _escape(text: str) -> str:

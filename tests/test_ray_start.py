@@ -117,7 +117,9 @@ def test_a_start_that_hangs_is_given_up(monkeypatch):
     goes_on.set()
 
 
-@pytest.mark.parametrize("error", [RuntimeError("disk\nfull"), OSError(28, "disk full"), KeyError()])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("disk\nfull"), OSError(28, "disk full"), KeyError()]
+)
 def test_whatever_ray_raises_is_the_users_message(monkeypatch, error):
     def fail(**_):
         raise error

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
+from ray.data import Dataset
 from ray.train import ControllerError
 from ray.train.torch import TorchTrainer
 
@@ -30,6 +31,16 @@ def end_unused_processes() -> None:
             getattr(ray._private.worker._global_node, name)()
         except Exception as error:  # whatever a version of Ray may raise
             logger.debug("Ray's process is left alone, %s failed: %r", name, error)
+
+
+def without_restarts() -> dict[str, Any]:
+    """Arguments of `map_batches` with which Ray Data does not start an actor again that died.
+
+    Ray Data would, without end, and Ray complains in every study that such an actor gets its work
+    from the object store. They are empty where Ray Data takes no options of actors any more.
+    """
+    parameters = inspect.signature(Dataset.map_batches).parameters
+    return {"max_restarts": 0} if "ray_remote_args" in parameters else {}
 
 
 def trainer_class(*, local: bool) -> type[TorchTrainer]:

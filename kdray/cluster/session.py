@@ -90,7 +90,9 @@ def _refusal(execution: Execution, words: str) -> str:
             "give this command the cluster's token: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH "
             "with its file"
         )
-    return f"{_named_by(execution)} {address}: no Ray cluster can be joined there ({words}); {repair}"
+    return (
+        f"{_named_by(execution)} {address}: no Ray cluster can be joined there ({words}); {repair}"
+    )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Only the numbers of shards and of rows pass through Ray's object store.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import torch
 from ray.data import ActorPoolStrategy, DataContext
 
 from kdray.artifacts import Store
+from kdray.cluster.ray_internals import without_restarts
+from kdray.cluster.session import uses_ray_internals
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed
 from kdray.fit.machine import prepare
@@ -56,16 +58,38 @@ class ShardActor:
 def make_shards(work: ShardWork, *, execution: Execution, done: Callable[[int], None]) -> None:
     """Make all shards that are missing; `done` is told the number of rows of each.
 
+    When a process dies, those that are still missing are begun again: `max_failures` times in a row
+    without a new shard.
+
     Raises:
         StageFailed: some could not be made; the others are kept.
     """
-    missing = work.plan.missing()
-    if not missing:
-        return
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the display shows what it would say
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the display shows what it would say
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    missing, failures = work.plan.missing(), 0
+    while missing:
+        told, reason = set[int](), "Ray Data ended without them"
+        try:
+            for index in _making(work, missing, execution):
+                told.add(index)
+                done(work.plan.rows(index))
+        except ray.exceptions.RayActorError as error:
+            reason = str(error).strip().splitlines()[-1]
+        except ray.exceptions.RayError as error:
+            raise StageFailed(_message(work, str(error).strip().splitlines()[-1])) from error
+        left = work.plan.missing()
+        for index in {*missing} - {*left} - told:  # made, and then the process died
+            done(work.plan.rows(index))
+        failures = failures + 1 if left == missing else 0
+        if failures > execution.max_failures:
+            raise StageFailed(_message(work, reason))
+        missing = left
+
+
+def _making(work: ShardWork, missing: Sequence[int], execution: Execution) -> Iterator[int]:
+    """Make shards; yields the number of each that is finished."""
     dataset = ray.data.from_items(
         [{"shard": index} for index in missing], override_num_blocks=len(missing)
     ).map_batches(
@@ -75,15 +99,10 @@ def make_shards(work: ShardWork, *, execution: Execution, done: Callable[[int], 
         compute=ActorPoolStrategy(size=min(actors(execution, on_gpu=work.gpus > 0), len(missing))),
         num_cpus=1,
         num_gpus=work.gpus,
+        **(without_restarts() if uses_ray_internals() else {}),
     )
-    try:
-        for row in dataset.iter_rows():
-            start, stop = work.plan.ranges[int(row["shard"])]
-            done(stop - start)
-    except ray.exceptions.RayError as error:
-        raise StageFailed(_message(work, str(error).strip().splitlines()[-1])) from error
-    if work.plan.missing():
-        raise StageFailed(_message(work, "Ray Data ended without them"))
+    for row in dataset.iter_rows():
+        yield int(row["shard"])
 
 
 def actors(execution: Execution, *, on_gpu: bool) -> int:

@@ -67,7 +67,7 @@ class _Stderr:
     """Standard error, diverted into a file while Ray starts."""
 
     def __init__(self) -> None:
-        self.file = tempfile.TemporaryFile()
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 (it may outlive the call)
         self.terminal = os.dup(2)
         os.dup2(self.file.fileno(), 2)
 

@@ -104,6 +104,9 @@ def _tuner(
             name=f"search-{uuid.uuid4().hex[:8]}",
             storage_path=str(job.store.root / "work" / "ray"),
             verbose=0,
+            # A trial whose process died goes on from its own checkpoint, with the same values: the
+            # sampler does not learn of it.
+            failure_config=tune.FailureConfig(max_failures=execution.max_failures),
             callbacks=[_Watch(watch, job.tracker)],
         ),
     )
@@ -149,7 +152,7 @@ def _train(
         parent_id=job.parent_run,
         run_id=None,
         tags=tags_of(step),
-        params={**params_of(step), **values},
+        params={**params_of(step), "searched": values},
     )
     reported = 0
 

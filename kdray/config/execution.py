@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from kdray.config.base import Frozen
+from kdray.config.base import Frozen, Place
 
 
 class TrackingConfig(Frozen):
@@ -16,7 +16,7 @@ class TrackingConfig(Frozen):
 class Execution(Frozen):
     """Where a study runs, and with how many processes; results do not depend on it."""
 
-    storage: str = "runs"  # a folder that every node sees, or a URI
+    storage: Place = "runs"  # a folder that every node sees, or a URI
     address: str | None = None  # of a Ray cluster; None: RAY_ADDRESS, or a local session
     connect_seconds: float = Field(default=15, gt=0)  # that the cluster may take to answer
     start_seconds: float = Field(default=60, gt=0)  # that a local session may take to start

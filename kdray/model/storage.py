@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
+import torch
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -22,8 +23,8 @@ class Shape(Frozen):
     """What is needed to build a model before its weights are read."""
 
     config: ModelConfig
-    src_vocab: int
-    tgt_vocab: int
+    src_vocab: int = Field(ge=1, le=10**7)
+    tgt_vocab: int = Field(ge=1, le=10**7)
     shared: bool
     tokenizer: str  # checksum of the tokenizer that the model was trained with
 
@@ -61,7 +62,9 @@ def load_shape(folder: Path) -> Shape:
         raise DataError(
             f"{path}: no such file; a kdray model is a folder with {SHAPE} and {WEIGHTS}"
         ) from None
-    except (ValueError, ValidationError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); name another folder") from None
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not the description of a kdray model: {error}") from None
 
 
@@ -71,8 +74,11 @@ def load_model(folder: Path) -> Transformer:
     Raises:
         DataError: a file is missing or damaged, or the weights are of another shape.
     """
-    model = load_shape(folder).build()
-    load_weights(model, folder / WEIGHTS)
+    shape, stored = load_shape(folder), _stored(folder / WEIGHTS)
+    with torch.device("meta"):  # takes no memory, whatever shape the file claims
+        _check_shapes(shape.build(), stored, folder / WEIGHTS)
+    model = shape.build()
+    set_tensors(model, stored)
     return model.eval()
 
 
@@ -82,17 +88,25 @@ def load_weights(module: nn.Module, path: Path) -> None:
     Raises:
         DataError: the file is missing or damaged, or names or shapes differ.
     """
+    stored = _stored(path)
+    _check_shapes(module, stored, path)
+    set_tensors(module, stored)
+
+
+def _stored(path: Path) -> Mapping[str, Tensor]:
     try:
-        stored = load_file(path)
+        return dict(load_file(path))
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path}: cannot be read as safetensors: {error}") from None
+
+
+def _check_shapes(module: nn.Module, stored: Mapping[str, Tensor], path: Path) -> None:
     own = tensors(module)
     for name in sorted(own.keys() | stored.keys()):
         ours = tuple(own[name].shape) if name in own else "nothing"
         theirs = tuple(stored[name].shape) if name in stored else "nothing"
         if ours != theirs:
             raise DataError(f"{path}: {name} is {theirs} there, the model needs {ours}")
-    set_tensors(module, stored)
 
 
 def set_tensors(module: nn.Module, values: Mapping[str, Tensor]) -> None:

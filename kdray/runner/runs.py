@@ -51,7 +51,13 @@ class Runs:
         return runs
 
     def ensure(
-        self, key: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]
+        self,
+        key: str,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any],
+        *,
+        began: float | None = None,
     ) -> str:
         """The run written down under `key`, continued, or a new one. -> its id."""
         known = self.ids.get(key) or None
@@ -61,6 +67,7 @@ class Runs:
             run_id=known,
             tags=tags,
             params=params,
+            began=began,
         )
         if run_id != known:
             self.ids[key] = run_id
