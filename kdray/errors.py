@@ -6,7 +6,7 @@ lines print the message alone and end with the exception's `exit_code`.
 
 import re
 
-_USERINFO = re.compile(r"://[^\s'\"]*@")
+_USERINFO = re.compile(r"://\S*@")
 _SECRET = re.compile(r"([?&](?:password|token|secret)=)[^\s&'\"]*", re.IGNORECASE)
 
 

@@ -82,10 +82,11 @@ def make_shards(work: ShardWork, *, execution: Execution, done: Callable[[int], 
         left = work.plan.missing()
         for index in {*missing} - {*left} - told:  # made, and then the process died
             done(work.plan.rows(index))
-        failures = failures + 1 if left == missing else 0
+        failures = failures + 1 if len(left) == len(missing) else 0
         if failures > execution.max_failures:
             raise StageFailed(_message(work, reason))
-        missing = left
+        first = failures % max(1, len(left))  # the same shard may end its process every time
+        missing = left[first:] + left[:first]
 
 
 def _making(work: ShardWork, missing: Sequence[int], execution: Execution) -> Iterator[int]:

@@ -222,7 +222,7 @@ class MlflowTracker(Tracker):
     def _warn_once(self, kind: str, detail: str, message: str) -> None:
         if (kind, detail) not in self._warned:
             self._warned.add((kind, detail))
-            logger.warning("MLflow at %s: %s", redact(self.uri), message)
+            logger.warning("MLflow at %s: %s", redact(public(self.uri)), message)
 
 
 def _ms(seconds: float | None) -> int | None:

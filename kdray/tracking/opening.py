@@ -6,7 +6,7 @@ from kdray.config.execution import TrackingConfig
 from kdray.errors import InputError, redact
 from kdray.tracking.contract import Tracker
 from kdray.tracking.mlflow_tracker import MlflowTracker
-from kdray.tracking.store import absolute_uri, cause, ensure_experiment, own_database
+from kdray.tracking.store import absolute_uri, cause, ensure_experiment, own_database, public
 
 
 def open_tracker(config: TrackingConfig, *, storage: Path, experiment: str) -> Tracker:
@@ -27,7 +27,8 @@ def open_tracker(config: TrackingConfig, *, storage: Path, experiment: str) -> T
         raise
     except Exception as error:
         raise InputError(
-            f"execution.tracking.uri {redact(uri)}: MLflow cannot be used there ({cause(error)}); "
-            "correct the URI, start its server, or set execution.tracking.enabled to false"
+            f"execution.tracking.uri {redact(public(uri))}: MLflow cannot be used there "
+            f"({cause(error)}); correct the URI, start its server, or set "
+            "execution.tracking.enabled to false"
         ) from None
     return MlflowTracker(uri, experiment_id, with_system_metrics=config.system_metrics)

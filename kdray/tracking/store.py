@@ -124,8 +124,8 @@ def ensure_experiment(uri: str, name: str, *, storage: Path) -> str:
             _relocate(storage / DATABASE, experiment.artifact_location, to=str(place))
     if experiment.lifecycle_stage != "active":
         raise InputError(
-            f"MLflow at {redact(uri)}: the experiment {name!r} was deleted; restore it with "
-            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, "
+            f"MLflow at {redact(public(uri))}: the experiment {name!r} was deleted; restore it "
+            f"with `mlflow experiments restore --experiment-id {experiment.experiment_id}`, "
             "or give the study another name"
         )
     client.set_experiment_tag(experiment.experiment_id, "kdray.version", kdray.__version__)
