@@ -18,8 +18,8 @@ class Execution(Frozen):
 
     storage: Place = "runs"  # a folder that every node sees, or a URI
     address: str | None = None  # of a Ray cluster; None: RAY_ADDRESS, or a local session
-    connect_seconds: float = Field(default=15, gt=0)  # that the cluster may take to answer
-    start_seconds: float = Field(default=60, gt=0)  # that a local session may take to start
+    connect_seconds: float = Field(default=15.0, gt=0)  # that the cluster may take to answer
+    start_seconds: float = Field(default=60.0, gt=0)  # that a local session may take to start
     cpus: int | None = Field(default=None, ge=1)  # of a local session; None: all cores
     # of each student and of the teacher; None: the CPUs, or GPUs, of the cluster are divided among
     # the runs that train at the same time, and each worker gets at least some hundred tokens of an
