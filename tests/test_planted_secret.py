@@ -96,4 +96,5 @@ def test_a_planted_password_turns_up_nowhere(tmp_path, server, ray_folder):
     assert "View run" not in said
     assert "failed, which stops nothing else" not in said
     assert list(of_server.glob("**/artifacts/config.yaml")), "the server was used"
+    assert list(ray_folder.glob("**/session_*")), "and so was the folder of Ray"
     assert holders(storage, of_server, ray_folder) == []

@@ -38,7 +38,7 @@ def test_study_is_followed_by_one_run_for_each_model(undisturbed):
         assert "test/generated/bleu" in child.data.metrics
         points = client.get_metric_history(child.info.run_id, "dev/loss")
         assert 0 <= points[0].timestamp - child.info.start_time < 60_000, "it began with training"
-        assert child.info.end_time == points[-1].timestamp
+        assert 0 <= child.info.end_time - points[-1].timestamp < 10_000, "and ended with it"
 
 
 def test_second_run_makes_nothing(config, undisturbed):
