@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
 
-from kdray.errors import ArtifactDamaged, InputError
+from kdray.errors import ArtifactDamaged, InputError, redact
 from kdray.storage.content import remember, wrong_content, wrong_size
 from kdray.storage.content import sha256_file as sha256_file
 from kdray.storage.disk import disk_errors, prove_writable
@@ -105,7 +105,7 @@ class Store:
     """
 
     root: Path
-    remote: str | None = None
+    remote: str | None = field(default=None, repr=False)  # may hold credentials
     only_looks: bool = False
 
     @classmethod
@@ -129,10 +129,10 @@ class Store:
         if remote is not None:
             remote_storage(uri)
             caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-            folder, named_by = caches / "kdray" / re.sub(r"[^\w.-]+", "-", uri), "XDG_CACHE_HOME"
-        if not only_looks:
-            prove_writable(folder, named_by=named_by)
-        return cls(folder.resolve(), remote, only_looks)
+            folder = caches / "kdray" / re.sub(r"[^\w.-]+", "-", redact(uri))
+            named_by = "XDG_CACHE_HOME"
+        root = folder.resolve() if only_looks else prove_writable(folder, named_by=named_by)
+        return cls(root, remote, only_looks)
 
     def path(self, key: Key) -> Path:
         """Where the content of an artifact is on this machine, or will be."""

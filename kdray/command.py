@@ -5,6 +5,7 @@ wait for them.
 """
 
 import gc
+import io
 import logging
 import signal
 import sys
@@ -19,7 +20,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from kdray.config.load import load_experiment
-from kdray.errors import KdrayError, StageFailed
+from kdray.errors import KdrayError, StageFailed, redact
 from kdray.progress import Display
 from kdray.storage.disk import disk_failure
 
@@ -59,9 +60,15 @@ def run(command: Callable[..., None]) -> None:
 def exit_codes() -> Iterator[None]:
     """Known errors are one message on standard error and their exit code, without a traceback.
 
-    Ctrl-C and SIGTERM, which `ray job stop` and batch systems send, end the command in order.
+    Ctrl-C and SIGTERM, which `ray job stop` and batch systems send, end the command in order. What
+    is printed holds no credentials, and no character that the terminal lacks.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    logged = logging.StreamHandler()
+    logged.setFormatter(_Discreet("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[logged])
     stopped_by: list[int] = []
 
     def stop(number: int, frame: object) -> None:
@@ -136,5 +143,14 @@ def show_plan(study: "Study", verb: str) -> None:
     study.display.console.print(table)
 
 
+class _Discreet(logging.Formatter):
+    """Leaves out credentials, those in tracebacks too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        return redact(super().format(record))
+
+
 def _tell(error: str) -> None:
-    Console(stderr=True).print(f"[bold red]error[/]: {escape(error)}", highlight=False)
+    said = escape(redact(error))
+    Console(stderr=True).print(f"[bold red]error[/]: {said}", highlight=False)

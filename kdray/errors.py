@@ -4,6 +4,16 @@ Each message says what went wrong, where, what was found there, and how to repai
 lines print the message alone and end with the exception's `exit_code`.
 """
 
+import re
+
+_USERINFO = re.compile(r"://\S*@")
+_SECRET = re.compile(r"([?&](?:password|token|secret)=)[^\s&'\"]*", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """The text without the credentials of the URIs in it."""
+    return _USERINFO.sub("://***@", _SECRET.sub(r"\1***", text))
+
 
 class KdrayError(Exception):
     """Base of all errors that are reported to a user without a traceback."""

@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from kdray.errors import redact
+
 LINE_SECONDS = 15.0  # between two plain lines of one bar
 
 
@@ -35,7 +37,7 @@ class Display:
 
     def note(self, text: str) -> None:
         """Print a line below the stage."""
-        self.console.print(f"  {text}", highlight=False, markup=False)
+        self.console.print(f"  {redact(text)}", highlight=False, markup=False)
 
     @contextmanager
     def bars(self) -> "Iterator[Bars]":

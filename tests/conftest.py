@@ -167,7 +167,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         return ()
 
     def train_here(jobs, *, execution, runs, watch):
-        for name, tracked in jobs.items():
+        for name, tracked in jobs:
             train_and_publish(tracked, Worker(), threads=1)
             yield name, None
 

@@ -180,7 +180,7 @@ class Tracker(tracking.Tracker):
         self.begun.append(name)
         return f"run {len(self.begun)}"
 
-    def finish(self, run_id, status):
+    def finish(self, run_id, status, **_):
         self.ended.append((run_id, status))
 
 

@@ -35,7 +35,10 @@ def test_study_is_followed_by_one_run_for_each_model(undisturbed):
     for child in children:
         steps = [m.step for m in client.get_metric_history(child.info.run_id, "dev/loss")]
         assert steps in ([10, 20, 30], [200])  # a student's, the teacher's
-        assert "generated/bleu" in child.data.metrics
+        assert "test/generated/bleu" in child.data.metrics
+        points = client.get_metric_history(child.info.run_id, "dev/loss")
+        assert 0 <= points[0].timestamp - child.info.start_time < 60_000, "it began with training"
+        assert 0 <= child.info.end_time - points[-1].timestamp < 10_000, "and ended with it"
 
 
 def test_second_run_makes_nothing(config, undisturbed):

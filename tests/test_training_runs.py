@@ -45,6 +45,6 @@ def test_a_run_that_diverged_is_not_started_again(toy_job, changed_job, tmp_path
     jobs = {"student": train.TrackedJob(job, Store(tmp_path), "", Tracker())}
     wide = Execution(storage=str(tmp_path), cpus=2, train_workers=2, cpus_per_worker=1)
     with session(wide):
-        ((name, failure),) = train.train(jobs, execution=wide, runs=1, watch=lambda: None)
+        ((name, failure),) = train.train(jobs.items(), execution=wide, runs=1, watch=lambda: None)
     assert name == "student"
     assert str(failure).startswith("student: update 2 with CrossEntropy: the objective is ")

@@ -4,7 +4,7 @@ Only the numbers of shards and of rows pass through Ray's object store.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from kdray.artifacts import Store
 from kdray.cluster.failures import failure
+from kdray.cluster.ray_internals import without_restarts
+from kdray.cluster.session import uses_ray_internals
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed
 from kdray.fit.machine import prepare
@@ -52,16 +54,41 @@ class ShardActor:
 def make_shards(work: ShardWork, *, execution: Execution) -> Iterator[int]:
     """Make all shards that are missing. Yields the number of rows of each that is made.
 
+    When a process dies, those that are still missing are begun again: `max_failures` times in a row
+    without a new shard.
+
     Raises:
         StageFailed: some could not be made; the others are kept.
     """
-    missing, on_gpu = work.plan.missing(), work.device == "cuda"
-    if not missing:
-        return
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the display shows what it would say
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the display shows what it would say
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    missing, failures = work.plan.missing(), 0
+    while missing:
+        told, cause = set[int](), None
+        try:
+            for index in _making(work, missing, execution):
+                told.add(index)
+                yield work.plan.rows(index)
+        except ray.exceptions.RayActorError as error:
+            cause = error
+        except Exception as error:  # those of Ray Data's own code are no RayError
+            raise failure(error, place=_missing(work)) from error
+        left = work.plan.missing()
+        for index in {*missing} - {*left} - told:  # made, and then the process died
+            yield work.plan.rows(index)
+        failures = failures + 1 if len(left) == len(missing) else 0
+        if failures > execution.max_failures:
+            why = cause or StageFailed("Ray Data ended without them")
+            raise failure(why, place=_missing(work)) from cause
+        first = failures % max(1, len(left))  # the same shard may end its process every time
+        missing = left[first:] + left[:first]
+
+
+def _making(work: ShardWork, missing: Sequence[int], execution: Execution) -> Iterator[int]:
+    """Make shards; yields the number of each that is finished."""
+    on_gpu = work.device == "cuda"
     dataset = ray.data.from_items(
         [{"shard": index} for index in missing], override_num_blocks=len(missing)
     ).map_batches(
@@ -71,15 +98,10 @@ def make_shards(work: ShardWork, *, execution: Execution) -> Iterator[int]:
         compute=ActorPoolStrategy(size=min(actors(execution, on_gpu=on_gpu), len(missing))),
         num_cpus=1,
         num_gpus=int(on_gpu),
+        **(without_restarts() if uses_ray_internals() else {}),
     )
-    try:
-        for row in dataset.iter_rows():
-            start, stop = work.plan.ranges[int(row["shard"])]
-            yield stop - start
-    except Exception as error:  # those of Ray Data's own code are no RayError
-        raise failure(error, place=_missing(work)) from error
-    if work.plan.missing():
-        raise StageFailed(f"{_missing(work)}: Ray Data ended without them; run the command again")
+    for row in dataset.iter_rows():
+        yield int(row["shard"])
 
 
 def actors(execution: Execution, *, on_gpu: bool) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.data import Dataset
 from ray.train import ControllerError
 from ray.train.torch import TorchTrainer
 
@@ -37,6 +38,16 @@ def session_folder() -> Path | None:
     with _if_ray_allows("removing the session's folder"):
         return Path(ray._private.worker._global_node.get_session_dir_path())
     return None
+
+
+def without_restarts() -> dict[str, Any]:
+    """Arguments of `map_batches` with which Ray Data does not start an actor again that died.
+
+    Ray Data would, without end, and Ray complains in every study that such an actor gets its work
+    from the object store. They are empty where Ray Data takes no options of actors any more.
+    """
+    parameters = inspect.signature(Dataset.map_batches).parameters
+    return {"max_restarts": 0} if "ray_remote_args" in parameters else {}
 
 
 def trainer_class(*, local: bool) -> type[TorchTrainer]:

@@ -17,6 +17,7 @@ import ray
 
 from kdray.cluster.ray_internals import end_unused_processes, session_folder
 from kdray.cluster.session_folder import removed_at_the_end
+from kdray.cluster.start import NotStarted, bring_up
 from kdray.config.execution import Execution
 from kdray.errors import InputError
 from kdray.fit.machine import ENVIRONMENT
@@ -41,7 +42,8 @@ def session(execution: Execution) -> Iterator[None]:
     A session that the process has already started is used as it is, and goes on afterwards.
 
     Raises:
-        InputError: no cluster answers at the address, or it has fewer resources than asked for.
+        InputError: Ray does not start, no cluster answers at the address in time, or it has fewer
+            resources than asked for.
     """
     if ray.is_initialized():
         check_resources(execution)
@@ -49,12 +51,13 @@ def session(execution: Execution) -> Iterator[None]:
         return
     address = cluster_address(execution)
     environment = {**ENVIRONMENT, **_RAY_ENVIRONMENT}
-    if not address:
+    if address is None:
         environment |= _LOCAL_ENVIRONMENT
         os.environ.update(_LOCAL_ENVIRONMENT)  # Ray's own processes inherit it
     try:
         with _own_sigterm():
-            ray.init(
+            end = bring_up(
+                execution.start_seconds if address is None else execution.connect_seconds,
                 address=address or "local",
                 num_cpus=None if address else execution.cpus,
                 include_dashboard=None if address else False,
@@ -62,19 +65,36 @@ def session(execution: Execution) -> Iterator[None]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-    except ConnectionError as error:
-        raise InputError(
-            f"execution.address {address}: no Ray cluster answers there ({error}); start one, or "
-            "leave the address out to run locally"
-        ) from None
-    with removed_at_the_end(None if address else session_folder()):
+    except NotStarted as error:
+        raise InputError(_refusal(execution, str(error))) from None
+    with removed_at_the_end(session_folder() if address is None else None):
         try:
-            if not address and uses_ray_internals():
+            if address is None and uses_ray_internals():
                 end_unused_processes()
             check_resources(execution)
             yield
         finally:
-            ray.shutdown()
+            end()
+
+
+def _refusal(execution: Execution, words: str) -> str:
+    """What a user is told when Ray did not come up, and said why."""
+    if (address := cluster_address(execution)) is None:
+        return (
+            f"Ray does not start on this machine ({words}); it must be able to write ~/.ray, where "
+            "its token is, or be given one by RAY_AUTH_TOKEN_PATH, and to write RAY_TMPDIR or "
+            "/tmp/ray; a slow machine may need more than execution.start_seconds "
+            f"{execution.start_seconds:g}"
+        )
+    repair = "start one there, correct the address, or leave it out to run locally"
+    if "token" in words:
+        repair = (
+            "give this command the cluster's token: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH "
+            "with its file"
+        )
+    return (
+        f"{_named_by(execution)} {address}: no Ray cluster can be joined there ({words}); {repair}"
+    )
 
 
 @contextmanager
@@ -97,7 +117,20 @@ def cluster_address(execution: Execution) -> str | None:
 
     It is None for a local session, which the command starts and ends.
     """
-    return execution.address or os.environ.get("RAY_ADDRESS") or None
+    address = execution.address or os.environ.get("RAY_ADDRESS")
+    return None if address == "local" else address or None
+
+
+def where(execution: Execution) -> str:
+    """Which Ray a command works on, in words for a person."""
+    if ray.is_initialized():
+        return f"cluster {ray.get_runtime_context().gcs_address}"
+    address = cluster_address(execution)
+    return f"{address} ({_named_by(execution)})" if address else "local session"
+
+
+def _named_by(execution: Execution) -> str:
+    return "execution.address" if execution.address else "RAY_ADDRESS"
 
 
 def uses_ray_internals() -> bool:

@@ -9,10 +9,11 @@ import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -89,21 +90,26 @@ def train_and_publish(
 
 
 def train(
-    jobs: Mapping[str, TrackedJob], *, execution: Execution, runs: int, watch: Callable[[], None]
+    jobs: Iterable[tuple[str, TrackedJob]],
+    *,
+    execution: Execution,
+    runs: int,
+    watch: Callable[[], None],
 ) -> Iterator[tuple[str, StageFailed | None]]:
     """Train all jobs, `parallel_students` at a time. Yields each as it ends, with its failure.
 
-    `runs` counts the jobs with those that were finished before. `watch` is called about twice a
-    second while runs are going on.
+    A job is asked for when there is room for it. `runs` counts the jobs with those that were
+    finished before. `watch` is called about twice a second while runs are going on.
     """
     logging.getLogger("ray.train").setLevel(logging.ERROR)  # the display shows what it would say
-    waiting, running = list(jobs.items()), dict[Future[str | None], str]()
-    while waiting or running:
-        while waiting and len(running) < execution.parallel_students:
-            name, tracked = waiting.pop(0)
+    waiting, running = iter(jobs), dict[Future[str | None], str]()
+    while True:
+        for name, tracked in islice(waiting, execution.parallel_students - len(running)):
             tokens = tracked.job.spec.training.tokens_per_update
             width = run_width(execution, runs=runs, tokens_per_update=tokens)
             running[_start(_trainer(tracked, execution, width), tracked.job.folder)] = name
+        if not running:
+            return
         done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         watch()
         for future in done:

@@ -104,6 +104,9 @@ def _tuner(
             name=f"search-{uuid.uuid4().hex[:8]}",
             storage_path=str(job.store.root / "work" / "ray"),
             verbose=0,
+            # A trial whose process died goes on from its own checkpoint, with the same values: the
+            # sampler does not learn of it.
+            failure_config=tune.FailureConfig(max_failures=execution.max_failures),
             callbacks=[_Watch(watch, job.tracker)],
         ),
     )
@@ -137,7 +140,7 @@ def _train(
 ) -> int:
     """Train and publish. -> the update of the last row that was reported: one before the last."""
     tracker = job.tracker
-    tags, params = tags_of(step), {**params_of(step), **values}
+    tags, params = tags_of(step), {**params_of(step), "searched": values}
     run_id = tracker.ensure_run(
         step.name, parent_id=job.parent_run, run_id=None, tags=tags, params=params
     )

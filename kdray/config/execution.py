@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from kdray.config.base import Frozen
+from kdray.config.base import Frozen, Place
 
 
 class TrackingConfig(Frozen):
@@ -16,8 +16,10 @@ class TrackingConfig(Frozen):
 class Execution(Frozen):
     """Where a study runs, and with how many processes; results do not depend on it."""
 
-    storage: str = "runs"  # a folder that every node sees, or a URI
+    storage: Place = "runs"  # a folder that every node sees, or a URI
     address: str | None = None  # of a Ray cluster; None: RAY_ADDRESS, or a local session
+    connect_seconds: float = Field(default=15.0, gt=0)  # that the cluster may take to answer
+    start_seconds: float = Field(default=60.0, gt=0)  # that a local session may take to start
     cpus: int | None = Field(default=None, ge=1)  # of a local session; None: all cores
     # of each student and of the teacher; None: the CPUs, or GPUs, of the cluster are divided among
     # the runs that train at the same time, and each worker gets at least some hundred tokens of an

@@ -2,7 +2,6 @@
 
 import difflib
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -14,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from kdray.config.experiment import Experiment
 from kdray.config.outside import failures, kinds_of
+from kdray.config.plain_yaml import parse
 from kdray.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             "save it as UTF-8"
         ) from None
     try:
-        data = yaml.load(text, Loader=_Loader)
+        data = parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
@@ -63,41 +63,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-_BOOL, _FLOAT, _TIMESTAMP = (f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "timestamp"))
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads plain words and numbers as YAML 1.2 does, and refuses duplicate keys.
-
-    In YAML 1.1, which PyYAML reads, the key `on` and the language `no` are booleans, and 3e-4 is
-    text.
-    """
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 (the base class's own name and form)
-        first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _TIMESTAMP)]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 (PyYAML's own)
-        """Raise ComposerError at a duplicate key."""
-        node = super().compose_mapping_node(anchor)
-        seen: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            name = (key.tag, str(key.value))
-            if name in seen:
-                raise yaml.composer.ComposerError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
-            seen.add(name)
-        return node
-
-
-_Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"),
-                              list("tTfF"))  # fmt: skip
-_Loader.add_implicit_resolver(_FLOAT, re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-                              list("-+.0123456789"))  # fmt: skip
-
-
 def apply_override(data: dict[str, Any], override: str) -> None:
     """Set one dotted key in place; the value is read as YAML."""
     dotted, equals, text = override.partition("=")
@@ -105,7 +70,7 @@ def apply_override(data: dict[str, Any], override: str) -> None:
     if not equals or not all(keys):
         raise ConfigError(f"--set {override}: expected KEY=VALUE with a dotted key, as in a.b=c")
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from None
     here = data

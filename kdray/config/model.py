@@ -25,6 +25,9 @@ _NUMBERS: dict[Preset, tuple[int, ...]] = {
 PRESETS = {name: dict(zip(SHAPE, numbers, strict=True)) for name, numbers in _NUMBERS.items()}
 
 
+MOST_LAYERS, MOST_WEIGHTS = 1000, 20 * 10**9
+
+
 class ModelConfig(Frozen):
     """An encoder-decoder Transformer. A field that is given overrides the preset's."""
 
@@ -32,8 +35,8 @@ class ModelConfig(Frozen):
     width: int = Field(default=0, ge=0)
     feedforward: int = Field(default=0, ge=0)
     heads: int = Field(default=0, ge=0)
-    encoder_layers: int = Field(default=0, ge=0)
-    decoder_layers: int = Field(default=0, ge=0)
+    encoder_layers: int = Field(default=0, ge=0, le=MOST_LAYERS)
+    decoder_layers: int = Field(default=0, ge=0, le=MOST_LAYERS)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     max_length: int = Field(default=512, ge=8, le=8192)  # positions on either side
 
@@ -59,4 +62,15 @@ class ModelConfig(Frozen):
             )
         if (self.width // self.heads) % 2:
             raise ValueError(f"width/heads is {self.width // self.heads}; it must be even")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_a_machine(self) -> Self:
+        width, layers = self.width, self.encoder_layers + self.decoder_layers
+        attention = 4 * width**2 * (self.encoder_layers + 2 * self.decoder_layers)
+        if (weights := attention + 2 * width * self.feedforward * layers) > MOST_WEIGHTS:
+            raise ValueError(
+                f"a model of width {width}, feedforward {self.feedforward} and {layers} layers has "
+                f"{weights:.2g} weights, and {MOST_WEIGHTS:.0g} are the most; lower them"
+            )
         return self

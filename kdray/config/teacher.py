@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kdray.config.base import Frozen
+from kdray.config.base import Frozen, Place
 from kdray.config.model import ModelConfig
 from kdray.config.outside import with_outside
 from kdray.config.training import TrainingConfig
@@ -25,7 +25,7 @@ class BroughtTeacherConfig(Frozen):
     """A kdray model that exists already: a folder with weights, shape and tokenizer."""
 
     kind: Literal["checkpoint"]
-    path: str
+    path: Place
 
 
 MemberConfig = Annotated[TrainedTeacherConfig | BroughtTeacherConfig, Field(discriminator="kind")]

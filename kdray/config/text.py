@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from kdray.config.base import FileInFolder, Fraction, Frozen, Name
+from kdray.config.base import FileInFolder, Fraction, Frozen, Name, Place
 
 
 class TextPairs(Frozen):
@@ -78,7 +78,7 @@ class FilesCorpusConfig(Frozen):
     """A corpus read from files in one folder. Its fingerprint depends on content, not on names."""
 
     kind: Literal["files"]
-    folder: str
+    folder: Place
     src_lang: Name
     tgt_lang: Name
     train: PairSource

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -25,8 +25,8 @@ class Shape(Frozen):
     """What is needed to build a model before its weights are read."""
 
     config: ModelConfig
-    src_vocab: int
-    tgt_vocab: int
+    src_vocab: int = Field(ge=1, le=10**7)
+    tgt_vocab: int = Field(ge=1, le=10**7)
     shared: bool
     tokenizer: str  # checksum of the tokenizer that the model was trained with
 
@@ -70,7 +70,9 @@ def load_shape(folder: Path) -> Shape:
         raise DataError(
             f"{path}: no such file; a kdray model is a folder with {SHAPE} and {WEIGHTS}"
         ) from None
-    except (ValueError, ValidationError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); name another folder") from None
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not the description of a kdray model: {error}") from None
 
 
@@ -80,8 +82,10 @@ def load_model(folder: Path) -> Transformer:
     Raises:
         DataError: a file is missing or damaged, or the weights are of another shape.
     """
-    model = load_shape(folder).build()
-    load_weights(model, folder / WEIGHTS)
+    shape, stored = load_shape(folder), _load(folder / WEIGHTS)
+    _check_shape(stored, shape, path=folder / WEIGHTS)
+    model = shape.build()
+    set_tensors(model, stored)
     return model.eval()
 
 
@@ -106,14 +110,7 @@ def check_weights(path: Path, shape: Shape) -> None:
             are not floating point or not finite.
     """
     stored = _load(path)
-    repair = f"; bring weights and {SHAPE} of one model"
-    name = "tgt_embedding.weight"  # looked at first: a wrong width may ask for terabytes
-    if name in stored:
-        embedding = torch.empty(shape.tgt_vocab, shape.config.width, device="meta")
-        _check_shapes({name: stored[name]}, {name: embedding}, path=path, repair=repair)
-    with _WithoutMemory():
-        own = tensors(shape.build())
-    _check_shapes(stored, own, path=path, repair=repair)
+    _check_shape(stored, shape, path=path)
     for name, value in stored.items():
         if not value.is_floating_point():
             raise DataError(
@@ -147,6 +144,18 @@ class _WithoutMemory(TorchFunctionMode):
         if func is torch.empty:
             given = {**given, "device": "meta"}
         return func(*args, **given)
+
+
+def _check_shape(stored: Mapping[str, Tensor], shape: Shape, *, path: Path) -> None:
+    """Compare stored weights with a shape that may ask for terabytes, and take no memory for it."""
+    repair = f"; bring weights and {SHAPE} of one model"
+    name = "tgt_embedding.weight"  # looked at first: what is computed when a model is made is small
+    if name in stored:
+        embedding = torch.empty(shape.tgt_vocab, shape.config.width, device="meta")
+        _check_shapes({name: stored[name]}, {name: embedding}, path=path, repair=repair)
+    with _WithoutMemory():
+        own = tensors(shape.build())
+    _check_shapes(stored, own, path=path, repair=repair)
 
 
 def _check_shapes(

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import groupby
 
 from kdray.cluster.pool import ShardWork, make_shards
+from kdray.cluster.session import cluster_address
 from kdray.cluster.task import evaluation_threads, make_whole
 from kdray.errors import StageFailed
 from kdray.fit.lengths import check_dev, check_sources, check_train
@@ -31,6 +32,11 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
         KdrayError: a step could not be finished; what was made is kept.
     """
     names = wanted(steps, study.is_made)
+    missing = [
+        step for step in steps if step.key.fingerprint in names and not study.is_made(step.key)
+    ]
+    if any(map(_needs_ray, missing)) and cluster_address(study.experiment.execution) is not None:
+        study.start_ray()  # a cluster that does not answer should be known before corpora are read
     for _, group in groupby(steps, key=lambda step: step.heading):
         together = list(group)
         missing = [
@@ -42,6 +48,10 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
         ]
         in_turn(study, missing, partial(_make, study, together))
         _check_lengths(study, made=together)
+
+
+def _needs_ray(step: Step) -> bool:
+    return not (isinstance(step.job, Whole) and step.job.is_light)
 
 
 def _make(study: Study, together: Sequence[Step], missing: Sequence[Step]) -> None:

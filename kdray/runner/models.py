@@ -1,6 +1,6 @@
 """Trainings: of a teacher or of students, side by side as far as the cluster has room."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kdray.cell import TEACHER
 from kdray.cluster.train import TrackedJob, train
@@ -36,18 +36,23 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
     for line in () if teachers else _forms_read(study):
         study.display.note(line)
     study.start_ray()
-    store, tracker = study.store, study.runs.tracker
-    jobs = {
-        step.name: TrackedJob(training_job(study, step), store, model_run(study, step), tracker)
-        for step in missing
-    }
     steps = {step.name: step for step in missing}
+    jobs: dict[str, TrackedJob] = {}
+
+    def begin() -> Iterator[tuple[str, TrackedJob]]:
+        """Give each training when its turn comes: then its run in MLflow begins."""
+        for name, step in steps.items():
+            job, run_id = training_job(study, step), model_run(study, step)
+            jobs[name] = TrackedJob(job, study.store, run_id, study.runs.tracker)
+            yield name, jobs[name]
+
     execution = study.experiment.execution
     with study.display.bars() as bars:
         watch = _Watch(study, bars, jobs)
-        for name, failure in train(jobs, execution=execution, runs=len(together), watch=watch):
+        for name, failure in train(begin(), execution=execution, runs=len(together), watch=watch):
             if failure is None and not study.is_made(steps[name].key):
-                failure = StageFailed(f"{name}: trained, but it is not in {store.location}")
+                place = study.store.location
+                failure = StageFailed(f"{name}: trained, but it is not in {place}")
             if failure is None:
                 watch.ended(name, steps[name])
             else:
@@ -62,9 +67,10 @@ def training_job(study: Study, step: Step) -> TrainingJob:
     return TrainingJob(spec_of(step), study.store.work_path(step.key), study.store.fetch)
 
 
-def model_run(study: Study, step: Step) -> str:
-    """The MLflow run that follows this model. -> its id."""
-    return study.runs.ensure(step.key.fingerprint, step.name, tags_of(step), params_of(step))
+def model_run(study: Study, step: Step, *, began: float | None = None) -> str:
+    """The MLflow run that follows this model; a new one begins then, or now. -> its id."""
+    fingerprint, tags, params = step.key.fingerprint, tags_of(step), params_of(step)
+    return study.runs.ensure(fingerprint, step.name, tags, params, began=began)
 
 
 def _forms_read(study: Study) -> list[str]:
@@ -92,14 +98,14 @@ def _fail(study: Study, step: Step, tracked: TrackedJob, failure: StageFailed) -
 
 
 class _Watch:
-    """Shows how far trainings are, from the histories that their workers write."""
+    """Shows how far the trainings are that have begun, from the histories of their workers."""
 
     def __init__(self, study: Study, bars: Bars, jobs: Mapping[str, TrackedJob]) -> None:
-        self.store, self.bars = study.store, bars
-        self.jobs = {name: tracked.job for name, tracked in jobs.items()}
+        self.store, self.bars, self.jobs = study.store, bars, jobs
 
     def __call__(self) -> None:
-        for name, job in self.jobs.items():
+        for name, tracked in self.jobs.items():
+            job = tracked.job
             rows = read_history(job.folder / HISTORY)
             if rows:
                 done = int(rows[-1]["step"]) - job.first_step()

@@ -98,11 +98,16 @@ def _counts(study: Study, job: EvaluationJob) -> Mapping[str, Any]:
 
 
 def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
-    """Scores of the widest beam under plain names, of the others with the beam in the name."""
+    """Scores of the main beam under plain names, of the others with the beam in the name.
+
+    Names that a user gave to tests stand below `test/`, where kdray has no curve of its own. The
+    run lasts as long as its training, also if another study trained the model.
+    """
     main = study.recipe.evaluation.beams[-1]
     scores: dict[str, float] = {}
     for result in results:
-        split = "dev_final" if result.split == Split.DEV else result.split.removeprefix("test-")
+        is_dev = result.split == Split.DEV
+        split = "dev_final" if is_dev else f"test/{result.split.removeprefix('test-')}"
         suffix = "" if result.beam == main else f"_beam{result.beam}"
         scores[f"{split}/bleu{suffix}"] = result.bleu
         scores[f"{split}/chrf{suffix}"] = result.chrf
@@ -115,7 +120,8 @@ def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
         if name in artifact.counts:
             scores[name] = artifact.counts[name]
     history = read_history(study.store.fetch(model.key) / HISTORY)
-    run_id, tracker = model_run(study, model), study.runs.tracker
+    run_id = model_run(study, model, began=history[0]["time"])
+    tracker = study.runs.tracker
     tracker.log_history(run_id, history)
     tracker.log_scores(run_id, scores)
-    tracker.finish(run_id, "FINISHED")
+    tracker.finish(run_id, "FINISHED", ended=history[-1]["time"])

@@ -47,12 +47,23 @@ class StudyRuns:
         return runs
 
     def ensure(
-        self, key: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]
+        self,
+        key: str,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any],
+        *,
+        began: float | None = None,
     ) -> str:
         """The run written down under `key`, continued, or a new one. -> its id."""
         known = self.ids.get(key)
         run_id = self.tracker.ensure_run(
-            name, parent_id=self.parent, run_id=known, tags=tags, params=params
+            name,
+            parent_id=self.parent,
+            run_id=known,
+            tags=tags,
+            params=params,
+            began=began,
         )
         if run_id and run_id != known:
             self.ids[key] = run_id

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdray.artifacts import Key, Store
-from kdray.cluster.session import session
+from kdray.cluster.session import cluster_address, session, where
 from kdray.config.experiment import Experiment
 from kdray.config.recipe import Recipe
 from kdray.errors import ArtifactDamaged, StageFailed
@@ -49,9 +49,12 @@ class Study:
         """Bring Ray up, once, when the first step needs it."""
         if not self.ray_is_up:
             execution = self.experiment.execution
-            self.display.stage("Ray", execution.address or "local session")
+            named = where(execution)
+            self.display.stage("Ray", named)
             self.exits.enter_context(session(execution))
             self.ray_is_up = True
+            if cluster_address(execution) is not None and where(execution) != named:
+                self.display.note(f"joined {where(execution)}")
 
     def is_made(self, key: Key) -> bool:
         """Whether an artifact is published and whole."""

@@ -71,15 +71,20 @@ def disk_errors(place: Path) -> Iterator[None]:
         raise StageFailed(message) from error
 
 
-def prove_writable(root: Path, *, named_by: str) -> None:
-    """Create a folder, and a file in it for a moment."""
+def prove_writable(root: Path, *, named_by: str) -> Path:
+    """Create a folder, and a file in it for a moment. -> its absolute path.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     probe = root / f".probe-{uuid.uuid4().hex}"
     try:
         root.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
-    except OSError as error:
+        return root.resolve()
+    except (OSError, ValueError) as error:  # of the latter kind: NUL, or half a character
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{named_by} {root}: cannot be written ({error.strerror}); "
-            "name a folder that you may write"
+            f"{named_by} {root}: cannot be written ({reason}); name a folder that you may write"
         ) from None

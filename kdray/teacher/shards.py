@@ -34,6 +34,11 @@ class ShardPlan:
         stored = read_json(path)
         return cls(folder, tuple((start, stop) for start, stop in stored))
 
+    def rows(self, index: int) -> int:
+        """How many rows a shard has."""
+        start, stop = self.ranges[index]
+        return stop - start
+
     def path(self, index: int) -> Path:
         """Where a finished shard is, or will be."""
         return self.folder / f"{index:06d}"

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+FINGERPRINT = "kdray.fingerprint"
+"""The tag that says which model a run follows."""
+
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 
@@ -25,8 +28,12 @@ class Tracker:
         run_id: str | None,
         tags: Mapping[str, str],
         params: Mapping[str, Any],
+        began: float | None = None,
     ) -> str:
         """Continue the run `run_id` if it still exists, or create one; it is RUNNING afterwards.
+
+        Without a `run_id`, a child of the parent that has all of the tags, `FINGERPRINT` among
+        them, is continued. A new run begins at `began` (unix seconds), or now.
 
         `params` are nested; they are stored under dotted names. Params that the run has already
         keep their first value, as MLflow allows no other; a warning names those that differ.
@@ -62,8 +69,8 @@ class Tracker:
         """Record the use of this machine's processors, memory, disk and network in the body."""
         return contextlib.nullcontext()
 
-    def finish(self, run_id: str, status: RunStatus) -> None:
-        """Send the points that are still kept, and end the run."""
+    def finish(self, run_id: str, status: RunStatus, *, ended: float | None = None) -> None:
+        """Send the points that are kept, and end the run: at `ended` (unix seconds), or now."""
 
     def finish_children(self, parent_id: str, status: RunStatus) -> None:
         """End the child runs that are still RUNNING, because their processes stopped or died."""

@@ -13,9 +13,10 @@ from typing import Any
 
 import yaml
 
-from kdray.tracking.contract import RunStatus, Tracker
+from kdray.errors import redact
+from kdray.tracking.contract import FINGERPRINT, RunStatus, Tracker
 from kdray.tracking.points import Curves
-from kdray.tracking.store import cause, connect, redact
+from kdray.tracking.store import cause, connect, public
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +49,15 @@ class MlflowTracker(Tracker):
         run_id: str | None,
         tags: Mapping[str, str],
         params: Mapping[str, Any],
+        began: float | None = None,
     ) -> str:
         """The tag `mlflow.parentRunId` names the parent, as MLflow's own nested runs have it."""
         if parent_id:
             tags = {**tags, "mlflow.parentRunId": parent_id}
         with self._tolerating("opening a run"):
-            run = self._continue(run_id, tags=tags) or self._client.create_run(
-                self.experiment_id, run_name=name, tags=tags
+            known = run_id or self._child(parent_id, tags)
+            run = self._continue(known, tags=tags) or self._client.create_run(
+                self.experiment_id, run_name=name, tags=tags, start_time=_ms(began)
             )
             run_id = str(run.info.run_id)
             self._log_params(run_id, params, known=run.data.params)
@@ -109,7 +112,9 @@ class MlflowTracker(Tracker):
             with self._tolerating("starting system metrics"):
                 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-                monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=self.uri)
+                monitor = SystemMetricsMonitor(
+                    run_id, resume_logging=True, tracking_uri=public(self.uri)
+                )
                 monitor.start()
         try:
             yield
@@ -118,13 +123,13 @@ class MlflowTracker(Tracker):
                 with self._tolerating("stopping system metrics"):
                     monitor.finish()
 
-    def finish(self, run_id: str, status: RunStatus) -> None:
+    def finish(self, run_id: str, status: RunStatus, *, ended: float | None = None) -> None:
         """A warning counts the points that cannot be sent even now."""
         if not run_id:
             return
         self._send(run_id)
         with self._tolerating("ending a run"):
-            self._client.set_terminated(run_id, status)
+            self._client.set_terminated(run_id, status, end_time=_ms(ended))
         lost = self._curves.forget(run_id)
         if lost:
             logger.warning("run %s: %d points of its curves are not in MLflow", run_id, lost)
@@ -141,6 +146,14 @@ class MlflowTracker(Tracker):
     @cached_property
     def _client(self) -> Any:  # noqa: ANN401 (MlflowClient)
         return connect(self.uri)
+
+    def _child(self, parent_id: str | None, tags: Mapping[str, str]) -> str | None:
+        """The run with all of these tags, if one of them is a fingerprint, and one the parent."""
+        if not parent_id or FINGERPRINT not in tags:
+            return None
+        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        runs = self._client.search_runs([self.experiment_id], query, max_results=1)
+        return str(runs[0].info.run_id) if runs else None
 
     def _continue(self, run_id: str | None, *, tags: Mapping[str, str]) -> Any:  # noqa: ANN401
         """The run, which is then RUNNING and tagged; None if it does not exist or was deleted."""
@@ -209,7 +222,11 @@ class MlflowTracker(Tracker):
     def _warn_once(self, kind: str, detail: str, message: str) -> None:
         if (kind, detail) not in self._warned:
             self._warned.add((kind, detail))
-            logger.warning("MLflow at %s: %s", redact(self.uri), message)
+            logger.warning("MLflow at %s: %s", redact(public(self.uri)), message)
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)
 
 
 def flat_params(params: Mapping[str, Any]) -> dict[str, str]:

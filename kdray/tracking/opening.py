@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from kdray.config.execution import TrackingConfig
-from kdray.errors import InputError
+from kdray.errors import InputError, redact
 from kdray.tracking.contract import Tracker
 from kdray.tracking.mlflow_tracker import MlflowTracker
-from kdray.tracking.store import absolute_uri, cause, ensure_experiment, redact
+from kdray.tracking.store import absolute_uri, cause, ensure_experiment, own_database, public
 
 
 def open_tracker(config: TrackingConfig, *, storage: Path, experiment: str) -> Tracker:
@@ -20,14 +20,15 @@ def open_tracker(config: TrackingConfig, *, storage: Path, experiment: str) -> T
     if not config.enabled:
         return Tracker()
     storage = storage.resolve()
-    uri = absolute_uri(config.uri or f"sqlite:///{storage / 'mlflow.db'}")
+    uri = own_database(storage) if config.uri is None else absolute_uri(config.uri)
     try:
         experiment_id = ensure_experiment(uri, experiment, storage=storage)
     except InputError:
         raise
     except Exception as error:
         raise InputError(
-            f"execution.tracking.uri {redact(uri)}: MLflow cannot be used there ({cause(error)}); "
-            "correct the URI, start its server, or set execution.tracking.enabled to false"
+            f"execution.tracking.uri {redact(public(uri))}: MLflow cannot be used there "
+            f"({cause(error)}); correct the URI, start its server, or set "
+            "execution.tracking.enabled to false"
         ) from None
     return MlflowTracker(uri, experiment_id, with_system_metrics=config.system_metrics)

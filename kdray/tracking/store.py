@@ -4,45 +4,79 @@ import contextlib
 import logging
 import os
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from filelock import FileLock
 
 import kdray
-from kdray.errors import InputError
+from kdray.errors import InputError, redact
 
 _DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)[+:]")
-_SQLITE = "sqlite:///"
-_USERINFO = re.compile(r"://[^\s'\"]*@")
-_SECRET = re.compile(r"([?&](?:password|token|secret)=)[^\s&'\"]*", re.IGNORECASE)
+_SQLITE = re.compile(r"sqlite(\+pysqlite)?:///")
+DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # in a storage
+_SERVER = re.compile(r"(https?://)(.*)@(.*)")
 
-# With MLflow's defaults, a training run would wait minutes for a server that is gone.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
+_ENVIRONMENT = {
+    # With MLflow's defaults, a training run would wait minutes for a server that is gone.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for each run that ends
+}
 # These loggers repeat errors that name the URI, and report each start and stop.
 _LOGGERS = ("mlflow.store.db.utils", "mlflow.system_metrics.system_metrics_monitor")
 
 
 def connect(uri: str) -> Any:  # noqa: ANN401 (mlflow is imported here, not before)
-    """An `MlflowClient`; it creates the tables of an empty database."""
+    """An `MlflowClient`; it creates the tables of an empty database.
+
+    MLflow, which prints and logs the URI of a server, is never told the credentials in it: they go
+    into the variables that MLflow has for them.
+    """
     from mlflow import MlflowClient
 
-    for variable, value in _PATIENCE.items():
+    for variable, value in _ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
+    if server := _SERVER.match(uri):
+        user, _, password = server[2].partition(":")
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(user)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(password)
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_discreet)
-    return MlflowClient(tracking_uri=uri)
+    return MlflowClient(tracking_uri=public(uri))
 
 
-def redact(text: str) -> str:
-    """The text without the credentials of the URIs in it."""
-    return _USERINFO.sub("://***@", _SECRET.sub(r"\1***", text))
+def public(uri: str) -> str:
+    """The URI of a server without credentials; every other URI as it is."""
+    return _SERVER.sub(r"\1\3", uri)
 
 
 def cause(error: BaseException) -> str:
     """Type and message of an error on one line of bounded length, without credentials."""
     words = redact(" ".join(str(error).split()))
     return f"{type(error).__name__}: {words if len(words) <= 300 else words[:299] + '…'}"
+
+
+def sqlite_uri(path: Path) -> str:
+    """The URI of an SQLite file, whatever characters its absolute path has.
+
+    Raises:
+        InputError: SQLAlchemy would look for the file elsewhere.
+    """
+    if not re.search("[%?]", str(path)):
+        return f"sqlite:///{path}"
+    from sqlalchemy import make_url
+
+    # With the driver's name, or MLflow would make a folder with the codes in its name.
+    uri = "sqlite+pysqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+    if (there := make_url(uri).database) != str(path):
+        raise InputError(
+            f"{path}: this version of SQLAlchemy would open {there} instead; install 2.1 or "
+            "a newer one, or name a folder without ? and %"
+        )
+    return uri
 
 
 def absolute_uri(uri: str) -> str:
@@ -53,20 +87,21 @@ def absolute_uri(uri: str) -> str:
     """
     if not uri.startswith("sqlite:"):
         return uri
-    path, mark, query = uri.removeprefix(_SQLITE).partition("?")
-    if not uri.startswith(_SQLITE) or path in ("", ":memory:"):
+    path, mark, query = uri.removeprefix("sqlite:///").partition("?")
+    if not uri.startswith("sqlite:///") or path in ("", ":memory:"):
         raise InputError(
             f"execution.tracking.uri {uri}: a database in memory is lost between processes; "
             "name a file, as in sqlite:///mlflow.db"
         )
-    return f"{_SQLITE}{Path(path).resolve()}{mark}{query}"
+    return f"{sqlite_uri(Path(unquote(path)).resolve())}{mark}{query}"
 
 
 def ensure_experiment(uri: str, name: str, *, storage: Path) -> str:
     """Create database and experiment where they are missing, and write to it. -> its id.
 
     The clients of a database store the artifacts themselves, in `storage`, which all of them see. A
-    server chooses the place. A tag of the experiment proves that the store can be written.
+    server chooses the place. A tag of the experiment proves that the store can be written. A
+    database that is in `storage` moves with it: its artifacts are looked for where they are now.
 
     Raises:
         InputError: the experiment was deleted.
@@ -74,7 +109,7 @@ def ensure_experiment(uri: str, name: str, *, storage: Path) -> str:
     """
     from mlflow.exceptions import MlflowException
 
-    place = (storage / "mlartifacts").as_uri() if _DATABASE.match(uri) else None
+    place = (storage / ARTIFACTS).as_uri() if _DATABASE.match(uri) else None
     # Two processes that both find an empty database would both create its tables, and one fails.
     with _creation_lock(uri):
         client = connect(uri)
@@ -85,20 +120,38 @@ def ensure_experiment(uri: str, name: str, *, storage: Path) -> str:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
             experiment = client.get_experiment_by_name(name)
+        if place not in (None, experiment.artifact_location) and uri == own_database(storage):
+            _relocate(storage / DATABASE, experiment.artifact_location, to=str(place))
     if experiment.lifecycle_stage != "active":
         raise InputError(
-            f"MLflow at {redact(uri)}: the experiment {name!r} was deleted; restore it with "
-            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, "
+            f"MLflow at {redact(public(uri))}: the experiment {name!r} was deleted; restore it "
+            f"with `mlflow experiments restore --experiment-id {experiment.experiment_id}`, "
             "or give the study another name"
         )
     client.set_experiment_tag(experiment.experiment_id, "kdray.version", kdray.__version__)
     return str(experiment.experiment_id)
 
 
+def own_database(storage: Path) -> str:
+    """The URI of the database that is part of a storage."""
+    return sqlite_uri(storage / DATABASE)
+
+
+def _relocate(database: Path, old: str, *, to: str) -> None:
+    """Correct the places of all artifacts that begin with the old one, which MLflow cannot do."""
+    with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                (to, len(old) + 1, old, len(old) + 1, f"{old}/"),
+            )
+
+
 def _creation_lock(uri: str) -> contextlib.AbstractContextManager[object]:
-    if not uri.startswith(_SQLITE):
+    if not _SQLITE.match(uri):
         return contextlib.nullcontext()
-    path = Path(uri.removeprefix(_SQLITE).partition("?")[0])
+    path = Path(unquote(_SQLITE.sub("", uri).partition("?")[0]))
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(f"{path}.lock")
 

@@ -17,7 +17,8 @@ from kdray.text.tokenizer import tokenizer_key
 
 SHAPE = ("width", "feedforward", "heads", "encoder_layers", "decoder_layers")
 EXECUTION = {
-    "storage": "elsewhere", "address": "auto", "cpus": 3, "train_workers": 4,
+    "storage": "elsewhere", "address": "auto", "connect_seconds": 1.0, "start_seconds": 2.0,
+    "cpus": 3, "train_workers": 4,
     "cpus_per_worker": 2, "use_gpu": True, "parallel_students": 2, "decode_actors": 3,
     "shard_pairs": 7, "tokens_per_pass": 512, "evaluation_cpus": 2, "max_failures": 0,
     "tracking": {"enabled": False, "uri": "x", "system_metrics": False},

@@ -136,3 +136,37 @@ def test_a_pickle_is_never_opened(folder, dump):
         dump(Bomb(), file)
     with pytest.raises(DataError, match="cannot be read as safetensors"):
         load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"config": {"width": 2**21}}, "has 5.3e+13 weights"),
+        ({"config": {"encoder_layers": 10**9}}, "less than or equal to 1000"),
+        ({"config": {"width": 32768}}, "is (32,) there, the model needs (32768,)"),
+        ({"src_vocab": 10**12}, "less than or equal to 10000000"),
+        ({"src_vocab": 10**7, "tgt_vocab": 10**7}, "the model needs (10000000, 32)"),
+    ],
+)
+def test_a_shape_that_asks_for_terabytes_takes_no_memory(folder, changed, words):
+    path = folder / SHAPE
+    given = json.loads(path.read_text())
+    given = given | changed | {"config": given["config"] | changed.get("config", {})}
+    path.write_text(json.dumps(given))
+    with pytest.raises(DataError) as refused:
+        load_model(folder)
+    assert str(refused.value).startswith(str(folder))
+    assert words in str(refused.value)
+
+
+def test_a_folder_that_leads_to_itself_holds_no_model(tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(DataError, match=r"model\.json: cannot be read \(Too many levels"):
+        load_model(loop)
+
+
+def test_a_shape_that_is_nested_without_end_is_none(folder):
+    (folder / SHAPE).write_text("[" * 100_000)
+    with pytest.raises(DataError, match="not the description of a kdray model"):
+        load_model(folder)

@@ -41,6 +41,35 @@ def test_ended_run_is_continued_under_its_id(tracker: Tracker, client: MlflowCli
     assert (run.data.tags["attempt"], run.data.tags["mlflow.parentRunId"]) == ("2", "p")
 
 
+def test_a_child_is_known_by_its_fingerprint(tracker: Tracker, client: MlflowClient) -> None:
+    def begin(parent: str, **tags: str) -> str:
+        named = {f"kdray.{name}": value for name, value in tags.items()}
+        return tracker.ensure_run("trial", parent_id=parent, run_id=None, tags=named, params={})
+
+    study, other = start(tracker), start(tracker)
+    first = begin(study, fingerprint="f1", role="trial")
+    tracker.finish(first, "FAILED")
+    assert begin(study, fingerprint="f1", role="trial") == first
+    assert client.get_run(first).info.status == "RUNNING"
+    others = [
+        begin(study, fingerprint="f2", role="trial"),
+        begin(study, fingerprint="f1", role="student"),
+        begin(other, fingerprint="f1", role="trial"),
+        begin(study, role="trial"),
+        begin(study, role="trial"),
+    ]
+    assert len({first, *others}) == 6
+
+
+def test_a_run_may_begin_and_end_in_the_past(tracker: Tracker, client: MlflowClient) -> None:
+    run_id = tracker.ensure_run(
+        "student", parent_id=None, run_id=None, tags=NOTHING, params={}, began=1_700_000_000.5
+    )
+    tracker.finish(run_id, "FINISHED", ended=1_700_000_060.25)
+    info = client.get_run(run_id).info
+    assert (info.start_time, info.end_time) == (1_700_000_000_500, 1_700_000_060_250)
+
+
 def test_run_that_is_gone_is_created_anew(tracker: Tracker, client: MlflowClient) -> None:
     deleted = start(tracker)
     client.delete_run(deleted)

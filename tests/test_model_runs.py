@@ -1,0 +1,101 @@
+"""What MLflow is told of the models of a study: names of users stand apart from names of ours."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from kdray.cell import Cell
+from kdray.cluster.train import TrackedJob
+from kdray.fit.history import HISTORY
+from kdray.plan.step import STUDENT, Step
+from kdray.progress import Display
+from kdray.runner import results, training
+from kdray.scoring.result import Result
+from kdray.tracking import Tracker
+
+
+def result(split, beam, bleu):
+    values = dict.fromkeys(Result.__dataclass_fields__)
+    values |= {"cell": Cell("hybrid", "nano", 1), "split": split, "beam": beam, "bleu": bleu}
+    return Result(**values | {"chrf": bleu / 2, "decode_tokens_per_second": 9.0})
+
+
+class Remembers(Tracker):
+    """What it is told."""
+
+    def __init__(self):
+        self.scores, self.opened, self.ended = {}, [], []
+
+    def ensure_run(self, name, *, began=None, **_):
+        self.opened.append((name, began))
+        return name
+
+    def log_scores(self, run_id, scores):
+        self.scores = dict(scores)
+
+    def finish(self, run_id, status, *, ended=None):
+        self.ended.append((run_id, status, ended))
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study with one model that was trained from second 100 to second 160."""
+    rows = [{"step": 1, "time": 100.0}, {"step": 9, "time": 160.0, "dev/bleu": 1.0}]
+    (tmp_path / HISTORY).write_text("".join(f"{row}\n".replace("'", '"') for row in rows))
+    tracker = Remembers()
+
+    def ensure(fingerprint, name, tags, params, *, began=None):
+        return tracker.ensure_run(name, began=began)
+
+    return SimpleNamespace(
+        recipe=SimpleNamespace(evaluation=SimpleNamespace(beams=(1, 5))),
+        runs=SimpleNamespace(tracker=tracker, ensure=ensure),
+        store=SimpleNamespace(fetch=lambda key: tmp_path),
+        find=lambda key: SimpleNamespace(counts={"num_params": 3}),
+    )
+
+
+@pytest.mark.parametrize("name", ["dev", "dev_final", "train", "system", "test", "num_params"])
+def test_a_test_of_any_name_has_a_curve_of_its_own(study, toy_step, name):
+    rows = [result("dev", beam, 10 + beam) for beam in (1, 5)]
+    rows += [result(f"test-{name}", beam, 20 + beam) for beam in (1, 5)]
+    results._track(study, toy_step, rows)
+    scores = study.runs.tracker.scores
+    assert scores[f"test/{name}/bleu"] == 25
+    assert scores[f"test/{name}/bleu_beam1"] == 21
+    assert (scores["dev_final/bleu"], scores["num_params"]) == (15, 3)
+    assert not any(metric.startswith(("dev/", "train/", "system/")) for metric in scores)
+
+
+def test_a_model_of_another_study_has_the_time_of_its_training(study, toy_step):
+    results._track(study, toy_step, [result("dev", 5, 15.0)])
+    assert study.runs.tracker.opened == [("nano/hybrid/seed-1", 100.0)]
+    assert study.runs.tracker.ended == [("nano/hybrid/seed-1", "FINISHED", 160.0)]
+
+
+@pytest.fixture
+def toy_step(toy_job):
+    cell = Cell("hybrid", "nano", 1)
+    return Step(toy_job.spec.key, STUDENT, str(cell), "Students", toy_job.spec, cell=cell)
+
+
+def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_path):
+    """Not when it is planned: the second one of two begins when the first one is over."""
+    order = []
+
+    def train(jobs, **_):
+        for name, tracked in jobs:
+            assert isinstance(tracked, TrackedJob)
+            order.append(("trained", len(study.runs.tracker.opened)))
+            yield name, None
+
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training._Watch, "ended", lambda *_: None)
+    study.display, study.start_ray = Display(), lambda: None
+    study.store = SimpleNamespace(work_path=lambda key: tmp_path, fetch=None)
+    study.experiment = SimpleNamespace(execution=None)
+    steps = [replace(toy_step, name="first"), replace(toy_step, name="second")]
+    training.train_models(study, steps, steps)
+    assert order == [("trained", 1), ("trained", 2)]
+    assert study.runs.tracker.opened == [("first", None), ("second", None)]

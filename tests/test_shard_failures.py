@@ -1,0 +1,76 @@
+"""Processes that make shards may die: others make what is missing, and not without end."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from kdray.cluster.shards import ShardWork, make_shards
+
+from kdray.artifacts import Store
+from kdray.cluster import ray_internals
+from kdray.cluster.session import session
+from kdray.config.execution import Execution
+from kdray.errors import StageFailed
+from kdray.teacher.shards import ShardPlan
+
+
+def dying_job(folder, *, deaths):
+    """A job of which the process that makes rows 4 to 6 dies, so often. Sent to workers whole."""
+
+    class Job:
+        on_gpu = False
+
+        def builder(self, work, fetch, *, device):
+            def build(start, stop, shard):
+                died = len(list(Path(folder).glob("died-*")))
+                if start == 4 and died < deaths:
+                    (Path(folder) / f"died-{died}").touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return {}
+
+            return build
+
+    return Job()
+
+
+@pytest.fixture
+def make(tmp_path):
+    plan = ShardPlan.open(tmp_path / "shards", rows=11, shard_rows=2)
+    told = []
+
+    def make(deaths):
+        job = dying_job(tmp_path, deaths=deaths)
+        work = ShardWork(job, plan, Store(tmp_path), tmp_path, "cpu")
+        execution = Execution(cpus=2, decode_actors=2, max_failures=2)
+        with session(execution):
+            make_shards(work, execution=execution, done=told.append)
+        return plan, told
+
+    return make
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_shards_of_processes_that_died_are_made_by_others(make, tmp_path, monkeypatch, capfd):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    plan, told = make(deaths=2)
+    assert plan.missing() == []
+    assert sum(told) == 11
+    assert len(list(tmp_path.glob("died-*"))) == 2
+    assert "constructor arguments in the object store" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_shard_that_always_ends_its_process_is_given_up(make, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(StageFailed, match="1 of 6 shards are missing, first 2"):
+        make(deaths=99)
+    assert 3 <= len(list(tmp_path.glob("died-*"))) <= 6
+
+
+def test_a_ray_data_without_these_options_is_left_as_it_is(monkeypatch):
+    assert ray_internals.without_restarts() == {"max_restarts": 0}
+    monkeypatch.setattr(ray_internals.Dataset, "map_batches", lambda self, fn, *, num_cpus: None)
+    assert ray_internals.without_restarts() == {}

@@ -1,0 +1,139 @@
+"""A password that a URI holds is in nothing that is printed, logged, raised or stored."""
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from kdray.artifacts import Store
+from kdray.command import exit_codes
+from kdray.config.execution import TrackingConfig
+from kdray.errors import DataError, InputError
+from kdray.progress import Display
+from kdray.tracking import MlflowTracker, open_tracker
+from kdray.tracking.store import connect, public
+
+SECRET = "hun#te:r2"
+ENCODED = "hun%23te%3Ar2"
+
+
+@pytest.fixture
+def server():
+    """Answers every request with an empty object, and remembers who asked."""
+    asked: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Authorization"))
+            body = b'{"run": {"info": {"run_id": "r", "run_name": "n", "experiment_id": "1"}}}'
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *arguments: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as here:
+        threading.Thread(target=here.serve_forever, daemon=True).start()
+        yield here.server_port, asked
+        here.shutdown()
+
+
+@pytest.fixture
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What connecting sets in the environment is taken back."""
+    for variable in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(variable, "")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_environment")
+def test_mlflow_sends_the_password_and_is_not_told_where_it_came_from(server, capfd, caplog):
+    port, asked = server
+    tracker = MlflowTracker(f"http://ann:{ENCODED}@127.0.0.1:{port}", "1")
+    tracker.finish("r", "FINISHED")
+    assert asked
+    assert all(str(each).startswith("Basic ") for each in asked)
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == SECRET
+    shown = "".join(capfd.readouterr()) + caplog.text + repr(tracker)
+    assert "View run" not in shown
+    for secret in (SECRET, ENCODED, "hun"):
+        assert secret not in shown
+    client = connect(tracker.uri)
+    assert "hun" not in client.tracking_uri
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_environment")
+def test_what_cannot_be_reached_is_told_without_it(monkeypatch, caplog, tmp_path):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    for password in (ENCODED, "hun/te r2", "hun'ter", "@hun@"):
+        config = TrackingConfig(uri=f"http://ann:{password}@127.0.0.1:9")
+        with pytest.raises(InputError) as refused:
+            open_tracker(config, storage=tmp_path, experiment="x")
+        assert "hun" not in str(refused.value) + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("https://ann:a@b@host:1/p", "https://host:1/p"),
+        ("http://host", "http://host"),
+        ("postgresql://ann:x@host/db", "postgresql://ann:x@host/db"),
+        ("sqlite:////a@b/c.db", "sqlite:////a@b/c.db"),
+    ],
+)
+def test_only_a_server_is_told_its_credentials_apart(uri, told):
+    assert public(uri) == told
+
+
+def test_no_way_out_of_a_command_holds_it(capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+
+    @exit_codes()
+    def command():
+        log = logging.getLogger("any")
+        log.warning("at %s", f"s3://key:{SECRET}@bucket")
+        log.warning("failed", exc_info=ValueError(f"https://ann:{SECRET}@host"))
+        Display(Console()).note(f"postgresql://ann:{SECRET}@host/db failed")
+        raise DataError(f"https://host/x?user=ann&token={SECRET}&y=1: no such file")
+
+    with pytest.raises(SystemExit):
+        command()
+    shown = "".join(capsys.readouterr())
+    assert shown.count("***") == 4
+    assert SECRET not in shown
+
+
+def test_a_storage_is_known_without_it(monkeypatch, tmp_path):
+    monkeypatch.setattr("kdray.artifacts.remote_storage", lambda uri: None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    store = Store.open(f"toy://key:{SECRET}@bucket/a")
+    assert "hun" not in f"{store}{store.root}"
+    assert store.remote == f"toy://key:{SECRET}@bucket/a"
+
+
+def test_a_terminal_without_a_character_is_shown_another(tmp_path: Path) -> None:
+    script = (
+        "from kdray.command import exit_codes\nfrom kdray.errors import DataError\n"
+        "with exit_codes():\n    print('± ü 训练 \\udcff')\n    raise DataError('ü 训练 \\udcff')"
+    )
+    for encoding in ("ascii", "latin-1", "utf-8", "ascii:strict"):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        assert b"Traceback" not in done.stderr
+        assert done.stdout.startswith("± ".encode(encoding.partition(":")[0], "replace"))
