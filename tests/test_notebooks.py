@@ -12,7 +12,7 @@ import pytest
 from kdray.artifacts import Key, Store
 from kdray.cell import Cell
 from kdray.fit.history import HISTORY, History
-from kdray.reporting.facts import StudyFacts
+from kdray.reporting.facts import ScenarioFacts, StudyFacts
 from kdray.reporting.write import write_report
 from kdray.schema import Column
 from kdray.scoring.metrics import score
@@ -96,8 +96,7 @@ def write_study(root, toy_corpus, *, gate=True):
         baseline="ce",
         main_beam=4,
         bootstrap_samples=100,
-        bleu_tokenize="13a",
-        refs={"dev": refs},
+        scenarios={(): ScenarioFacts({"dev": refs}, "13a")},
     )
     write_report(root / "reports" / "small", study=facts, results=results, curves={})
     return results

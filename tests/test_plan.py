@@ -63,8 +63,8 @@ def teacher(path):
 def test_a_brought_teacher_shares_its_vocabulary_with_word_level_students(bring, toy_tokenizers):
     folder = bring("one", toy_tokenizers["joint"])
     shared = make_plan(experiment(teacher=teacher(folder), tokenizer=None))
-    assert shared.text.tokenizer.path == folder
-    assert shared.text.encoded == shared.text.teacher_encoded
+    assert shared.scenarios[0].text.tokenizer.path == folder
+    assert shared.scenarios[0].text.encoded == shared.scenarios[0].text.teacher_encoded
     with pytest.raises(ConfigError, match=r"methods\.hybrid \(hybrid\).*vocabulary of their own"):
         make_plan(experiment(teacher=teacher(folder)))
 
@@ -73,7 +73,7 @@ def test_sentence_level_students_may_have_a_vocabulary_of_their_own(bring, toy_t
     folder = bring("one", toy_tokenizers["joint"])
     methods = {"s": {"kind": "sentence_level"}}
     plan = make_plan(experiment(teacher=teacher(folder), methods=methods))
-    assert plan.text.encoded != plan.text.teacher_encoded
+    assert plan.scenarios[0].text.encoded != plan.text.teacher_encoded
     (student,) = plan.of(STUDENT)
     assert spec_of(student).signals.hypotheses.stage == "recoded"
 
@@ -146,7 +146,7 @@ def test_a_name_of_a_preset_is_no_part_of_a_model():
 
 def brought(folder):
     plan = make_plan(experiment(teacher=teacher(folder), tokenizer=None))
-    return plan.teacher.sources[0].fingerprint
+    return plan.scenarios[0].teacher.sources[0].fingerprint
 
 
 def test_a_brought_teacher_is_its_weights_shape_and_tokenizer_wherever_it_is(

@@ -1,10 +1,18 @@
 """The recipe: everything that decides what is computed. It is hashed; the execution is not."""
 
 import re
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
+from kdray.config.axes import Axis
 from kdray.config.base import Frozen, Name
 from kdray.config.budgets import check_lengths
 from kdray.config.initial import RandomInitialConfig, SizeConfig, chosen_layers
@@ -93,6 +101,24 @@ class Recipe(Frozen):
     methods: dict[Name, MethodConfig] = Field(min_length=1)
     baseline: str = ""  # the method others are compared to; default: the first one
     evaluation: EvaluationConfig = EvaluationConfig()
+    axes: dict[Name, Axis] = Field(default_factory=dict)  # a study of several recipes, see docs
+    # full: every combination of the axes; one_at_a_time: the others stay at their first values
+    grid: Literal["full", "one_at_a_time"] = "full"
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Keep what was given: at a point of the grid, presets and defaults are filled in anew."""
+        recipe = handler(data)
+        if isinstance(data, dict):
+            recipe._given = data
+        return recipe
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """What a user has written, without defaults."""
+        return self._given
 
     @model_validator(mode="before")
     @classmethod

@@ -79,6 +79,7 @@ def params_of(step: Step) -> Mapping[str, object]:
         "model": spec.model.model_dump(mode="json"),
         "method": spec.method.model_dump(mode="json"),
         "training": spec.training.model_dump(mode="json"),
+        **({"axes": dict(cell.point)} if cell.point else {}),
         **initial,
     }
 

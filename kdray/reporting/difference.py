@@ -127,12 +127,14 @@ def seed_notes(baseline: BySeed, runs: BySeed, *, baseline_name: str) -> list[st
 
 def _compare(pairs: Sequence[tuple[Result, Result]], study: StudyFacts) -> SeedComparison:
     """Compare runs, each with the baseline's of its seed."""
-    refs = study.refs[pairs[0][0].split]
+    first = pairs[0][0]
+    scenario = study.scenarios[first.cell.point]
+    refs = scenario.refs[first.split]
     comparison = compare_seeds(
         {other.cell.seed: _hyps(other, refs) for _, other in pairs},
         {mine.cell.seed: _hyps(mine, refs) for mine, _ in pairs},
         refs,
-        bleu_tokenize=study.bleu_tokenize,
+        bleu_tokenize=scenario.bleu_tokenize,
         samples=study.bootstrap_samples,
     )
     assert comparison is not None, "each pair has a seed"

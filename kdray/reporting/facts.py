@@ -4,6 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kdray.cell import Point
+
+
+@dataclass(frozen=True)
+class ScenarioFacts:
+    """What the translations of one scenario are compared with, and how."""
+
+    refs: Mapping[str, Sequence[str]]  # split -> references; its order is the report's
+    bleu_tokenize: str
+
 
 @dataclass(frozen=True)
 class StudyFacts:
@@ -17,7 +27,6 @@ class StudyFacts:
     baseline: str  # name of the method that differences are taken to
     main_beam: int  # the beam that the verdict speaks of
     bootstrap_samples: int
-    bleu_tokenize: str
-    refs: Mapping[str, Sequence[str]]  # split -> references; its order is the report's
+    scenarios: Mapping[Point, ScenarioFacts]  # in the order of the report
     notes: Sequence[str] = ()  # e.g. students that failed, and why
     sharing: str = ""  # what students of several lengths share of their training, if there are

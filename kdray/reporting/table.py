@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
 
-from kdray.cell import Cell
+from kdray.cell import Cell, Point, shown
 from kdray.errors import DataError
 from kdray.reporting.difference import LEVEL, BySeed, Difference, Spread, difference_to, seed_notes
 from kdray.reporting.facts import StudyFacts
@@ -61,6 +61,7 @@ class Row:
 class Table:
     """Scores that may stand in one column: same split, same beam, same signatures."""
 
+    point: Point
     split: str
     beam: int
     bleu_signature: str
@@ -73,8 +74,8 @@ class Table:
 
     @property
     def title(self) -> str:
-        """Split and beam in words."""
-        return f"{self.split}, beam {self.beam}"
+        """Point of the grid, split and beam in words."""
+        return ", ".join([*filter(None, [shown(self.point)]), self.split, f"beam {self.beam}"])
 
     @property
     def has_lengths(self) -> bool:
@@ -88,24 +89,27 @@ class Table:
 
 
 def build_tables(results: Iterable[Result], *, study: StudyFacts) -> list[Table]:
-    """Tables in the order of `study.refs`; of each split the main beam first.
+    """Tables in the order of the scenarios and their splits; of each split the main beam first.
 
     Raises:
         DataError: a split has no references, a run is there twice, runs of one row differ in their
             model, or a file of translations does not give the score recorded for it.
     """
-    order = {split: place for place, split in enumerate(study.refs)}
+    places = [(point, split) for point, each in study.scenarios.items() for split in each.refs]
+    order = {place: number for number, place in enumerate(places)}
 
     def table_of(result: Result) -> tuple[int, bool, int, str, str]:
         """What the results of one table have in common, in the order of the tables."""
-        if result.split not in order:
+        place = (result.cell.point, result.split)
+        if place not in order:
+            there = [split for point, split in places if point == result.cell.point]
             raise DataError(
                 f"{result.where}: {result.split} has no references, only "
-                f"{', '.join(order) or 'no split'} has; give them, or leave the result out"
+                f"{', '.join(there) or 'no split'} has; give them, or leave the result out"
             )
         other_beam = result.beam != study.main_beam
         signatures = (result.bleu_signature, result.chrf_signature)
-        return (order[result.split], other_beam, result.beam, *signatures)
+        return (order[place], other_beam, result.beam, *signatures)
 
     ordered = sorted(results, key=table_of)  # stable: rows keep the order of the results
     return [_build_table(list(group), study) for _, group in groupby(ordered, key=table_of)]
@@ -113,8 +117,9 @@ def build_tables(results: Iterable[Result], *, study: StudyFacts) -> list[Table]
 
 def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
     first, rows, notes = results[0], list[Row](), list[str]()
-    num_segments = len(study.refs[first.split])
-    test_signature = signature(study.bleu_tokenize)
+    scenario = study.scenarios[first.cell.point]
+    num_segments = len(scenario.refs[first.split])
+    test_signature = signature(scenario.bleu_tokenize)
     is_tested = first.bleu_signature == test_signature and num_segments >= MIN_SEGMENTS
     groups = _group_rows(results, study.baseline)
     for (is_teacher, group, method), runs in groups.items():
@@ -126,6 +131,7 @@ def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
             notes += seed_notes(baseline, runs, baseline_name=study.baseline)
         rows.append(_row(list(runs.values()), difference, is_baseline=is_baseline))
     table = Table(
+        point=first.cell.point,
         split=first.split,
         beam=first.beam,
         bleu_signature=first.bleu_signature,

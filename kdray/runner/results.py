@@ -7,7 +7,7 @@ from typing import Any
 from kdray.artifacts import Key, read_json
 from kdray.cell import TEACHER
 from kdray.fit.history import HISTORY, read_history
-from kdray.plan.step import SCORES, STUDENT, Step
+from kdray.plan.step import SCORES, STUDENT, Step, unique
 from kdray.reporting.curves import Curves
 from kdray.runner.models import model_run
 from kdray.runner.study import Study
@@ -23,7 +23,7 @@ TRAINED = ("num_params", "target_tokens", "updates", "train_seconds")
 
 def results_of(study: Study) -> list[Result]:
     """Results of all models that are scored, the teacher's first; the tracker is told."""
-    models = {step.key.fingerprint: step for step in _models(study)}
+    models = {step.key.fingerprint: step for step in unique(_models(study))}
     results: list[Result] = []
     for step in study.plan.of(SCORES):
         if study.is_made(step.key) and all(map(study.is_made, step.reads)):

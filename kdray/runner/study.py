@@ -8,10 +8,11 @@ from pathlib import Path
 from kdray.artifacts import Key, Store
 from kdray.cluster.session import cluster_address, session, where
 from kdray.config.experiment import Experiment
+from kdray.config.grid import points_of
 from kdray.config.recipe import Recipe
 from kdray.errors import ArtifactDamaged, StageFailed
 from kdray.plan.experiment import Plan, make_plan
-from kdray.plan.step import STUDENT, Step, spec_of, unique
+from kdray.plan.step import STUDENT, Step, unique
 from kdray.progress import Display
 from kdray.runner.runs import StudyRuns
 from kdray.scoring.metrics import check_tokenizer
@@ -34,6 +35,7 @@ class Study:
     exits: ExitStack
     failures: dict[str, StageFailed] = field(default_factory=dict)
     ray_is_up: bool = False
+    needed: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -77,8 +79,8 @@ class Study:
             raise ArtifactDamaged("\n  ".join(damaged))
 
     def is_lost(self, step: Step) -> bool:
-        """Whether a student is missing because it failed, or what it goes on from did."""
-        return not self.is_made(step.key) and not _chain(step).isdisjoint(self.failures)
+        """Whether a model is missing because it failed, or something that it needs did."""
+        return not self.is_made(step.key) and not self._needs(step).isdisjoint(self.failures)
 
     @property
     def notes(self) -> list[str]:
@@ -86,14 +88,15 @@ class Study:
         unmade = [step for step in self.plan.of(STUDENT) if not self.is_made(step.key)]
         notes = []
         for fingerprint, failure in self.failures.items():
-            lost = [step.name for step in unmade if fingerprint in _chain(step)]
+            lost = [step.name for step in unmade if fingerprint in self._needs(step)]
             without = f"; so there is no {', '.join(lost)}" if len(lost) > 1 else ""
             notes.append(f"{failure}{without}")
         return notes
 
-
-def _chain(step: Step) -> set[str]:
-    return {spec.key.fingerprint for spec in spec_of(step).chain()}
+    def _needs(self, step: Step) -> frozenset[str]:
+        if not self.needed:
+            self.needed = self.plan.needed()
+        return self.needed[step.key.fingerprint]
 
 
 def _alone(experiment: Experiment, store: Store, display: Display) -> Lease:
@@ -119,7 +122,8 @@ def open_study(
     Raises:
         InputError: a file, a folder, the storage, the tracker or the metric cannot be used.
     """
-    check_tokenizer(experiment.recipe.evaluation.bleu_tokenize)
+    for recipe in points_of(experiment.recipe).values():
+        check_tokenizer(recipe.evaluation.bleu_tokenize)
     plan = make_plan(experiment, all_signals=all_signals)
     store = Store.open(experiment.execution.storage, only_looks=only_looks)
     with ExitStack() as exits:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kdray.cell import Cell
-from kdray.reporting.facts import StudyFacts
+from kdray.reporting.facts import ScenarioFacts, StudyFacts
 from kdray.scoring.metrics import score
 from kdray.scoring.result import Result, write_hyps
 
@@ -83,9 +83,9 @@ class Study:
             "baseline": "ce",
             "main_beam": 5,
             "bootstrap_samples": 200,
-            "bleu_tokenize": "13a",
-            "refs": self.refs,
         }
+        refs = changes.pop("refs", self.refs)
+        fields["scenarios"] = {(): ScenarioFacts(refs, changes.pop("bleu_tokenize", "13a"))}
         return StudyFacts(**{**fields, **changes})
 
 

@@ -42,6 +42,7 @@ def row(method, bleu, difference=None, *, sd=0.1, seeds=(1, 2, 3), **changes):
 
 def table(split, *rows, beam=5, signature="tok:13a"):
     return Table(
+        point=(),
         split=split,
         beam=beam,
         bleu_signature=signature,
