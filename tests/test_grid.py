@@ -101,6 +101,7 @@ def test_what_follows_from_a_value_is_worked_out_at_each_point():
     files = {"kind": "files", "folder": ".", "src_lang": "en", "tgt_lang": "de"} | {
         name: {"src": "a", "tgt": "b"} for name in ("train", "dev")
     }
+    files["tests"] = {"news": {"src": "a", "tgt": "b"}}
     recipes = points_of(experiment({"language": languages, "shape": shapes}, corpus=files).recipe)
     found = [
         (r.evaluation.bleu_tokenize, r.students.sizes["nano"].shape.width) for r in recipes.values()

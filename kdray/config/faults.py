@@ -36,9 +36,7 @@ def faults(error: ValidationError, file: str, root: type[BaseModel]) -> Iterator
         yield f"{file}: {place}: {fault}"
 
 
-def _follow(
-    loc: tuple[int | str, ...], root: type[BaseModel]
-) -> tuple[str, list[type[BaseModel]]]:
+def _follow(loc: tuple[int | str, ...], root: type[BaseModel]) -> tuple[str, list[type[BaseModel]]]:
     """An error's place as a dotted key, without pydantic's union tags, and the models there."""
     parts: list[str] = []
     current: list[type[BaseModel]] = [root]

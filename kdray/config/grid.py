@@ -73,7 +73,7 @@ def _check_paths(recipe: Recipe) -> None:
         for dotted in dict.fromkeys(key for keys in axis.settings.values() for key in keys):
             _check_path(there, dotted, place=place)
             for other, owner in by_path.items():
-                if owner != name and (f"{dotted}.".startswith(f"{other}.") or f"{other}.".startswith(f"{dotted}.")):
+                if owner != name and (_is_in(dotted, other) or _is_in(other, dotted)):
                     raise ConfigError(
                         f"{place}: sets {dotted}, and the axis {owner} sets {other}; one field "
                         "can be on one axis only"
@@ -82,7 +82,7 @@ def _check_paths(recipe: Recipe) -> None:
 
 
 def _check_path(there: Mapping[str, Any], dotted: str, *, place: str) -> None:
-    if any(f"{dotted}.".startswith(f"{common}.") for common in OF_THE_GRID):
+    if any(_is_in(dotted, common) for common in OF_THE_GRID):
         raise ConfigError(f"{place}: {dotted} is the same at all points; take another field")
     here: Any = there
     for key in dotted.split("."):
@@ -92,6 +92,10 @@ def _check_path(there: Mapping[str, Any], dotted: str, *, place: str) -> None:
             known = ", ".join(here) if isinstance(here, dict) else "none"
             raise ConfigError(f"{place}: {dotted}: no such field; at that place there are {known}")
         here = here[key]
+
+
+def _is_in(dotted: str, outer: str) -> bool:
+    return f"{dotted}.".startswith(f"{outer}.")
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (nested mappings, lists, and models in them)

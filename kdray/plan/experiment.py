@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from kdray.config.experiment import Experiment
 from kdray.config.grid import points_of
-from kdray.plan.scenario import Scenario, plan_scenario
 from kdray.fit.spec import TrainingSpec
+from kdray.plan.scenario import Scenario, plan_scenario
 from kdray.plan.step import STUDENT, Step, spec_of, unique
 
 

@@ -8,8 +8,8 @@ import kdray
 from kdray.cell import TEACHER, shown, within
 from kdray.jobs import NOTES
 from kdray.plan.experiment import trained_updates
-from kdray.plan.step import CORPUS, SCORES, STUDENT, TOKENIZER, Step, spec_of
 from kdray.plan.scenario import Scenario
+from kdray.plan.step import CORPUS, SCORES, STUDENT, TOKENIZER, Step, spec_of
 from kdray.reporting.facts import ScenarioFacts, StudyFacts
 from kdray.reporting.layout import terminal
 from kdray.reporting.table import build_tables
