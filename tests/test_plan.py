@@ -64,7 +64,7 @@ def test_a_brought_teacher_shares_its_vocabulary_with_word_level_students(bring,
     folder = bring("one", toy_tokenizers["joint"])
     shared = make_plan(experiment(teacher=teacher(folder), tokenizer=None))
     assert shared.text.tokenizer.path == folder
-    assert shared.text.encoded == shared.text.teacher_encoded
+    assert shared.text.learned.encoded == shared.text.learned.teacher_encoded
     with pytest.raises(ConfigError, match=r"methods\.hybrid \(hybrid\).*vocabulary of their own"):
         make_plan(experiment(teacher=teacher(folder)))
 
@@ -73,7 +73,7 @@ def test_sentence_level_students_may_have_a_vocabulary_of_their_own(bring, toy_t
     folder = bring("one", toy_tokenizers["joint"])
     methods = {"s": {"kind": "sentence_level"}}
     plan = make_plan(experiment(teacher=teacher(folder), methods=methods))
-    assert plan.text.encoded != plan.text.teacher_encoded
+    assert plan.text.learned.encoded != plan.text.learned.teacher_encoded
     (student,) = plan.of(STUDENT)
     assert spec_of(student).signals.hypotheses.stage == "recoded"
 

@@ -63,7 +63,7 @@ def test_a_random_start_is_no_part_of_a_fingerprint():
     (student,) = students(plan)
     assert student.key.recipe.keys() == {"model", "method", "training", "seed"}
     assert "initial" not in student.key.recipe["model"]
-    assert student.key.inputs == {"encoded": plan.text.encoded.fingerprint}
+    assert student.key.inputs == {"encoded": plan.text.learned.encoded.fingerprint}
     assert type(student.model) is ModelConfig
     assert student.start == Random()
 

@@ -33,8 +33,10 @@ def make_report(study: Study, results: Sequence[Result], folder: Path | None = N
 
 def study_facts(study: Study) -> StudyFacts:
     """What the report says besides the measurements."""
-    recipe, corpus = study.recipe, study.store.find(study.plan.text.corpus)
+    recipe, texts = study.recipe, study.plan.text
+    corpus, learned = (study.store.find(text.corpus) for text in (texts.clean, texts.learned))
     assert corpus is not None, "results exist, so the corpus does"
+    is_noisy = learned is not None and learned.key != corpus.key
     text = Corpus(study.store.fetch(corpus.key))
     splits = [str(Split.DEV), *(f"test-{name}" for name in text.tests)]
     fingerprints = {
@@ -46,7 +48,7 @@ def study_facts(study: Study) -> StudyFacts:
     return StudyFacts(
         name=study.experiment.name,
         recipe=recipe.model_dump(mode="json"),
-        corpus=corpus.counts,
+        corpus={**corpus.counts, **({"noise": learned.counts} if is_noisy else {})},
         fingerprints=fingerprints,
         versions={"kdray": kdray.__version__} | {name: version(name) for name in PACKAGES},
         baseline=recipe.baseline_method,
