@@ -26,7 +26,7 @@ def plan(*, recipe=None, **noise) -> Plan:
     raw["recipe"] |= {"methods": METHODS, "signals": {"hypotheses": {"beam": 2, "num_hyps": 2}}}
     raw["recipe"] |= recipe or {}
     raw["recipe"]["corpus"] = {**raw["recipe"]["corpus"], "noise": noise}
-    return make_plan(Experiment.model_validate(raw))
+    return make_plan(Experiment.model_validate(raw), all_signals=True)
 
 
 def keys(made: Plan) -> dict[str, Key]:
@@ -36,9 +36,7 @@ def keys(made: Plan) -> dict[str, Key]:
 def same(one: Plan, other: Plan) -> set[str]:
     """Names of the steps that two plans have in common."""
     first, second = keys(one), keys(other)
-    return {
-        name.partition(": ")[2] for name, key in first.items() if second.get(name) == key
-    }
+    return {name.partition(": ")[2] for name, key in first.items() if second.get(name) == key}
 
 
 def two_teachers(weights):

@@ -36,7 +36,7 @@ def study_facts(study: Study) -> StudyFacts:
     recipe, texts = study.recipe, study.plan.text
     corpus, learned = (study.store.find(text.corpus) for text in (texts.clean, texts.learned))
     assert corpus is not None, "results exist, so the corpus does"
-    is_noisy = learned is not None and learned.key != corpus.key
+    noise = {} if learned is None or learned.key == corpus.key else {"noise": learned.counts}
     text = Corpus(study.store.fetch(corpus.key))
     splits = [str(Split.DEV), *(f"test-{name}" for name in text.tests)]
     fingerprints = {
@@ -48,7 +48,7 @@ def study_facts(study: Study) -> StudyFacts:
     return StudyFacts(
         name=study.experiment.name,
         recipe=recipe.model_dump(mode="json"),
-        corpus={**corpus.counts, **({"noise": learned.counts} if is_noisy else {})},
+        corpus={**corpus.counts, **noise},
         fingerprints=fingerprints,
         versions={"kdray": kdray.__version__} | {name: version(name) for name in PACKAGES},
         baseline=recipe.baseline_method,

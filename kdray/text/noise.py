@@ -125,7 +125,7 @@ def damage_of(
 
     def numbers(purpose: str) -> NDArray[np.float64]:
         hashes = _hashes(purpose, config.seed, side, pair_ids, lengths)
-        return (hashes >> np.uint64(11)) * 2.0**-53
+        return np.asarray((hashes >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
 
     above = numbers("rate")
     others = [Operation[name.upper()] for name in sorted(config.operations) if name != "swap"]
@@ -275,7 +275,9 @@ def _another(words: Sequence[str], word: str, draw: float) -> str:
     return words[place]
 
 
-def _running_words(corpus: Corpus, sides: Sequence[Column], seed: int) -> Mapping[Column, list[str]]:
+def _running_words(
+    corpus: Corpus, sides: Sequence[Column], seed: int
+) -> Mapping[Column, list[str]]:
     """For each side the running words with the smallest hashes, at random places of the text.
 
     Raises:

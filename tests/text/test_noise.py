@@ -132,14 +132,20 @@ def test_seed_side_and_pair_give_other_numbers(change):
     assert abs(np.corrcoef(one.above, one.draws)[0, 1]) < 0.05
 
 
-def test_damage_is_the_same_in_every_version():
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        (0.1, None),
+        (0.3, "one two  four three five six seven eight nine ten"),
+        (0.5, "one new44  four three six five new21 eight nine new25"),
+        (0.8, "new44  four three six five new21 eight nine new25"),
+        (1.0, "new44  four three six five new21 nine eight new25"),
+    ],
+)
+def test_damage_is_the_same_in_every_version(rate, expected):
     text = "one two  three four five six seven eight nine ten"
-    for rate, expected in PINNED.items():
-        (new,) = noisy([words_of(text)], laid_down(NAMES, [7], [10]), rate, REPLACEMENTS)
-        assert new == expected
-
-
-PINNED = {}
+    (new,) = noisy([words_of(text)], laid_down(NAMES, [7], [10]), rate, REPLACEMENTS)
+    assert new == expected
 
 
 def corpus(folder, pairs, *, ids=None):

@@ -26,7 +26,7 @@ def test_white_space_separates_words(text):
     ("text", "words"),
     [
         ("我爱纽约。", "我 爱 纽 约 。"),
-        ("我爱 New York，对吗", "我 爱 New York ， 对 吗"),
+        ("我爱 New York，对吗", "我 爱 New York， 对 吗"),
         ("ガソリンと車", "ガ ソ リ ン と 車"),
         ("안녕하세요 여러분", "안녕하세요 여러분"),
         ("ที่นี่", "ที่ นี่"),
