@@ -21,10 +21,10 @@ Imports neither torch nor ray.
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from kdray.schema import Column, Split
 from kdray.seeds import derive_seed
 from kdray.text.corpus import PAIR_SCHEMA, TEST_PREFIX, Corpus
 from kdray.text.sequences import offsets_of
-from kdray.text.words import words_of
+from kdray.text.words import with_words, words_of
 
 VERSION = 1
 ROWS_AT_A_TIME = 20_000
@@ -100,7 +100,7 @@ def build_noise(config: NoiseConfig, corpus: Path, folder: Path) -> Counts:
     clean = Corpus(corpus)
     sides = [column for column, side in SIDES.items() if config.side in (side, "both")]
     replacing = "replace" in config.operations
-    words = _running_words(clean, sides, config.seed) if replacing else {}
+    drawn = _running_words(clean, sides, config.seed) if replacing else {}
     tallies = {side: Counter[str]() for side in sides}
     rows = left_alone = 0
     path = folder / f"{Split.TRAIN}.parquet"
@@ -108,7 +108,7 @@ def build_noise(config: NoiseConfig, corpus: Path, folder: Path) -> Counts:
         for batch in clean.batches(Split.TRAIN, rows=ROWS_AT_A_TIME):
             hits = np.zeros(batch.num_rows, dtype=np.int64)
             for side in sides:
-                batch, of_side = _damaged(batch, side, config, words.get(side, ()), tallies[side])
+                batch, of_side = _damaged(batch, side, config, drawn.get(side, ()), tallies[side])
                 hits += of_side
             writer.write_batch(batch)
             rows += batch.num_rows
@@ -142,14 +142,15 @@ def damage_of(
 
 
 def noisy(
-    texts: Sequence[Sequence[tuple[str, str]]],
+    texts: Sequence[str],
+    words: Sequence[Sequence[str]],
     damage: Damage,
     rate: float,
-    words: Sequence[str] = (),
-) -> Iterator[str | None]:
-    """The texts at a rate, each given as its words behind their spaces; None: as it was.
+    replacements: Sequence[str] = (),
+) -> Iterator[str]:
+    """Texts with the damage of a rate. `words` are those of each, see `words_of`.
 
-    `words` are running words of the text that the texts are of.
+    `replacements` are running words of the text that the texts are of.
     """
     places = np.flatnonzero(damage.above < rate)
     hits = zip(
@@ -158,56 +159,49 @@ def noisy(
         damage.draws[places].tolist(),
         strict=True,
     )
-    stops = np.cumsum([len(text) for text in texts])
-    numbers_of_hits = np.diff(np.searchsorted(places, stops), prepend=0)
+    stops = np.cumsum([len(of_text) for of_text in words])
+    numbers = np.diff(np.searchsorted(places, stops), prepend=0)
     start = 0
-    for text, stop, number in zip(texts, stops.tolist(), numbers_of_hits.tolist(), strict=True):
-        yield _changed(text, start, islice(hits, number), words) if number else None
+    for text, old, stop, number in zip(texts, words, stops.tolist(), numbers.tolist(), strict=True):
+        new: list[str | None] = list(old) if number else []
+        for place, operation, draw in islice(hits, number):
+            here = place - start
+            if operation == Operation.DELETE:
+                new[here] = None
+            elif operation == Operation.REPLACE:
+                new[here] = _another(replacements, old[here], draw)
+            elif operation == Operation.SWAP:
+                new[here - 1], new[here] = new[here], new[here - 1]
+        yield with_words(text, new) if number else text
         start = stop
-
-
-def _changed(
-    text: Sequence[tuple[str, str]],
-    start: int,
-    hits: Iterable[tuple[int, int, float]],
-    words: Sequence[str],
-) -> str:
-    """A text after its hits: the place of a word, counted from `start`, its operation, its draw."""
-    new: list[str | None] = [word for _, word in text]
-    for place, operation, draw in hits:
-        here = place - start
-        if operation == Operation.DELETE:
-            new[here] = None
-        elif operation == Operation.REPLACE:
-            new[here] = _another(words, text[here][1], draw)
-        elif operation == Operation.SWAP:
-            new[here - 1], new[here] = new[here], new[here - 1]
-    kept = (f"{gap}{word}" for (gap, _), word in zip(text, new, strict=True) if word is not None)
-    return "".join(kept).lstrip()
 
 
 def _damaged(
     batch: pa.RecordBatch,
     side: Column,
     config: NoiseConfig,
-    words: Sequence[str],
+    replacements: Sequence[str],
     tally: Counter[str],
 ) -> tuple[pa.RecordBatch, Lengths]:
     """The batch with a noisy side, and how many words of each row are damaged there."""
     old = batch[side].to_pylist()
-    texts = [words_of(text) for text in old]
-    lengths = np.array([len(text) for text in texts], dtype=np.int64)
-    laid_down = damage_of(config, side, batch[Column.PAIR_ID].to_numpy(), lengths)
-    is_hit = laid_down.above < config.rate
+    words, lengths = _words(old)
+    damage = damage_of(config, side, batch[Column.PAIR_ID].to_numpy(), lengths)
+    is_hit = damage.above < config.rate
     tally["words"] += len(is_hit)
-    tally["spared"] += int(np.isinf(laid_down.above).sum())
-    for code, count in enumerate(np.bincount(laid_down.operations[is_hit], minlength=4).tolist()):
+    tally["spared"] += int(np.isinf(damage.above).sum())
+    for code, count in enumerate(np.bincount(damage.operations[is_hit], minlength=4).tolist()):
         tally[Operation(code).name.removesuffix("_FIRST").lower()] += count
-    made = noisy(texts, laid_down, config.rate, words)
-    new = [before if after is None else after for before, after in zip(old, made, strict=True)]
+    new = pa.array(noisy(old, words, damage, config.rate, replacements), pa.string())
     column = batch.schema.get_field_index(side)
     hits = np.add.reduceat(is_hit.astype(np.int64), offsets_of(lengths)[:-1])
-    return batch.set_column(column, batch.schema.field(column), pa.array(new, pa.string())), hits
+    return batch.set_column(column, batch.schema.field(column), new), hits
+
+
+def _words(texts: Sequence[str]) -> tuple[list[list[str]], Lengths]:
+    """The words of each text, and their number."""
+    words = [words_of(text) for text in texts]
+    return words, np.array([len(of_text) for of_text in words], dtype=np.int64)
 
 
 def _lay_down_swaps(
@@ -287,18 +281,17 @@ def _running_words(
     for batch in corpus.batches(Split.TRAIN, rows=ROWS_AT_A_TIME):
         pair_ids = batch[Column.PAIR_ID].to_numpy()
         for side, sample in samples.items():
-            texts = [words_of(text) for text in batch[side].to_pylist()]
-            lengths = np.array([len(text) for text in texts], dtype=np.int64)
+            words, lengths = _words(batch[side].to_pylist())
             hashes = _hashes("sample", seed, side, pair_ids, lengths)
-            sample.add(hashes, [word for text in texts for _, word in text])
-    words = {side: sample.words() for side, sample in samples.items()}
-    for side, of_side in words.items():
+            sample.add(hashes, list(chain.from_iterable(words)))
+    drawn = {side: sample.words() for side, sample in samples.items()}
+    for side, of_side in drawn.items():
         if len(set(of_side)) < 2:
             raise DataError(
                 f"corpus: the {SIDES[side]} side of the training text has no second word, so none "
                 "can replace the first; leave replace out of recipe.corpus.noise.operations"
             )
-    return words
+    return drawn
 
 
 class _Sample:

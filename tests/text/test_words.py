@@ -4,22 +4,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdray.text.words import words_of
+from kdray.text.words import with_words, words_of
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 @given(texts)
-def test_nothing_is_lost_but_white_space_at_the_end(text):
-    found = words_of(text)
-    assert "".join(gap + word for gap, word in found) == text.rstrip()
-    assert all(word and not any(map(str.isspace, word)) for _, word in found)
-    assert all(not gap.strip() for gap, _ in found)
+def test_a_text_with_its_own_words_is_itself(text):
+    words = words_of(text)
+    assert with_words(text, words) == text.strip()
+    assert "".join(words) == "".join(text.split())
+    assert bool(words) == bool(text.strip())
+
+
+@given(texts, st.randoms())
+def test_places_without_a_word_go_and_all_others_stay(text, rng):
+    words = words_of(text)
+    kept = [word if rng.random() < 0.5 else None for word in words]
+    found = with_words(text, kept)
+    assert "".join(found.split()) == "".join(word for word in kept if word is not None)
+    assert found == found.strip()
+    characters = iter(text)
+    assert all(character in characters for character in found)
 
 
 @given(st.text(st.characters(max_codepoint=0xE00)))
 def test_white_space_separates_words(text):
-    assert [word for _, word in words_of(text)] == text.split()
+    assert words_of(text) == text.split()
 
 
 @pytest.mark.parametrize(
@@ -34,4 +45,4 @@ def test_white_space_separates_words(text):
     ],
 )
 def test_scripts_without_spaces_are_cut_into_characters_with_their_marks(text, words):
-    assert [word for _, word in words_of(text)] == words.split()
+    assert words_of(text) == words.split()
