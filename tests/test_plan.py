@@ -78,6 +78,29 @@ def test_sentence_level_students_may_have_a_vocabulary_of_their_own(bring, toy_t
     assert spec_of(student).signals.hypotheses.stage == "recoded"
 
 
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_brought_teacher_reads_noisy_sources_in_its_own_pieces(bring, toy_tokenizers, side):
+    folder, methods = bring("one", toy_tokenizers["joint"]), {"s": {"kind": "sentence_level"}}
+    corpus = experiment().recipe.corpus.model_dump()
+    plans = [
+        make_plan(
+            experiment(
+                teacher=teacher(folder),
+                methods=methods,
+                corpus={**corpus, "noise": {"rate": rate, "side": side}},
+            )
+        )
+        for rate in (0, 0.1, 0.2)
+    ]
+    for plan in plans:
+        assert plan.text.learned.encoded != plan.text.learned.teacher_encoded
+        known = {step.key.fingerprint for step in plan.steps}
+        assert all(key.fingerprint in known for step in plan.steps for key in step.reads)
+    recoded = {plan.students.signals.hypotheses.fingerprint for plan in plans}
+    assert len(recoded) == (1 if side == "target" else 3)
+    assert len({plan.of(STUDENT)[0].key.fingerprint for plan in plans}) == 3
+
+
 def test_a_brought_teacher_without_its_weights_is_refused(bring, toy_tokenizers):
     folder = bring("one", toy_tokenizers["joint"])
     (folder / WEIGHTS).unlink()

@@ -62,7 +62,7 @@ def plan_text(recipe: Recipe, brought: tuple[Brought, ...]) -> TextPlan:
     corpus = Step(CorpusJob.of(config), CORPUS, "corpus", "Corpus", detail)
     steps = [corpus]
     if noise.rate:
-        detail = f"rate {noise.rate:g}, {noise.side}: {', '.join(sorted(noise.operations))}"
+        detail = f"noise {noise.rate:g} on {noise.side}: {', '.join(sorted(noise.operations))}"
         steps.append(Step(NoiseJob(noise, corpus.key), CORPUS, "noise", "Noise", detail))
     learned_corpus = steps[-1].key
     if tokenizer is not None:
