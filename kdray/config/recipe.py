@@ -147,6 +147,11 @@ class Recipe(Frozen):
                 "tokenizer is missing; it may be left out only with teachers of kind checkpoint, "
                 "which bring their own"
             )
+        if self.corpus.noise.teacher_learns == "noisy" and not trained:
+            raise ValueError(
+                "corpus.noise.teacher_learns is noisy, but the study trains no teacher; leave it "
+                "at clean, or add a `recipe.teacher` of kind trained"
+            )
         weights = self.teacher.weights if isinstance(self.teacher, EnsembleTeacherConfig) else ""
         if self.signals.online and weights == "perplexity":
             raise ValueError(

@@ -26,6 +26,12 @@ class Plan:
         """The steps of a stage that are wanted for themselves."""
         return tuple(step for step in self.steps if step.stage == stage and step.is_goal)
 
+    @property
+    def only(self) -> Scenario:
+        """The one of an experiment without axes."""
+        (scenario,) = self.scenarios
+        return scenario
+
     def scenario(self, step: Step) -> Scenario:
         """The one that a model belongs to."""
         assert step.cell is not None, "every model has one"

@@ -92,5 +92,5 @@ def _score_steps(
 
 def _scores(recipe: Recipe, text: TextPlan, model: Teacher, cell: Cell) -> Step:
     kind = TEACHER if cell.is_teacher else recipe.methods[cell.method].kind
-    job = EvaluationJob(model, text.corpus, recipe.evaluation)
+    job = EvaluationJob(model, text.clean.corpus, recipe.evaluation)
     return Step(job, SCORES, str(cell), "Evaluation", "", cell, kind)

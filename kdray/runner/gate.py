@@ -38,6 +38,6 @@ def read_gates(study: Study, student: str, file: Path | None) -> list[GateRow]:
     options = SearchOptions(**search.model_dump(exclude={"num_hyps"}))
     if file is not None:
         return gated.read(read_pairs(file), options, place=f"{file}, line")
-    dev = Corpus(fetch(scenario.text.corpus)).table(Split.DEV)
+    dev = Corpus(fetch(scenario.text.clean.corpus)).table(Split.DEV)
     pairs = zip(dev[Column.SRC].to_pylist(), dev[Column.REF].to_pylist(), strict=True)
     return gated.read(list(pairs), options, place=f"{Split.DEV}, pair")

@@ -1,8 +1,9 @@
 """The report of a study: its tables, verdict and plots, in files and in the tracker."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import kdray
 from kdray.cell import TEACHER, shown, within
@@ -35,8 +36,7 @@ def make_report(study: Study, results: Sequence[Result], folder: Path | None = N
 def study_facts(study: Study) -> StudyFacts:
     """What the report says besides the measurements."""
     recipe, scenarios = study.recipe, study.plan.scenarios
-    corpora = {shown(s.point): study.store.find(s.text.corpus) for s in scenarios}
-    counts = {point: corpus.counts for point, corpus in corpora.items() if corpus is not None}
+    counts = {shown(scenario.point): _corpus(study, scenario) for scenario in scenarios}
     fingerprints = {
         f"scores of {s.name}" if s.stage == SCORES else s.name: s.key.fingerprint
         for s in study.plan.steps
@@ -60,11 +60,19 @@ def study_facts(study: Study) -> StudyFacts:
     )
 
 
+def _corpus(study: Study, scenario: Scenario) -> Mapping[str, Any]:
+    """What cleaning and noise did to the text of a scenario, as far as it is made."""
+    texts = scenario.text
+    clean, learned = (study.store.find(text.corpus) for text in (texts.clean, texts.learned))
+    noise = {} if learned is None or clean == learned else {"noise": learned.counts}
+    return {**({} if clean is None else clean.counts), **noise}
+
+
 def _scenario_facts(study: Study, scenario: Scenario) -> ScenarioFacts:
     """References of a scenario whose corpus is made; of another one none."""
     refs: dict[str, list[str]] = {}
-    if study.is_made(scenario.text.corpus):
-        text = Corpus(study.store.fetch(scenario.text.corpus))
+    if study.is_made(scenario.text.clean.corpus):
+        text = Corpus(study.store.fetch(scenario.text.clean.corpus))
         for split in (str(Split.DEV), *(f"test-{name}" for name in text.tests)):
             refs[split] = text.table(split)[Column.REF].to_pylist()
     return ScenarioFacts(refs, scenario.recipe.evaluation.bleu_tokenize)

@@ -65,7 +65,7 @@ def run_search(study: Study, config: SearchConfig) -> list[TrialResult]:
     study.start_ray()
     job = SearchJob(
         config=config,
-        trial=functools.partial(_trial, study.plan.scenarios[0].students, config.method),
+        trial=functools.partial(_trial, study.plan.only.students, config.method),
         store=study.store,
         tracker=study.runs.tracker,
         parent_run=study.runs.parent,
@@ -137,7 +137,7 @@ def _check_point(study: Study, config: SearchConfig, values: Mapping[str, Any]) 
     except ValueError as error:
         raise ConfigError(f"{place}: {error}") from None
     try:
-        _trial(study.plan.scenarios[0].students, name, values)
+        _trial(study.plan.only.students, name, values)
     except ConfigError as error:
         raise ConfigError(
             f"{place}: {error}; add a method with these values to `recipe.methods`, and its "
