@@ -16,12 +16,13 @@ from kdray.config.recipe import Recipe
 from kdray.export.job import ExportJob
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
-from kdray.plan.step import EXPORT, SCORES, Step, spec_of
+from kdray.plan.step import EXPORT, SCORER, SCORES, Step, spec_of
 from kdray.plan.students import Students
 from kdray.plan.teacher import brought_teachers, teacher_steps
 from kdray.plan.text import TextPlan, plan_text
 from kdray.plan.vocabulary import teacher_entries
 from kdray.scoring.evaluation import EvaluationJob
+from kdray.scoring.job import ScorerJob
 from kdray.teacher.build import build_teacher
 from kdray.teacher.distributions import check_k
 from kdray.teacher.engine import Teacher
@@ -50,7 +51,7 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
     Raises:
         DataError: a corpus file or a brought teacher cannot be read.
         ConfigError: vocabularies that have to be one are not, more entries are to be kept than
-            the vocabulary has, or students cannot start from the teacher.
+            the vocabulary has, students cannot start from the teacher, or nobody has a scorer.
     """
     recipe = experiment.recipe
     brought = brought_teachers(recipe)
@@ -64,9 +65,10 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
     students = Students(recipe, text, signals, plan_starts(recipe, teacher))
     models = tuple(students.steps())
     goals = [step for step in models if step.is_goal]
-    scores = _score_steps(recipe, text, teacher, trained, goals)
+    scores = tuple(_score_steps(recipe, text, teacher, trained, goals))
+    scorers = _scorer_steps(recipe, text, scores)
     exports = _export_steps(experiment.exports, goals)
-    steps = (*text.steps, *trained, *signals.steps, *models, *scores, *exports)
+    steps = (*text.steps, *trained, *signals.steps, *models, *scores, *scorers, *exports)
     return Plan(steps, text, teacher, students)
 
 
@@ -92,6 +94,15 @@ def _score_steps(
     for step in students:
         assert step.cell is not None, "every student has one"
         yield _scores(recipe, text, OwnModels((step.key,)), step.cell)
+
+
+def _scorer_steps(recipe: Recipe, text: TextPlan, scores: Sequence[Step]) -> Iterator[Step]:
+    """Every scorer from outside on the translations of every model."""
+    for name, config in recipe.evaluation.scorers.items():
+        for step in scores:
+            job, heading = ScorerJob(name, config, step.key, text.corpus), f"Scorer {name}"
+            title = f"{name} of {step.name}"
+            yield Step(job, SCORER, title, heading, title, step.cell, step.kind)
 
 
 def _scores(recipe: Recipe, text: TextPlan, model: Teacher, cell: Cell) -> Step:

@@ -50,7 +50,7 @@ def study_facts(study: Study) -> StudyFacts:
         fingerprints=fingerprints,
         versions={"kdray": kdray.__version__} | {name: version(name) for name in PACKAGES},
         baseline=recipe.baseline_method,
-        main_beam=recipe.evaluation.beams[-1],
+        main_beam=recipe.evaluation.main_beam,
         bootstrap_samples=recipe.evaluation.bootstrap_samples,
         bleu_tokenize=recipe.evaluation.bleu_tokenize,
         refs={split: text.table(split)[Column.REF].to_pylist() for split in splits},

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from kdray.cell import Cell
+from kdray.condition import Condition
 from kdray.reporting.difference import Difference, Spread
 from kdray.reporting.table import Row, Table
 from kdray.reporting.verdict import verdicts
@@ -28,8 +29,7 @@ def row(method, bleu, difference=None, *, sd=0.1, seeds=(1, 2, 3), **changes):
         kind=method,
         seeds=seeds,
         is_baseline=method == "ce",
-        bleu=Spread(bleu, sd),
-        chrf=Spread(bleu + 20, sd),
+        scores={"bleu": Spread(bleu, sd), "chrf": Spread(bleu + 20, sd)},
         difference=difference,
         num_params=1_000_000,
         target_tokens=1e6,
@@ -43,9 +43,8 @@ def row(method, bleu, difference=None, *, sd=0.1, seeds=(1, 2, 3), **changes):
 def table(split, *rows, beam=5, signature="tok:13a"):
     return Table(
         split=split,
-        beam=beam,
-        bleu_signature=signature,
-        chrf_signature="nc:6",
+        condition=Condition.of_beam(beam),
+        signatures={"bleu": signature, "chrf": "nc:6"},
         baseline="ce",
         bootstrap_samples=1000,
         num_segments=100,
