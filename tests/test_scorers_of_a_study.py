@@ -86,8 +86,6 @@ def test_a_scorer_joins_and_another_fails_alone(raw, without_ray, monkeypatch):
     assert "words: test 1" in text
     assert "Δ words" in text
     assert "teacher forcing" in text
-    said = [each for verdict in data["verdicts"] for each in verdict["sentences"]]
-    assert any("; words " in sentence for sentence in said if sentence.startswith("On test-"))
 
 
 @pytest.mark.slow

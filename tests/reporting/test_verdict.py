@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from kdray.cell import Cell
 from kdray.condition import Condition
-from kdray.reporting.difference import Difference, Spread
+from kdray.reporting.difference import Change, Difference, Spread
 from kdray.reporting.table import Row, Table
 from kdray.reporting.verdict import verdicts
 
@@ -267,3 +267,18 @@ def test_the_choice_stands_beside_the_teacher():
 
 def test_no_tables_no_verdict():
     assert verdicts([], main_beam=5) == []
+
+
+def test_metrics_from_outside_say_whether_they_agree():
+    """One of errors agrees when it falls."""
+    others = {
+        "comet": Change(0.0123, higher_is_better=True, p_uncorrected=0.01, p=0.02),
+        "errors": Change(0.5, higher_is_better=False, p_uncorrected=None),
+    }
+    difference = replace(against(2), others=others)
+    _, text = said(
+        table("dev", row("ce", 20), row("a", 22, against(2))),
+        table("test-x", row("ce", 20), row("a", 22, difference)),
+    )
+    assert "comet agrees (+0.0123, p 0.020)" in text
+    assert "errors does not agree (+0.5, p –)" in text
