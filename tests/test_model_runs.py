@@ -11,7 +11,7 @@ from kdray.condition import Condition
 from kdray.fit.history import HISTORY
 from kdray.plan.step import STUDENT, Step
 from kdray.progress import Display
-from kdray.runner import results, training
+from kdray.runner import models, results
 from kdray.scoring.result import Result, Score
 from kdray.tracking import Tracker
 
@@ -54,8 +54,10 @@ def study(tmp_path):
     return SimpleNamespace(
         recipe=SimpleNamespace(evaluation=SimpleNamespace(main_beam=5)),
         runs=SimpleNamespace(tracker=tracker, ensure=ensure),
-        store=SimpleNamespace(fetch=lambda key: tmp_path),
-        find=lambda key: SimpleNamespace(counts={"num_params": 3}),
+        store=SimpleNamespace(
+            fetch=lambda key: tmp_path,
+            find=lambda key: SimpleNamespace(counts={"num_params": 3}),
+        ),
     )
 
 
@@ -83,7 +85,7 @@ def test_a_model_of_another_study_has_the_time_of_its_training(study, toy_step):
 @pytest.fixture
 def toy_step(toy_job):
     cell = Cell("hybrid", "nano", 1)
-    return Step(toy_job.spec.key, STUDENT, str(cell), "Students", toy_job.spec, cell=cell)
+    return Step(toy_job.spec, STUDENT, str(cell), "Students", cell=cell)
 
 
 def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_path):
@@ -96,12 +98,15 @@ def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_p
             order.append(("trained", len(study.runs.tracker.opened)))
             yield name, None
 
-    monkeypatch.setattr(training, "train", train)
-    monkeypatch.setattr(training._Watch, "ended", lambda *_: None)
+    monkeypatch.setattr(models, "train", train)
+    monkeypatch.setattr(models, "_forms_read", lambda study: [])
+    monkeypatch.setattr(models._Watch, "ended", lambda *_: None)
     study.display, study.start_ray = Display(), lambda: None
+    study.is_made, study.is_lost, study.failures = lambda key: True, lambda step: False, {}
     study.store = SimpleNamespace(work_path=lambda key: tmp_path, fetch=None)
     study.experiment = SimpleNamespace(execution=None)
     steps = [replace(toy_step, name="first"), replace(toy_step, name="second")]
-    training.train_models(study, steps, steps)
+    study.plan = SimpleNamespace(of=lambda stage: steps)
+    models.train_models(study, steps, steps)
     assert order == [("trained", 1), ("trained", 2)]
     assert study.runs.tracker.opened == [("first", None), ("second", None)]
