@@ -102,11 +102,11 @@ def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_p
     monkeypatch.setattr(models, "_forms_read", lambda study: [])
     monkeypatch.setattr(models._Watch, "ended", lambda *_: None)
     study.display, study.start_ray = Display(), lambda: None
-    study.is_made, study.is_lost, study.failures = lambda key: True, lambda step: False, {}
     study.store = SimpleNamespace(work_path=lambda key: tmp_path, fetch=None)
+    study.is_made, study.is_lost = lambda key: True, lambda step: False
+    study.plan = SimpleNamespace(of=lambda stage: [toy_step])
     study.experiment = SimpleNamespace(execution=None)
     steps = [replace(toy_step, name="first"), replace(toy_step, name="second")]
-    study.plan = SimpleNamespace(of=lambda stage: steps)
     models.train_models(study, steps, steps)
     assert order == [("trained", 1), ("trained", 2)]
     assert study.runs.tracker.opened == [("first", None), ("second", None)]
