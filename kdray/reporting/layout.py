@@ -91,7 +91,7 @@ def _columns_of(metric: str, table: Table) -> list[Column]:
         by = row.difference.others[metric]
         return f"{by.mean:+.3g} (p {p_value(by.p)})"
 
-    columns = [Column(metric, score, short=metric)]
+    columns = [Column(metric, score)]
     if metric in table.metrics_from_outside:
         columns.append(Column(f"Δ {metric}", change))
     return columns
@@ -147,8 +147,8 @@ def footnotes(table: Table) -> list[str]:
             "; ".join(f"{name}: {said}" for name, said in table.signatures.items()) + ".",
         ]
     from_outside = [
-        f"{name}: {table.signatures[name]}, the mean over segments; p: paired bootstrap of it, "
-        "as that of BLEU, corrected by itself."
+        f"{name}: {table.signatures[name]}, the mean over segments; p: paired bootstrap of that "
+        "mean, two-sided, the largest over seeds, corrected after Holm by itself."
         for name in table.metrics_from_outside
     ]
     return [
