@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdray.errors import StageFailed
-from kdray.plan.step import EXPORT, SCORES, SIGNALS, STUDENT, Step, up_to
+from kdray.plan.step import EXPORT, SCORER, SIGNALS, STUDENT, Step, up_to
 from kdray.runner.make import make_steps
 from kdray.runner.reporting import make_report
 from kdray.runner.results import results_of
@@ -21,7 +21,7 @@ from kdray.storage.disk import disk_failure
 if TYPE_CHECKING:
     from kdray.cluster.trials import TrialResult
 
-LAST = {"decode": SIGNALS, "tune": SIGNALS, "train": STUDENT, "evaluate": SCORES}
+LAST = {"decode": SIGNALS, "tune": SIGNALS, "train": STUDENT, "evaluate": SCORER}
 """The stage that a verb's steps end with; of the other verbs, all steps are."""
 
 
@@ -95,6 +95,6 @@ def check_complete(study: Study) -> None:
     if study.notes:
         failed = "\n  ".join(study.notes)
         raise StageFailed(
-            f"{len(study.notes)} of {len(study.plan.of(STUDENT))} students or their scores failed; "
+            f"{len(study.notes)} students or scores failed; "
             f"the report holds the others:\n  {failed}"
         )

@@ -85,7 +85,7 @@ def test_a_flipped_bit_in_any_published_file_is_named(storage):
 
 
 @pytest.mark.parametrize("name", ["scores.json", "history.jsonl", "test-generated.parquet",
-                                  "dev.beam2.txt", RECORD])  # fmt: skip
+                                  "dev.beam-2.txt", RECORD])  # fmt: skip
 @pytest.mark.parametrize("how", ["emptied", "cut", "gone"])
 def test_what_a_report_reads_is_one_message(storage, name, how):
     kept = "scores" if name == RECORD else "*"

@@ -16,7 +16,7 @@ from kdray.errors import ConfigError
 
 OF_THE_GRID = (
     *("axes", "grid", "baseline", "students.seeds"),
-    *("evaluation.beams", "evaluation.bootstrap_samples"),
+    *("evaluation.beams", "evaluation.bootstrap_samples", "evaluation.scorers"),
 )
 """What all points have in common."""
 

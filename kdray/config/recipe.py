@@ -15,6 +15,7 @@ from pydantic import (
 from kdray.config.axes import Axis
 from kdray.config.base import Frozen, Name
 from kdray.config.budgets import check_lengths
+from kdray.config.evaluation import EvaluationConfig
 from kdray.config.initial import RandomInitialConfig, SizeConfig, chosen_layers
 from kdray.config.methods.union import (
     BranchConfig,
@@ -77,17 +78,6 @@ BLEU_TOKENIZERS = {
     **dict.fromkeys(("ko", "kor"), "ko-mecab"),
 }
 """By target language, as sacrebleu's command line chooses; `13a` for all others."""
-
-
-class EvaluationConfig(Frozen):
-    """How translations are made and scored. Dev chooses; test is scored once, at the end."""
-
-    # the last one is the main score
-    beams: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(default=(1, 5), min_length=1)
-    length_penalty: float = Field(default=1.0, ge=0)
-    # sacrebleu's name; `none` for text that is tokenised already; a recipe without one chooses it
-    bleu_tokenize: str = "13a"
-    bootstrap_samples: int = Field(default=1000, ge=100)
 
 
 class Recipe(Frozen):

@@ -65,7 +65,8 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
     Raises:
         DataError: a corpus file or a brought teacher cannot be read.
         ConfigError: vocabularies that have to be one are not, more entries are to be kept than
-            the vocabulary has, or students cannot start from the teacher; with axes, at any point.
+            the vocabulary has, students cannot start from the teacher, or nobody has a scorer; with
+            axes, at any point.
     """
     scenarios = tuple(
         plan_scenario(point, recipe, experiment.exports, all_signals=all_signals)

@@ -10,12 +10,13 @@ from kdray.config.recipe import Recipe
 from kdray.export.job import ExportJob
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
-from kdray.plan.step import EXPORT, SCORES, Step
+from kdray.plan.step import EXPORT, SCORER, SCORES, Step
 from kdray.plan.students import Students
 from kdray.plan.teacher import brought_teachers, teacher_steps
 from kdray.plan.text import TextPlan, plan_text
 from kdray.plan.vocabulary import teacher_entries
 from kdray.scoring.evaluation import EvaluationJob
+from kdray.scoring.job import ScorerJob
 from kdray.teacher.build import build_teacher
 from kdray.teacher.distributions import check_k
 from kdray.teacher.engine import Teacher
@@ -53,8 +54,10 @@ def plan_scenario(
     students = Students(recipe, text, signals, plan_starts(recipe, teacher))
     models = tuple(students.steps())
     goals = [step for step in models if step.is_goal]
-    scores = _score_steps(recipe, text, teacher, trained, goals)
-    made = (*text.steps, *trained, *signals.steps, *models, *scores, *_export_steps(exports, goals))
+    scores = tuple(_score_steps(recipe, text, teacher, trained, goals))
+    scorers = _scorer_steps(recipe, text, scores)
+    written = _export_steps(exports, goals)
+    made = (*text.steps, *trained, *signals.steps, *models, *scores, *scorers, *written)
     steps = tuple(_at(point, step) for step in made) if point else made
     return Scenario(point, recipe, steps, text, teacher, students)
 
@@ -88,6 +91,15 @@ def _score_steps(
     for step in students:
         assert step.cell is not None, "every student has one"
         yield _scores(recipe, text, OwnModels((step.key,)), step.cell)
+
+
+def _scorer_steps(recipe: Recipe, text: TextPlan, scores: Sequence[Step]) -> Iterator[Step]:
+    """Every scorer from outside on the translations of every model."""
+    for name, config in recipe.evaluation.scorers.items():
+        for step in scores:
+            job, heading = ScorerJob(name, config, step.key, text.clean.corpus), f"Scorer {name}"
+            title = f"{name} of {step.name}"
+            yield Step(job, SCORER, title, heading, title, step.cell, step.kind)
 
 
 def _scores(recipe: Recipe, text: TextPlan, model: Teacher, cell: Cell) -> Step:

@@ -9,9 +9,9 @@ from kdray.fit.spec import TeacherLayers, TrainingSpec
 from kdray.jobs import Sharded, Whole
 
 CORPUS, TOKENIZER, ENCODED, SIGNALS = "corpus", "tokenizer", "encoded", "signals"
-TRUNK, STUDENT, EXPORT, SCORES = "trunk", "student", "export", "scores"
+TRUNK, STUDENT, EXPORT, SCORES, SCORER = "trunk", "student", "export", "scores", "scorer"
 TRIAL = "trial"  # of a search: a student that stands in no plan
-STAGES = (CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, SCORES, EXPORT)
+STAGES = (CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, SCORES, SCORER, EXPORT)
 """The stages, in the order of the path. A teacher, a trunk and a student are trainings."""
 
 Job = Whole | Sharded | TrainingSpec

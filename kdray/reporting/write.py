@@ -43,7 +43,7 @@ def write_report(
 
 
 def _table_json(table: Table) -> dict[str, Any]:
-    data = asdict(table)
+    data = asdict(table) | {"condition": table.condition.name}
     for row, shown in zip(table.rows, data["rows"], strict=True):
         cell = shown.pop("cell")
         shown |= {name: value for name, value in cell.items() if name != "seed"}

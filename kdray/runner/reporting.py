@@ -52,7 +52,7 @@ def study_facts(study: Study) -> StudyFacts:
         fingerprints=fingerprints,
         versions={"kdray": kdray.__version__} | {name: version(name) for name in PACKAGES},
         baseline=recipe.baseline_method,
-        main_beam=recipe.evaluation.beams[-1],
+        main_beam=recipe.evaluation.main_beam,
         bootstrap_samples=recipe.evaluation.bootstrap_samples,
         scenarios={s.point: _scenario_facts(study, s) for s in scenarios},
         notes=(*_text_notes(study), *study.notes, *unscored(study), *_training_notes(study)),

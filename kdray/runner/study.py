@@ -12,9 +12,10 @@ from kdray.config.grid import points_of
 from kdray.config.recipe import Recipe
 from kdray.errors import ArtifactDamaged, StageFailed
 from kdray.plan.experiment import Plan, make_plan
-from kdray.plan.step import STUDENT, Step, unique
+from kdray.plan.step import SCORER, STUDENT, Step, unique
 from kdray.progress import Display
 from kdray.runner.runs import StudyRuns
+from kdray.scoring.job import ScorerJob
 from kdray.scoring.metrics import check_tokenizer
 from kdray.storage.lease import Lease, hold
 from kdray.tracking import Tracker
@@ -84,7 +85,7 @@ class Study:
 
     @property
     def notes(self) -> list[str]:
-        """Why students are missing: each failure, and which students it took with it."""
+        """Why students or scores are missing: each failure, and which students it took with it."""
         unmade = [step for step in self.plan.of(STUDENT) if not self.is_made(step.key)]
         notes = []
         for fingerprint, failure in self.failures.items():
@@ -110,6 +111,18 @@ def _alone(experiment: Experiment, store: Store, display: Display) -> Lease:
     )
 
 
+def _check_scorers(plan: Plan, store: Store) -> None:
+    """Refuse a scorer that has something to score and cannot be run.
+
+    Raises:
+        ConfigError: its program is not there.
+    """
+    for step in plan.of(SCORER):
+        assert isinstance(step.job, ScorerJob), "the stage has no other"
+        if store.find(step.key) is None:
+            step.job.check()
+
+
 @contextmanager
 def open_study(
     experiment: Experiment, display: Display, *, all_signals: bool = False, only_looks: bool = False
@@ -130,6 +143,7 @@ def open_study(
         if only_looks:
             runs = StudyRuns(Tracker(), store.root / "untracked.json", {})
         else:
+            _check_scorers(plan, store)
             store.sweep()
             exits.enter_context(_alone(experiment, store, display))
             runs = StudyRuns.open(experiment, store)

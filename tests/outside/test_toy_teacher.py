@@ -19,9 +19,9 @@ from sharded import ENCODED, at, fetch, make
 
 from kdray.config import outside
 from kdray.config.base import Frozen
+from kdray.config.evaluation import EvaluationConfig
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.outside import with_outside
-from kdray.config.recipe import EvaluationConfig
 from kdray.config.signals import HypothesesConfig
 from kdray.config.teacher import BuiltInTeacherConfig, OutsideTeacherConfig
 from kdray.errors import ConfigError
@@ -205,7 +205,7 @@ def test_it_is_scored_as_any_teacher_is(teacher, words, toy_corpus, tmp_path):
     config = EvaluationConfig(beams=(1,))
     EvaluationJob(teacher, at(toy_corpus.path), config).make(tmp_path, fetch, threads=1)
     (row,) = json.loads((tmp_path / SCORES).read_text())
-    assert row.keys() == {"split", "beam", UNSCORED}
+    assert row.keys() == {"split", "condition", UNSCORED}
     assert re.search(r"^\d+ of 50 sentences, the first in line \d+, .* 6 tokens", row[UNSCORED])
     whole = build_teacher(DictionaryConfig(kind="dictionary", path=str(words)), ())
     EvaluationJob(whole, at(toy_corpus.path), config).make(tmp_path, fetch, threads=1)
