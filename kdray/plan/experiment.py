@@ -14,6 +14,7 @@ from kdray.config.experiment import Experiment
 from kdray.config.export import ExportConfig
 from kdray.config.recipe import Recipe
 from kdray.export.job import ExportJob
+from kdray.plan.complexity import complexity_steps
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
 from kdray.plan.step import EXPORT, SCORES, Step, spec_of
@@ -66,7 +67,8 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
     goals = [step for step in models if step.is_goal]
     scores = _score_steps(recipe, text, teacher, trained, goals)
     exports = _export_steps(experiment.exports, goals)
-    steps = (*text.steps, *trained, *signals.steps, *models, *scores, *exports)
+    complexity = complexity_steps(text, teacher)
+    steps = (*text.steps, *trained, *signals.steps, *models, *scores, *complexity, *exports)
     return Plan(steps, text, teacher, students)
 
 

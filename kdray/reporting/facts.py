@@ -1,8 +1,10 @@
 """What a report says of a study besides its measurements."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from kdray.scenario.measure import Measures
 
 
 @dataclass(frozen=True)
@@ -20,4 +22,5 @@ class StudyFacts:
     bleu_tokenize: str
     refs: Mapping[str, Sequence[str]]  # split -> references; its order is the report's
     notes: Sequence[str] = ()  # e.g. students that failed, and why
+    complexity: Measures = field(default_factory=dict)  # of the scenario, as far as it is measured
     sharing: str = ""  # what students of several lengths share of their training, if there are

@@ -15,6 +15,7 @@ from kdray.reporting.layout import columns_of, footnotes, markdown, markdown_tex
 from kdray.reporting.plots import Plot
 from kdray.reporting.table import Table
 from kdray.reporting.verdict import Verdict
+from kdray.scenario.measure import in_groups
 
 
 def render_pages(
@@ -51,6 +52,7 @@ def render_pages(
             tables=tables,
             plots=plots,
             recipe=recipe,
+            complexity=in_groups(study.complexity),
             # Of a code block in Markdown: longer than any run of backticks inside.
             fence=max(["``", *re.findall("`+", recipe)], key=len) + "`",
         )

@@ -12,6 +12,7 @@ from kdray.reporting.pages import render_pages
 from kdray.reporting.plots import draw_plots
 from kdray.reporting.table import Table, build_tables
 from kdray.reporting.verdict import verdicts
+from kdray.scenario.measure import flat
 from kdray.scoring.result import Result
 
 
@@ -35,6 +36,7 @@ def write_report(
         "results": [result.to_json() for result in results],
         "tables": [_table_json(table) for table in tables],
         "verdicts": [asdict(verdict) for verdict in said],
+        "complexity": flat(study.complexity),
     }
     write_json(folder / "results.json", data)
     html, markdown = render_pages(study=study, verdicts=said, tables=tables, plots=plots)

@@ -14,6 +14,7 @@ from kdray.reporting.layout import terminal
 from kdray.reporting.table import build_tables
 from kdray.reporting.verdict import verdicts
 from kdray.reporting.write import write_report
+from kdray.runner.complexity import scenario_measures
 from kdray.runner.results import curves_of, unscored
 from kdray.runner.study import Study
 from kdray.schema import Column, Split
@@ -55,6 +56,7 @@ def study_facts(study: Study) -> StudyFacts:
         bleu_tokenize=recipe.evaluation.bleu_tokenize,
         refs={split: text.table(split)[Column.REF].to_pylist() for split in splits},
         notes=(*_text_notes(study), *study.notes, *unscored(study), *_training_notes(study)),
+        complexity=scenario_measures(study),
         sharing=_sharing(study.plan.of(STUDENT)),
     )
 
