@@ -50,7 +50,8 @@ def read_references(
         sentences = target.sentence_N.cpu().numpy()
 
         def sums(values_N: Tensor, sentences: Rows = sentences, most: int = len(part)) -> Sums:
-            return np.bincount(sentences, values_N.double().cpu().numpy(), minlength=most)
+            values = values_N.double().cpu().numpy()
+            return np.asarray(np.bincount(sentences, values, minlength=most), dtype=np.float64)
 
         entropy[part] = sums(read.entropy())
         loss[part] = sums(-read.log_labels(target.labels_N))

@@ -65,14 +65,15 @@ def test_nothing_that_is_trained_or_scored_depends_on_measures():
 
 def test_a_dry_run_names_the_measures_and_no_student(config, tmp_path):
     shown = invoke(config, "--dry-run").stdout
-    assert "complexity for the teacher" in shown
+    assert "teacher_complexity" in shown
     assert "student" not in shown
     alone = invoke(config, "--dry-run", "--text-only").stdout
-    assert "complexity of the text" in alone
+    assert "│ complexity " in alone
     assert "teacher" not in alone
     assert not list((tmp_path / "runs").glob("*/*"))
 
 
+@pytest.mark.slow
 def test_text_is_measured_without_a_teacher_and_every_measure_is_documented(config, tmp_path):
     found = json.loads(invoke(config, "--text-only", "--json").stdout)
     measures, reasons = found["measures"], found["absent"]

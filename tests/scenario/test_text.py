@@ -212,6 +212,7 @@ def splits(tmp_path, toy_tokenizers):
     return in_order
 
 
+@pytest.mark.slow
 def test_measures_do_not_depend_on_the_order_of_pairs(splits):
     rows = list(range(1100))
     found = text_measures(*splits(rows))
