@@ -13,7 +13,7 @@ from kdray.plan.step import COMPLEXITY, TEACHER_COMPLEXITY
 from kdray.reporting.pages import fact
 from kdray.runner.study import Study
 from kdray.scenario.jobs import measures_in
-from kdray.scenario.measure import Absent, Measures, below, flat
+from kdray.scenario.measure import Absent, Measures, absent, below, flat
 from kdray.scenario.teacher import OF_READING, OF_SEARCH
 from kdray.schema import Split
 from kdray.text.tokenizer import Tokenizer
@@ -42,18 +42,22 @@ def scenario_measures(study: Study) -> dict[str, float | Absent]:
 
 
 def show_complexity(study: Study) -> None:
-    """Print the measures as a table."""
-    table = rich.table.Table("measure", box=rich.box.SIMPLE_HEAD, title="Complexity")
+    """Print the measures as a table, and below it why others are absent."""
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, title="Complexity")
+    table.add_column("measure", overflow="fold")
     table.add_column("value", justify="right")
-    table.add_column("absent, since", overflow="fold")
-    rows = scenario_measures(study).items()
-    for _, group in groupby(rows, key=lambda row: row[0].partition("/")[0]):
-        for name, value in group:
-            is_absent = isinstance(value, Absent)
-            cells = ("–", value.reason) if isinstance(value, Absent) else (fact(value), "")
-            table.add_row(name, *cells, style="dim" if is_absent else "")
+    measures = scenario_measures(study)
+    for _, rows in groupby(flat(measures).items(), key=lambda row: row[0].partition("/")[0]):
+        for name, value in rows:
+            table.add_row(name, fact(value))
         table.add_section()
     study.display.console.print(table)
+    names: dict[str, list[str]] = {}
+    for name, reason in absent(measures).items():
+        names.setdefault(reason, []).append(name)
+    for reason, (first, *others) in names.items():
+        more = f" and {len(others)} more" if others else ""
+        study.display.note(f"{first}{more}: {reason}")
 
 
 def _made(study: Study, stage: str) -> Artifact | None:

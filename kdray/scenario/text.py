@@ -27,7 +27,7 @@ from kdray.text.sequences import Sequences
 
 PAIRS = 20_000
 """How many pairs are looked at, but for counts and repeated sources, which are of all pairs."""
-ALIGNED_PAIRS, ALIGNED_CELLS = 1000, 8_000_000
+ALIGNED_PAIRS, ALIGNED_CELLS = 1000, 4_000_000
 """How many pairs have to be there for an aligner to learn from, and how many combinations of a
 source word with a target word of its sentence are the most that it looks at."""
 DRAWS = 1000  # words of the type-token ratio
