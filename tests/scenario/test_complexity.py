@@ -27,7 +27,7 @@ def config(tmp_path):
     raw = yaml.safe_load(CONFIG)
     raw["recipe"]["corpus"] |= {"train_pairs": 1200, "grammar": {"recursion": 0}}
     raw["recipe"]["tokenizer"] = {"vocab_size": 300}
-    raw["recipe"]["teacher"]["training"] |= {"updates": 40, "validate_every": 40}
+    raw["recipe"]["teacher"]["training"] |= {"updates": 50, "validate_every": 50}
     raw["execution"] = {"storage": str(tmp_path / "runs"), "tracking": {"enabled": False}}
     path = tmp_path / "micro.yaml"
     path.write_text(yaml.safe_dump(raw))
