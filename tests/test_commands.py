@@ -35,7 +35,9 @@ def invoke(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("verb", ["study", "tune", "decode", "train", "evaluate", "report", "gate"])
+@pytest.mark.parametrize(
+    "verb", ["study", "tune", "decode", "train", "evaluate", "report", "gate", "complexity"]
+)
 def test_every_verb_has_help(verb):
     found = invoke(verb, "--help")
     assert found.exit_code == 0

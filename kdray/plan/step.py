@@ -10,8 +10,12 @@ from kdray.jobs import Sharded, Whole
 
 CORPUS, TOKENIZER, ENCODED, SIGNALS = "corpus", "tokenizer", "encoded", "signals"
 TRUNK, STUDENT, EXPORT, SCORES, SCORER = "trunk", "student", "export", "scores", "scorer"
+COMPLEXITY, TEACHER_COMPLEXITY = "complexity", "teacher_complexity"
 TRIAL = "trial"  # of a search: a student that stands in no plan
-STAGES = (CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, SCORES, SCORER, EXPORT)
+STAGES = (
+    *(CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, SCORES, SCORER),
+    *(COMPLEXITY, TEACHER_COMPLEXITY, EXPORT),
+)
 """The stages, in the order of the path. A teacher, a trunk and a student are trainings."""
 
 Job = Whole | Sharded | TrainingSpec

@@ -1,10 +1,11 @@
 """What a report says of a study besides its measurements."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kdray.cell import Point
+from kdray.measures.measure import Measures
 
 
 @dataclass(frozen=True)
@@ -29,4 +30,5 @@ class StudyFacts:
     bootstrap_samples: int
     scenarios: Mapping[Point, ScenarioFacts]  # in the order of the report
     notes: Sequence[str] = ()  # e.g. students that failed, and why
+    complexity: Measures = field(default_factory=dict)  # of the scenarios, as far as measured
     sharing: str = ""  # what students of several lengths share of their training, if there are

@@ -11,7 +11,7 @@ from kdray.errors import StageFailed
 from kdray.fit.lengths import check_dev, check_sources, check_train
 from kdray.fit.spec import TrainingSpec
 from kdray.jobs import NOTES, Sharded, Whole
-from kdray.plan.step import ENCODED, SCORES, Step, spec_of, unique, wanted
+from kdray.plan.step import ENCODED, SCORES, TEACHER_COMPLEXITY, Step, spec_of, unique, wanted
 from kdray.runner.models import train_models
 from kdray.runner.study import Study
 from kdray.runner.turns import in_turn
@@ -114,7 +114,7 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
             try:
                 make_whole(step, store=study.store, threads=threads)
             except StageFailed as failure:
-                if step.stage != SCORES:
+                if step.stage not in (SCORES, TEACHER_COMPLEXITY):
                     raise
                 study.failures[step.key.fingerprint] = failure
                 study.display.note(str(failure))

@@ -16,6 +16,7 @@ from kdray.reporting.layout import terminal
 from kdray.reporting.table import build_tables
 from kdray.reporting.verdict import verdicts
 from kdray.reporting.write import write_report
+from kdray.runner.complexity import measures_of
 from kdray.runner.results import curves_of, unscored
 from kdray.runner.study import Study
 from kdray.schema import Column, Split
@@ -56,6 +57,7 @@ def study_facts(study: Study) -> StudyFacts:
         bootstrap_samples=recipe.evaluation.bootstrap_samples,
         scenarios={s.point: _scenario_facts(study, s) for s in scenarios},
         notes=(*_text_notes(study), *study.notes, *unscored(study), *_training_notes(study)),
+        complexity=measures_of(study),
         sharing=_sharing(study.plan.of(STUDENT)),
     )
 

@@ -65,7 +65,7 @@ class OwnModels(Teacher):
 
     def num_params(self, fetch: Fetch) -> int:
         """Of all models together."""
-        return sum(load_shape(fetch(member)).build().num_params() for member in self.members)
+        return sum(load_shape(fetch(member)).num_params() for member in self.members)
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> None:
         """Write the CTranslate2 form of a single model that is to run on a CPU."""

@@ -26,6 +26,9 @@ from kdray.config.signals import HypothesesConfig
 from kdray.config.teacher import BuiltInTeacherConfig, OutsideTeacherConfig
 from kdray.errors import ConfigError
 from kdray.model.generate import SearchOptions
+from kdray.plan.complexity import complexity_steps, why_unmeasured
+from kdray.plan.step import COMPLEXITY
+from kdray.plan.text import TextPlan
 from kdray.schema import Column
 from kdray.scoring.evaluation import SCORES, UNSCORED, EvaluationJob
 from kdray.scoring.result import read_hyps
@@ -127,6 +130,12 @@ def test_the_entry_point_makes_the_teacher(teacher):
     assert teacher.fingerprints == (teacher.config.checksum(),)
     assert not teacher.on_gpu
     assert teacher.reader(fetch, device="cpu") is None
+
+
+def test_its_scenario_is_measured_by_its_text_alone(teacher):
+    text = TextPlan(ENCODED, ENCODED, ENCODED, ENCODED, ())
+    assert [step.stage for step in complexity_steps(text, teacher)] == [COMPLEXITY]
+    assert "text alone" in why_unmeasured(teacher)
 
 
 def test_its_translations_reach_students_in_their_pieces(
