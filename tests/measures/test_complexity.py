@@ -15,7 +15,7 @@ from kdray.measures.measure import Absent, absent, flat, from_json, in_groups, t
 from kdray.plan.experiment import make_plan
 from kdray.plan.step import COMPLEXITY, SCORES, STUDENT, TEACHER_COMPLEXITY, up_to
 from kdray.progress import Display
-from kdray.runner.complexity import scenario
+from kdray.runner.complexity import measures_of
 from kdray.runner.study import open_study
 
 PAGE = Path(__file__).parents[2] / "docs" / "complexity.md"
@@ -104,5 +104,5 @@ def test_a_teacher_that_learnt_is_measured_between_truth_and_ignorance(config, w
     with open_study(
         Experiment.model_validate(yaml.safe_load(config.read_text())), Display(), only_looks=True
     ) as study:
-        assert scenario(study) == measures
+        assert flat(measures_of(study)) == measures
         assert not any(study.is_made(step.key) for step in study.plan.of(STUDENT))
