@@ -57,10 +57,12 @@ def train_and_publish(
     threads: int,
     tokens_per_pass: int | None = None,
     told: Callable[[int], None] = lambda step: None,
+    seconds: float = WAIT_SECONDS,
 ) -> None:
     """Train in this worker. The first one tells the tracker, publishes, and ends the run.
 
-    `told` is called with the step up to which the history is certain, after the tracker was.
+    `told` is called with the step up to which the history is certain, after the tracker was. An
+    equal training that runs already is waited for, at most for so many seconds.
     """
     job, store, tracker = tracked.job, tracked.store, tracked.tracker
     run = partial(job.run, worker, threads=threads, tokens_per_pass=tokens_per_pass)
@@ -69,7 +71,7 @@ def train_and_publish(
         if not worker.total([no])[0]:  # waits until the first one holds the lease
             run()
         return
-    with store.alone(key, seconds=WAIT_SECONDS) as lease:
+    with store.alone(key, seconds=seconds) as lease:
         is_made = store.find(key) is not None  # by a worker that died, or whose driver did
         if not worker.total([no + is_made])[0]:
             rows = partial(certain_rows, job.folder / HISTORY)

@@ -6,6 +6,7 @@ publish their students like any other, so a trial that was finished before is fo
 end a trial at any report, by SystemExit: a student is published before its last row is reported.
 """
 
+import math
 import os
 import time
 import uuid
@@ -20,13 +21,14 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
-from kdray.artifacts import Store
+from kdray.artifacts import Store, read_json, write_json
 from kdray.cluster.failures import reason
 from kdray.cluster.session import run_width
 from kdray.cluster.train import TrackedJob, train_and_publish
 from kdray.config.execution import Execution
 from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig
 from kdray.config.training import TrainingConfig
+from kdray.errors import ArtifactDamaged, InputError, StageFailed, TrainingDiverged
 from kdray.fit.checkpoint import newest_progress
 from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
@@ -34,13 +36,14 @@ from kdray.fit.machine import prepare
 from kdray.fit.trunk import CHECKPOINTS
 from kdray.fit.worker import Worker
 from kdray.plan.step import Step, params_of, spec_of, tags_of
-from kdray.storage.lease import hold
 from kdray.tracking import Tracker
 
 _TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # its own handler makes a result of Ctrl-C
     "RAY_AIR_NEW_OUTPUT": "0",  # of the two reporters, the one that can be silent
 }
+
+FAILED = "failed.json"  # in a trial's folder: why it fails in every attempt of a search
 
 Values = Mapping[str, Any]
 
@@ -120,16 +123,24 @@ def mode(config: SearchConfig) -> str:
 def _run_trial(values: dict[str, Any], job: SearchJob, threads: int, device: str) -> None:
     """Body of a trial: train, or find what was trained before; report every validation.
 
-    One that is equal to a running trial waits for that, and finds what it made.
+    One that is equal to a running trial waits for that, and finds what it made. One that failed in
+    a way that it would fail again is not trained again, although Tune starts its process anew.
     """
     where = torch.device(device)
     prepare(threads=threads, device=where)
     step, store = job.trial(values), job.store
     training = TrainingJob(spec_of(step), store.work_path(step.key), store.fetch)
-    reported = 0
-    with hold(store.claim(step.key).path):
-        if store.find(step.key) is None:
+    reported, failed = 0, training.folder / FAILED
+    search = tune.get_context().get_experiment_name()
+    if failed.exists() and (told := read_json(failed))["search"] == search:
+        raise StageFailed(told["error"])
+    if store.find(step.key) is None:
+        try:
             reported = _train(values, job, step, training, Worker(device=where), threads)
+        except (InputError, ArtifactDamaged, TrainingDiverged) as error:
+            training.folder.mkdir(parents=True, exist_ok=True)
+            write_json(failed, {"search": search, "error": str(error)})
+            raise
     for row in read_history(store.fetch(step.key) / HISTORY):
         if row["step"] > reported and job.config.metric in row:
             _report(row, job, step)
@@ -157,7 +168,8 @@ def _train(
 
     try:
         tracked = TrackedJob(training, job.store, run_id, job.tracker)
-        train_and_publish(tracked, worker, threads=threads, told=report)
+        # Without a limit: an equal trial may run, which takes as long as it takes.
+        train_and_publish(tracked, worker, threads=threads, told=report, seconds=math.inf)
     except Exception:  # not a SystemExit: the driver has ended the run of a trial that it stops
         tracker.finish(run_id, "FAILED")
         raise

@@ -8,6 +8,7 @@ from kdray.plan.step import Step
 from kdray.runner.study import Study
 
 POLL_SECONDS = 1.0
+MOST = 200  # steps at a time: each lease holds a file open
 
 
 def in_turn(study: Study, steps: Sequence[Step], make: Callable[[Sequence[Step]], None]) -> None:
@@ -22,7 +23,7 @@ def in_turn(study: Study, steps: Sequence[Step], make: Callable[[Sequence[Step]]
         with ExitStack() as held:
             mine = []
             for step, claim in waiting:
-                if (lease := claim.take()) is not None:
+                if len(mine) < MOST and (lease := claim.take()) is not None:
                     held.enter_context(lease)
                     mine.append(step)
                 else:
