@@ -118,8 +118,9 @@ class Store:
         """
         uri = str(location)
         if _MISTYPED.match(uri):
+            shown = re.sub(":.*@", ":***@", uri)
             raise InputError(
-                f"execution.storage {re.sub(r':.*@', ':***@', uri)}: is neither a folder nor a URI; write a URI as "
+                f"execution.storage {shown}: is neither a folder nor a URI; write a URI as "
                 "scheme://…, one of a local folder as file:///…, and a folder whose name has a "
                 "colon as ./…"
             )

@@ -111,8 +111,8 @@ class RoundTripJob:
                 raise DataError(
                     f"{Split.DEV}: the tokenizer leaves next to nothing of the {name} side, "
                     f"{side.equal:.0%} of its lines come back and {side.unknown:.0%} of its pieces "
-                    f"are unknown ({_short(before)} -> {_short(after)}); take a tokenizer that was trained on "
-                    "text in these scripts"
+                    f"are unknown ({_short(before)} -> {_short(after)}); take a tokenizer that was "
+                    "trained on text in these scripts"
                 )
 
     def _long_words(self, sides: Mapping[str, Any], corpus: Corpus) -> list[str]:
