@@ -91,8 +91,8 @@ def _tuner(
     runs = execution.parallel_students
     cpus = run_width(one_worker, runs=runs, tokens_per_update=1).cpus
     resources = {"cpu": cpus, "gpu": int(execution.use_gpu)}
-    device = "cuda" if execution.use_gpu else "cpu"
-    body = tune.with_parameters(_run_trial, job=job, threads=cpus, device=device)
+    device, name = "cuda" if execution.use_gpu else "cpu", f"search-{uuid.uuid4().hex[:8]}"
+    body = tune.with_parameters(_run_trial, job=job, search=name, threads=cpus, device=device)
     return tune.Tuner(
         tune.with_resources(body, resources),
         param_space={name: _domain(each, is_grid) for name, each in config.space.items()},
@@ -104,7 +104,7 @@ def _tuner(
             scheduler=_scheduler(job),
         ),
         run_config=tune.RunConfig(
-            name=f"search-{uuid.uuid4().hex[:8]}",
+            name=name,
             storage_path=str(job.store.root / "work" / "ray"),
             verbose=0,
             # A trial whose process died goes on from its own checkpoint, with the same values: the
@@ -120,7 +120,9 @@ def mode(config: SearchConfig) -> str:
     return "min" if config.metric == "dev/loss" else "max"
 
 
-def _run_trial(values: dict[str, Any], job: SearchJob, threads: int, device: str) -> None:
+def _run_trial(
+    values: dict[str, Any], job: SearchJob, search: str, threads: int, device: str
+) -> None:
     """Body of a trial: train, or find what was trained before; report every validation.
 
     One that is equal to a running trial waits for that, and finds what it made. One that failed in
@@ -131,7 +133,6 @@ def _run_trial(values: dict[str, Any], job: SearchJob, threads: int, device: str
     step, store = job.trial(values), job.store
     training = TrainingJob(spec_of(step), store.work_path(step.key), store.fetch)
     reported, failed = 0, training.folder / FAILED
-    search = tune.get_context().get_experiment_name()
     if failed.exists() and (told := read_json(failed))["search"] == search:
         raise StageFailed(told["error"])
     if store.find(step.key) is None:

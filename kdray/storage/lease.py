@@ -78,18 +78,22 @@ class _Heart:
     """Touches the files of all leases that this process holds."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Hold nothing, as a process does that was forked."""
         self._descriptors: set[int] = set()
         self._lock = threading.Lock()
-        self._process = 0  # whose thread touches them
+        self._beats = False
 
     def __contains__(self, descriptor: int) -> bool:
-        return descriptor in self._descriptors and self._process == os.getpid()
+        return descriptor in self._descriptors
 
     def add(self, descriptor: int) -> None:
         """Begin to touch a file."""
         with self._lock:
-            if self._process != os.getpid():  # the first one, or the first after a fork
-                self._process, self._descriptors = os.getpid(), set()
+            if not self._beats:
+                self._beats = True
                 threading.Thread(target=self._beat, name="leases", daemon=True).start()
             self._descriptors.add(descriptor)
 
@@ -108,7 +112,7 @@ class _Heart:
 
 
 _heart = _Heart()
-os.register_at_fork(after_in_child=lambda: _heart.__init__())  # type: ignore[misc]
+os.register_at_fork(after_in_child=_heart.forget)
 
 
 @dataclass(frozen=True, slots=True)
