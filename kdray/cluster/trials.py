@@ -6,7 +6,6 @@ publish their students like any other, so a trial that was finished before is fo
 end a trial at any report, by SystemExit: a student is published before its last row is reported.
 """
 
-import math
 import os
 import time
 import uuid
@@ -36,6 +35,7 @@ from kdray.fit.machine import prepare
 from kdray.fit.trunk import CHECKPOINTS
 from kdray.fit.worker import Worker
 from kdray.plan.step import Step, params_of, spec_of, tags_of
+from kdray.storage.lease import Lease
 from kdray.tracking import Tracker
 
 _TUNE_ENVIRONMENT = {
@@ -135,20 +135,28 @@ def _run_trial(
     reported, failed = 0, training.folder / FAILED
     if failed.exists() and (told := read_json(failed))["search"] == search:
         raise StageFailed(told["error"])
-    if store.find(step.key) is None:
-        try:
-            reported = _train(values, job, step, training, Worker(device=where), threads)
-        except (InputError, ArtifactDamaged, TrainingDiverged) as error:
-            training.folder.mkdir(parents=True, exist_ok=True)
-            write_json(failed, {"search": search, "error": str(error)})
-            raise
+    with store.alone(step.key) as lease:
+        if store.find(step.key) is None:
+            try:
+                worker = Worker(device=where)
+                reported = _train(values, job, step, training, worker, lease, threads)
+            except (InputError, ArtifactDamaged, TrainingDiverged) as error:
+                training.folder.mkdir(parents=True, exist_ok=True)
+                write_json(failed, {"search": search, "error": str(error)})
+                raise
     for row in read_history(store.fetch(step.key) / HISTORY):
         if row["step"] > reported and job.config.metric in row:
             _report(row, job, step)
 
 
 def _train(
-    values: Values, job: SearchJob, step: Step, training: TrainingJob, worker: Worker, threads: int
+    values: Values,
+    job: SearchJob,
+    step: Step,
+    training: TrainingJob,
+    worker: Worker,
+    lease: Lease,
+    threads: int,
 ) -> int:
     """Train and publish. -> the update of the last row that was reported: one before the last."""
     tracker = job.tracker
@@ -169,8 +177,7 @@ def _train(
 
     try:
         tracked = TrackedJob(training, job.store, run_id, job.tracker)
-        # Without a limit: an equal trial may run, which takes as long as it takes.
-        train_and_publish(tracked, worker, threads=threads, told=report, seconds=math.inf)
+        train_and_publish(tracked, worker, threads=threads, told=report, held=lease)
     except Exception:  # not a SystemExit: the driver has ended the run of a trial that it stops
         tracker.finish(run_id, "FAILED")
         raise

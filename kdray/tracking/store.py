@@ -17,7 +17,8 @@ from kdray.errors import InputError, redact
 _DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)[+:]")
 _SQLITE = re.compile(r"sqlite(\+pysqlite)?:///")
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # in a storage
-_SERVER = re.compile(r"(https?://)([^/@:]*(?::[^/]*)?)@(.*)")
+# A password may hold anything, unless what stands after the colon is a port.
+_SERVER = re.compile(r"(https?://)((?![^/@:]*:\d+/)[^/@:]*:.*|[^/@:]*)@(.*)")
 
 _ENVIRONMENT = {
     # With MLflow's defaults, a training run would wait minutes for a server that is gone.
