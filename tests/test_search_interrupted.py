@@ -44,7 +44,7 @@ def trials(storage):
 def kill_a_trial(driver):
     """End the process that trains; if one trial has just ended, that of the next one."""
     with suppress(psutil.NoSuchProcess):
-        while True:
+        while psutil.Process(driver).status() != psutil.STATUS_ZOMBIE:
             for process in psutil.Process(driver).children(recursive=True):
                 with suppress(psutil.Error):
                     line = " ".join(process.cmdline())

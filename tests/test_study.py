@@ -41,7 +41,6 @@ def test_study_is_followed_by_one_run_for_each_model(undisturbed):
     (teacher,) = [child for child in children if child.info.run_name == "teacher"]
     students = [child for child in children if child is not teacher]
     assert all(child.info.start_time >= teacher.info.end_time for child in students)
-        assert 0 <= child.info.end_time - points[-1].timestamp < 10_000, "and ended with it"
 
 
 def test_second_run_makes_nothing(config, undisturbed):
