@@ -212,7 +212,8 @@ def _train(job: TrainingJob, workers: int, threads: int) -> None:
         started, beside = time.perf_counter(), Beside(history)
         run_id = tracker.ensure_run(NAME, parent_id=None, run_id=None, tags={}, params={})
         tracked = TrackedJob(job, Store(storage), run_id, tracker)
-        for _, failure in train({NAME: tracked}, execution=execution, runs=1, watch=beside.look):
+        jobs = {NAME: tracked}.items()
+        for _, failure in train(jobs, execution=execution, runs=1, watch=beside.look):
             if failure is not None:
                 raise failure
         tracker.log_history(run_id, read_history(history))

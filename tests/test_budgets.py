@@ -155,7 +155,7 @@ def without_ray(monkeypatch):
     trained, failing = [], set()
 
     def train_here(jobs, *, execution, runs, watch):
-        for name, tracked in jobs.items():
+        for name, tracked in jobs:
             if name in failing:
                 yield name, StageFailed(f"{name}: lightning")
                 continue

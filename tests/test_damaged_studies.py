@@ -24,7 +24,8 @@ from kdray.storage.record import new_record
 from kdray.teacher.hypotheses import FILE
 from kdray.text.sequences import read_table, write_table
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]  # the study that is damaged ran on Ray
+# The study that is damaged ran on Ray.
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

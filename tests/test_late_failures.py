@@ -147,7 +147,7 @@ def test_a_model_that_cannot_be_scored_leaves_the_others(recipe, without_ray, mo
 
     def whole(step, **how):
         if step.name == "nano/ce/seed-1":
-            raise StageFailed(f"{step.heading}, {step.name}: the node is gone")
+            raise DataError(f"{step.heading}, {step.name}: the node is gone")
         made_here(step, **how)
 
     monkeypatch.setattr(make, "make_whole", whole)

@@ -63,6 +63,7 @@ def test_shards_of_processes_that_died_are_made_by_others(make, tmp_path, monkey
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_shard_that_always_ends_its_process_is_given_up(make, tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(StageFailed, match="1 of 6 shards are missing, first 2"):

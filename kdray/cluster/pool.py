@@ -71,7 +71,9 @@ def make_shards(work: ShardWork, *, execution: Execution) -> Iterator[int]:
             for index in _making(work, missing, execution):
                 told.add(index)
                 yield work.plan.rows(index)
-        except ray.exceptions.RayActorError as error:
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
+            if getattr(error, "actor_init_failed", False):  # it would fail again
+                raise failure(error, place=_missing(work)) from error
             cause = error
         except Exception as error:  # those of Ray Data's own code are no RayError
             raise failure(error, place=_missing(work)) from error

@@ -7,7 +7,7 @@ from itertools import groupby
 from kdray.cluster.pool import ShardWork, make_shards
 from kdray.cluster.session import cluster_address
 from kdray.cluster.task import evaluation_threads, make_whole
-from kdray.errors import StageFailed
+from kdray.errors import KdrayError, StageFailed
 from kdray.fit.lengths import check_dev, check_sources, check_train
 from kdray.fit.spec import TrainingSpec
 from kdray.jobs import NOTES, Sharded, Whole
@@ -113,11 +113,11 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
         for number, step in enumerate(steps, start=1):
             try:
                 make_whole(step, store=study.store, threads=threads)
-            except StageFailed as failure:
+            except KdrayError as error:
                 if step.stage not in (SCORES, TEACHER_COMPLEXITY):
                     raise
-                study.failures[step.key.fingerprint] = failure
-                study.display.note(str(failure))
+                study.failures[step.key.fingerprint] = StageFailed(str(error))
+                study.display.note(str(error))
             bars.move("models", number, len(steps), step.name)
 
 
