@@ -1,16 +1,17 @@
 """How far is one method ahead of another, at the levels of a numeric axis?
 
 An axis is what a study varies in steps: noise in the text, the size of the student, the length of
-sentences. Either every level has students of its own (they were trained differently), or all levels
-test the same students (on several tests). Seeds are other models in the first case and the same ones
-in the second, so the noise of a sum over levels differs: in the second case each student's own sum
-over the levels is one score, and seeds vary that.
+sentences. Either every level has students of its own (they were trained differently), or all
+levels test the same students (on several tests). Seeds are other models in the first case and the
+same ones in the second, so the noise of a sum over levels differs: in the second case each
+student's own sum over the levels is one score, and seeds vary that.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from numbers import Real
 
 from kdray.errors import DataError
@@ -37,7 +38,7 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class Advantage:
-    """A method minus a baseline along an axis. `along` makes one after it has checked the levels."""
+    """A method minus a baseline along an axis; `along` makes it of levels that it has checked."""
 
     method: str
     baseline: str
@@ -129,10 +130,8 @@ def along(
         DataError: two levels are at one place, or the scores of a level are not of one test.
     """
     for level in levels:
-        if isinstance(level.at, bool) or not isinstance(level.at, Real):
+        if not _is_number(level.at):
             return Untested(f"the axis is not numeric: it has a level at {level.at!r}")
-        if not math.isfinite(level.at):
-            return Untested(f"the axis has a level at {level.at!r}, which is no place on it")
     ordered = tuple(sorted(levels, key=lambda level: level.at))
     _check_levels(ordered)
     usable = tuple(
@@ -169,12 +168,17 @@ def _sums_of_students(weights: Sequence[float], levels: Sequence[Cells]) -> Cell
     return sums
 
 
+def _is_number(place: object) -> bool:
+    """Whether it is a place on an axis; what a configuration holds may be of any type."""
+    return not isinstance(place, bool) and isinstance(place, Real) and math.isfinite(place)
+
+
 def _common(levels: Sequence[Level], method: str) -> set[int]:
     return set.intersection(*(set(level.cells[method]) for level in levels))
 
 
 def _check_levels(levels: Sequence[Level]) -> None:
-    for level, following in zip(levels, levels[1:], strict=False):
+    for level, following in pairwise(levels):
         if level.at == following.at:
             raise DataError(f"axis: two levels are at {level.at:g}; give one level for each place")
     for level in levels:

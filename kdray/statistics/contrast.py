@@ -17,8 +17,9 @@ are fixed there, and it holds b and c of just these. So
     V = variance over resamples · n/(n-1) + Σ w² σ̂²/S,   σ̂² = max(0, s² - ĉ)   (`seeds`).
 
 To add s²/S instead would count c twice; it is the larger part of s² where tests are short. For
-balanced data V is the known (MS_seeds + MS_segments - MS_interaction)/(Sn), with the last difference
-kept from being negative (Searle, Casella & McCulloch 1992; cf. Owen 2007 on resampling crossed data).
+balanced data V is the known (MS_seeds + MS_segments - MS_interaction)/(Sn), with the difference of
+the first and the last kept from being negative (Searle, Casella & McCulloch 1992; cf. Owen 2007 on
+resampling crossed data).
 
 V is compared with a t distribution whose degrees of freedom follow Satterthwaite (1946), Welch
 (1947): V²/df = Σ (part of V)²/(df of the part). The parts are the resampled variance, with n - 1,

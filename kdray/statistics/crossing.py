@@ -16,6 +16,7 @@ Piantadosi & Gail (1993) for crossing interactions, with Bonferroni's bound over
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from math import inf
 
 from scipy import optimize
@@ -68,9 +69,10 @@ def crossing(advantage: Advantage) -> Crossing:
     places = advantage.places
     tests = [_tested(advantage.weighted(_weights(places, place))) for place in places]
     ahead, behind = min(test.p_greater for test in tests), min(test.p_less for test in tests)
-    low, high = _interval(advantage)
+    zeros = _zeros(places, [test.value for test in tests])
+    low, high = _interval(advantage, zeros)
     return Crossing(
-        at=_zeros(places, [test.value for test in tests]),
+        at=zeros,
         low=low,
         high=high,
         p=min(1.0, len(places) * max(ahead, behind)),
@@ -78,7 +80,7 @@ def crossing(advantage: Advantage) -> Crossing:
     )
 
 
-def _interval(advantage: Advantage) -> tuple[float | None, float | None]:
+def _interval(advantage: Advantage, zeros: tuple[float, ...]) -> tuple[float | None, float | None]:
     """The span of all places where 0 lies within the interval of the advantage."""
     places = advantage.places
 
@@ -87,12 +89,12 @@ def _interval(advantage: Advantage) -> tuple[float | None, float | None]:
         test = _tested(advantage.weighted(_weights(places, place)))
         return abs(test.value) - test.half_width
 
-    looked = [
+    steps = [
         low + (high - low) * step / _STEPS
-        for low, high in zip(places, places[1:], strict=False)
+        for low, high in pairwise(places)
         for step in range(_STEPS)
     ]
-    looked.append(places[-1])
+    looked = sorted({*steps, places[-1], *zeros})
     inside = [index for index, place in enumerate(looked) if outside(place) <= 0]
     if not inside:
         return None, None

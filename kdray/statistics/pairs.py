@@ -37,12 +37,13 @@ def paired_bootstrap(system: Score, baseline: Score) -> float:
 def approximate_randomisation(
     system: Segments, baseline: Segments, *, trials: int = TRIALS, seed: int = RESAMPLING_SEED
 ) -> float:
-    """Two-sided p of a difference by approximate randomisation (Noreen 1989; Riezler & Maxwell 2005).
+    """Two-sided p of a difference by approximate randomisation.
 
     If two systems are alike, it does not matter whose translation of a segment is whose. In every
     trial the translations of half of the segments are exchanged at random, and p is the share of
-    trials with a difference at least as large as the observed one. The draws are those of
-    `sacrebleu --paired-ar`, and so is p, but for ties: they count against a difference here.
+    trials with a difference at least as large as the observed one (Noreen 1989; Riezler & Maxwell
+    2005). The draws are those of `sacrebleu --paired-ar`, and so is p, but for ties: they count
+    against a difference here.
 
     Raises:
         DataError: the systems do not have the same number of segments.

@@ -106,10 +106,10 @@ def _at(
 
 
 def _chance(difference: float, variance: float, df: float, level: float) -> float:
-    """The chance that a two-sided t test finds a difference."""
+    """The chance that a two-sided t test finds a difference, with the right sign."""
     if not variance:
         return 1.0
     df = min(df, 1e6)
     critical = stats.t.isf(level / 2, df)
     shift = min(difference / variance**0.5, 30.0)  # beyond, the chance is 1 to any precision
-    return float(stats.nct.sf(critical, df, shift) + stats.nct.cdf(-critical, df, shift))
+    return float(stats.nct.sf(critical, df, shift))

@@ -1,4 +1,4 @@
-"""Changes and crossings that are planted along an axis are found, and those that are absent are not."""
+"""Changes and crossings that are planted along an axis are found, absent ones are not."""
 
 from math import inf
 
@@ -123,7 +123,8 @@ def test_the_side_that_is_asked_for_makes_no_difference():
     levels = [level(at, at - 1.2, rng=rng) for at in range(4)]
     one = crossing(along(levels, method="a", baseline="b", same_students=False))
     other = crossing(along(levels, method="b", baseline="a", same_students=False))
-    assert (one.at, one.low, one.high) == pytest.approx((other.at, other.low, other.high))
+    assert one.at == pytest.approx(other.at)
+    assert (one.low, one.high) == pytest.approx((other.low, other.high))
     assert one.p == pytest.approx(other.p)
     assert one.ahead_below is not other.ahead_below
 
@@ -136,7 +137,7 @@ def test_what_makes_no_axis_is_untested_with_its_reason():
         "2 of 3 levels": [*two, level(2, 1.0, rng=rng, seeds=1)],
         "not numeric: it has a level at 'large'": [*two, level("large", 1.0, rng=rng)],
         "not numeric: it has a level at True": [*two, level(True, 1.0, rng=rng)],
-        "no place on it": [*two, level(float("nan"), 1.0, rng=rng)],
+        "not numeric: it has a level at nan": [*two, level(float("nan"), 1.0, rng=rng)],
         "20 segments are too few": [*two, level(2, 1.0, rng=rng, num_segments=20)],
     }
     for reason, levels in cases.items():
@@ -147,7 +148,9 @@ def test_what_makes_no_axis_is_untested_with_its_reason():
 
 def test_levels_that_contradict_each_other_are_refused():
     rng = np.random.default_rng(5)
-    one, twin, longer = (level(at, 1.0, rng=rng, num_segments=n) for at, n in ((0, 80), (0, 80), (1, 90)))
+    one, twin, longer = (
+        level(at, 1.0, rng=rng, num_segments=n) for at, n in ((0, 80), (0, 80), (1, 90))
+    )
     with pytest.raises(DataError, match="two levels are at 0"):
         along([one, twin], **NAMES, same_students=False)
     mixed = Level(at=2, cells=one.cells | {"b": longer.cells["b"]})
@@ -160,8 +163,13 @@ def test_students_that_were_not_tested_at_all_levels_are_left_out_of_sums_over_t
     levels = [level(at, 1.0, rng=rng, seeds=seeds) for at, seeds in enumerate((4, 3, 4))]
     advantage = along(levels, **NAMES, same_students=True)
     assert isinstance(advantage, Advantage)
-    apart = [Level(each.at, {name: dict(list(runs.items())[at : at + 2]) for name, runs in each.cells.items()})
-             for at, each in enumerate([level(at, 1.0, rng=rng, seeds=4) for at in range(3)])]
+    apart = [
+        Level(
+            each.at,
+            {name: dict(list(runs.items())[at : at + 2]) for name, runs in each.cells.items()},
+        )
+        for at, each in enumerate([level(at, 1.0, rng=rng, seeds=4) for at in range(3)])
+    ]
     untested = along(apart, **NAMES, same_students=True)
     assert isinstance(untested, Untested)
     assert "at all levels" in untested.reason
@@ -197,8 +205,10 @@ def studies(gap, times, *, seeds=3, seed=0, num_segments=60):
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_an_absent_change_is_found_as_seldom_as_promised(seeds):
     changes = [interaction(each) for each in studies(lambda _: 0.0, 1000, seeds=seeds, seed=seeds)]
-    in_points, both = ([p < 0.05 for p in each] for each in (
-        [change.points.p for change in changes], [change.p for change in changes]))
+    in_points, both = (
+        [p < 0.05 for p in each]
+        for each in ([change.points.p for change in changes], [change.p for change in changes])
+    )
     assert rate(in_points)[0] < 0.07, rate(in_points)
     assert rate(both)[0] < 0.06, rate(both)
 
@@ -206,7 +216,9 @@ def test_an_absent_change_is_found_as_seldom_as_promised(seeds):
 @pytest.mark.slow
 def test_a_planted_change_is_found_and_more_seeds_find_it_more_often():
     found = [
-        rate([interaction(each).p < 0.05 for each in studies(lambda x: 0.2 * x, 150, seeds=seeds)])[0]
+        rate([interaction(each).p < 0.05 for each in studies(lambda x: 0.2 * x, 150, seeds=seeds)])[
+            0
+        ]
         for seeds in (2, 3, 5)
     ]
     assert found == sorted(found)
@@ -221,6 +233,7 @@ def test_what_the_scale_of_the_scores_alone_does_is_no_change():
     def study():
         levels = []
         for place, teacher in enumerate((40.0, 30.0, 20.0)):
+
             def score(percent, teacher=teacher):
                 own = percent + rng.normal(0, 1.5)
                 return draws.score(mean_of_segments(teacher * rng.normal(own, 15, 80) / 100))
@@ -241,7 +254,9 @@ def test_what_the_scale_of_the_scores_alone_does_is_no_change():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("same_students", [False, True])
-def test_students_that_change_along_the_axis_by_themselves_are_no_change_of_the_method(same_students):
+def test_students_that_change_along_the_axis_by_themselves_are_no_change_of_the_method(
+    same_students,
+):
     """Each student has a slope of its own; the same students are tested at all levels or others."""
     rng, draws = np.random.default_rng(11), resamples(60, 200)
     places, wrong = (-1.0, 0.0, 1.0), []

@@ -52,7 +52,7 @@ def test_approximate_randomisation_of_a_mean_is_scipys_permutation_test():
     p = approximate_randomisation(mean_of_segments(one), mean_of_segments(other))
     expected = stats.permutation_test(
         (one, other),
-        lambda a, b: np.mean(a - b, axis=-1),
+        lambda a, b, axis: np.mean(a - b, axis=axis),
         permutation_type="samples",
         vectorized=True,
         axis=-1,

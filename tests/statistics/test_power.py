@@ -11,7 +11,9 @@ from kdray.statistics.seeds import pool_seeds
 from kdray.statistics.segments import mean_of_segments
 
 
-def two_methods(gap, *, seeds=3, seed_sd=0.3, luck_sd=1.0, method_sd=0.5, num_segments=100, rng=None):
+def two_methods(
+    gap, *, seeds=3, seed_sd=0.3, luck_sd=1.0, method_sd=0.5, num_segments=100, rng=None
+):
     """Runs of two methods, as means over segments."""
     rng = rng or np.random.default_rng(0)
     draws = Resamples.draw(num_segments, 300)
@@ -20,7 +22,9 @@ def two_methods(gap, *, seeds=3, seed_sd=0.3, luck_sd=1.0, method_sd=0.5, num_se
         suits = rng.normal(mean, method_sd, num_segments)
         cells[name] = {
             seed: draws.score(
-                mean_of_segments(suits + rng.normal(0, seed_sd) + rng.normal(0, luck_sd, num_segments))
+                mean_of_segments(
+                    suits + rng.normal(0, seed_sd) + rng.normal(0, luck_sd, num_segments)
+                )
             )
             for seed in range(seeds)
         }
@@ -86,7 +90,9 @@ def test_the_proposed_seeds_have_about_the_power_that_was_asked_for():
         )
 
     differences = [compare(*study(20).values()).value for _ in range(30)]
-    plans = [what_next(*study(20).values(), difference=np.mean(differences)).seeds for _ in range(30)]
+    plans = [
+        what_next(*study(20).values(), difference=np.mean(differences)).seeds for _ in range(30)
+    ]
     seeds = round(np.median(plans))
     share, told = rate([compare(*study(seeds).values()).p < 0.05 for _ in range(400)])
     assert 0.7 < share < 0.9, (seeds, told)

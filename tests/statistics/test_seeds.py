@@ -1,4 +1,4 @@
-"""Seed noise is what other seeds change and other segments do not; cells that are alike share it."""
+"""Seed noise is what other seeds change other segments do not, and like cells share it."""
 
 import numpy as np
 import pytest
