@@ -16,6 +16,7 @@ S seeds of a cell, R resamples.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 from typing import Self, TypeVar
 
@@ -55,7 +56,7 @@ class Runs:
         """A system that is meant itself, such as a given teacher: no seed could be another."""
         return cls((score,), SeedNoise(observed=0, of_segments=0, df=inf, num_cells=0))
 
-    @property
+    @cached_property
     def mean(self) -> Score:
         """The mean over seeds, on the test and on every resample."""
         return weighted_sum([1 / len(self.scores)] * len(self.scores), self.scores)

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from scipy import stats
-from simulated import Simulation, World, rate, resamples, scored
+from simulated import Simulation, World, rate
 
 from kdray.errors import DataError
 from kdray.statistics.contrast import Estimate, Untested, compare, contrast
 from kdray.statistics.multiplicity import correct
 from kdray.statistics.resampling import Resamples, Score
 from kdray.statistics.seeds import Runs, pool_seeds
-from kdray.statistics.segments import mean_of_segments
+from kdray.statistics.segments import bleu, mean_of_segments
 
 
 def runs_of_means(means, *, num_segments=50, seed=0, samples=200):
@@ -118,37 +118,43 @@ def test_a_zero_teacher_is_no_measure():
         score.relative_to(Score(0.0, np.zeros(3), 40))
 
 
-def study(simulation, draws, *, seeds, abilities):
-    """The cells of one simulated study, a method for each ability."""
-    simulation.new_test()
-    return pool_seeds(
-        {
-            method: scored(draws, simulation.method(seeds, ability=ability))
-            for method, ability in enumerate(abilities)
-        }
-    )
+# Whole studies, drawn again and again.
+
+
+def runs_of(study):
+    return pool_seeds(dict(enumerate(study)))
 
 
 WORLDS = {
-    "as measured": World(),
+    "as usual": World(),
     "large seed noise": World(seed=0.12),
     "no seed noise": World(seed=0),
     "seeds alone": World(method_by_segment=0, seed_by_segment=0, seed=0.1),
 }
 
 
+CASES = [
+    pytest.param(
+        world,
+        seeds,
+        methods,
+        marks=() if (world, methods) == ("as usual", 2) else pytest.mark.long,
+    )
+    for world in WORLDS
+    for seeds in (2, 3, 5)
+    for methods in (2, 6)
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("methods", [2, 6])
-@pytest.mark.parametrize("seeds", [2, 3, 5])
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize(("world", "seeds", "methods"), CASES)
 def test_equal_methods_differ_as_seldom_as_promised(world, seeds, methods):
     """2 methods pool the least that can be pooled; p and interval cannot disagree (see above)."""
-    rng = np.random.default_rng(seeds * 10 + methods)
-    simulation = Simulation(rng, num_segments=60, world=WORLDS[world])
-    draws, wrong = resamples(60, 200), []
-    for _ in range(1000):
-        runs = study(simulation, draws, seeds=seeds, abilities=[0] * methods)
-        wrong.append(compare(runs[0], runs[1]).p < 0.05)
+    simulation = Simulation(np.random.default_rng(seeds * 10 + methods), world=WORLDS[world])
+    wrong = [
+        compare(*list(runs_of(study).values())[:2]).p < 0.05
+        for study in simulation.studies(1000, abilities=[0] * methods, seeds=seeds)
+    ]
     share, told = rate(wrong)
     assert share < 0.07, told
 
@@ -156,21 +162,19 @@ def test_equal_methods_differ_as_seldom_as_promised(world, seeds, methods):
 @pytest.mark.slow
 def test_sentences_alone_find_what_is_not_there():
     """Why seeds are counted: with their noise left out, chance findings are many."""
-    simulation = Simulation(np.random.default_rng(8), 100, WORLDS["large seed noise"])
-    draws, wrong = resamples(100, 200), []
-    for _ in range(300):
-        simulation.new_test()
-        one, other = (draws.score(simulation.method(1)[0]) for _ in range(2))
-        wrong.append(compare(Runs.fixed(one), Runs.fixed(other)).p < 0.05)
-    assert rate(wrong)[0] > 0.2
+    simulation = Simulation(np.random.default_rng(8), world=WORLDS["large seed noise"])
+    wrong = [
+        compare(*(Runs.fixed(method[0]) for method in study)).p < 0.05
+        for study in simulation.studies(500, abilities=[0, 0], seeds=1)
+    ]
+    assert rate(wrong)[0] > 0.2, rate(wrong)
 
 
 @pytest.mark.slow
 def test_a_report_of_equal_methods_holds_a_false_finding_in_one_of_twenty_at_most():
-    simulation = Simulation(np.random.default_rng(9), 60, World())
-    draws, wrong = resamples(60, 200), []
-    for _ in range(1000):
-        runs = study(simulation, draws, seeds=3, abilities=[0] * 6)
+    wrong = []
+    for study in Simulation(np.random.default_rng(9)).studies(1000, abilities=[0] * 6, seeds=3):
+        runs = runs_of(study)
         p_values = {each: compare(runs[each], runs[0]).p for each in range(1, 6)}
         wrong.append(min(correct(p_values).values()) < 0.05)
     share, told = rate(wrong)
@@ -180,27 +184,17 @@ def test_a_report_of_equal_methods_holds_a_false_finding_in_one_of_twenty_at_mos
 @pytest.mark.slow
 def test_more_seeds_find_more_and_their_intervals_hold_the_truth():
     """The truth is BLEU on a test without end, of a method over all its seeds."""
-    rng, advantage, world = np.random.default_rng(10), 0.15, World()
-    large = Simulation(rng, 100_000, world)
-    large.new_test()
-    draws = resamples(100_000, 1)
-    truth = np.mean(
-        [
-            draws.score(one).observed - draws.score(other).observed
-            for one, other in zip(
-                large.method(30, ability=advantage), large.method(30), strict=True
-            )
-        ]
-    )
-    simulation, draws = Simulation(rng, 100, world), resamples(100, 200)
+    rng, abilities = np.random.default_rng(10), [0.2, 0, 0, 0]
+    large = Simulation(rng, num_segments=20_000).counts(1, abilities[:2], seeds=40)
+    truth = float(np.subtract(*bleu(large[0].sum(axis=2)).mean(axis=1)))
     shares, held = [], []
     for seeds in (2, 3, 5, 8):
-        differences = []
-        for _ in range(400):
-            runs = study(simulation, draws, seeds=seeds, abilities=[advantage, 0, 0, 0])
-            differences.append(compare(runs[0], runs[1]))
+        differences = [
+            compare(*list(runs_of(study).values())[:2])
+            for study in Simulation(rng, 100).studies(500, abilities=abilities, seeds=seeds)
+        ]
         shares.append(rate([each.p < 0.05 for each in differences])[0])
         held += [each.interval[0] <= truth <= each.interval[1] for each in differences]
     assert shares == sorted(shares)
-    assert shares[0] + 0.15 < shares[-1]
+    assert shares[0] + 0.15 < shares[-1], shares
     assert 0.93 < rate(held)[0] < 0.985, (truth, shares, rate(held))

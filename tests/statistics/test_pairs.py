@@ -8,12 +8,18 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import PairedTest, _compute_p_value
 from scipy import stats
-from simulated import Simulation, World, rate, resamples
+from simulated import Simulation, World, rate
 
 from kdray.errors import DataError
 from kdray.statistics.pairs import approximate_randomisation, paired_bootstrap
 from kdray.statistics.resampling import Resamples
-from kdray.statistics.segments import bleu_counter, chrf_counter, mean_of_segments
+from kdray.statistics.segments import (
+    Segments,
+    bleu,
+    bleu_counter,
+    chrf_counter,
+    mean_of_segments,
+)
 
 WORDS = ["ban", "dor", "fil", "gum", "hat", "jok", "lem", "nip", "rus", "tav", "wex", "yol"]
 
@@ -94,11 +100,10 @@ def test_systems_of_other_lengths_are_refused():
 def test_ps_of_two_equal_systems_hold_their_level_and_sacrebleus_bootstrap_does_not(num_segments):
     """Models, not methods: both have the same worth, so no seed variance is drawn."""
     simulation = Simulation(np.random.default_rng(num_segments), num_segments, World(seed=0))
-    draws = resamples(num_segments)
+    draws = Resamples.draw(num_segments, 300)
     small = {"bootstrap": [], "randomisation": [], "sacrebleu": []}
-    for _ in range(1000):
-        simulation.new_test()
-        one, other = (simulation.method(1)[0] for _ in range(2))
+    for counts in simulation.counts(1000, [0, 0], seeds=1):
+        one, other = (Segments(counts[method, 0], bleu) for method in range(2))
         a, b = draws.score(one), draws.score(other)
         spreads = np.abs(a.resampled - b.resampled)
         theirs = _compute_p_value(spreads - spreads.mean(), abs(a.observed - b.observed))

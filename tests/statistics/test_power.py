@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from simulated import Simulation, World, rate, resamples, scored
+from simulated import Simulation, World, rate
 
 from kdray.statistics.contrast import Untested, compare
 from kdray.statistics.power import MAX_SEEDS, NextRuns, what_next
@@ -77,22 +77,14 @@ def test_the_observed_difference_is_the_one_to_find_unless_another_is_named():
 @pytest.mark.slow
 def test_the_proposed_seeds_have_about_the_power_that_was_asked_for():
     """The plan is made from a study large enough to know the parts of the variance."""
-    rng, world, ability = np.random.default_rng(5), World(seed=0.08), 0.16
-    simulation, draws = Simulation(rng, 300, world), resamples(300, 200)
+    simulation = Simulation(np.random.default_rng(5), 200, World(seed=0.08))
 
-    def study(seeds):
-        simulation.new_test()
-        return pool_seeds(
-            {
-                method: scored(draws, simulation.method(seeds, ability=ability * (method == 0)))
-                for method in range(2)
-            }
-        )
+    def studies(times, seeds):
+        for study in simulation.studies(times, abilities=[0.16, 0], seeds=seeds):
+            yield pool_seeds(dict(enumerate(study)))
 
-    differences = [compare(*study(20).values()).value for _ in range(30)]
-    plans = [
-        what_next(*study(20).values(), difference=np.mean(differences)).seeds for _ in range(30)
-    ]
+    wanted = float(np.mean([compare(runs[0], runs[1]).value for runs in studies(50, 20)]))
+    plans = [what_next(runs[0], runs[1], difference=wanted).seeds for runs in studies(25, 20)]
     seeds = round(np.median(plans))
-    share, told = rate([compare(*study(seeds).values()).p < 0.05 for _ in range(400)])
+    share, told = rate([compare(runs[0], runs[1]).p < 0.05 for runs in studies(500, seeds)])
     assert 0.7 < share < 0.9, (seeds, told)

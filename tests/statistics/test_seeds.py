@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from simulated import Simulation, World, resamples, scored
+from simulated import Simulation
 
 from kdray.statistics.resampling import Resamples, Score
 from kdray.statistics.seeds import pool_seeds
@@ -69,10 +69,9 @@ def test_a_cell_that_varies_far_more_keeps_its_noise_to_itself():
 
 @pytest.mark.slow
 def test_cells_that_are_alike_are_seldom_parted():
-    simulation = Simulation(np.random.default_rng(4), 60, World())
-    draws, parted = resamples(60, 100), []
-    for _ in range(1000):
-        simulation.new_test()
-        runs = pool_seeds({cell: scored(draws, simulation.method(3)) for cell in range(4)})
+    simulation = Simulation(np.random.default_rng(4), samples=100)
+    parted = []
+    for study in simulation.studies(1000, abilities=[0] * 4, seeds=3):
+        runs = pool_seeds(dict(enumerate(study)))
         parted.append(len({id(each.noise) for each in runs.values()}) > 1)
     assert np.mean(parted) < 0.03
