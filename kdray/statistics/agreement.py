@@ -1,10 +1,10 @@
-"""How many human judges would agree that the better score is the better system?
+"""Would people agree that the better score is the better system?
 
-From Kocmi, Zouhar, Federmann & Post (2024), "Navigating the Metrics Maze", ACL, section 4: among
-pairs of systems whose scores differ by Δ, the share of those that people rank alike follows
-a / (1 + exp(-bΔ)); BLEU: 50 % at 0.27, 60 % at 0.78, 70 % at 1.39, 80 % at 2.34 points. It was
-estimated on systems for news and the like, between many languages, and on BLEU of whole words. It
-does not depend on the size of the test, and says nothing of chance: a p does.
+From Kocmi, Zouhar, Federmann & Post (2024), "Navigating the Metrics Maze", ACL: of the pairs of
+systems whose scores differ by Δ, people rank the share a / (1 + exp(-bΔ)) as the scores do; for
+BLEU 50 % at 0.27, 60 % at 0.78, 70 % at 1.39, 80 % at 2.34 points. It was estimated on systems for
+news and the like, between many languages. It hardly depends on the size of the test, and says
+nothing of chance: a p does.
 """
 
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from math import exp, floor
 from typing import Final, Literal
 
 CAVEAT: Final = (
-    "Shares of human judges are estimates of Kocmi et al. (2024) for translations of news and the "
+    "Agreement of people is as estimated by Kocmi et al. (2024) for translations of news and the "
     "like; on other texts a difference may be worth more or less."
 )
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The share of judges that agree, as a function of a difference, and where it was observed."""
+    """How often people agree, as a function of a difference, and how far it was observed."""
 
-    limit: float  # a: percent of judges that no difference exceeds
+    limit: float  # a: percent that no difference exceeds
     slope: float  # b: per point
     highest: float  # percent, the last in the paper's table
 
     def share(self, difference: float) -> float:
-        """Percent of judges who agree on a difference in points, of either sign."""
+        """Percent of pairs of systems on which people agree, for a difference in points."""
         return self.limit / (1 + exp(-self.slope * abs(difference)))
 
 
@@ -39,7 +39,7 @@ COIN: Final = 50  # percent; the lowest in the paper's table
 
 @dataclass(frozen=True)
 class Agreement:
-    """The estimated share of judges, in percent."""
+    """The estimated share of pairs of systems that people rank as the score does."""
 
     percent: int
     bound: Literal["about", "under", "over"]
@@ -49,7 +49,7 @@ class Agreement:
 
 
 def human_agreement(metric: Literal["bleu", "chrf"], difference: float) -> Agreement:
-    """The share of human judges expected to agree with the sign of a difference in points.
+    """How often people would agree with the sign of a difference in points.
 
     Below 50 % it is "under 50 %" (a coin does as well), and beyond the paper's table "over".
     """

@@ -16,6 +16,7 @@ from kdray.statistics.resampling import Resamples, Score
 from kdray.statistics.segments import bleu
 
 BATCH = 25  # studies that are drawn and scored at once
+AT_LEVEL = 0.075  # what happens in 5 % is in more of 1000 studies in 1 of 4000 cases
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,4 @@ def _scores(draws: Resamples, counts: np.ndarray) -> Iterator[list[dict[int, Sco
 def rate(happened: Sequence[bool]) -> tuple[float, str]:
     """A share, and the same with its standard error in words for messages."""
     share = float(np.mean(happened))
-    import os
-
-    print(os.environ["PYTEST_CURRENT_TEST"], share, file=open("/tmp/rates", "a"))
     return share, f"{share:.3f} ± {np.sqrt(share * (1 - share) / len(happened)):.3f}"

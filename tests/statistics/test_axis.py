@@ -4,7 +4,7 @@ from math import inf
 
 import numpy as np
 import pytest
-from simulated import Simulation, rate
+from simulated import AT_LEVEL, Simulation, rate
 
 from kdray.errors import DataError
 from kdray.statistics.axis import Advantage, Level, along
@@ -210,8 +210,8 @@ def test_an_absent_change_is_found_as_seldom_as_promised(seeds):
         [p < 0.05 for p in each]
         for each in ([change.points.p for change in changes], [change.p for change in changes])
     )
-    assert rate(in_points)[0] < 0.07, rate(in_points)
-    assert rate(both)[0] < 0.06, rate(both)
+    assert rate(in_points)[0] < AT_LEVEL, rate(in_points)
+    assert rate(both)[0] < AT_LEVEL, rate(both)
 
 
 @pytest.mark.slow
@@ -248,7 +248,7 @@ def test_what_the_scale_of_the_scores_alone_does_is_no_change():
     changes = [study() for _ in range(1000)]
     assert rate([change.points.p < 0.05 for change in changes])[0] > 0.5
     share, told = rate([change.p < 0.05 for change in changes])
-    assert share < 0.07, told
+    assert share < AT_LEVEL, told
 
 
 @pytest.mark.slow
@@ -273,7 +273,7 @@ def test_students_that_change_along_the_axis_by_themselves_are_no_change_of_the_
         advantage = along(levels, **NAMES, same_students=same_students)
         wrong.append(interaction(advantage).points.p < 0.05)
     share, told = rate(wrong)
-    assert share < 0.07, told
+    assert share < AT_LEVEL, told
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from simulated import Simulation, World, rate
+from simulated import AT_LEVEL, Simulation, World, rate
 
 from kdray.errors import DataError
 from kdray.statistics.contrast import Estimate, Untested, compare, contrast
@@ -156,7 +156,7 @@ def test_equal_methods_differ_as_seldom_as_promised(world, seeds, methods):
         for study in simulation.studies(1000, abilities=[0] * methods, seeds=seeds)
     ]
     share, told = rate(wrong)
-    assert share < 0.07, told
+    assert share < AT_LEVEL, told
 
 
 @pytest.mark.slow
@@ -178,7 +178,7 @@ def test_a_report_of_equal_methods_holds_a_false_finding_in_one_of_twenty_at_mos
         p_values = {each: compare(runs[each], runs[0]).p for each in range(1, 6)}
         wrong.append(min(correct(p_values).values()) < 0.05)
     share, told = rate(wrong)
-    assert share < 0.07, told
+    assert share < AT_LEVEL, told
 
 
 @pytest.mark.slow
