@@ -10,7 +10,7 @@ from kdray.cluster.train import TrackedJob
 from kdray.fit.history import HISTORY
 from kdray.plan.step import STUDENT, Step
 from kdray.progress import Display
-from kdray.runner import results, training
+from kdray.runner import models, results
 from kdray.scoring.result import Result
 from kdray.tracking import Tracker
 
@@ -49,10 +49,12 @@ def study(tmp_path):
         return tracker.ensure_run(name, began=began)
 
     return SimpleNamespace(
-        recipe=SimpleNamespace(evaluation=SimpleNamespace(beams=(1, 5))),
+        recipe=SimpleNamespace(evaluation=SimpleNamespace(beams=(1, 5)), signals=None),
         runs=SimpleNamespace(tracker=tracker, ensure=ensure),
-        store=SimpleNamespace(fetch=lambda key: tmp_path),
-        find=lambda key: SimpleNamespace(counts={"num_params": 3}),
+        store=SimpleNamespace(
+            fetch=lambda key: tmp_path,
+            find=lambda key: SimpleNamespace(counts={"num_params": 3}),
+        ),
     )
 
 
@@ -77,7 +79,7 @@ def test_a_model_of_another_study_has_the_time_of_its_training(study, toy_step):
 @pytest.fixture
 def toy_step(toy_job):
     cell = Cell("hybrid", "nano", 1)
-    return Step(toy_job.spec.key, STUDENT, str(cell), "Students", toy_job.spec, cell=cell)
+    return Step(toy_job.spec, STUDENT, str(cell), "Students", cell=cell)
 
 
 def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_path):
@@ -90,12 +92,15 @@ def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_p
             order.append(("trained", len(study.runs.tracker.opened)))
             yield name, None
 
-    monkeypatch.setattr(training, "train", train)
-    monkeypatch.setattr(training._Watch, "ended", lambda *_: None)
+    monkeypatch.setattr(models, "train", train)
+    monkeypatch.setattr(models, "_forms_read", lambda study: [])
+    monkeypatch.setattr(models._Watch, "ended", lambda *_: None)
     study.display, study.start_ray = Display(), lambda: None
     study.store = SimpleNamespace(work_path=lambda key: tmp_path, fetch=None)
+    study.is_made, study.is_lost = lambda key: True, lambda step: False
+    study.plan = SimpleNamespace(of=lambda stage: [toy_step])
     study.experiment = SimpleNamespace(execution=None)
     steps = [replace(toy_step, name="first"), replace(toy_step, name="second")]
-    training.train_models(study, steps, steps)
+    models.train_models(study, steps, steps)
     assert order == [("trained", 1), ("trained", 2)]
     assert study.runs.tracker.opened == [("first", None), ("second", None)]

@@ -5,10 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from kdray.cluster.shards import ShardWork, make_shards
 
 from kdray.artifacts import Store
 from kdray.cluster import ray_internals
+from kdray.cluster.pool import ShardWork, make_shards
 from kdray.cluster.session import session
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed
@@ -44,7 +44,7 @@ def make(tmp_path):
         work = ShardWork(job, plan, Store(tmp_path), tmp_path, "cpu")
         execution = Execution(cpus=2, decode_actors=2, max_failures=2)
         with session(execution):
-            make_shards(work, execution=execution, done=told.append)
+            told.extend(make_shards(work, execution=execution))
         return plan, told
 
     return make
