@@ -191,7 +191,7 @@ def test_more_seeds_find_more_and_their_intervals_hold_the_truth():
     for seeds in (2, 3, 5, 8):
         differences = [
             compare(*list(runs_of(study).values())[:2])
-            for study in Simulation(rng, 100).studies(500, abilities=abilities, seeds=seeds)
+            for study in Simulation(rng, 100).studies(300, abilities=abilities, seeds=seeds)
         ]
         shares.append(rate([each.p < 0.05 for each in differences])[0])
         held += [each.interval[0] <= truth <= each.interval[1] for each in differences]
