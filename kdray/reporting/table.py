@@ -13,7 +13,6 @@ from kdray.condition import Condition
 from kdray.config.evaluation import OWN_METRICS
 from kdray.errors import DataError
 from kdray.reporting.difference import (
-    LEVEL,
     BySeed,
     Difference,
     Spread,
@@ -24,7 +23,8 @@ from kdray.reporting.difference import (
 from kdray.reporting.facts import StudyFacts
 from kdray.scoring.metrics import signature
 from kdray.scoring.result import Result
-from kdray.scoring.significance import MIN_SEGMENTS, holm
+from kdray.statistics.multiplicity import LEVEL, holm
+from kdray.statistics.resampling import MIN_SEGMENTS
 
 RowKey = tuple[bool, str, str]  # is a teacher, group (size and length), method
 
