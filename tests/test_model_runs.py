@@ -104,7 +104,8 @@ def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_p
     study.display, study.start_ray = Display(), lambda: None
     study.store = SimpleNamespace(work_path=lambda key: tmp_path, fetch=None)
     study.is_made, study.is_lost = lambda key: True, lambda step: False
-    study.plan = SimpleNamespace(of=lambda stage: [toy_step])
+    scenario = SimpleNamespace(of=lambda stage: [])
+    study.plan = SimpleNamespace(of=lambda stage: [toy_step], scenarios=[scenario])
     study.experiment = SimpleNamespace(execution=None)
     steps = [replace(toy_step, name="first"), replace(toy_step, name="second")]
     models.train_models(study, steps, steps)

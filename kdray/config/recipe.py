@@ -101,13 +101,13 @@ class Recipe(Frozen):
     def _remember(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """Keep what was given: at a point of the grid, presets and defaults are filled in anew."""
         recipe = handler(data)
-        if isinstance(data, dict):
+        if isinstance(data, dict) and recipe.axes:
             recipe._given = data
         return recipe
 
     @property
     def given(self) -> Mapping[str, Any]:
-        """What a user has written, without defaults."""
+        """What a user has written, without defaults; kept for a recipe with axes alone."""
         return self._given
 
     @model_validator(mode="before")

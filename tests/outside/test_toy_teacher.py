@@ -28,7 +28,7 @@ from kdray.errors import ConfigError
 from kdray.model.generate import SearchOptions
 from kdray.plan.complexity import complexity_steps, why_unmeasured
 from kdray.plan.step import COMPLEXITY
-from kdray.plan.text import TextPlan
+from kdray.plan.text import Text, TextPlan
 from kdray.schema import Column
 from kdray.scoring.evaluation import SCORES, UNSCORED, EvaluationJob
 from kdray.scoring.result import read_hyps
@@ -133,7 +133,8 @@ def test_the_entry_point_makes_the_teacher(teacher):
 
 
 def test_its_scenario_is_measured_by_its_text_alone(teacher):
-    text = TextPlan(ENCODED, ENCODED, ENCODED, ENCODED, ())
+    text = Text(ENCODED, ENCODED, ENCODED)
+    text = TextPlan(ENCODED, text, text, text, text, ())
     assert [step.stage for step in complexity_steps(text, teacher)] == [COMPLEXITY]
     assert "text alone" in why_unmeasured(teacher)
 
