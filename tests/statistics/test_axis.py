@@ -199,7 +199,7 @@ def studies(gap, times, *, seeds=3, seed=0, num_segments=60):
         )
 
 
-SEEDS = [pytest.param(2, marks=pytest.mark.long), 3, pytest.param(5, marks=pytest.mark.long)]
+SEEDS = [2, 3, 5]
 
 
 @pytest.mark.slow
