@@ -52,6 +52,7 @@ def make(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 def test_shards_of_processes_that_died_are_made_by_others(make, tmp_path, monkeypatch, capfd):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     plan, told = make(deaths=2)

@@ -4,6 +4,7 @@ Only the numbers of shards and of rows pass through Ray's object store.
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,17 +92,19 @@ def make_shards(work: ShardWork, *, execution: Execution) -> Iterator[int]:
 def _making(work: ShardWork, missing: Sequence[int], execution: Execution) -> Iterator[int]:
     """Make shards; yields the number of each that is finished."""
     on_gpu = work.device == "cuda"
-    dataset = ray.data.from_items(
-        [{"shard": index} for index in missing], override_num_blocks=len(missing)
-    ).map_batches(
-        ShardActor,
-        fn_constructor_args=(work,),
-        batch_size=1,
-        compute=ActorPoolStrategy(size=min(actors(execution, on_gpu=on_gpu), len(missing))),
-        num_cpus=1,
-        num_gpus=int(on_gpu),
-        **(without_restarts() if uses_ray_internals() else {}),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of `without_restarts`
+        dataset = ray.data.from_items(
+            [{"shard": index} for index in missing], override_num_blocks=len(missing)
+        ).map_batches(
+            ShardActor,
+            fn_constructor_args=(work,),
+            batch_size=1,
+            compute=ActorPoolStrategy(size=min(actors(execution, on_gpu=on_gpu), len(missing))),
+            num_cpus=1,
+            num_gpus=int(on_gpu),
+            **(without_restarts() if uses_ray_internals() else {}),
+        )
     for row in dataset.iter_rows():
         yield int(row["shard"])
 

@@ -199,10 +199,11 @@ def studies(gap, times, *, seeds=3, seed=0, num_segments=60):
         )
 
 
-SEEDS = [pytest.param(2, marks=pytest.mark.long), 3, pytest.param(5, marks=pytest.mark.long)]
+SEEDS = [2, 3, 5]
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_an_absent_change_is_found_as_seldom_as_promised(seeds):
     changes = [interaction(each) for each in studies(lambda _: 0.0, 1000, seeds=seeds, seed=seeds)]
@@ -215,6 +216,7 @@ def test_an_absent_change_is_found_as_seldom_as_promised(seeds):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_planted_change_is_found_and_more_seeds_find_it_more_often():
     shares = []
     for seeds in (2, 3, 5):
@@ -225,6 +227,7 @@ def test_a_planted_change_is_found_and_more_seeds_find_it_more_often():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_the_scale_of_the_scores_alone_does_is_no_change():
     """Both methods keep their percentage of a teacher whose scores fall from 40 to 20."""
     rng, draws = np.random.default_rng(7), Resamples.draw(80, 200)
@@ -252,6 +255,7 @@ def test_what_the_scale_of_the_scores_alone_does_is_no_change():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("same_students", [False, True])
 def test_students_that_change_along_the_axis_by_themselves_are_no_change_of_the_method(
     same_students,
@@ -277,6 +281,7 @@ def test_students_that_change_along_the_axis_by_themselves_are_no_change_of_the_
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_a_planted_crossing_lies_in_its_interval_in_95_of_100_studies(seeds):
     planted = 1.4
@@ -286,6 +291,7 @@ def test_a_planted_crossing_lies_in_its_interval_in_95_of_100_studies(seeds):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_methods_that_are_equal_at_one_end_do_not_change_places():
     """The hardest case without a crossing: equal at the first level, one ahead from there on."""
     found = [crossing(each) for each in studies(lambda x: 0.2 * x, 500)]
@@ -294,6 +300,7 @@ def test_methods_that_are_equal_at_one_end_do_not_change_places():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_more_seeds_make_the_interval_of_a_crossing_narrower():
     def width(each):
         return min(each.high, PLACES[-1]) - max(each.low, PLACES[0])
