@@ -95,7 +95,7 @@ class Result:
         """The measurement in words, for messages."""
         cell = self.cell
         return (
-            f"result of {cell.role} {cell.method}/{cell.group}/seed {cell.seed} "
+            f"result of {cell.role} {cell.method}/{cell.place}/seed {cell.seed} "
             f"on {self.split}, {self.condition.title}"
         )
 
