@@ -82,7 +82,7 @@ def test_a_scorer_joins_and_another_fails_alone(raw, without_ray, monkeypatch):
         (change,) = [r["difference"]["others"]["words"] for r in table["rows"] if r["difference"]]
         assert change["p"] is not None
         assert change["higher_is_better"] is False
-    text = page.with_suffix(".md").read_text()
+    text = findings.page.with_suffix(".md").read_text()
     assert "words: test 1" in text
     assert "Δ words" in text
     assert "teacher forcing" in text

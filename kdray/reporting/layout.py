@@ -47,12 +47,8 @@ COLUMNS = (
     Column("Seeds", lambda _, row: str(len(row.seeds)), short="n"),
     Column("BLEU", lambda _, row: _spread(row.bleu), short="BLEU", of_translations=True),
     Column("chrF", lambda _, row: _spread(row.chrf), short="chrF", of_translations=True),
-    Column(
-        "Δ BLEU", lambda table, row: _to_baseline(table, row), short="Δ BLEU", of_translations=True
-    ),
-    Column(
-        "95 % interval", lambda table, row: _interval(table.to_baseline(row)), of_translations=True
-    ),
+    Column("Δ BLEU", _to_baseline, short="Δ BLEU", of_translations=True),
+    Column("95 % interval", _interval, of_translations=True),
     Column(
         "p",
         lambda table, row: p_value(_p(table.to_baseline(row))),
@@ -171,8 +167,8 @@ def footnotes(table: Table) -> list[str]:
         for name in table.metrics_from_outside
     ]
     tested = [
-        f"p: t test with the noise of sentences ({table.bootstrap_samples} resamples) and of seeds, "
-        f"corrected after Holm over all comparisons of the report. * p < {LEVEL}. n.s.: not "
+        f"p: t test with the noise of sentences ({table.bootstrap_samples} resamples) and of "
+        f"seeds, corrected after Holm over all comparisons of the report. * p < {LEVEL}. n.s.: not "
         f"significant. † p < {LEVEL} for these very models, but with one seed the seed noise is "
         "unknown.",
     ]
@@ -208,7 +204,8 @@ def _agreement(difference: Difference | None) -> str:
     return difference.agreement if difference is not None and difference.agreement else NOTHING
 
 
-def _interval(difference: Difference | None) -> str:
+def _interval(table: Table, row: Row) -> str:
+    difference = table.to_baseline(row)
     if difference is None or difference.low is None or difference.high is None:
         return NOTHING
     return f"{signed(difference.low)} to {signed(difference.high)}"

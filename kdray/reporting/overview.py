@@ -41,7 +41,7 @@ def _headline(verdicts: Sequence[Verdict]) -> str:
         return verdicts[0].headline
     wins = Counter(verdict.chosen for verdict in verdicts if verdict.chosen is not None)
     if not wins:
-        return "Dev chooses no method anywhere: its scores are missing or differ in how they are taken."
+        return "Dev chooses no method: its scores are missing, or are taken in several ways."
     told = [f"{name} in {number} of {len(verdicts)}" for name, number in wins.most_common()]
     return f"Dev chooses {listed(told)} scenarios."
 
@@ -125,9 +125,9 @@ def _reading(study: StudyFacts, num_tests: int) -> Iterator[str]:
     if num_tests:
         tests = "1 comparison" if num_tests == 1 else f"{num_tests} comparisons"
         yield (
-            "± and brackets are 95 % intervals over other sentences and other seeds; p is corrected "
-            f"after Holm for the {tests} of this report, so the chance that it claims any "
-            "difference in BLEU that is not there is at most 5 %."
+            "± and brackets are 95 % intervals over other sentences and other seeds; p is "
+            f"corrected after Holm for the {tests} of this report, so the chance that it claims "
+            "any difference in BLEU that is not there is at most 5 %."
         )
     yield (
         "Dev chooses, the tests confirm. 'Not told from' does not say that two methods are equal: "

@@ -145,9 +145,9 @@ class Table:
     ) -> Difference | None:
         """A method minus another one, if the two were compared."""
         for each in self.differences:
-            if (each.group, each.metric) == (group, metric):
-                if {each.method, each.other} == {method, other}:
-                    return each.of(method)
+            of_row = (each.group, each.metric) == (group, metric)
+            if of_row and {each.method, each.other} == {method, other}:
+                return each.of(method)
         return None
 
     def to_baseline(self, row: Row, metric: str = "bleu") -> Difference | None:
