@@ -47,8 +47,8 @@ COLUMNS = (
     Column("Seeds", lambda _, row: str(len(row.seeds)), short="n"),
     Column("BLEU", lambda _, row: _spread(row.bleu), short="BLEU", of_translations=True),
     Column("chrF", lambda _, row: _spread(row.chrf), short="chrF", of_translations=True),
-    Column("Δ BLEU", _to_baseline, short="Δ BLEU", of_translations=True),
-    Column("95 % interval", _interval, of_translations=True),
+    Column("Δ BLEU", lambda *row: _to_baseline(*row), short="Δ BLEU", of_translations=True),
+    Column("95 % interval", lambda *row: _interval(*row), of_translations=True),
     Column(
         "p",
         lambda table, row: p_value(_p(table.to_baseline(row))),
