@@ -9,6 +9,7 @@ from typing import Any
 import kdray
 from kdray.cell import TEACHER, shown, within
 from kdray.jobs import NOTES
+from kdray.measures.rarity import rarity
 from kdray.plan.experiment import trained_updates
 from kdray.plan.scenario import Scenario
 from kdray.plan.step import CORPUS, SCORES, STUDENT, TOKENIZER, Step, spec_of
@@ -22,6 +23,8 @@ from kdray.runner.study import Study
 from kdray.schema import Column, Split
 from kdray.scoring.result import Result
 from kdray.text.corpus import Corpus
+from kdray.text.encoded import EncodedSplit
+from kdray.text.tokenizer import Tokenizer
 
 PACKAGES = ("ray", "torch", "mlflow", "sacrebleu", "sentencepiece", "ctranslate2", "pyarrow")
 
@@ -105,10 +108,18 @@ def _scenario_facts(study: Study, scenario: Scenario) -> ScenarioFacts:
         text = Corpus(study.store.fetch(scenario.text.clean.corpus))
         for split in (str(Split.DEV), *(f"test-{name}" for name in text.tests)):
             table = text.table(split)
-            texts[split] = SplitText(
-                src=table[Column.SRC].to_pylist(), refs=table[Column.REF].to_pylist()
-            )
+            src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
+            texts[split] = SplitText(src, refs, _rarity(study, scenario, src))
     return ScenarioFacts(texts, scenario.recipe.evaluation.bleu_tokenize)
+
+
+def _rarity(study: Study, scenario: Scenario, lines: Sequence[str]) -> Sequence[float]:
+    """How rare the words of an evaluation set are in what students learn from, if that is made."""
+    encoded = scenario.text.learned.encoded
+    if not study.is_made(encoded):
+        return ()
+    train = EncodedSplit.load(study.store.fetch(encoded), Split.TRAIN)
+    return rarity(train.src, lines, Tokenizer.load(study.store.fetch(scenario.text.tokenizer)))
 
 
 def _text_notes(study: Study) -> list[str]:
