@@ -295,7 +295,7 @@ def _crossing(advantage: Advantage, *, is_log: bool) -> ChangeOfPlaces:
 
 
 def _p_kept(advantage: Advantage) -> float:
-    """p of one method being ahead at every level: the largest of all levels' (Berger 1982)."""
+    """P of one method being ahead at every level: the largest of all levels' (Berger 1982)."""
     tests = [each for each in advantage.by_level if isinstance(each, Estimate)]
     return max(each.p for each in tests) if len({each.value > 0 for each in tests}) == 1 else 1.0
 
