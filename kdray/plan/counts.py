@@ -209,4 +209,7 @@ def _nearest(table: CostTable, update: Update) -> str:
     wanted, kind = update.model_dump(mode="json"), update.method["kind"]
     there = [cost.update for cost in table.costs if cost.update.method.get("kind") == kind]
     changes = [differences(each.model_dump(mode="json"), wanted) for each in there]
-    return "; ".join(min(changes, key=len)) if changes else "it has none of this kind"
+    if not changes:
+        return "it has none of this kind"
+    fewest = min(changes, key=len)
+    return "; ".join(fewest)

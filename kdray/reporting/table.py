@@ -40,6 +40,7 @@ class Row:
     scores: Mapping[str, Spread]  # by metric
     difference: Difference | None  # None: the teacher, the baseline, no seed in common with it
     num_params: int | None
+    updates: float | None
     target_tokens: float | None
     train_seconds: float | None
     tokens_per_second: float | None
@@ -233,6 +234,7 @@ def _row(results: Sequence[Result], difference: Difference | None, *, is_baselin
         },
         difference=difference,
         num_params=first.num_params,
+        updates=_mean(result.updates for result in results),
         target_tokens=_mean(result.target_tokens for result in results),
         train_seconds=_mean(result.train_seconds for result in results),
         tokens_per_second=_mean(result.decode_tokens_per_second for result in results),

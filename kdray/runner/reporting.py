@@ -17,6 +17,7 @@ from kdray.reporting.table import build_tables
 from kdray.reporting.verdict import verdicts
 from kdray.reporting.write import write_report
 from kdray.runner.complexity import measures_of
+from kdray.runner.costs import write_costs
 from kdray.runner.results import curves_of, unscored
 from kdray.runner.study import Study
 from kdray.schema import Column, Split
@@ -30,6 +31,7 @@ def make_report(study: Study, results: Sequence[Result], folder: Path | None = N
     """Write the report and attach it to the study's run. -> its page."""
     folder = folder or study.reports
     write_report(folder, study=study_facts(study), results=results, curves=curves_of(study))
+    write_costs(folder, study=study)
     study.runs.tracker.log_artifacts(study.runs.parent, folder, "report")
     return folder / "report.html"
 

@@ -133,12 +133,14 @@ def _check_point(study: Study, config: SearchConfig, values: Mapping[str, Any]) 
     ranges = ", ".join(_ranges(config))
     drawn = f" ({ranges}: any number of the range)" if ranges else ""
     place = f"search.space: {dict(values)}{drawn}"
+    method, students = varied(recipe.methods[name], values), study.plan.only.students
     try:
-        recipe.check_method(name, varied(recipe.methods[name], values))
-    except ValueError as error:
+        recipe.check_method(name, method)
+        students.counts.trainings(name, method, size=next(iter(recipe.students.sizes)))
+    except (ValueError, ConfigError) as error:
         raise ConfigError(f"{place}: {error}") from None
     try:
-        _trial(study.plan.only.students, name, values)
+        _trial(students, name, values)
     except ConfigError as error:
         raise ConfigError(
             f"{place}: {error}; add a method with these values to `recipe.methods`, and its "

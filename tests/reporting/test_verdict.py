@@ -32,6 +32,7 @@ def row(method, bleu, difference=None, *, sd=0.1, seeds=(1, 2, 3), **changes):
         scores={"bleu": Spread(bleu, sd), "chrf": Spread(bleu + 20, sd)},
         difference=difference,
         num_params=1_000_000,
+        updates=300.0,
         target_tokens=1e6,
         train_seconds=10.0,
         tokens_per_second=5000.0,
