@@ -204,9 +204,9 @@ def test_a_trial_of_a_search_has_the_budget_of_its_own_method(tmp_path):
     assert lengths == [150, 300]
     methods = {"plain": PLAIN, "both": {**BOTH, "with_reference": False}}
     short = experiment(TOKENS, methods=methods, updates=9, storage=tmp_path, search=search)
-    with open_study(short, Display()) as study:
-        with pytest.raises(ConfigError, match="warm-up; or raise students.training.updates$"):
-            check_search(study)
+    refused = pytest.raises(ConfigError, match=r"warm-up; or raise students\.training\.updates$")
+    with open_study(short, Display()) as study, refused:
+        check_search(study)
 
 
 @pytest.mark.parametrize(
