@@ -5,7 +5,8 @@ cost the same. Only these counts reach a `TrainingSpec`, so that a student of 30
 same artifact whatever budget led to it.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -23,7 +24,7 @@ from kdray.config.methods.union import (
 )
 from kdray.config.recipe import Recipe
 from kdray.config.training import TrainingConfig
-from kdray.config.trunks import branching_update, check_lengths, of_length
+from kdray.config.trunks import branching_update, check_lengths, check_trunk, of_length
 from kdray.errors import ConfigError
 from kdray.storage.record import differences
 
@@ -112,7 +113,7 @@ class Counts:
                 return tuple(stage.updates for stage in method.stages)
             return (length,)
         baseline = self.recipe.methods[self.recipe.baseline_method]
-        budget = length * self._mean_cost(baseline, size, length)
+        budget = self._spent(baseline, size, length)
         if isinstance(method, StagesConfig):
             return self._of_stages(method, size, budget)
         if isinstance(method, BranchConfig):
@@ -121,41 +122,42 @@ class Counts:
 
     def _of_stages(self, method: StagesConfig, size: str, budget: float) -> tuple[int, ...]:
         """In the proportions of the recipe; the last stage has what is left of the budget."""
-        whole = sum(stage.updates * self._cost(stage.method, size) for stage in method.stages)
-        *before, last = method.stages
-        counts = [round(stage.updates * budget / whole) for stage in before]
-        spent = [
-            count * self._cost(stage.method, size)
-            for count, stage in zip(counts, before, strict=True)
-        ]
-        return (*counts, round((budget - sum(spent)) / self._cost(last.method, size)))
+        costs = [self._cost(stage.method, size) for stage in method.stages]
+        lengths = [stage.updates for stage in method.stages]
+        longer = budget / _total(lengths, costs)
+        before = [round(longer * length) for length in lengths[:-1]]
+        return (*before, round((budget - _total(before, costs[:-1])) / costs[-1]))
 
     def _of_branch(self, method: BranchConfig, size: str, budget: float, *, near: int) -> int:
         """The length whose two parts cost nearest to the budget.
 
         A run leaves its trunk at a checkpoint, so a longer run may cost less than a shorter one:
-        all lengths that may do are tried.
+        all lengths are tried between those that would meet the budget with no update and with
+        `checkpoint_every` of them between the trunk's end and the cooldown.
         """
-        costs = [self._cost(part, size) for part in (method.trunk, method.cooldown)]
-        lengths = range(max(1, int(budget / max(costs))), int(budget / min(costs)) + 2)
+        training = self.recipe.students.training
+        schedule = check_trunk(training, place=PLACE)
+        trunk, cooldown = (self._cost(m, size) for m in (method.trunk, method.cooldown))
+        mean = trunk + schedule.cooldown * (cooldown - trunk)
+        around = 1 + (training.checkpoint_every + 1) * abs(cooldown - trunk) / mean
+        low, high = (math.floor(budget / mean + side) for side in (-around, around))
 
         def distance(length: int) -> tuple[float, int]:
-            spent = length * self._mean_cost(method, size, length)
+            spent = _spent_on_branch(training, length, trunk, cooldown)
             return abs(spent - budget), abs(length - near)
 
-        return min(lengths, key=distance)
+        return min(range(max(1, low), high + 2), key=distance)
 
-    def _mean_cost(self, method: MethodConfig, size: str, length: int) -> float:
-        """What an update of a method costs in the mean, in a run of some length."""
+    def _spent(self, method: MethodConfig, size: str, length: int) -> float:
+        """What a run of some length costs; the stages of a method are its proportions."""
         if isinstance(method, StagesConfig):
-            whole = sum(stage.updates * self._cost(stage.method, size) for stage in method.stages)
-            return whole / sum(stage.updates for stage in method.stages)
+            lengths = [stage.updates for stage in method.stages]
+            costs = [self._cost(stage.method, size) for stage in method.stages]
+            return length * _total(lengths, costs) / sum(lengths)
         if isinstance(method, BranchConfig):
-            shared = branching_update(self.recipe.students.training, length)
-            own = length - shared
             trunk, cooldown = (self._cost(m, size) for m in (method.trunk, method.cooldown))
-            return (shared * trunk + own * cooldown) / length
-        return self._cost(method, size)
+            return _spent_on_branch(self.recipe.students.training, length, trunk, cooldown)
+        return length * self._cost(method, size)
 
     def _cost(self, method: SingleMethodConfig, size: str) -> float:
         """What an update of a method costs: target tokens, or sequences of them, or seconds."""
@@ -194,6 +196,16 @@ class Counts:
                 "methods and sizes, and give the costs.json of its report"
             )
         return costs
+
+
+def _total(lengths: Sequence[int], costs: Sequence[float]) -> float:
+    return sum(length * cost for length, cost in zip(lengths, costs, strict=True))
+
+
+def _spent_on_branch(training: TrainingConfig, length: int, trunk: float, cooldown: float) -> float:
+    """What a run costs whose updates have one cost on its trunk and another one after it."""
+    shared = branching_update(training, length)
+    return shared * trunk + (length - shared) * cooldown
 
 
 def _said(error: ValueError) -> str:
