@@ -14,9 +14,11 @@ from kdray.plan.scenario import Scenario
 from kdray.plan.step import CORPUS, SCORES, STUDENT, TOKENIZER, Step, spec_of
 from kdray.reporting.analysis import Analysis, analyse
 from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
+from kdray.reporting.gates import GateReadings
 from kdray.reporting.layout import terminal
 from kdray.reporting.write import write_report
 from kdray.runner.complexity import measures_of
+from kdray.runner.gate import gate_readings
 from kdray.runner.results import curves_of, unscored
 from kdray.runner.study import Study
 from kdray.schema import Column, Split
@@ -33,6 +35,7 @@ class Findings:
     results: Sequence[Result]
     facts: StudyFacts
     analysis: Analysis
+    gates: Sequence[GateReadings]
     page: Path | None = None
 
 
@@ -43,7 +46,7 @@ def analyse_study(study: Study, results: Sequence[Result]) -> Findings:
         DataError: results and references do not belong together.
     """
     facts = study_facts(study)
-    return Findings(results, facts, analyse(results, study=facts))
+    return Findings(results, facts, analyse(results, study=facts), gate_readings(study))
 
 
 def make_report(study: Study, findings: Findings, folder: Path | None = None) -> Findings:
@@ -55,6 +58,7 @@ def make_report(study: Study, findings: Findings, folder: Path | None = None) ->
         results=findings.results,
         analysis=findings.analysis,
         curves=curves_of(study),
+        gates=findings.gates,
     )
     study.runs.tracker.log_artifacts(study.runs.parent, folder, "report")
     return replace(findings, page=folder / "report.html")
