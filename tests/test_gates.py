@@ -10,7 +10,7 @@ from micro_study import CONFIG
 from typer.testing import CliRunner
 
 from kdray.__main__ import app
-from kdray.artifacts import Store
+from kdray.artifacts import RECORD, Store
 from kdray.config.experiment import Experiment
 from kdray.errors import InputError
 from kdray.fit import gate_job
@@ -146,12 +146,12 @@ def test_a_gate_that_cannot_be_read_leaves_the_study_whole(tmp_path, undisturbed
         (gates,) = study.plan.of(GATES)
         student = next(step for step in study.plan.of(STUDENT) if step.name == STUDENT_NAME)
         counts = study.store.find(student.key).counts
-        whole = tmp_path / "student"
+        whole, ignored = tmp_path / "student", shutil.ignore_patterns(RECORD)
         shutil.move(study.store.path(student.key), whole)
         shutil.rmtree(study.store.path(gates.key))
 
         def broken(folder):
-            shutil.copytree(whole, folder, dirs_exist_ok=True)
+            shutil.copytree(whole, folder, ignore=ignored, dirs_exist_ok=True)
             (folder / METHOD_WEIGHTS).write_bytes(b"no weights")
             return counts
 

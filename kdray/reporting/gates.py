@@ -75,7 +75,9 @@ class GateReadings:
             "left_out": self.left_out,
             "mean": self.mean,
             "sd": self.sd,
-            "by_length": {words: round(gate, 6) for words, gate in self.by_length.items()},
+            "by_length": [
+                {"words": words, "mean": round(mean, 6)} for words, mean in self.by_length.items()
+            ],
             "histogram": list(self.histogram),
             "correlations": dict(self.correlations),
         }

@@ -49,7 +49,7 @@ def test_fifths_are_of_equal_size_where_all_lengths_differ():
 
 def test_the_data_of_a_report_hold_no_single_sentence():
     told = json.loads(json.dumps(readings([(3, 1.0, 0.25), (3, 2.0, 1.0)]).to_json()))
-    assert told["by_length"] == {"3": 0.625}
+    assert told["by_length"] == [{"words": "3", "mean": 0.625}]
     assert told["histogram"] == [0, 0, 1, 0, 0, 0, 0, 0, 0, 1]
     assert told["sentences"] == 2
     assert told["method"] == "hybrid"
