@@ -11,7 +11,16 @@ from kdray.errors import KdrayError, StageFailed
 from kdray.fit.lengths import check_dev, check_sources, check_train
 from kdray.fit.spec import TrainingSpec
 from kdray.jobs import NOTES, Sharded, Whole
-from kdray.plan.step import ENCODED, SCORES, TEACHER_COMPLEXITY, Step, spec_of, unique, wanted
+from kdray.plan.step import (
+    ENCODED,
+    GATES,
+    SCORES,
+    TEACHER_COMPLEXITY,
+    Step,
+    spec_of,
+    unique,
+    wanted,
+)
 from kdray.runner.models import train_models
 from kdray.runner.study import Study
 from kdray.runner.turns import in_turn
@@ -26,8 +35,8 @@ from kdray.text.encoded import EncodedSplit
 def make_steps(study: Study, steps: Sequence[Step]) -> None:
     """Make all steps that are missing and wanted, in order, neighbours side by side.
 
-    A student that fails is noted, and the others go on, and so are a model's scores and scorers
-    from outside; every other failure ends the command.
+    A student that fails is noted, and the others go on, and so are scores, measures of a teacher,
+    readings of a gate, and scorers from outside; every other failure ends the command.
 
     Raises:
         KdrayError: a step could not be finished; what was made is kept.
@@ -114,7 +123,7 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
             try:
                 make_whole(step, store=study.store, threads=threads)
             except KdrayError as error:
-                if step.stage not in (SCORES, TEACHER_COMPLEXITY):
+                if step.stage not in (SCORES, TEACHER_COMPLEXITY, GATES):
                     raise
                 study.failures[step.key.fingerprint] = StageFailed(str(error))
                 study.display.note(str(error))
