@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import pytest
 
 from kdray.cell import Cell
-from kdray.cluster.train import TrackedJob
 from kdray.fit.history import HISTORY
+from kdray.fit.worker import Worker
 from kdray.plan.step import STUDENT, Step
 from kdray.progress import Display
-from kdray.runner import results, training
+from kdray.runner import models, results
 from kdray.scoring.result import Result
-from kdray.tracking import Tracker
+from kdray.tracking import PlannedRun, Tracker
 
 
 def result(split, beam, bleu):
@@ -51,8 +51,10 @@ def study(tmp_path):
     return SimpleNamespace(
         recipe=SimpleNamespace(evaluation=SimpleNamespace(beams=(1, 5))),
         runs=SimpleNamespace(tracker=tracker, ensure=ensure),
-        store=SimpleNamespace(fetch=lambda key: tmp_path),
-        find=lambda key: SimpleNamespace(counts={"num_params": 3}),
+        store=SimpleNamespace(
+            fetch=lambda key: tmp_path,
+            find=lambda key: SimpleNamespace(counts={"num_params": 3}),
+        ),
     )
 
 
@@ -77,25 +79,31 @@ def test_a_model_of_another_study_has_the_time_of_its_training(study, toy_step):
 @pytest.fixture
 def toy_step(toy_job):
     cell = Cell("hybrid", "nano", 1)
-    return Step(toy_job.spec.key, STUDENT, str(cell), "Students", toy_job.spec, cell=cell)
+    return Step(toy_job.spec, STUDENT, str(cell), "Students", cell=cell)
 
 
 def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_path):
     """Not when it is planned: the second one of two begins when the first one is over."""
+    opened = study.runs.tracker.opened
     order = []
 
-    def train(jobs, **_):
-        for name, tracked in jobs:
-            assert isinstance(tracked, TrackedJob)
-            order.append(("trained", len(study.runs.tracker.opened)))
+    def train(trainings, **_):
+        for name, training in trainings.items():
+            order.append(len(opened))
+            assert training.begin(Worker(1, 2)).run_id == "", "the first worker does it"
+            assert training.begin(Worker(0, 2)).run_id == name
             yield name, None
 
-    monkeypatch.setattr(training, "train", train)
-    monkeypatch.setattr(training._Watch, "ended", lambda *_: None)
-    study.display, study.start_ray = Display(), lambda: None
-    study.store = SimpleNamespace(work_path=lambda key: tmp_path, fetch=None)
+    monkeypatch.setattr(models, "train", train)
+    monkeypatch.setattr(models._Watch, "ended", lambda *_: None)
+    study.display, study.start_ray, study.work = Display(), lambda: None, tmp_path
+    study.runs.planned = lambda fingerprint, name, tags, params: PlannedRun(
+        study.runs.tracker, name, "study", None, tags, params
+    )
+    study.is_made, study.is_lost = lambda key: True, lambda step: False
+    study.plan, study.recipe.signals = SimpleNamespace(of=lambda stage: ()), None
+    study.store.work_path = lambda key: tmp_path
     study.experiment = SimpleNamespace(execution=None)
-    steps = [replace(toy_step, name="first"), replace(toy_step, name="second")]
-    training.train_models(study, steps, steps)
-    assert order == [("trained", 1), ("trained", 2)]
-    assert study.runs.tracker.opened == [("first", None), ("second", None)]
+    models.train_models(study, [replace(toy_step, name=n) for n in ("first", "second")], [])
+    assert order == [0, 1]
+    assert opened == [("first", None), ("second", None)]

@@ -1,5 +1,7 @@
 """The machine that trains: its settings, and speed and precision of its matrix products."""
 
+import ctypes
+import gc
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -50,6 +52,19 @@ def prepare(*, threads: int, device: torch.device = CPU) -> None:
     torch.set_float32_matmul_precision("medium")
     if device.type != CPU.type or _error(*_factors(CPU)) > BF16_ERROR:
         torch.set_float32_matmul_precision("highest")
+
+
+def give_memory_back(device: torch.device) -> None:
+    """Return the memory of what is not used any more, after a training, to the system.
+
+    The allocator keeps it otherwise, by `ENVIRONMENT`: right within a training, and not for one
+    process that trains large and small models.
+    """
+    gc.collect()  # modules and their hooks refer to one another
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # of GNU's libc
+        trim(0)
 
 
 def choose_precision(wanted: Precision | Literal["auto"], worker: Worker) -> Precision:

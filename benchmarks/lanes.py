@@ -1,0 +1,157 @@
+"""How much of the time of a grid of many small students is spent in updates?
+
+    python benchmarks/lanes.py [--students 12] [--lanes 2] [--workers 1] [--storage FOLDER]
+
+The students are those of the demo: its four methods, with as many seeds as are needed. Text,
+teacher and signals are made first, and Ray's session is started; a storage that is named keeps them
+for the next time, which has other seeds. Then the lanes of Ray Train are timed from their start to
+their end, with MLflow. One JSON line tells of each student, and the last one of the grid:
+
+* wall_s: seconds from the start of the lanes to their end.
+* start_s: of these, until every lane had begun a student. It is looked twice a second.
+* updates_s: seconds in updates, over all students.
+* share: of the time of all lanes, that which was spent in updates.
+* beside_s: seconds of a lane that a student takes beside its updates, without the start of lanes.
+* share_of_180: the share that a grid of 180 such students would have.
+* load: of the machine over the minute before. Other work spoils the figures.
+
+With --profile, the students are trained in this process, by one worker and without Ray. What took
+the time beside the updates is told instead: the functions with the most seconds, callees included.
+"""
+
+import argparse
+import cProfile
+import json
+import os
+import pstats
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from environment import restart_with_environment
+from rich.console import Console
+
+from kdray.artifacts import Store
+from kdray.cluster.lanes import Lane, train, train_in_lane
+from kdray.cluster.train import PlannedTraining
+from kdray.command import exit_codes
+from kdray.config.experiment import Experiment
+from kdray.config.load import load_experiment
+from kdray.fit.worker import Worker
+from kdray.pipeline import run_steps
+from kdray.plan.step import STUDENT
+from kdray.progress import Display
+from kdray.runner.models import planned_training
+from kdray.runner.study import Study, open_study
+from kdray.storage.queue import Queue
+
+DEMO = Path(__file__).parents[1] / "tune_configs" / "demo.yaml"
+GRID = 180  # students
+
+
+def main() -> None:
+    """Measure, and print the lines."""
+    restart_with_environment()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--students", type=int, default=12)
+    parser.add_argument("--updates", type=int, default=300)
+    parser.add_argument("--lanes", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--storage", type=Path)
+    parser.add_argument("--config", type=Path, default=DEMO)
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    with exit_codes(), tempfile.TemporaryDirectory() as folder:
+        experiment = _experiment(options, options.storage or Path(folder))
+        with open_study(experiment, Display(Console(stderr=True))) as study:
+            run_steps(study, "decode")
+            steps = study.plan.of(STUDENT)[: options.students]
+            trainings = {step.name: planned_training(study, step) for step in steps}
+            if options.profile:
+                _profile(trainings, Path(folder))
+            else:
+                study.start_ray()
+                _measure(study, trainings)
+
+
+def _experiment(options: argparse.Namespace, storage: Path) -> Experiment:
+    """The demo with more seeds, none of which is in the storage yet."""
+    made = len(list((storage / "model").glob("[!.]*")))
+    raw = load_experiment(options.config).model_dump(mode="json")
+    seeds = -(-options.students // len(raw["recipe"]["methods"]))
+    raw["name"] = "lanes"
+    raw["recipe"]["students"]["seeds"] = list(range(made + 1, made + 1 + seeds))
+    length = dict.fromkeys(("updates", "validate_every"), options.updates)
+    raw["recipe"]["students"]["training"] |= length
+    raw["execution"] |= {
+        "storage": str(storage),
+        "parallel_students": options.lanes,
+        "train_workers": options.workers,
+        "cpus_per_worker": 1,
+    }
+    return Experiment.model_validate(raw)
+
+
+def _measure(study: Study, trainings: Mapping[str, PlannedTraining]) -> None:
+    execution, load = study.experiment.execution, os.getloadavg()[0]
+    lanes = min(execution.parallel_students, len(trainings))
+    began, all_begun = time.perf_counter(), 0.0
+
+    def watch(names: Collection[str]) -> None:
+        nonlocal all_begun
+        if not all_begun and len(names) == lanes:
+            all_begun = time.perf_counter() - began
+
+    ends = train(
+        trainings, execution=execution, runs=len(trainings), folder=study.work, watch=watch
+    )
+    updates = 0.0
+    for name, failure in ends:
+        if failure is not None:
+            raise failure
+        seconds = _update_seconds(study.store, trainings[name])
+        updates += seconds
+        print(json.dumps({"student": name, "updates_s": round(seconds, 2)}), flush=True)
+    wall = time.perf_counter() - began
+    beside = (lanes * (wall - all_begun) - updates) / len(trainings)
+    rest = GRID * beside + lanes * all_begun
+    told: dict[str, Any] = {
+        "students": len(trainings),
+        "lanes": lanes,
+        "workers": execution.train_workers,
+        "wall_s": wall,
+        "start_s": all_begun,
+        "updates_s": updates,
+        "share": updates / (lanes * wall),
+        "beside_s": beside,
+        f"share_of_{GRID}": 1 / (1 + rest / (GRID / len(trainings) * updates)),
+        "load": load,
+    }
+    rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in told.items()}
+    print(json.dumps(rounded))
+
+
+def _update_seconds(store: Store, training: PlannedTraining) -> float:
+    artifact = store.find(training.job.spec.key)
+    assert artifact is not None, "its training has ended well"
+    return float(artifact.counts["train_seconds"])
+
+
+def _profile(trainings: Mapping[str, PlannedTraining], folder: Path) -> None:
+    queue = Queue.new(folder / "queue", len(trainings))
+    lane = Lane("lane", tuple(trainings.values()), queue, 1, None)
+    profile, began = cProfile.Profile(time.thread_time), time.perf_counter()
+    profile.runcall(train_in_lane, lane, Worker())
+    wall = time.perf_counter() - began
+    store = next(iter(trainings.values())).store
+    updates = sum(_update_seconds(store, each) for each in trainings.values())
+    beside = (wall - updates) / len(trainings)
+    print(json.dumps({"students": len(trainings), "beside_s": round(beside, 3)}))
+    pstats.Stats(profile, stream=sys.stderr).sort_stats("cumulative").print_stats(120)
+
+
+if __name__ == "__main__":
+    main()

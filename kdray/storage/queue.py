@@ -1,0 +1,79 @@
+"""Who works on what next? A queue in a folder, which processes on several machines take from.
+
+Each item is a number, and a file whose folder says where it stands: it waits, a taker has it in
+hand, it is finished, or it has failed. It moves by a rename. So no two takers get the same item,
+and what a taker had in hand when it was killed lies in the taker's folder.
+"""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from kdray.storage.whole import whole
+
+WAITING, FINISHED, FAILED = "waiting", "finished", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Items 0, 1, … that takers work on, each a process or several that act as one."""
+
+    folder: Path
+
+    @classmethod
+    def new(cls, folder: Path, items: int) -> Self:
+        """A queue in a new folder, in which all items wait."""
+        for state in (WAITING, FINISHED, FAILED):
+            (folder / state).mkdir(parents=True)
+        queue = cls(folder)
+        for item in range(items):
+            queue._path(WAITING, item).touch()
+        return queue
+
+    def take(self, taker: str) -> int | None:
+        """What the taker has in hand, or else the first item that waits; None: nothing is left."""
+        (self.folder / taker).mkdir(exist_ok=True)
+        for item in self.waiting():
+            if (held := self.in_hand(taker)) is not None:
+                return held
+            with contextlib.suppress(FileNotFoundError):  # another taker was faster
+                self._path(WAITING, item).rename(self._path(taker, item))
+        return self.in_hand(taker)
+
+    def put_back(self, taker: str) -> None:
+        """Let what the taker has in hand wait again. It comes before those that follow it."""
+        if (item := self.in_hand(taker)) is not None:
+            self._path(taker, item).rename(self._path(WAITING, item))
+
+    def finish(self, taker: str, item: int) -> None:
+        """Note that what the taker has in hand is finished."""
+        self._path(taker, item).rename(self._path(FINISHED, item))
+
+    def fail(self, item: int, reason: str) -> None:
+        """Note that an item has failed for good, and why. Whoever has it in hand has it no more."""
+        with whole(self._path(FAILED, item)) as aside:
+            aside.write_text(reason, encoding="utf-8")
+        for path in self.folder.glob(f"*/{item:06d}"):
+            if path.parent.name not in (FINISHED, FAILED):
+                path.unlink(missing_ok=True)
+
+    def waiting(self) -> list[int]:
+        """Items that nobody has in hand, in their order."""
+        return self._items(WAITING)
+
+    def in_hand(self, taker: str) -> int | None:
+        """What a taker works on."""
+        failed = self._items(FAILED)  # by a process that was killed before it had removed the other
+        return next((item for item in self._items(taker) if item not in failed), None)
+
+    def ended(self) -> dict[int, str | None]:
+        """Items that are finished, with None, and those that have failed, with the reason."""
+        failed = {item: self._path(FAILED, item).read_text("utf-8") for item in self._items(FAILED)}
+        return dict.fromkeys(self._items(FINISHED)) | failed
+
+    def _items(self, state: str) -> list[int]:
+        return sorted(int(path.name) for path in (self.folder / state).glob("[0-9]*"))
+
+    def _path(self, state: str, item: int) -> Path:
+        return self.folder / state / f"{item:06d}"

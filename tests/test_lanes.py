@@ -1,0 +1,156 @@
+"""Students that share their processes are those that were trained alone, whatever befalls them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import lane_studies
+import psutil
+import pytest
+
+from kdray.artifacts import Store
+from kdray.cluster.lanes import train
+from kdray.cluster.session import session
+from kdray.cluster.train import PlannedTraining
+from kdray.config.execution import Execution
+from kdray.config.training import TrainingConfig
+from kdray.fit.history import HISTORY, read_history
+from kdray.fit.job import METHOD_WEIGHTS
+from kdray.model.storage import WEIGHTS
+from kdray.pipeline import run_steps
+from kdray.tracking import PlannedRun, Tracker
+
+
+def models(storage):
+    """The weights of each student and of its method, by its fingerprint."""
+    return {
+        folder.name: [(folder / name).read_bytes() for name in (WEIGHTS, METHOD_WEIGHTS)]
+        for folder in (storage / "model").iterdir()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_no_student_leaves_anything_to_the_next(tmp_path, without_ray):
+    """Of every two students each comes before the other once, in a process that is new."""
+    orders = {order: tmp_path / order for order in ("forwards", "backwards")}
+    with lane_studies.study(orders["forwards"]) as study:
+        run_steps(study, "decode")
+    shutil.copytree(orders["forwards"], orders["backwards"], symlinks=True)
+    of_teacher = models(orders["forwards"]).keys()
+    for order, storage in orders.items():
+        line = [sys.executable, lane_studies.__file__, str(storage), order]
+        subprocess.run(line, check=True, timeout=280)
+    ours, theirs = (models(storage) for storage in orders.values())
+    assert len(ours) - len(of_teacher) == len(lane_studies.METHODS) + 2
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+def deadly(fetch, counts):
+    """Gets what a training reads, and ends the process that asks for it; counts how often."""
+
+    def fetch_or_die(source):  # sent to workers whole: they do not know this file
+        if source.fingerprint == "encoded":
+            (counts / f"{time.monotonic_ns()}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return fetch(source)
+
+    return fetch_or_die
+
+
+@pytest.fixture(scope="module")
+def two_cpus():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        execution = Execution(cpus=2, train_workers=2, cpus_per_worker=1, max_failures=1)
+        with session(execution):
+            yield execution
+
+
+@pytest.fixture
+def lane(two_cpus, toy_job, changed_job):
+    """Trains students of some updates one after another. -> the storage, and each one's failure."""
+
+    def trained(storage, updates, *, dying=(), diverging=()):
+        trainings = {}
+        for seed, length in enumerate(updates):
+            peak = 1e30 if seed in diverging else 0.01
+            training = {"updates": length, "tokens_per_update": 512, "checkpoint_every": 5,
+                        "schedule": {"kind": "inverse_sqrt", "peak": peak, "warmup": 1},
+                        "averaging": {"kind": "none"}}  # fmt: skip
+            job = changed_job(toy_job, training=TrainingConfig.model_validate(training), seed=seed)
+            store = Store(storage)
+            fetch = deadly(job.fetch, storage) if seed in dying else job.fetch
+            job = replace(job, folder=store.work_path(job.spec.key), fetch=fetch)
+            run = PlannedRun(Tracker(), f"seed {seed}", None, None, {}, {})
+            trainings[f"seed {seed}"] = PlannedTraining(job, store, run)
+        ends = train(
+            trainings,
+            execution=two_cpus,
+            runs=len(updates),
+            folder=storage / "lanes",
+            watch=lambda names: None,
+        )
+        failures = dict(ends)
+        assert failures.keys() == trainings.keys()
+        assert not (storage / "lanes").exists()
+        return trainings, failures
+
+    return trained
+
+
+def kill_a_worker_at(checkpoint):
+    """Wait for a checkpoint, beside the test, and kill one of Ray's workers then. -> when."""
+    died = []
+
+    def wait():
+        while not checkpoint.exists():
+            time.sleep(0.005)
+        workers = (
+            process
+            for process in psutil.Process().children(recursive=True)
+            if "RayTrainWorker" in " ".join(process.cmdline())
+        )
+        died.append(time.time())
+        next(workers).kill()
+
+    threading.Thread(target=wait, daemon=True).start()
+    return died
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_worker_that_dies_costs_a_checkpoint_interval_and_no_other_student(lane, tmp_path):
+    updates = (5, 200, 5)
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    trainings, failures = lane(undisturbed, updates)
+    assert set(failures.values()) == {None}
+    first, second, _ = (each.job.spec.key for each in trainings.values())
+    died = kill_a_worker_at(Store(killed).work_path(second) / "checkpoints" / "00000020")
+    _, failures = lane(killed, updates)
+    assert set(failures.values()) == {None}
+    assert models(killed) == models(undisturbed)
+    published = Store(killed).path(first) / "record.json"
+    assert published.stat().st_mtime < died[0], "and was not made again"
+    rows = read_history(Store(killed).path(second) / HISTORY)
+    kept = max(row["step"] for row in rows if row["time"] <= died[0])
+    assert 20 <= kept < 200, "updates before the newest checkpoint were not made again"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_students_that_fail_leave_the_lane_to_the_others(lane, tmp_path):
+    _, failures = lane(tmp_path, (5, 5, 5, 5, 5), diverging={1}, dying={3})
+    assert [name for name, why in failures.items() if why is None] == ["seed 0", "seed 2", "seed 4"]
+    assert "update 2 with CrossEntropy: the objective is" in str(failures["seed 1"])
+    assert str(failures["seed 3"]).startswith("seed 3: ")
+    deaths = [path for path in tmp_path.iterdir() if path.name.isdigit()]
+    assert 2 <= len(deaths) <= 4, "both workers, once and once more"
+    assert len(models(tmp_path)) == 3
