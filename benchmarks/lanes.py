@@ -16,7 +16,7 @@ their end, with MLflow. One JSON line tells of each student, and the last one of
 * load: of the machine over the minute before. Other work spoils the figures.
 
 With --profile, the students are trained in this process, by one worker and without Ray. What took
-the time beside the updates is told instead: the functions with the most seconds, callees included.
+the time is told instead: functions, by the seconds that the thread worked in them and their callees.
 """
 
 import argparse
@@ -150,7 +150,7 @@ def _profile(trainings: Mapping[str, PlannedTraining], folder: Path) -> None:
     updates = sum(_update_seconds(store, each) for each in trainings.values())
     beside = (wall - updates) / len(trainings)
     print(json.dumps({"students": len(trainings), "beside_s": round(beside, 3)}))
-    pstats.Stats(profile, stream=sys.stderr).sort_stats("cumulative").print_stats(120)
+    pstats.Stats(profile, stream=sys.stderr).sort_stats("cumulative").print_stats("kdray|built-in", 100)
 
 
 if __name__ == "__main__":

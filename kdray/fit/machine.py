@@ -4,6 +4,7 @@ import ctypes
 import gc
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -61,6 +62,8 @@ def give_memory_back(device: torch.device) -> None:
     process that trains large and small models.
     """
     gc.collect()  # modules and their hooks refer to one another
+    if not gc.get_freeze_count():  # what libraries keep for ever is gone through this once
+        gc.freeze()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # of GNU's libc
@@ -85,8 +88,12 @@ def has_bf16(device: torch.device) -> bool:
     return False
 
 
+@cache
 def probe(device: torch.device) -> Products:
-    """Measure matrix products: about 30 ms on one core, more if bfloat16 is emulated."""
+    """Measure matrix products, once in a process.
+
+    It takes about 30 ms on one core that is idle, more if bfloat16 is emulated.
+    """
     a, b = _factors(device)
     return Products(_error(a, b), _gflops(a, b), _gflops(a.bfloat16(), b.bfloat16()))
 
