@@ -13,16 +13,19 @@ import lane_studies
 import psutil
 import pytest
 
-from kdray.artifacts import Store
+from kdray.artifacts import Key, Store
 from kdray.cluster.lanes import train
 from kdray.cluster.session import session
+from kdray.cluster.task import make_each
 from kdray.cluster.train import PlannedTraining
 from kdray.config.execution import Execution
 from kdray.config.training import TrainingConfig
+from kdray.errors import StageFailed
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import METHOD_WEIGHTS
 from kdray.model.storage import WEIGHTS
 from kdray.pipeline import run_steps
+from kdray.plan.step import SCORES, Step
 from kdray.tracking import PlannedRun, Tracker
 
 
@@ -154,3 +157,37 @@ def test_students_that_fail_leave_the_lane_to_the_others(lane, tmp_path):
     deaths = [path for path in tmp_path.iterdir() if path.name.isdigit()]
     assert 2 <= len(deaths) <= 4, "both workers, once and once more"
     assert len(models(tmp_path)) == 3
+
+
+def scored_together(name, folder, *, fails):
+    """A step that ends when both have begun. Its job is sent to workers whole."""
+
+    class Job:
+        is_light = False
+        key = Key("scores", 1, {"name": name})
+        reads = ()
+
+        def make(self, into, fetch, *, threads):
+            (folder / name).touch()
+            until = time.monotonic() + 120
+            while len(list(folder.iterdir())) < 2 and time.monotonic() < until:
+                time.sleep(0.01)
+            if fails:
+                raise StageFailed("the disk is gone")
+            (into / "scores.json").write_text("[]")
+            return {"threads": threads, "begun": len(list(folder.iterdir()))}
+
+    return Step(Job(), SCORES, name, "Evaluation")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_models_are_scored_side_by_side_and_one_that_fails_leaves_the_other(two_cpus, tmp_path):
+    begun, store = tmp_path / "begun", Store(tmp_path / "store")
+    begun.mkdir()
+    steps = [scored_together(name, begun, fails=name == "bad") for name in ("bad", "good")]
+    failures = {step.name: why for step, why in make_each(steps, store=store, threads=1)}
+    assert failures["good"] is None
+    assert str(failures["bad"]) == "Evaluation, bad: the disk is gone; run the command again"
+    assert store.find(steps[0].key) is None
+    assert store.find(steps[1].key).counts == {"threads": 1, "begun": 2}
