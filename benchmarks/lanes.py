@@ -150,7 +150,9 @@ def _profile(trainings: Mapping[str, PlannedTraining], folder: Path) -> None:
     updates = sum(_update_seconds(store, each) for each in trainings.values())
     beside = (wall - updates) / len(trainings)
     print(json.dumps({"students": len(trainings), "beside_s": round(beside, 3)}))
-    pstats.Stats(profile, stream=sys.stderr).sort_stats("cumulative").print_stats("kdray|built-in", 100)
+    pstats.Stats(profile, stream=sys.stderr).sort_stats("cumulative").print_stats(
+        "kdray|built-in", 100
+    )
 
 
 if __name__ == "__main__":
