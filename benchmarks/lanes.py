@@ -15,8 +15,8 @@ their end, with MLflow. One JSON line tells of each student, and the last one of
 * share_of_180: the share that a grid of 180 such students would have.
 * load: of the machine over the minute before. Other work spoils the figures.
 
-With --profile, the students are trained in this process, by one worker and without Ray. What took
-the time is told instead: functions, by the seconds that the thread worked in them and their callees.
+With --profile, the students are trained in this process, by one worker and without Ray. It is told
+what took the time: functions, by the seconds that the thread worked in them and in their callees.
 """
 
 import argparse

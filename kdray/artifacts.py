@@ -23,7 +23,7 @@ from kdray.errors import ArtifactDamaged, InputError, redact
 from kdray.storage.content import remember, wrong_content, wrong_size
 from kdray.storage.content import sha256_file as sha256_file
 from kdray.storage.disk import disk_errors, prove_writable
-from kdray.storage.lease import Claim, Lease, hold, is_held
+from kdray.storage.lease import Claim, Lease, clear, hold, is_held
 from kdray.storage.record import RECORD as RECORD
 from kdray.storage.record import canonical_json as canonical_json
 from kdray.storage.record import damaged, new_record, parsed, plain, record_in, wrong_record
@@ -118,8 +118,9 @@ class Store:
         """
         uri = str(location)
         if _MISTYPED.match(uri):
+            shown = re.sub(":.*@", ":***@", uri)
             raise InputError(
-                f"execution.storage {uri}: is neither a folder nor a URI; write a URI as "
+                f"execution.storage {shown}: is neither a folder nor a URI; write a URI as "
                 "scheme://…, one of a local folder as file:///…, and a folder whose name has a "
                 "colon as ./…"
             )
@@ -141,7 +142,7 @@ class Store:
     @property
     def location(self) -> str:
         """What a user calls it."""
-        return self.remote or str(self.root)
+        return redact(self.remote) if self.remote else str(self.root)
 
     def work_path(self, key: Key) -> Path:
         """Where an unfinished stage keeps what a restarted run continues from."""
@@ -220,9 +221,8 @@ class Store:
             lease = f"{folder.parent.name}-{name[1]}.maker" if name else ""
             if name and not is_held(self.root / LEASES / lease):
                 shutil.rmtree(folder, ignore_errors=True)
-        for path in (self.root / LEASES).glob("[!.]*"):
-            if not is_held(path) and (of_dead := Claim(path).take()) is not None:
-                of_dead.release()
+        for path in (self.root / LEASES).glob("*"):
+            clear(path)
 
     def publish(
         self, key: Key, build: Callable[[Path], Mapping[str, Any]], lease: Lease | None = None
@@ -244,13 +244,17 @@ class Store:
         ):
             if (artifact := self.find(key)) is not None:
                 return artifact
-            with whole(path, record=RECORD, may_move=held.check) as folder:
-                counts = dict(build(folder))
-                record = new_record(key.stage, key.fingerprint, key.content(), folder, counts)
-                write_json(folder / RECORD, record)
-                if self.remote is not None:
-                    held.check()
-                    remote_storage(self.remote).put(folder, key.place)
+            try:
+                with whole(path, record=RECORD, may_move=held.check) as folder:
+                    counts = dict(build(folder))
+                    record = new_record(key.stage, key.fingerprint, key.content(), folder, counts)
+                    write_json(folder / RECORD, record)
+                    if self.remote is not None:
+                        held.check()
+                        remote_storage(self.remote).put(folder, key.place)
+            except OSError:
+                held.check()  # a new owner removes what the one before it had half made
+                raise
             remember(path, record["files"], memory=self._memory(key))
             artifact = self.find(key)
             assert artifact is not None, "it was published"

@@ -6,8 +6,8 @@ lines print the message alone and end with the exception's `exit_code`.
 
 import re
 
-_USERINFO = re.compile(r"://\S*@")
-_SECRET = re.compile(r"([?&](?:password|token|secret)=)[^\s&'\"]*", re.IGNORECASE)
+_USERINFO = re.compile(r"://(?!/)\S*@")
+_SECRET = re.compile(r"([?&][\w-]*(?:password|passwd|secret|token|key)=)[^\s&'\"]*", re.IGNORECASE)
 
 
 def redact(text: str) -> str:

@@ -95,6 +95,6 @@ def check_complete(study: Study) -> None:
     if study.notes:
         failed = "\n  ".join(study.notes)
         raise StageFailed(
-            f"{len(study.notes)} of {len(study.plan.of(STUDENT))} students or their scores failed; "
-            f"the report holds the others:\n  {failed}"
+            f"{len(study.notes)} students or scores failed; the report holds the others:"
+            f"\n  {failed}"
         )

@@ -18,6 +18,8 @@ from kdray.fit.machine import has_bf16
 from kdray.model.storage import Shape, save_model, tensors
 from kdray.text.encoded import build_encoded
 
+pytestmark = pytest.mark.long
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TINY = {"model": "nano", "teacher": "nano", "vocabulary": 64, "tokens": 96, "k": 4, "draws": 8,
         "rounds": 1, "threads": 1}  # fmt: skip

@@ -1,5 +1,6 @@
 """What was verified is not read again; what changed since is found, whatever its size."""
 
+import errno
 import json
 import os
 import pickle
@@ -144,3 +145,12 @@ def test_who_only_looks_reads_what_it_fetches_and_writes_nothing(store, path) ->
     assert sorted(store.root.rglob("*")) == before
     flip(path / "table")
     damage(looking, "fetch")
+
+
+def test_a_file_that_cannot_be_read_is_named(store, path, monkeypatch) -> None:
+    def broken(file):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(content, "sha256_file", broken)
+    with pytest.raises(ArtifactDamaged, match=r"cannot be read \(Input/output error\); remove"):
+        store.verify(KEY)

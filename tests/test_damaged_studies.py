@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from kdray.runner.training import training_job
 from micro_study import CONFIG
 
 from kdray.artifacts import RECORD, VERIFIED
@@ -18,13 +17,15 @@ from kdray.fit.worker import Worker
 from kdray.pipeline import run_report, run_study
 from kdray.plan.step import STUDENT
 from kdray.progress import Display
+from kdray.runner.models import training_job
 from kdray.runner.study import Study, open_study
 from kdray.schema import Column
 from kdray.storage.record import new_record
 from kdray.teacher.hypotheses import FILE
 from kdray.text.sequences import read_table, write_table
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]  # the study that is damaged ran on Ray
+# The study that is damaged ran on Ray.
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

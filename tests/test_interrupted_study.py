@@ -12,7 +12,7 @@ import pytest
 from micro_study import CONFIG, command, run, scores
 from mlflow import MlflowClient
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
 
 STOPPED = "stopped; the same command continues from here\n"
 SECONDS = 240  # until a stage must have begun

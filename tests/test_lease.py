@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -164,3 +165,39 @@ def test_a_file_that_says_nothing_is_of_one_that_begins_or_that_died(path, monke
     assert claim.take() is None
     assert claim.holder == "a process that is about to begin"
     taken(claim).release()
+
+
+def test_one_of_another_user_is_held(path, monkeypatch) -> None:
+    path.parent.mkdir()
+    path.touch()
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(lease.os, "open", refuse)
+    assert is_held(path)
+    lease.clear(path)
+    assert path.exists()
+
+
+def test_what_is_left_as_dead_is_held_by_nobody(path) -> None:
+    path.parent.mkdir()
+    lease.leave_dead(path)
+    assert not is_held(path)
+    lease.clear(path)
+    assert not path.exists()
+
+
+def test_one_thread_keeps_all_leases_of_a_process_alive(tmp_path, monkeypatch) -> None:
+    def work() -> None:
+        lease.BEAT_SECONDS = 0.02
+        leases = [hold(tmp_path / str(number)) for number in range(30)]
+        assert threading.active_count() == 2
+        before = [one.path.stat().st_mtime_ns for one in leases]
+        until(lambda: all(one.path.stat().st_mtime_ns > was
+                          for one, was in zip(leases, before, strict=True)))  # fmt: skip
+        for one in leases:
+            one.release()
+        assert list(tmp_path.iterdir()) == []
+
+    assert wait(forked(work)) == [0]

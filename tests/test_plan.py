@@ -225,7 +225,7 @@ def test_weights_that_no_model_can_work_with_are_refused_by_the_plan(
 def test_a_shape_of_terabytes_is_refused_without_them(bring, toy_tokenizers):
     folder = bring("one", toy_tokenizers["joint"])
     described = json.loads((folder / SHAPE).read_text())
-    described["config"] |= {"width": 2_000_000, "feedforward": 8_000_000}
+    described["config"] |= {"width": 20_000, "feedforward": 80_000}
     (folder / SHAPE).write_text(json.dumps(described))
     with pytest.raises(DataError, match=r"tgt_embedding.weight is \(70, 32\) there"):
         brought(folder)

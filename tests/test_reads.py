@@ -38,9 +38,9 @@ def test_every_step_reads_what_it_declares(tmp_path, without_ray, monkeypatch):
             now[-1].add(source.fingerprint)
         return fetch(store, source)
 
-    def publishing(store, key, build):
+    def publishing(store, key, build, lease=None):
         now.append(set())
-        artifact = publish(store, key, build)
+        artifact = publish(store, key, build, lease)
         fetched[key.fingerprint] = now.pop() - {key.fingerprint}
         return artifact
 

@@ -92,6 +92,7 @@ def test_students_of_a_relative_teacher_train_in_a_process_elsewhere(raw, tmp_pa
 
 
 @pytest.mark.ray
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("verb", ["study", "tune"])
 def test_relative_paths_are_of_the_folder_of_the_command(raw, folder, verb):

@@ -13,7 +13,7 @@ import pytest
 from micro_study import CONFIG, command, run
 from mlflow import MlflowClient
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 OVERRIDES = ("execution.parallel_students=1", "search.trials=3", "search.early_stopping=false")
 
@@ -42,14 +42,17 @@ def trials(storage):
 
 
 def kill_a_trial(driver):
-    """End the process that trains."""
-    for process in psutil.Process(driver).children(recursive=True):
-        with suppress(psutil.Error):
-            line = " ".join(process.cmdline())
-            if line.startswith("ray::") and "train" in line:
-                process.kill()
-                return
-    pytest.fail("no trial was going on")
+    """End the process that trains; if one trial has just ended, that of the next one."""
+    with suppress(psutil.NoSuchProcess):
+        while psutil.Process(driver).status() != psutil.STATUS_ZOMBIE:
+            for process in psutil.Process(driver).children(recursive=True):
+                with suppress(psutil.Error):
+                    line = " ".join(process.cmdline())
+                    if line.startswith("ray::") and "train" in line:
+                        process.kill()
+                        return
+            time.sleep(0.05)
+    pytest.fail("no trial was going on any more")
 
 
 def kill_the_driver(driver):

@@ -14,7 +14,7 @@ from kdray.cluster import train, trials
 from kdray.config.experiment import Experiment
 from kdray.config.initial import Layers
 from kdray.config.training import TrainingConfig
-from kdray.errors import ConfigError, LeaseLost
+from kdray.errors import ConfigError, LeaseLost, StageFailed, TrainingDiverged
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.spec import AfterStage, Random
 from kdray.plan.step import STUDENT, TEACHER, TRIAL, Step, spec_of
@@ -197,6 +197,7 @@ class Scene:
             tracker=tracker, parent_run="", training=job.spec.training,
         )  # fmt: skip
         self.heard, self.on_report = [], lambda report: None
+        self.search = "search-1"
         monkeypatch.setattr(trials.tune, "report", self.report)
 
     def report(self, report):
@@ -204,7 +205,7 @@ class Scene:
         self.on_report(report)
 
     def run(self):
-        trials._run_trial({}, self.job, threads=1, device="cpu")
+        trials._run_trial({}, self.job, search=self.search, threads=1, device="cpu")
 
     def stop_at(self, step):
         """Do what Tune does: `tune.report` leaves by a SystemExit in the trial's thread."""
@@ -254,6 +255,24 @@ def test_a_trial_that_is_stopped_at_its_last_report_leaves_its_student(scene):
         here.run()
     assert here.store.find(here.key) is not None
     assert here.tracker.ended == [("run 1", "FINISHED")]
+
+
+def test_one_that_would_fail_again_is_not_trained_again_in_the_same_search(scene, monkeypatch):
+    here, trained = scene(), []
+
+    def diverge(*_, **__):
+        trained.append(here.search)
+        raise TrainingDiverged("update 3: the loss is nan")
+
+    monkeypatch.setattr(trials, "train_and_publish", diverge)
+    with pytest.raises(TrainingDiverged):
+        here.run()
+    with pytest.raises(StageFailed, match="update 3: the loss is nan"):
+        here.run()
+    here.search = "search-2"
+    with pytest.raises(TrainingDiverged):
+        here.run()
+    assert trained == ["search-1", "search-2"]
 
 
 def test_so_does_one_whose_own_patience_ends_it(scene):

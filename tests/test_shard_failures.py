@@ -5,10 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from kdray.cluster.shards import ShardWork, make_shards
 
 from kdray.artifacts import Store
 from kdray.cluster import ray_internals
+from kdray.cluster.pool import ShardWork, make_shards
 from kdray.cluster.session import session
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed
@@ -44,7 +44,7 @@ def make(tmp_path):
         work = ShardWork(job, plan, Store(tmp_path), tmp_path, "cpu")
         execution = Execution(cpus=2, decode_actors=2, max_failures=2)
         with session(execution):
-            make_shards(work, execution=execution, done=told.append)
+            told.extend(make_shards(work, execution=execution))
         return plan, told
 
     return make
@@ -52,6 +52,7 @@ def make(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 def test_shards_of_processes_that_died_are_made_by_others(make, tmp_path, monkeypatch, capfd):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     plan, told = make(deaths=2)
@@ -63,6 +64,7 @@ def test_shards_of_processes_that_died_are_made_by_others(make, tmp_path, monkey
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_shard_that_always_ends_its_process_is_given_up(make, tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(StageFailed, match="1 of 6 shards are missing, first 2"):

@@ -29,9 +29,9 @@ from ray.train.torch import TorchTrainer
 from kdray.cluster.failures import reason
 from kdray.cluster.ray_internals import trainer_class
 from kdray.cluster.session import Width, cluster_address, run_width, uses_ray_internals
-from kdray.cluster.train import PlannedTraining, train_and_publish
+from kdray.cluster.train import FINAL, PlannedTraining, train_and_publish
 from kdray.config.execution import Execution
-from kdray.errors import ConfigError, DataError, StageFailed, TrainingDiverged
+from kdray.errors import StageFailed, TrainingDiverged
 from kdray.fit.machine import give_memory_back, prepare
 from kdray.fit.worker import Worker
 from kdray.storage.queue import Queue
@@ -63,12 +63,10 @@ def train_in_lane(lane: Lane, worker: Worker) -> None:
             train_and_publish(
                 tracked, worker, threads=lane.threads, tokens_per_pass=lane.tokens_per_pass
             )
-        except TrainingDiverged as error:  # in every worker
+        except FINAL as error:
             lane.queue.fail(number, str(error))
-        except (ConfigError, DataError) as error:
-            lane.queue.fail(number, str(error))
-            if worker.world_size > 1:
-                raise  # another worker may not have seen it, and wait for this one for ever
+            if worker.world_size > 1 and not isinstance(error, TrainingDiverged):
+                raise  # another worker may not have seen it, and would wait for this one
         else:
             if worker.is_first:
                 lane.queue.finish(lane.name, number)

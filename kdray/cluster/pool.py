@@ -4,6 +4,7 @@ Only the numbers of shards and of rows pass through Ray's object store.
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,9 @@ def make_shards(work: ShardWork, *, execution: Execution) -> Iterator[int]:
             for index in _making(work, missing, execution):
                 told.add(index)
                 yield work.plan.rows(index)
-        except ray.exceptions.RayActorError as error:
+        except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
+            if getattr(error, "actor_init_failed", False):  # it would fail again
+                raise failure(error, place=_missing(work)) from error
             cause = error
         except Exception as error:  # those of Ray Data's own code are no RayError
             raise failure(error, place=_missing(work)) from error
@@ -89,17 +92,19 @@ def make_shards(work: ShardWork, *, execution: Execution) -> Iterator[int]:
 def _making(work: ShardWork, missing: Sequence[int], execution: Execution) -> Iterator[int]:
     """Make shards; yields the number of each that is finished."""
     on_gpu = work.device == "cuda"
-    dataset = ray.data.from_items(
-        [{"shard": index} for index in missing], override_num_blocks=len(missing)
-    ).map_batches(
-        ShardActor,
-        fn_constructor_args=(work,),
-        batch_size=1,
-        compute=ActorPoolStrategy(size=min(actors(execution, on_gpu=on_gpu), len(missing))),
-        num_cpus=1,
-        num_gpus=int(on_gpu),
-        **(without_restarts() if uses_ray_internals() else {}),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of `without_restarts`
+        dataset = ray.data.from_items(
+            [{"shard": index} for index in missing], override_num_blocks=len(missing)
+        ).map_batches(
+            ShardActor,
+            fn_constructor_args=(work,),
+            batch_size=1,
+            compute=ActorPoolStrategy(size=min(actors(execution, on_gpu=on_gpu), len(missing))),
+            num_cpus=1,
+            num_gpus=int(on_gpu),
+            **(without_restarts() if uses_ray_internals() else {}),
+        )
     for row in dataset.iter_rows():
         yield int(row["shard"])
 

@@ -35,7 +35,7 @@ def end_unused_processes() -> None:
 
 def session_folder() -> Path | None:
     """Where the session of this process keeps its logs and sockets, as far as this Ray tells."""
-    folder = None
+    folder: Path | None = None
     with _if_ray_allows("removing the session's folder"):
         folder = Path(ray._private.worker._global_node.get_session_dir_path())
     return folder

@@ -67,9 +67,10 @@ def session(execution: Execution) -> Iterator[None]:
             )
     except NotStarted as error:
         raise InputError(_refusal(execution, str(error))) from None
-    with removed_at_the_end(session_folder() if address is None else None):
+    is_lean = address is None and uses_ray_internals()
+    with removed_at_the_end(session_folder() if is_lean else None):
         try:
-            if address is None and uses_ray_internals():
+            if is_lean:
                 end_unused_processes()
             check_resources(execution)
             yield

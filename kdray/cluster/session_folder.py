@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kdray.storage.lease import Claim, is_held
+from kdray.storage.lease import Claim, is_held, leave_dead
 
 LEASE = "kdray.lease"  # tells our sessions from those of others, and those that go on
 
@@ -24,9 +24,10 @@ def removed_at_the_end(folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    for left in folder.parent.glob(f"session_*/{LEASE}"):
-        if not is_held(left):
-            _remove(left.parent)
+    with contextlib.suppress(OSError):
+        for left in folder.parent.glob(f"session_*/{LEASE}"):
+            if not is_held(left):
+                _remove(left.parent)
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):
             if (lease := Claim(folder / LEASE).take()) is not None:
@@ -40,6 +41,6 @@ def _remove(folder: Path) -> None:
     latest = folder.parent / "session_latest"
     with contextlib.suppress(OSError):
         if folder.exists():  # a process of Ray was still writing: the next session tries again
-            (folder / LEASE).touch()
+            leave_dead(folder / LEASE)
         if latest.is_symlink() and not latest.exists():
             latest.unlink()

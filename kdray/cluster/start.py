@@ -79,8 +79,10 @@ class _Stderr:
         return next((line for line in told if line), "")
 
     def restore(self) -> None:
-        """Let everything be written to the terminal again."""
+        """Let everything be written to the terminal again, first what was written meanwhile."""
         os.dup2(self.terminal, 2)
+        self.file.seek(0)
+        os.write(2, self.file.read())
         os.close(self.terminal)
         self.file.close()
 
@@ -88,3 +90,5 @@ class _Stderr:
         """Let only Python write there: Ray's C++ part repeats itself every second, for ever."""
         if sys.stderr is sys.__stderr__:
             sys.stderr = os.fdopen(self.terminal, "w", buffering=1, errors="backslashreplace")
+        else:  # Python writes elsewhere: this is a part of a larger program
+            os.dup2(self.terminal, 2)

@@ -4,17 +4,22 @@ A lane of Ray Train and a trial of Ray Tune do the same with a model.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
 from kdray.artifacts import Store
+from kdray.errors import ArtifactDamaged, InputError, TrainingDiverged
 from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.worker import Worker
+from kdray.storage.lease import Lease
 from kdray.tracking import PlannedRun, Tracker, beside
 
+FINAL = (ArtifactDamaged, InputError, TrainingDiverged)
+"""What a training that ended with it would end with again."""
 WAIT_SECONDS = 120.0  # for a worker of a killed command, which may live a little longer than that
 
 
@@ -49,10 +54,12 @@ def train_and_publish(
     threads: int,
     tokens_per_pass: int | None = None,
     told: Callable[[int], None] = lambda step: None,
+    held: Lease | None = None,
 ) -> None:
     """Train in this worker. The first one tells the tracker, publishes, and ends the run.
 
     `told` is called with the step up to which the history is certain, after the tracker was.
+    `held` is the lease of who makes the student, if the caller has it already.
     """
     job, store, tracker = tracked.job, tracked.store, tracked.tracker
     run = partial(job.run, worker, threads=threads, tokens_per_pass=tokens_per_pass)
@@ -61,7 +68,7 @@ def train_and_publish(
         if not worker.total([no])[0]:  # waits until the first one holds the lease
             run()
         return
-    with store.alone(key, seconds=WAIT_SECONDS) as lease:
+    with store.alone(key, seconds=WAIT_SECONDS) if held is None else nullcontext(held) as lease:
         is_made = store.find(key) is not None  # by a worker that died, or whose driver did
         if not worker.total([no + is_made])[0]:
             rows = partial(certain_rows, job.folder / HISTORY)

@@ -20,13 +20,14 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
-from kdray.artifacts import Store
+from kdray.artifacts import Store, read_json, write_json
 from kdray.cluster.failures import reason
 from kdray.cluster.session import run_width
-from kdray.cluster.train import TrackedJob, train_and_publish
+from kdray.cluster.train import FINAL, TrackedJob, train_and_publish
 from kdray.config.execution import Execution
 from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig
 from kdray.config.training import TrainingConfig
+from kdray.errors import StageFailed
 from kdray.fit.checkpoint import newest_progress
 from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
@@ -34,13 +35,15 @@ from kdray.fit.machine import prepare
 from kdray.fit.trunk import CHECKPOINTS
 from kdray.fit.worker import Worker
 from kdray.plan.step import Step, params_of, spec_of, tags_of
-from kdray.storage.lease import hold
+from kdray.storage.lease import Lease
 from kdray.tracking import Tracker
 
 _TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # its own handler makes a result of Ctrl-C
     "RAY_AIR_NEW_OUTPUT": "0",  # of the two reporters, the one that can be silent
 }
+
+FAILED = "failed.json"  # in a trial's folder: why it fails in every attempt of a search
 
 Values = Mapping[str, Any]
 
@@ -88,8 +91,8 @@ def _tuner(
     runs = execution.parallel_students
     cpus = run_width(one_worker, runs=runs, tokens_per_update=1).cpus
     resources = {"cpu": cpus, "gpu": int(execution.use_gpu)}
-    device = "cuda" if execution.use_gpu else "cpu"
-    body = tune.with_parameters(_run_trial, job=job, threads=cpus, device=device)
+    device, name = "cuda" if execution.use_gpu else "cpu", f"search-{uuid.uuid4().hex[:8]}"
+    body = tune.with_parameters(_run_trial, job=job, search=name, threads=cpus, device=device)
     return tune.Tuner(
         tune.with_resources(body, resources),
         param_space={name: _domain(each, is_grid) for name, each in config.space.items()},
@@ -101,7 +104,7 @@ def _tuner(
             scheduler=_scheduler(job),
         ),
         run_config=tune.RunConfig(
-            name=f"search-{uuid.uuid4().hex[:8]}",
+            name=name,
             storage_path=str(job.store.root / "work" / "ray"),
             verbose=0,
             # A trial whose process died goes on from its own checkpoint, with the same values: the
@@ -117,26 +120,43 @@ def mode(config: SearchConfig) -> str:
     return "min" if config.metric == "dev/loss" else "max"
 
 
-def _run_trial(values: dict[str, Any], job: SearchJob, threads: int, device: str) -> None:
+def _run_trial(
+    values: dict[str, Any], job: SearchJob, search: str, threads: int, device: str
+) -> None:
     """Body of a trial: train, or find what was trained before; report every validation.
 
-    One that is equal to a running trial waits for that, and finds what it made.
+    One that is equal to a running trial waits for that, and finds what it made. One that failed in
+    a way that it would fail again is not trained again, although Tune starts its process anew.
     """
     where = torch.device(device)
     prepare(threads=threads, device=where)
     step, store = job.trial(values), job.store
     training = TrainingJob(spec_of(step), store.work_path(step.key), store.fetch)
-    reported = 0
-    with hold(store.claim(step.key).path):
+    reported, failed = 0, training.folder / FAILED
+    if failed.exists() and (told := read_json(failed))["search"] == search:
+        raise StageFailed(told["error"])
+    with store.alone(step.key) as lease:
         if store.find(step.key) is None:
-            reported = _train(values, job, step, training, Worker(device=where), threads)
+            try:
+                worker = Worker(device=where)
+                reported = _train(values, job, step, training, worker, lease, threads)
+            except FINAL as error:
+                training.folder.mkdir(parents=True, exist_ok=True)
+                write_json(failed, {"search": search, "error": str(error)})
+                raise
     for row in read_history(store.fetch(step.key) / HISTORY):
         if row["step"] > reported and job.config.metric in row:
             _report(row, job, step)
 
 
 def _train(
-    values: Values, job: SearchJob, step: Step, training: TrainingJob, worker: Worker, threads: int
+    values: Values,
+    job: SearchJob,
+    step: Step,
+    training: TrainingJob,
+    worker: Worker,
+    lease: Lease,
+    threads: int,
 ) -> int:
     """Train and publish. -> the update of the last row that was reported: one before the last."""
     tracker = job.tracker
@@ -157,7 +177,7 @@ def _train(
 
     try:
         tracked = TrackedJob(training, job.store, run_id, job.tracker)
-        train_and_publish(tracked, worker, threads=threads, told=report)
+        train_and_publish(tracked, worker, threads=threads, told=report, held=lease)
     except Exception:  # not a SystemExit: the driver has ended the run of a trial that it stops
         tracker.finish(run_id, "FAILED")
         raise

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -72,6 +72,11 @@ def load_shape(folder: Path) -> Shape:
         ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); name another folder") from None
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"])) or "the file"
+        why = f"{place}: {fault['msg'].removeprefix('Value error, ')}"
+        raise DataError(f"{path}: not the description of a kdray model: {why}") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not the description of a kdray model: {error}") from None
 

@@ -16,8 +16,8 @@ from kdray.errors import DataError
 from kdray.reporting.facts import StudyFacts
 from kdray.scoring.result import Result, read_hyps
 from kdray.scoring.significance import SeedComparison, compare_seeds
+from kdray.statistics.multiplicity import LEVEL
 
-LEVEL = 0.05  # of significance
 SCORE_TOLERANCE = 0.01  # BLEU points by which a recorded score may differ from that of its file
 
 BySeed = Mapping[int, Result]  # by seed, of one method at one size and length

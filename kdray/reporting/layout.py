@@ -9,8 +9,9 @@ import rich.box
 import rich.table
 from rich.text import Text
 
-from kdray.reporting.difference import LEVEL, Difference, Finding, Spread
+from kdray.reporting.difference import Difference, Finding, Spread
 from kdray.reporting.table import Row, Table
+from kdray.statistics.multiplicity import LEVEL
 
 NOTHING = "–"
 MARKS = {

@@ -10,11 +10,12 @@ from statistics import fmean
 
 from kdray.cell import Cell
 from kdray.errors import DataError
-from kdray.reporting.difference import LEVEL, BySeed, Difference, Spread, difference_to, seed_notes
+from kdray.reporting.difference import BySeed, Difference, Spread, difference_to, seed_notes
 from kdray.reporting.facts import StudyFacts
 from kdray.scoring.metrics import signature
 from kdray.scoring.result import Result
-from kdray.scoring.significance import MIN_SEGMENTS, holm
+from kdray.statistics.multiplicity import LEVEL, holm
+from kdray.statistics.resampling import MIN_SEGMENTS
 
 RowKey = tuple[bool, str, str]  # is a teacher, group (size and length), method
 

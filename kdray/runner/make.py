@@ -92,9 +92,9 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
         made = make_each(steps, store=study.store, threads=threads)
         for number, (step, failure) in enumerate(made, start=1):
             if failure is not None:
-                if step.stage != SCORES or not isinstance(failure, StageFailed):
+                if step.stage != SCORES:
                     raise failure
-                study.failures[step.key.fingerprint] = failure
+                study.failures[step.key.fingerprint] = StageFailed(str(failure))
                 study.display.note(str(failure))
             bars.move("models", number, len(steps), step.name)
 

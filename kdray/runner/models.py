@@ -14,7 +14,7 @@ from kdray.plan.step import STUDENT, Step, params_of, spec_of, tags_of, unique
 from kdray.progress import Bars
 from kdray.runner.study import Study
 
-NOTES = (
+BAR_NOTES = (
     ("train/tokens_per_second", "{:.0f} tokens/s"),
     ("dev/bleu", "  dev BLEU {:.1f}"),
     ("dev/averaged/bleu", ", averaged {:.1f}"),
@@ -128,4 +128,4 @@ class _Watch:
 
 def _note(rows: Sequence[Mapping[str, float]]) -> str:
     latest = {metric: value for row in rows for metric, value in row.items()}
-    return "".join(form.format(latest[metric]) for metric, form in NOTES if metric in latest)
+    return "".join(form.format(latest[metric]) for metric, form in BAR_NOTES if metric in latest)

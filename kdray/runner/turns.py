@@ -8,21 +8,22 @@ from kdray.plan.step import Step
 from kdray.runner.study import Study
 
 POLL_SECONDS = 1.0
+MOST = 200  # steps at a time: each lease holds a file open
 
 
 def in_turn(study: Study, steps: Sequence[Step], make: Callable[[Sequence[Step]], None]) -> None:
     """Make the steps that no other command makes now, then those that another did not finish.
 
-    Nothing is held while this command waits, so two commands never wait for each other.
+    None of these steps is held while this command waits, so two commands never wait for each other.
     """
     waiting = [(step, study.store.claim(step.key)) for step in steps]
     told: set[str] = set()
     while waiting:
         others = []
         with ExitStack() as held:
-            mine = []
+            mine: list[Step] = []
             for step, claim in waiting:
-                if (lease := claim.take()) is not None:
+                if len(mine) < MOST and (lease := claim.take()) is not None:
                     held.enter_context(lease)
                     mine.append(step)
                 else:

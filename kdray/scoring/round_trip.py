@@ -27,6 +27,7 @@ SAMPLE = 1000  # lines of a split, evenly spaced
 _COSTS = 99.0  # points of BLEU or chrF below which a person is told
 _HOPELESS = 20.0  # points of chrF below which references are not the same text any more
 _UNKNOWN = 0.005  # share of unknown source pieces above which a person is told
+_SHOWN = 120  # characters of a line in a message
 _LONG_WORDS = 15.0  # characters of a word in the mean: more than in any language with spaces
 
 
@@ -110,8 +111,8 @@ class RoundTripJob:
                 raise DataError(
                     f"{Split.DEV}: the tokenizer leaves next to nothing of the {name} side, "
                     f"{side.equal:.0%} of its lines come back and {side.unknown:.0%} of its pieces "
-                    f"are unknown ({before!r} -> {after!r}); take a tokenizer that was trained on "
-                    "text in these scripts"
+                    f"are unknown ({_short(before)} -> {_short(after)}); take a tokenizer that was "
+                    "trained on text in these scripts"
                 )
 
     def _long_words(self, sides: Mapping[str, Any], corpus: Corpus) -> list[str]:
@@ -175,13 +176,18 @@ def _notes(sides: Mapping[str, Mapping[str, Side]]) -> Iterator[str]:
             yield (
                 f"{split}: no translation can score more than about BLEU {ref.bleu:.1f} and chrF "
                 f"{ref.chrf:.1f}: the tokenizer gives back {ref.equal:.0%} of the references as "
-                f"they are ({ref.changed[0]!r} -> {ref.changed[1]!r}); {_repair(ref)}"
+                f"they are ({_short(ref.changed[0])} -> {_short(ref.changed[1])}); {_repair(ref)}"
             )
         if src.unknown > _UNKNOWN:
             yield (
                 f"{split}: {src.unknown:.1%} of the source's pieces are unknown to the tokenizer; "
                 f"{_repair(src)}"
             )
+
+
+def _short(text: str) -> str:
+    """A text as it may stand in a message."""
+    return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")
 
 
 def _repair(side: Side) -> str:

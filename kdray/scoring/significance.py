@@ -1,8 +1,8 @@
 """Is a difference between two systems more than chance, in the test set or in the seed?
 
 The test is sacrebleu's paired bootstrap of BLEU (Koehn 2004), with the same resamples, so the
-p-values are those of `sacrebleu --paired-bs`. This file adds the interval of the difference, the
-rule for several seeds, and Holm's correction for several methods.
+p-values are those of `sacrebleu --paired-bs`. This file adds the interval of the difference and the
+rule for several seeds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,6 @@ from sacrebleu.significance import _compute_p_value
 from kdray.scoring.metrics import bleu_metric, check_parallel
 
 BOOTSTRAP_SEED = 12345  # sacrebleu's default
-MIN_SEGMENTS = 30
-"""Below, the bootstrap's p is no p: resamples of few segments hardly differ from one another.
-
-Between two equally good systems p < 0.05 should be rare. In simulations (docs/LOG.md) it came up in
-94 % of the comparisons of one segment, in 22 % with 5 and 17 % with 10. From 30 on it is the 10 to
-16 % that sacrebleu's test has with any number, and of two or three seeds that agree 1 % or less.
-"""
 
 
 @dataclass(frozen=True)
@@ -123,19 +116,6 @@ def compare_seeds(
         for seed in sorted(baseline.keys() & system.keys())
     }
     return SeedComparison(by_seed) if by_seed else None
-
-
-def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Holm's step-down adjustment of p-values (Holm 1979), in the order given.
-
-    If those below a level count as findings, any false one is at most as likely as the level.
-    """
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return tuple(adjusted)
 
 
 @lru_cache(maxsize=32)  # the baseline's scores are used for every method of a table

@@ -57,7 +57,13 @@ def wrong_content(folder: Path, files: Files, *, memory: Path | None, again: boo
     known = {} if again else _verified.get(folder) or _remembered(memory)
     stamps = _stamps(folder, files)
     for name, stamp in stamps.items():
-        if known.get(name) != stamp and sha256_file(folder / name) != stamp[-1]:
+        if known.get(name) == stamp:
+            continue
+        try:
+            checksum = sha256_file(folder / name)
+        except OSError as error:
+            return f"/{name}: cannot be read ({error.strerror})"
+        if checksum != stamp[-1]:
             return f"/{name}: its content is not what was written"
     if known != stamps:
         _remember(folder, stamps, memory)

@@ -4,7 +4,7 @@ import errno
 import os
 import re
 import shutil
-import uuid
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,9 +36,11 @@ def disk_failure(error: BaseException, place: Path | str | None = None) -> str |
     if number not in _REPAIRS:
         return None
     cause = " ".join(str(error).split()) or os.strerror(number)
-    where = place or getattr(error, "filename", None) or "a file"
+    named = place or getattr(error, "filename", None)
+    where, free = named or "a file", room(named) if named else ""
+    verb = "made" if place else "read or written"
     return (
-        f"{where}: could not be made ({cause}){room(where)}; {_REPAIRS[number]}, and run the "
+        f"{where}: could not be {verb} ({cause}){free}; {_REPAIRS[number]}, and run the "
         "same command again"
     )
 
@@ -77,11 +79,9 @@ def prove_writable(root: Path, *, named_by: str) -> Path:
     Raises:
         InputError: it cannot be written.
     """
-    probe = root / f".probe-{uuid.uuid4().hex}"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        tempfile.TemporaryFile(dir=root).close()
         return root.resolve()
     except (OSError, ValueError) as error:  # of the latter kind: NUL, or half a character
         reason = getattr(error, "strerror", None) or error

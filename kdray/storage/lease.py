@@ -36,8 +36,7 @@ class Lease:
 
     def __init__(self, path: Path, descriptor: int, owner: str) -> None:
         self.path, self._descriptor, self._owner = path, descriptor, owner
-        self._ended = threading.Event()
-        threading.Thread(target=self._beat, name=f"lease {path.name}", daemon=True).start()
+        _heart.add(descriptor)
 
     def check(self) -> None:
         """Prove that this process still holds it.
@@ -47,6 +46,9 @@ class Lease:
         """
         state = _read(self.path)
         if state is None or state.owner != self._owner:
+            time.sleep(POLL_SECONDS / 10)  # others move the file away for a moment to look at it
+            state = _read(self.path)
+        if state is None or state.owner != self._owner:
             by = "is gone" if state is None else f"belongs to {state.holder} now"
             raise LeaseLost(
                 f"{self.path}: {by}, because this process gave no sign of life for "
@@ -55,13 +57,14 @@ class Lease:
 
     def release(self) -> None:
         """Give it up. What is another's by now is left alone."""
-        if not self._ended.is_set():
-            _remove(self.path, self._owner)
+        if self._descriptor in _heart:
+            with contextlib.suppress(OSError):  # of a disk that cannot be written any more
+                _remove(self.path, self._owner)
             self.close()
 
     def close(self) -> None:
         """Leave the file as that of a dead owner, who is known by it."""
-        self._ended.set()
+        _heart.discard(self._descriptor)
         os.close(self._descriptor)
 
     def __enter__(self) -> Self:
@@ -70,10 +73,46 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self.release()
 
+
+class _Heart:
+    """Touches the files of all leases that this process holds."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Hold nothing, as a process does that was forked."""
+        self._descriptors: set[int] = set()
+        self._lock = threading.Lock()
+        self._beats = False
+
+    def __contains__(self, descriptor: int) -> bool:
+        return descriptor in self._descriptors
+
+    def add(self, descriptor: int) -> None:
+        """Begin to touch a file."""
+        with self._lock:
+            if not self._beats:
+                self._beats = True
+                threading.Thread(target=self._beat, name="leases", daemon=True).start()
+            self._descriptors.add(descriptor)
+
+    def discard(self, descriptor: int) -> None:
+        """Touch a file no more: it is about to be closed."""
+        with self._lock:
+            self._descriptors.discard(descriptor)
+
     def _beat(self) -> None:
-        while not self._ended.wait(BEAT_SECONDS):
-            with contextlib.suppress(OSError):  # a disk that is away for a moment
-                os.utime(self._descriptor)
+        while True:
+            time.sleep(BEAT_SECONDS)
+            with self._lock:
+                for descriptor in self._descriptors:
+                    with contextlib.suppress(OSError):  # a disk that is away for a moment
+                        os.utime(descriptor)
+
+
+_heart = _Heart()
+os.register_at_fork(after_in_child=_heart.forget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +188,19 @@ def is_held(path: Path) -> bool:
     return state is not None and not (state.is_unlocked or _is_old(state))
 
 
+def clear(path: Path) -> None:
+    """Remove a lease whose owner is dead, as far as it may be removed."""
+    with contextlib.suppress(OSError):
+        state = _read(path)
+        if state is not None and (state.is_unlocked or _is_old(state)):
+            _remove(path, state.owner)
+
+
+def leave_dead(path: Path) -> None:
+    """Write a lease that nobody holds."""
+    path.write_bytes(_content("", "nobody"))
+
+
 def _is_old(state: _State) -> bool:
     return time.time() - state.touched / 1e9 > DAY_SECONDS
 
@@ -163,9 +215,17 @@ def _create(path: Path) -> Lease | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     owner, since = uuid.uuid4().hex, datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
     holder = f"process {os.getpid()} on {platform.node()} (since {since})"
-    content = {"owner": owner, "holder": holder, "kernel": KERNEL}
-    os.write(descriptor, json.dumps(content).encode())
+    try:
+        os.write(descriptor, _content(owner, holder))
+    except OSError:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+        raise
     return Lease(path, descriptor, owner)
+
+
+def _content(owner: str, holder: str) -> bytes:
+    return json.dumps({"owner": owner, "holder": holder, "kernel": KERNEL}).encode()
 
 
 def _read(path: Path) -> _State | None:
@@ -174,6 +234,8 @@ def _read(path: Path) -> _State | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    except PermissionError:
+        return _State("", "a process of another user", path.stat().st_mtime_ns, is_unlocked=False)
     try:
         touched = os.fstat(descriptor).st_mtime_ns
         try:
@@ -196,6 +258,8 @@ def _can_lock(descriptor: int) -> bool:
 
 def _remove(path: Path, owner: str) -> bool:
     """Remove the file of this owner. -> whether it was there, and not that of another by now."""
+    if (state := _read(path)) is None or state.owner != owner:
+        return False
     aside = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
     try:
         path.rename(aside)
@@ -204,7 +268,7 @@ def _remove(path: Path, owner: str) -> bool:
     state = _read(aside)
     is_owners = state is not None and state.owner == owner
     if not is_owners:  # taken over between two looks at it: put it back, unless a third one came
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(OSError):
             os.link(aside, path)
     aside.unlink()
     return is_owners

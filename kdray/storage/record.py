@@ -17,7 +17,6 @@ from kdray.storage.whole import whole
 
 RECORD = "record.json"
 _OF_A_RECORD = {"fingerprint", "counts", "files", "created", "sha256"}
-_ABSENT = object()
 
 
 def canonical_json(value: object) -> str:
@@ -48,19 +47,17 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 (whatever was written)
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Dotted fields of `new` whose values are others in `old`, as `field: old -> new`."""
-    found: list[str] = []
+    changes: list[str] = []
     for name in sorted({*old, *new} if prefix else new):
-        before, after = old.get(name, _ABSENT), new.get(name, _ABSENT)
-        place = f"{prefix}{name}"
+        before, after = old.get(name), new.get(name)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differences(before, after, f"{place}.")
-        elif _shown(before) != _shown(after):  # 1, 1.0 and true are equal in Python, not as JSON
-            found.append(f"{place}: {_shown(before)} -> {_shown(after)}")
-    return found
-
-
-def _shown(value: object) -> str:
-    return "absent" if value is _ABSENT else canonical_json(value)
+            changes += differences(before, after, f"{prefix}{name}.")
+            continue
+        # As JSON, since 1, 1.0 and true are equal in Python.
+        was, now = (canonical_json(of[name]) if name in of else "absent" for of in (old, new))
+        if was != now:
+            changes.append(f"{prefix}{name}: {was} -> {now}")
+    return changes
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 (whatever it is)

@@ -2,8 +2,8 @@
 
 A folder holds `pair_ids.npy`, `offsets.npy` (row i has positions offsets[i] to offsets[i+1]) and
 the arrays of its form, which are memory-mapped. `pair_hashes.npy` proves of which source and target
-each row is. Shards are joined by putting all arrays end to end;
-`offsets` is made anew, and what is no array of positions or pairs is taken from the first.
+each row is. Shards are joined by putting all arrays end to end; `offsets` is made anew, and what is
+no array of positions or pairs is taken from the first.
 """
 
 import os

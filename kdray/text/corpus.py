@@ -53,18 +53,27 @@ def corpus_key(config: CorpusConfig) -> Key:
     """Identity of a corpus: how it is read and cleaned, and the content of its files.
 
     Raises:
-        DataError: a file is missing.
+        DataError: a file is missing or cannot be read.
     """
     if isinstance(config, GeneratedCorpusConfig):
         return Key("corpus", VERSION, config.model_dump(mode="json"))
     left_out: Any = {"folder": True, "train": _NAMES, "dev": _NAMES, "tests": {"__all__": _NAMES}}
     recipe = config.model_dump(mode="json", exclude=left_out)
     checksums = {
-        f"{split}.{number}": sha256_file(path)
+        f"{split}.{number}": _checksum(path)
         for split, source in _sources(config).items()
         for number, path in enumerate(source_files(source, Path(config.folder)))
     }
     return Key("corpus", VERSION, recipe, checksums)
+
+
+def _checksum(path: Path) -> str:
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); name a readable file"
+        ) from None
 
 
 def build_corpus(config: CorpusConfig, folder: Path) -> dict[str, Any]:

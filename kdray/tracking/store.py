@@ -17,7 +17,8 @@ from kdray.errors import InputError, redact
 _DATABASE = re.compile(r"(sqlite|postgresql|mysql|mssql)[+:]")
 _SQLITE = re.compile(r"sqlite(\+pysqlite)?:///")
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"  # in a storage
-_SERVER = re.compile(r"(https?://)(.*)@(.*)")
+# A password may hold anything, unless what stands after the colon is a port.
+_SERVER = re.compile(r"(https?://)((?![^/@:]*:\d+/)[^/@:]*:.*|[^/@:]*)@(.*)")
 
 _ENVIRONMENT = {
     # With MLflow's defaults, a training run would wait minutes for a server that is gone.
@@ -85,10 +86,10 @@ def absolute_uri(uri: str) -> str:
     Raises:
         InputError: it names a database in memory, which other processes cannot see.
     """
-    if not uri.startswith("sqlite:"):
+    if not re.match(r"sqlite(\+pysqlite)?:", uri):
         return uri
-    path, mark, query = uri.removeprefix("sqlite:///").partition("?")
-    if not uri.startswith("sqlite:///") or path in ("", ":memory:"):
+    path, mark, query = _SQLITE.sub("", uri, count=1).partition("?")
+    if not _SQLITE.match(uri) or path in ("", ":memory:"):
         raise InputError(
             f"execution.tracking.uri {uri}: a database in memory is lost between processes; "
             "name a file, as in sqlite:///mlflow.db"

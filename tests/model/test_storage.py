@@ -143,7 +143,7 @@ def test_a_pickle_is_never_opened(folder, dump):
     [
         ({"config": {"width": 2**21}}, "has 5.3e+13 weights"),
         ({"config": {"encoder_layers": 10**9}}, "less than or equal to 1000"),
-        ({"config": {"width": 32768}}, "is (32,) there, the model needs (32768,)"),
+        ({"config": {"width": 32768}}, "is (12, 32) there, the model needs (12, 32768)"),
         ({"src_vocab": 10**12}, "less than or equal to 10000000"),
         ({"src_vocab": 10**7, "tgt_vocab": 10**7}, "the model needs (10000000, 32)"),
     ],

@@ -11,7 +11,8 @@ from kdray.reporting.difference import Difference, Finding
 from kdray.reporting.table import build_tables
 from kdray.reporting.verdict import verdicts
 from kdray.scoring.result import read_hyps, write_hyps
-from kdray.scoring.significance import holm, paired_bootstrap
+from kdray.scoring.significance import paired_bootstrap
+from kdray.statistics.multiplicity import holm
 
 
 def the_table(study, **changes):

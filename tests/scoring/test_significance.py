@@ -1,24 +1,21 @@
-"""P-values are sacrebleu's, and several seeds and several methods make them more careful."""
+"""P-values are sacrebleu's, and several seeds make them more careful."""
 
 import random
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.significance import PairedTest, _bootstrap_resample
 
 from kdray.errors import ConfigError, DataError
 from kdray.scoring.significance import (
-    MIN_SEGMENTS,
     Comparison,
     SeedComparison,
     _scores,
     compare_seeds,
-    holm,
     paired_bootstrap,
 )
+from kdray.statistics.resampling import MIN_SEGMENTS
 
 WORDS = ["ban", "dor", "fil", "gum", "hat", "jok", "lem", "nip", "rus", "tav", "wex", "yol"]
 SETTINGS = {"bleu_tokenize": "13a", "samples": 200}
@@ -145,22 +142,6 @@ def test_the_least_certain_seed_speaks_for_the_method():
 def test_a_seed_that_points_the_other_way_speaks_against_the_method():
     assert SeedComparison({1: outcome(3.0, 0.001), 2: outcome(-1.0, 0.001)}).p_value == 1
     assert SeedComparison({1: outcome(-3.0, 0.001), 2: outcome(-1.0, 0.002)}).p_value == 0.002
-
-
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
-    assert holm([]) == ()
-    assert holm([0.4]) == (0.4,)
-
-
-@given(st.lists(st.floats(0.0001, 1), max_size=8))
-def test_holm_never_lowers_a_p_keeps_their_order_and_stays_a_probability(p_values):
-    adjusted = holm(p_values)
-    assert all(p <= q <= 1 for p, q in zip(p_values, adjusted, strict=True))
-    ranked = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    assert [adjusted[i] for i in ranked] == sorted(adjusted)
-    if p_values:
-        assert min(adjusted) == pytest.approx(min(1, len(p_values) * min(p_values)))
 
 
 def null_comparisons(segments, *, seeds, times=150):

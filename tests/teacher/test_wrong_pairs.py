@@ -44,4 +44,8 @@ def test_nothing_is_chosen_by_references_of_other_pairs(encoded, rotated, tmp_pa
     pq.write_table(pa.table(texts), corpus / "train.parquet")
     config = InterpolationConfig(kind="interpolation", n=2)
     with pytest.raises(DataError, match="made of another pair than the one that their pair_id"):
-        make(SelectionJob(at(rotated), at(corpus), config), tmp_path / "made", shard_rows=5)
+        make(
+            SelectionJob(at(rotated), at(corpus), config, at(encoded)),
+            tmp_path / "made",
+            shard_rows=5,
+        )
