@@ -101,7 +101,8 @@ def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_p
         study.runs.tracker, name, "study", None, tags, params
     )
     study.is_made, study.is_lost = lambda key: True, lambda step: False
-    study.plan, study.recipe.signals = SimpleNamespace(of=lambda stage: ()), None
+    study.failures = {}
+    study.plan, study.recipe.signals = SimpleNamespace(of=lambda stage: [toy_step]), None
     study.store.work_path = lambda key: tmp_path
     study.experiment = SimpleNamespace(execution=None)
     models.train_models(study, [replace(toy_step, name=n) for n in ("first", "second")], [])

@@ -62,8 +62,7 @@ def give_memory_back(device: torch.device) -> None:
     process that trains large and small models.
     """
     gc.collect()  # modules and their hooks refer to one another
-    if not gc.get_freeze_count():  # what libraries keep for ever is gone through this once
-        gc.freeze()
+    _leave_out_what_stays()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # of GNU's libc
@@ -86,6 +85,12 @@ def has_bf16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
+
+
+@cache
+def _leave_out_what_stays() -> None:
+    """Once in a process: later collections do not go through what libraries keep for ever."""
+    gc.freeze()
 
 
 @cache
