@@ -8,11 +8,14 @@ for the next time, which has other seeds. Then the lanes of Ray Train are timed 
 their end, with MLflow. One JSON line tells of each student, and the last one of the grid:
 
 * wall_s: seconds from the start of the lanes to their end.
-* start_s: of these, until every lane had begun a student. It is looked twice a second.
-* updates_s: seconds in updates, over all students.
-* share: of the time of all lanes, that which was spent in updates.
-* beside_s: seconds of a lane that a student takes beside its updates, without the start of lanes.
-* share_of_180: the share that a grid of 180 such students would have.
+* updates_s: seconds in updates, of a student or of all of them.
+* beside_s: seconds that a lane has a student in hand beside its updates; of the grid, the mean over
+  students that are not the first of their lane. It is looked twice a second.
+* start_s: seconds of a lane until it has its first student, and those that the first one takes
+  longer beside its updates than the others, since some imports are left to it.
+* share: of the time of all lanes, that which was spent in updates. In the end one lane waits for
+  the other, which counts for little where there are many students.
+* share_of_180: the share that a grid of 180 such students would have, without that wait.
 * load: of the machine over the minute before. Other work spoils the figures.
 
 With --profile, the students are trained in this process, by one worker and without Ray. It is told
@@ -29,7 +32,6 @@ import tempfile
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from environment import restart_with_environment
 from rich.console import Console
@@ -98,40 +100,50 @@ def _experiment(options: argparse.Namespace, storage: Path) -> Experiment:
 def _measure(study: Study, trainings: Mapping[str, PlannedTraining]) -> None:
     execution, load = study.experiment.execution, os.getloadavg()[0]
     lanes = min(execution.parallel_students, len(trainings))
-    began, all_begun = time.perf_counter(), 0.0
+    began = looked = time.perf_counter()
+    held = dict[str, float]()  # how long a lane had each student in hand
+    start = 0.0
 
     def watch(names: Collection[str]) -> None:
-        nonlocal all_begun
-        if not all_begun and len(names) == lanes:
-            all_begun = time.perf_counter() - began
+        nonlocal looked, start
+        now = time.perf_counter()
+        for name in names:
+            held[name] = held.get(name, 0.0) + now - looked
+        start += 0.0 if held else now - looked
+        looked = now
 
     ends = train(
         trainings, execution=execution, runs=len(trainings), folder=study.work, watch=watch
     )
-    updates = 0.0
+    updates = dict[str, float]()
     for name, failure in ends:
         if failure is not None:
             raise failure
-        seconds = _update_seconds(study.store, trainings[name])
-        updates += seconds
-        print(json.dumps({"student": name, "updates_s": round(seconds, 2)}), flush=True)
-    wall = time.perf_counter() - began
-    beside = (lanes * (wall - all_begun) - updates) / len(trainings)
-    rest = GRID * beside + lanes * all_begun
-    told: dict[str, Any] = {
-        "students": len(trainings),
+        updates[name] = _update_seconds(study.store, trainings[name])
+        seconds = {"updates_s": updates[name], "beside_s": held.get(name, 0.0) - updates[name]}
+        print(json.dumps({"student": name, **_rounded(seconds)}), flush=True)
+    wall, total = time.perf_counter() - began, sum(updates.values())
+    beside = [held[name] - updates[name] for name in held]
+    later = sum(beside[lanes:]) / max(1, len(beside) - lanes)
+    start += sum(beside[:lanes]) / lanes - later
+    mean = total / len(updates)
+    told = {
+        "students": len(updates),
         "lanes": lanes,
-        "workers": execution.train_workers,
+        "workers": execution.train_workers or 0,
         "wall_s": wall,
-        "start_s": all_begun,
-        "updates_s": updates,
-        "share": updates / (lanes * wall),
-        "beside_s": beside,
-        f"share_of_{GRID}": 1 / (1 + rest / (GRID / len(trainings) * updates)),
+        "updates_s": total,
+        "beside_s": later,
+        "start_s": start,
+        "share": total / (lanes * wall),
+        f"share_of_{GRID}": mean / (mean + later + lanes * start / GRID),
         "load": load,
     }
-    rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in told.items()}
-    print(json.dumps(rounded))
+    print(json.dumps(_rounded(told)))
+
+
+def _rounded(told: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in told.items()}
 
 
 def _update_seconds(store: Store, training: PlannedTraining) -> float:
