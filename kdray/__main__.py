@@ -4,6 +4,7 @@ import typer
 
 import kdray
 from kdray.command import exit_codes
+from kdray.complexity import complexity
 from kdray.decode import decode
 from kdray.evaluate import evaluate
 from kdray.gate import gate
@@ -18,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for verb in (study, tune, decode, train, evaluate, report, gate):
+for verb in (study, tune, decode, train, evaluate, report, gate, complexity):
     app.command()(verb)
 
 

@@ -5,6 +5,9 @@ from typing import Final, Literal
 
 TEACHER: Final = "teacher"
 
+Point = tuple[tuple[str, str], ...]
+"""A place in the grid of a study's axes: the name of each axis, and the label of its value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -15,6 +18,7 @@ class Cell:
         size: the name that the recipe gives it.
         length: updates, where several lengths are compared.
         role: of a teacher, method and size are called so too.
+        point: of the axes; empty without any.
     """
 
     method: str
@@ -22,6 +26,7 @@ class Cell:
     seed: int
     length: int | None = None
     role: Literal["student", "teacher"] = "student"
+    point: Point = ()
 
     @classmethod
     def teacher(cls, seed: int = 0, *, number: int = 0) -> "Cell":
@@ -38,11 +43,21 @@ class Cell:
 
     @property
     def group(self) -> str:
-        """Size and length in words: students of one group are compared with one another."""
-        return self.size if self.length is None else f"{self.size}, {self.length} updates"
+        """Point, size and length in words: students of one group are compared with one another."""
+        length = [] if self.length is None else [f"{self.length} updates"]
+        return ", ".join([*filter(None, [shown(self.point)]), self.size, *length])
 
     def __str__(self) -> str:
-        if self.is_teacher:
-            return self.method
-        name = f"{self.size}/{self.method}/seed-{self.seed}"
-        return name if self.length is None else f"{name}/updates-{self.length}"
+        name = self.method if self.is_teacher else f"{self.size}/{self.method}/seed-{self.seed}"
+        name = name if self.length is None else f"{name}/updates-{self.length}"
+        return within(self.point, name)
+
+
+def shown(point: Point) -> str:
+    """A point of the grid in words."""
+    return ", ".join(f"{axis} {label}" for axis, label in point)
+
+
+def within(point: Point, name: str) -> str:
+    """The name of something that is made at a point of the grid."""
+    return "/".join([*(f"{axis}={label}" for axis, label in point), name])

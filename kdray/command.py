@@ -107,16 +107,19 @@ def studied(
     dry_run: bool,
     verify: bool = False,
     only_looks: bool = False,
+    to_stderr: bool = False,
 ) -> "Iterator[Study]":
     """The study that a configuration describes; a dry run shows what a verb makes and ends.
 
-    What only looks, as a dry run does, writes nothing into the storage and tells no tracker.
+    Progress goes to standard output, or to standard error. What only looks, as a dry run does,
+    writes nothing into the storage and tells no tracker.
     """
     experiment = load_experiment(config, overrides)
     from kdray.runner.study import open_study
 
     looks, decodes = only_looks or dry_run, verb == "decode"  # also what no method reads
-    with open_study(experiment, Display(), all_signals=decodes, only_looks=looks) as study:
+    display = Display(Console(stderr=to_stderr))
+    with open_study(experiment, display, all_signals=decodes, only_looks=looks) as study:
         if verify:
             study.verify()
         if dry_run:
@@ -141,6 +144,8 @@ def show_plan(study: "Study", verb: str) -> None:
             state = "would run" + (f" ({'; '.join(why[:2])})" if why else "")
         table.add_row(step.stage, step.detail or step.name, step.key.fingerprint, state)
     study.display.console.print(table)
+    if study.recipe.axes:
+        study.display.note(study.plan.summary())
 
 
 class _Discreet(logging.Formatter):

@@ -9,8 +9,21 @@ scores     -> results -> tables, verdict, plots, pages             kdray.reporti
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdray.cell import TEACHER
 from kdray.errors import StageFailed
-from kdray.plan.step import EXPORT, SCORES, SIGNALS, STUDENT, Step, up_to
+from kdray.plan.step import (
+    COMPLEXITY,
+    CORPUS,
+    ENCODED,
+    EXPORT,
+    SCORER,
+    SIGNALS,
+    STUDENT,
+    TEACHER_COMPLEXITY,
+    TOKENIZER,
+    Step,
+    up_to,
+)
 from kdray.runner.make import make_steps
 from kdray.runner.reporting import make_report
 from kdray.runner.results import results_of
@@ -21,12 +34,20 @@ from kdray.storage.disk import disk_failure
 if TYPE_CHECKING:
     from kdray.cluster.trials import TrialResult
 
-LAST = {"decode": SIGNALS, "tune": SIGNALS, "train": STUDENT, "evaluate": SCORES}
+LAST = {"decode": SIGNALS, "tune": SIGNALS, "train": STUDENT, "evaluate": SCORER}
 """The stage that a verb's steps end with; of the other verbs, all steps are."""
+_OF_TEXT = (CORPUS, TOKENIZER, ENCODED, COMPLEXITY)
+ONLY = {
+    "complexity of text": _OF_TEXT,
+    "complexity": (*_OF_TEXT, TEACHER, TEACHER_COMPLEXITY),
+}
+"""Verbs whose steps are not the first ones, and the stages of these."""
 
 
 def steps_of(study: Study, verb: str) -> tuple[Step, ...]:
     """The steps of a verb."""
+    if verb in ONLY:
+        return tuple(step for step in study.plan.steps if step.stage in ONLY[verb])
     return up_to(study.plan.steps, LAST.get(verb, EXPORT))
 
 
@@ -37,6 +58,17 @@ def run_steps(study: Study, verb: str) -> None:
         KdrayError: a step could not be finished; what was made is kept.
     """
     make_steps(study, steps_of(study, verb))
+
+
+def run_complexity(study: Study, verb: str) -> None:
+    """Make the measures of the scenario, and what they need.
+
+    Raises:
+        KdrayError: a step could not be finished; what was made is kept.
+    """
+    run_steps(study, verb)
+    for failure in study.failures.values():  # a study goes on without measures
+        raise failure
 
 
 def run_evaluation(study: Study) -> list[Result]:

@@ -106,7 +106,7 @@ def brought(recipe, folder, *, max_length):
         make.make_steps(
             study, [s for s in study.plan.steps if s.stage in ("corpus", "tokenizer")][:2]
         )
-        pieces = study.store.path(study.plan.text.tokenizer)
+        pieces = study.store.path(study.plan.only.text.tokenizer)
     folder.mkdir()
     for file in pieces.glob("*.model"):
         (folder / file.name).write_bytes(file.read_bytes())

@@ -6,19 +6,22 @@ from types import SimpleNamespace
 import pytest
 
 from kdray.cell import Cell
+from kdray.condition import Condition
 from kdray.fit.history import HISTORY
 from kdray.fit.worker import Worker
 from kdray.plan.step import STUDENT, Step
 from kdray.progress import Display
 from kdray.runner import models, results
-from kdray.scoring.result import Result
+from kdray.scoring.result import Result, Score
 from kdray.tracking import PlannedRun, Tracker
 
 
-def result(split, beam, bleu):
+def result(split, condition, bleu, **scores):
     values = dict.fromkeys(Result.__dataclass_fields__)
-    values |= {"cell": Cell("hybrid", "nano", 1), "split": split, "beam": beam, "bleu": bleu}
-    return Result(**values | {"chrf": bleu / 2, "decode_tokens_per_second": 9.0})
+    values |= {"cell": Cell("hybrid", "nano", 1), "split": split, "condition": condition}
+    scores = {"bleu": bleu, "chrf": bleu / 2, **scores}
+    values["scores"] = {name: Score(value, "") for name, value in scores.items()}
+    return Result(**values | {"decode_tokens_per_second": 9.0})
 
 
 class Remembers(Tracker):
@@ -49,7 +52,7 @@ def study(tmp_path):
         return tracker.ensure_run(name, began=began)
 
     return SimpleNamespace(
-        recipe=SimpleNamespace(evaluation=SimpleNamespace(beams=(1, 5))),
+        recipe=SimpleNamespace(evaluation=SimpleNamespace(main_beam=5)),
         runs=SimpleNamespace(tracker=tracker, ensure=ensure),
         store=SimpleNamespace(
             fetch=lambda key: tmp_path,
@@ -60,18 +63,21 @@ def study(tmp_path):
 
 @pytest.mark.parametrize("name", ["dev", "dev_final", "train", "system", "test", "num_params"])
 def test_a_test_of_any_name_has_a_curve_of_its_own(study, toy_step, name):
-    rows = [result("dev", beam, 10 + beam) for beam in (1, 5)]
-    rows += [result(f"test-{name}", beam, 20 + beam) for beam in (1, 5)]
+    one, five, half = Condition.of_beam(1), Condition.of_beam(5), Condition.of_prefix(0.5)
+    rows = [result("dev", one, 11), result("dev", five, 15, comet=0.5)]
+    rows += [result(f"test-{name}", *each) for each in ((one, 21), (five, 25), (half, 30))]
     results._track(study, toy_step, rows)
     scores = study.runs.tracker.scores
     assert scores[f"test/{name}/bleu"] == 25
-    assert scores[f"test/{name}/bleu_beam1"] == 21
-    assert (scores["dev_final/bleu"], scores["num_params"]) == (15, 3)
+    assert scores[f"test/{name}/bleu_beam-1"] == 21
+    assert scores[f"test/{name}/bleu_prefix-0.5"] == 30
+    assert (scores["dev_final/bleu"], scores["dev_final/comet"]) == (15, 0.5)
+    assert scores["num_params"] == 3
     assert not any(metric.startswith(("dev/", "train/", "system/")) for metric in scores)
 
 
 def test_a_model_of_another_study_has_the_time_of_its_training(study, toy_step):
-    results._track(study, toy_step, [result("dev", 5, 15.0)])
+    results._track(study, toy_step, [result("dev", Condition.of_beam(5), 15.0)])
     assert study.runs.tracker.opened == [("nano/hybrid/seed-1", 100.0)]
     assert study.runs.tracker.ended == [("nano/hybrid/seed-1", "FINISHED", 160.0)]
 
@@ -95,15 +101,16 @@ def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_p
             yield name, None
 
     monkeypatch.setattr(models, "train", train)
+    monkeypatch.setattr(models, "_forms_read", lambda study: [])
     monkeypatch.setattr(models._Watch, "ended", lambda *_: None)
     study.display, study.start_ray, study.work = Display(), lambda: None, tmp_path
     study.runs.planned = lambda fingerprint, name, tags, params: PlannedRun(
         study.runs.tracker, name, "study", None, tags, params
     )
     study.is_made, study.is_lost = lambda key: True, lambda step: False
-    study.failures = {}
-    study.plan, study.recipe.signals = SimpleNamespace(of=lambda stage: [toy_step]), None
     study.store.work_path = lambda key: tmp_path
+    scenario = SimpleNamespace(of=lambda stage: [])
+    study.plan = SimpleNamespace(of=lambda stage: [toy_step], scenarios=[scenario])
     study.experiment = SimpleNamespace(execution=None)
     models.train_models(study, [replace(toy_step, name=n) for n in ("first", "second")], [])
     assert order == [0, 1]

@@ -11,19 +11,20 @@ import pytest
 
 from kdray.artifacts import Key, Store
 from kdray.cell import Cell
+from kdray.condition import Condition
 from kdray.fit.history import HISTORY, History
-from kdray.reporting.facts import StudyFacts
+from kdray.reporting.facts import ScenarioFacts, StudyFacts
 from kdray.reporting.write import write_report
 from kdray.schema import Column
 from kdray.scoring.metrics import score
-from kdray.scoring.result import Result, write_hyps
+from kdray.scoring.result import Result, Score, write_hyps
 from kdray.text.corpus import Corpus
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 COMPARE = next(path for path in NOTEBOOKS if path.name == "compare_methods.ipynb")
 WRONG = {("ce", 1): 20, ("ce", 2): 22, ("mixed", 1): 2, ("mixed", 2): 3}  # sentences, of 50
 STEPS = (10, 20, 30)
-FILE = "dev.beam4.txt"
+FILE = "dev.beam-4.txt"
 
 
 def cells(path, kind):
@@ -96,8 +97,7 @@ def write_study(root, toy_corpus, *, gate=True):
         baseline="ce",
         main_beam=4,
         bootstrap_samples=100,
-        bleu_tokenize="13a",
-        refs={"dev": refs},
+        scenarios={(): ScenarioFacts({"dev": refs}, "13a")},
     )
     write_report(root / "reports" / "small", study=facts, results=results, curves={})
     return results
@@ -108,11 +108,11 @@ def result(method, seed, model, path, scores):
         cell=Cell(method, "nano", seed),
         kind="hybrid" if method == "mixed" else "cross_entropy",
         split="dev",
-        beam=4,
-        bleu=scores.bleu,
-        chrf=scores.chrf,
-        bleu_signature=scores.bleu_signature,
-        chrf_signature=scores.chrf_signature,
+        condition=Condition.of_beam(4),
+        scores={
+            "bleu": Score(scores.bleu, scores.bleu_signature),
+            "chrf": Score(scores.chrf, scores.chrf_signature),
+        },
         num_params=40_000,
         target_tokens=1000,
         updates=STEPS[-1],

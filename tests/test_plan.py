@@ -63,8 +63,8 @@ def teacher(path):
 def test_a_brought_teacher_shares_its_vocabulary_with_word_level_students(bring, toy_tokenizers):
     folder = bring("one", toy_tokenizers["joint"])
     shared = make_plan(experiment(teacher=teacher(folder), tokenizer=None))
-    assert shared.text.tokenizer.path == folder
-    assert shared.text.encoded == shared.text.teacher_encoded
+    assert shared.only.text.tokenizer.path == folder
+    assert shared.only.text.learned.encoded == shared.only.text.learned.teacher_encoded
     with pytest.raises(ConfigError, match=r"methods\.hybrid \(hybrid\).*vocabulary of their own"):
         make_plan(experiment(teacher=teacher(folder)))
 
@@ -73,9 +73,32 @@ def test_sentence_level_students_may_have_a_vocabulary_of_their_own(bring, toy_t
     folder = bring("one", toy_tokenizers["joint"])
     methods = {"s": {"kind": "sentence_level"}}
     plan = make_plan(experiment(teacher=teacher(folder), methods=methods))
-    assert plan.text.encoded != plan.text.teacher_encoded
+    assert plan.only.text.learned.encoded != plan.only.text.learned.teacher_encoded
     (student,) = plan.of(STUDENT)
     assert spec_of(student).signals.hypotheses.stage == "recoded"
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_brought_teacher_reads_noisy_sources_in_its_own_pieces(bring, toy_tokenizers, side):
+    folder, methods = bring("one", toy_tokenizers["joint"]), {"s": {"kind": "sentence_level"}}
+    corpus = experiment().recipe.corpus.model_dump()
+    plans = [
+        make_plan(
+            experiment(
+                teacher=teacher(folder),
+                methods=methods,
+                corpus={**corpus, "noise": {"rate": rate, "side": side}},
+            )
+        )
+        for rate in (0, 0.1, 0.2)
+    ]
+    for plan in plans:
+        assert plan.only.text.learned.encoded != plan.only.text.learned.teacher_encoded
+        known = {step.key.fingerprint for step in plan.steps}
+        assert all(key.fingerprint in known for step in plan.steps for key in step.reads)
+    recoded = {plan.only.students.signals.hypotheses.fingerprint for plan in plans}
+    assert len(recoded) == (1 if side == "target" else 3)
+    assert len({plan.of(STUDENT)[0].key.fingerprint for plan in plans}) == 3
 
 
 def test_a_brought_teacher_without_its_weights_is_refused(bring, toy_tokenizers):
@@ -146,7 +169,7 @@ def test_a_name_of_a_preset_is_no_part_of_a_model():
 
 def brought(folder):
     plan = make_plan(experiment(teacher=teacher(folder), tokenizer=None))
-    return plan.teacher.sources[0].fingerprint
+    return plan.only.teacher.sources[0].fingerprint
 
 
 def test_a_brought_teacher_is_its_weights_shape_and_tokenizer_wherever_it_is(

@@ -63,7 +63,7 @@ def test_a_random_start_is_no_part_of_a_fingerprint():
     (student,) = students(plan)
     assert student.key.recipe.keys() == {"model", "method", "training", "seed"}
     assert "initial" not in student.key.recipe["model"]
-    assert student.key.inputs == {"encoded": plan.text.encoded.fingerprint}
+    assert student.key.inputs == {"encoded": plan.only.text.learned.encoded.fingerprint}
     assert type(student.model) is ModelConfig
     assert student.start == Random()
 
@@ -144,7 +144,7 @@ def test_students_start_from_a_brought_teacher(bring):
     plan = make_plan(experiment({"a": size(SHALLOW, "layers")}, teacher=teacher, tokenizer=False))
     (student,) = students(plan)
     assert student.start.layers.encoder == (0, 3)
-    assert (student.key.inputs["initial"],) == plan.teacher.fingerprints
+    assert (student.key.inputs["initial"],) == plan.only.teacher.fingerprints
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,15 @@ with exit_codes(), session(Execution.model_validate_json(sys.argv[1])):
 
 
 def bring_up(execution, **environment):
-    """Start Ray as a command does, in a process of its own. -> the process, and its seconds."""
+    """Start Ray as a command does, in a process of its own. -> the process, and its seconds.
+
+    What a session of Ray in this process has left in the environment (RAY_AUTH_MODE) stays here.
+    """
+    inherited = {name: value for name, value in os.environ.items() if "RAY_AUTH" not in name}
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, execution.model_dump_json()],
-        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+        env=inherited | {name: str(value) for name, value in environment.items()},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     return done, time.monotonic() - began

@@ -1,5 +1,7 @@
 """A step fetches what it says it reads, and nothing else: so what is wanted is known beforehand."""
 
+import sys
+
 import pytest
 import yaml
 from micro_study import CONFIG
@@ -26,6 +28,9 @@ def test_every_step_reads_what_it_declares(tmp_path, without_ray, monkeypatch):
         "staged": {"kind": "stages", "stages": [stage, stage]},
     }
     recipe["students"]["sizes"]["nano"]["initial"] = {"kind": "layers"}
+    ones = "import sys\nfor line in sys.stdin: print(1)"
+    scorer = {"kind": "command", "command": [sys.executable, "-c", ones], "signature": "ones"}
+    recipe["evaluation"] |= {"prefixes": [0.5], "scorers": {"ones": scorer}}
     raw |= {"execution": {"storage": str(tmp_path), "tracking": {"enabled": False}}}
     raw["exports"] = {"fast": {"kind": "ctranslate2"}}
     del raw["search"]

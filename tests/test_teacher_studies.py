@@ -69,7 +69,7 @@ def test_an_ensemble_teaches(tmp_path, without_ray):
     }
     with study_of(raw, tmp_path) as study:
         results, report = run_study(study)
-        teachers = "+".join(study.plan.teacher.fingerprints)
+        teachers = "+".join(study.plan.only.teacher.fingerprints)
     assert {row.fingerprint for row in results if row.cell.is_teacher} == {teachers}
     assert {row.cell.method for row in results} == {"teacher", *recipe["methods"]}
     assert all(name in report.with_suffix(".md").read_text() for name in recipe["methods"])

@@ -1,12 +1,21 @@
 """The recipe: everything that decides what is computed. It is hashed; the execution is not."""
 
 import re
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
+from kdray.config.axes import Axis
 from kdray.config.base import Frozen, Name
 from kdray.config.budgets import check_lengths
+from kdray.config.evaluation import EvaluationConfig
 from kdray.config.initial import RandomInitialConfig, SizeConfig, chosen_layers
 from kdray.config.methods.union import (
     BranchConfig,
@@ -71,17 +80,6 @@ BLEU_TOKENIZERS = {
 """By target language, as sacrebleu's command line chooses; `13a` for all others."""
 
 
-class EvaluationConfig(Frozen):
-    """How translations are made and scored. Dev chooses; test is scored once, at the end."""
-
-    # the last one is the main score
-    beams: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(default=(1, 5), min_length=1)
-    length_penalty: float = Field(default=1.0, ge=0)
-    # sacrebleu's name; `none` for text that is tokenised already; a recipe without one chooses it
-    bleu_tokenize: str = "13a"
-    bootstrap_samples: int = Field(default=1000, ge=100)
-
-
 class Recipe(Frozen):
     """What is computed. It enters fingerprints, but for names, `baseline`, `bootstrap_samples`."""
 
@@ -93,6 +91,24 @@ class Recipe(Frozen):
     methods: dict[Name, MethodConfig] = Field(min_length=1)
     baseline: str = ""  # the method others are compared to; default: the first one
     evaluation: EvaluationConfig = EvaluationConfig()
+    axes: dict[Name, Axis] = Field(default_factory=dict)  # a study of several recipes, see docs
+    # full: every combination of the axes; one_at_a_time: the others stay at their first values
+    grid: Literal["full", "one_at_a_time"] = "full"
+    _given: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Keep what was given: at a point of the grid, presets and defaults are filled in anew."""
+        recipe = handler(data)
+        if isinstance(data, dict) and recipe.axes:
+            recipe._given = data
+        return recipe
+
+    @property
+    def given(self) -> Mapping[str, Any]:
+        """What a user has written, without defaults; kept for a recipe with axes alone."""
+        return self._given
 
     @model_validator(mode="before")
     @classmethod
@@ -120,6 +136,11 @@ class Recipe(Frozen):
             raise ValueError(
                 "tokenizer is missing; it may be left out only with teachers of kind checkpoint, "
                 "which bring their own"
+            )
+        if self.corpus.noise.teacher_learns == "noisy" and not trained:
+            raise ValueError(
+                "corpus.noise.teacher_learns is noisy, but the study trains no teacher; leave it "
+                "at clean, or add a `recipe.teacher` of kind trained"
             )
         weights = self.teacher.weights if isinstance(self.teacher, EnsembleTeacherConfig) else ""
         if self.signals.online and weights == "perplexity":

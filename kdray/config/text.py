@@ -1,6 +1,6 @@
 """Where the text comes from, how it is cleaned, and how it is cut into pieces."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -74,6 +74,31 @@ class CleaningConfig(Frozen):
     drop_overlap: bool = True  # pairs of which both sides occur in dev or test
 
 
+class NoiseConfig(Frozen):
+    """Damage to words of the clean training text; dev and tests stay as they are.
+
+    `rate` is the share of words that are damaged, by equal shares of `operations`, on the sides
+    that `side` names. With a rate of 0 there is no noise, and nothing else here counts. Students
+    learn the noisy pairs. `teacher_learns` says which text a teacher that the study trains learns.
+    """
+
+    rate: Fraction = 0.0
+    operations: tuple[Literal["delete", "replace", "swap"], ...] = Field(
+        default=("delete", "replace", "swap"), min_length=1
+    )
+    side: Literal["source", "target", "both"] = "both"
+    seed: int = Field(default=1, ge=0)
+    teacher_learns: Literal["clean", "noisy"] = "clean"
+
+    @model_validator(mode="after")
+    def _operations_differ(self) -> Self:
+        if len(set(self.operations)) != len(self.operations):
+            raise ValueError(
+                f"operations {list(self.operations)} repeat an operation; give each once"
+            )
+        return self
+
+
 class FilesCorpusConfig(Frozen):
     """A corpus read from files in one folder. Its fingerprint depends on content, not on names."""
 
@@ -85,6 +110,7 @@ class FilesCorpusConfig(Frozen):
     dev: PairSource
     tests: dict[Name, PairSource] = Field(min_length=1)
     cleaning: CleaningConfig = CleaningConfig()
+    noise: NoiseConfig = NoiseConfig()
     max_train_pairs: int | None = Field(default=None, ge=1)  # the first N after cleaning
 
 
@@ -124,6 +150,7 @@ class GeneratedCorpusConfig(Frozen):
     test_pairs: int = Field(default=400, ge=2)
     grammar: GrammarConfig = GrammarConfig()
     cleaning: CleaningConfig = CleaningConfig()
+    noise: NoiseConfig = NoiseConfig()
 
 
 CorpusConfig = Annotated[FilesCorpusConfig | GeneratedCorpusConfig, Field(discriminator="kind")]
@@ -141,7 +168,7 @@ class TokenizerConfig(Frozen):
     max_sentences: int = Field(default=2_000_000, ge=1)  # a fixed sample of a larger corpus
 
     @model_validator(mode="after")
-    def _room_for_bytes(self) -> "TokenizerConfig":
+    def _room_for_bytes(self) -> Self:
         if self.byte_fallback and self.vocab_size < 300:
             raise ValueError(
                 f"byte_fallback adds 256 pieces, vocab_size {self.vocab_size} has no room for "

@@ -67,17 +67,26 @@ class FastTranslator:
             str(folder), inter_threads=threads, intra_threads=1, compute_type="float32"
         )
         self.src_pieces, self.positions = tokenizer.src_pieces(), positions
-        self.tgt_ids = {piece: i for i, piece in enumerate(tokenizer.tgt_pieces())}
+        self.tgt_pieces = tokenizer.tgt_pieces()
+        self.tgt_ids = {piece: i for i, piece in enumerate(self.tgt_pieces)}
 
     def translate(
-        self, src: Sequence[Sequence[int]], options: SearchOptions
+        self,
+        src: Sequence[Sequence[int]],
+        options: SearchOptions,
+        *,
+        prefixes: Sequence[Sequence[int]] | None = None,
     ) -> list[list[Hypothesis]]:
-        """The best `num_hyps` translations of each source, best first, in the order given."""
-        by_length: dict[int, list[int]] = {}
-        for row, ids in enumerate(src):
-            by_length.setdefault(len(ids), []).append(row)
+        """The best `num_hyps` translations of each source, best first, in the order given.
+
+        Each begins with the tokens of its prefix, fewer than the model has positions.
+        """
+        given = [[] for _ in src] if prefixes is None else prefixes
+        by_length: dict[tuple[int, int], list[int]] = {}
+        for row, (ids, prefix) in enumerate(zip(src, given, strict=True)):
+            by_length.setdefault((len(ids), len(prefix)), []).append(row)
         queued = [
-            (rows, self._submit([src[row] for row in rows], options))
+            (rows, self._submit([src[row] for row in rows], [given[row] for row in rows], options))
             for _, rows in sorted(by_length.items())
         ]
         results: list[list[Hypothesis]] = [[] for _ in src]
@@ -86,16 +95,22 @@ class FastTranslator:
                 results[row] = self._hypotheses(future.result(), options.length_penalty)
         return results
 
-    def _submit(self, src: list[Sequence[int]], options: SearchOptions) -> list[Any]:
-        """Queue sources of equal length, since a call has one length limit for all."""
+    def _submit(
+        self, src: list[Sequence[int]], given: list[Sequence[int]], options: SearchOptions
+    ) -> list[Any]:
+        """Queue sources, and prefixes, of equal length: a call has one length limit for all."""
+        prefixes = [[self.tgt_pieces[i] for i in ids] for ids in given]
         futures: list[Any] = self.translator.translate_batch(
             [[self.src_pieces[i] for i in ids] for ids in src],
+            target_prefix=prefixes if given[0] else None,
             beam_size=options.beam,
             num_hypotheses=options.num_hyps,
             length_penalty=options.length_penalty,
             max_batch_size=TOKENS_PER_BATCH,
             batch_type="tokens",
-            max_decoding_length=options.max_length(len(src[0]), positions=self.positions),
+            max_decoding_length=options.max_length(
+                len(src[0]), positions=self.positions, given=len(given[0])
+            ),
             max_input_length=0,
             suppress_sequences=[["<pad>"], ["<s>"]],
             disable_unk=True,

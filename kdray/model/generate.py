@@ -6,6 +6,9 @@ a search stops when `beam` hypotheses have ended, or, without a length penalty, 
 ended and one of them had the best score of the beam when it did. An ensemble averages the
 probabilities of its models at each step.
 
+A search may be given the first tokens of each hypothesis. They count in its length and not in its
+score; the next token, which only the best beam can have, may be `</s>`.
+
 Shapes: B sentences, K beams, M models, V vocabulary.
 """
 
@@ -25,7 +28,10 @@ from kdray.text.tokenizer import BOS, EOS, PAD, UNK
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """One translation. Its ids end with `</s>` if it is finished; its score is Σ log p."""
+    """One translation. Its ids end with `</s>` if it is finished; its score is Σ log p.
+
+    Its ids begin with those that it was given, which are no part of the score.
+    """
 
     ids: list[int]
     score: float
@@ -36,7 +42,8 @@ class Hypothesis:
 class SearchOptions:
     """How translations are searched.
 
-    A hypothesis has at most max_length_ratio·(source tokens) + max_length_slack tokens.
+    A hypothesis has at most max_length_ratio·(source tokens) + max_length_slack tokens besides
+    those that it is given.
     """
 
     beam: int = 1
@@ -45,9 +52,10 @@ class SearchOptions:
     max_length_ratio: float = 2.0
     max_length_slack: int = 10
 
-    def max_length(self, src_tokens: int, *, positions: int) -> int:
+    def max_length(self, src_tokens: int, *, positions: int, given: int = 0) -> int:
         """Most tokens of a hypothesis, `</s>` included; never more than the model's positions."""
-        return min(int(self.max_length_ratio * src_tokens) + self.max_length_slack, positions)
+        own = int(self.max_length_ratio * src_tokens) + self.max_length_slack
+        return min(given + own, positions)
 
 
 @torch.inference_mode()
@@ -56,22 +64,26 @@ def generate(
     src: Sequence[Sequence[int]],
     options: SearchOptions,
     *,
+    prefixes: Sequence[Sequence[int]] | None = None,
     batch_size: int = 32,
     log_weights_BM: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """The best `num_hyps` translations of each source, best first.
 
-    Several models must have the same vocabulary. Their weights are equal, or exp(log_weights_BM)
-    with a row for each source.
+    Each begins with the tokens of its prefix, fewer than the models have positions. Several models
+    must have the same vocabulary. Their weights are equal, or exp(log_weights_BM) with a row for
+    each source.
     """
     models = [models] if isinstance(models, Transformer) else list(models)
     if log_weights_BM is None:
         log_weights_BM = torch.zeros(len(src), len(models))
+    given = [[] for _ in src] if prefixes is None else prefixes
     results: list[list[Hypothesis]] = [[] for _ in src]
     by_length = sorted(range(len(src)), key=lambda i: len(src[i]))
     for start in range(0, len(src), batch_size):
         rows = by_length[start : start + batch_size]
-        translations = _search(models, [src[i] for i in rows], options, log_weights_BM[rows])
+        batch = [src[i] for i in rows], [given[i] for i in rows]
+        translations = _search(models, *batch, options, log_weights_BM[rows])
         for row, hyps in zip(rows, translations, strict=True):
             results[row] = hyps
     return results
@@ -79,17 +91,20 @@ def generate(
 
 Candidate = tuple[float, int, int]
 """Its score, the beam that it continues, and the token that it adds."""
+DEAD = -1e10  # the score of a beam that no other one may lose its place to
 
 
 @dataclass(slots=True)
 class _Sentence:
     """The search of one sentence.
 
+    given: the tokens that every hypothesis begins with.
     prefixes: what its K beams have generated so far.
     """
 
     limit: int
     options: SearchOptions
+    given: Sequence[int]
     prefixes: list[list[int]]
     ended: list[Hypothesis] = field(default_factory=list)
     leader_ended: bool = False  # a hypothesis has ended that had the best score of the beam
@@ -103,6 +118,16 @@ class _Sentence:
         beam_size = self.options.beam
         if self.done:  # other sentences of the batch are still searched
             return candidates[:beam_size]
+        length = len(self.prefixes[0])
+        if length < len(self.given):
+            self.prefixes = [[*prefix, self.given[length]] for prefix in self.prefixes]
+            scores = (0.0 if beam == 0 else DEAD for beam in range(beam_size))
+            return [(score, 0, self.given[length]) for score in scores]
+        if self.given and length == len(self.given):  # as at the beginning, one beam is alive
+            candidates = [
+                (DEAD, 0, PAD) if rank > 0 and token == EOS else (score, beam, token)
+                for rank, (score, beam, token) in enumerate(candidates)
+            ]
         unfinished = [c for c in candidates if c[2] != EOS]
         spare = iter([c for c in candidates[beam_size:] if c[2] != EOS])
         alive: list[Candidate] = []
@@ -124,7 +149,7 @@ class _Sentence:
         return len(self.ended) >= self.options.beam
 
 
-class _Members:
+class Members:
     """The models of a search, each with its encoder states, and their keys and values."""
 
     def __init__(
@@ -146,6 +171,10 @@ class _Members:
         self.caches: list[Cache] = [{} for _ in models]
         repeated = log_weights_BM.to(self.device).repeat_interleave(beam, dim=0)
         self.log_weights = repeated.T[:, :, None]  # [M, B·K, 1]
+
+    def first_tokens(self) -> Tensor:
+        """What every hypothesis begins with. -> [B·K, 1]."""
+        return torch.full((len(self.mask), 1), BOS, device=self.device)
 
     def next_log_probs(self, tokens: Tensor, step: int) -> Tensor:
         """Log-probabilities of the next token; -inf if it may not be generated. -> [B·K, V]."""
@@ -170,15 +199,23 @@ class _Members:
 def _search(
     models: Sequence[Transformer],
     src: Sequence[Sequence[int]],
+    given: Sequence[Sequence[int]],
     options: SearchOptions,
     log_weights_BM: Tensor,
 ) -> list[list[Hypothesis]]:
-    members = _Members(models, src, options.beam, log_weights_BM)
+    members = Members(models, src, options.beam, log_weights_BM)
     device, beam, batch = members.device, options.beam, len(src)
     positions = min(model.config.max_length for model in models)
-    limits = [options.max_length(len(ids), positions=positions) for ids in src]
-    sentences = [_Sentence(limit, options, prefixes=[[]] * beam) for limit in limits]
-    tokens = torch.full((batch * beam, 1), BOS, device=device)
+    sentences = [
+        _Sentence(
+            options.max_length(len(ids), positions=positions, given=len(prefix)),
+            options,
+            prefix,
+            prefixes=[[]] * beam,
+        )
+        for ids, prefix in zip(src, given, strict=True)
+    ]
+    tokens = members.first_tokens()
     scores_BK = torch.full((batch, beam), -torch.inf, device=device)
     scores_BK[:, 0] = 0.0
     step = 0

@@ -42,6 +42,11 @@ class Shape(Frozen):
             self.config, src_vocab=self.src_vocab, tgt_vocab=self.tgt_vocab, shared=self.shared
         )
 
+    def num_params(self) -> int:
+        """Parameters of such a model, tied ones counted once; takes no memory for them."""
+        with _WithoutMemory():
+            return self.build().num_params()
+
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by name, each tied tensor once."""

@@ -2,44 +2,59 @@
 
 A fingerprint depends on a step's slice of the recipe and on the fingerprints of what it reads,
 back to the checksums of the files that were given. So a dry run can tell what is cached, and every
-step knows where its inputs will be.
+step knows where its inputs will be. Scenarios that have a step in common make it once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kdray.artifacts import Source
-from kdray.cell import TEACHER, Cell
 from kdray.config.experiment import Experiment
-from kdray.config.export import ExportConfig
-from kdray.config.recipe import Recipe
-from kdray.export.job import ExportJob
-from kdray.plan.initial import plan_starts
-from kdray.plan.signals import plan_signals
-from kdray.plan.step import EXPORT, SCORES, Step, spec_of
-from kdray.plan.students import Students
-from kdray.plan.teacher import brought_teachers, teacher_steps
-from kdray.plan.text import TextPlan, plan_text
-from kdray.plan.vocabulary import teacher_entries
-from kdray.scoring.evaluation import EvaluationJob
-from kdray.teacher.build import build_teacher
-from kdray.teacher.distributions import check_k
-from kdray.teacher.engine import Teacher
-from kdray.teacher.own import OwnModels
+from kdray.config.grid import points_of
+from kdray.fit.spec import TrainingSpec
+from kdray.plan.scenario import Scenario, plan_scenario
+from kdray.plan.step import STUDENT, Step, spec_of, unique
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All steps in order, and how students are planned, for those that a search makes up."""
+    """All scenarios of an experiment, which is one without axes, and all steps in order."""
 
+    scenarios: tuple[Scenario, ...]
     steps: tuple[Step, ...]
-    text: TextPlan
-    teacher: Teacher | None
-    students: Students
 
     def of(self, stage: str) -> tuple[Step, ...]:
         """The steps of a stage that are wanted for themselves."""
         return tuple(step for step in self.steps if step.stage == stage and step.is_goal)
+
+    @property
+    def only(self) -> Scenario:
+        """The one of an experiment without axes."""
+        (scenario,) = self.scenarios
+        return scenario
+
+    def scenario(self, step: Step) -> Scenario:
+        """The one that a model belongs to."""
+        assert step.cell is not None, "every model has one"
+        return next(each for each in self.scenarios if each.point == step.cell.point)
+
+    def summary(self) -> str:
+        """How large the grid is, and how much its points have in common, in words."""
+        every = [step for step in self.steps if isinstance(step.job, TrainingSpec)]
+        students = len(self.of(STUDENT))
+        trained, steps = len(list(unique(every))), len(list(unique(self.steps)))
+        return (
+            f"{len(self.scenarios)} points with {students} students: {trained} trainings, "
+            f"teachers and trunks among them, where {len(every)} would be without sharing; "
+            f"{steps} steps for {len(self.steps)}"
+        )
+
+    def needed(self) -> dict[str, frozenset[str]]:
+        """Of each fingerprint those of all that it is made of, and itself."""
+        needed: dict[str, frozenset[str]] = {}
+        for step in unique(self.steps):
+            before = (needed[key.fingerprint] for key in step.reads)
+            needed[step.key.fingerprint] = frozenset({step.key.fingerprint}).union(*before)
+        return needed
 
 
 def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
@@ -50,54 +65,28 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
     Raises:
         DataError: a corpus file or a brought teacher cannot be read.
         ConfigError: vocabularies that have to be one are not, more entries are to be kept than
-            the vocabulary has, or students cannot start from the teacher.
+            the vocabulary has, students cannot start from the teacher, or nobody has a scorer; with
+            axes, at any point.
     """
-    recipe = experiment.recipe
-    brought = brought_teachers(recipe)
-    text = plan_text(recipe, brought)
-    trained = tuple(teacher_steps(recipe, text))
-    sources: tuple[Source, ...] = brought or tuple(step.key for step in trained)
-    teacher = None if recipe.teacher is None else build_teacher(recipe.teacher, sources)
-    signals = plan_signals(recipe, text, teacher, all_signals=all_signals)
-    if sources and recipe.signals.topk is not None:
-        check_k(recipe.signals.topk, teacher_entries(recipe, brought))
-    students = Students(recipe, text, signals, plan_starts(recipe, teacher))
-    models = tuple(students.steps())
-    goals = [step for step in models if step.is_goal]
-    scores = _score_steps(recipe, text, teacher, trained, goals)
-    exports = _export_steps(experiment.exports, goals)
-    steps = (*text.steps, *trained, *signals.steps, *models, *scores, *exports)
-    return Plan(steps, text, teacher, students)
+    scenarios = tuple(
+        plan_scenario(point, recipe, experiment.exports, all_signals=all_signals)
+        for point, recipe in points_of(experiment.recipe).items()
+    )
+    return Plan(scenarios, tuple(_side_by_side([scenario.steps for scenario in scenarios])))
 
 
-def _export_steps(exports: Mapping[str, ExportConfig], students: Sequence[Step]) -> Iterator[Step]:
-    """Every student in every form."""
-    for name, config in exports.items():
-        for step in students:
-            job, heading = ExportJob(config, step.key), f"Export as {name}"
-            yield Step(job, EXPORT, f"{step.name} as {name}", heading, "", step.cell, step.kind)
-
-
-def _score_steps(
-    recipe: Recipe,
-    text: TextPlan,
-    teacher: Teacher | None,
-    trained: Sequence[Step],
-    students: Sequence[Step],
-) -> Iterator[Step]:
-    """Every model on dev and on all tests: the teachers together, then the students."""
-    if teacher is not None:
-        cell = trained[0].cell if len(trained) == 1 else None
-        yield _scores(recipe, text, teacher, cell or Cell.teacher())
-    for step in students:
-        assert step.cell is not None, "every student has one"
-        yield _scores(recipe, text, OwnModels((step.key,)), step.cell)
-
-
-def _scores(recipe: Recipe, text: TextPlan, model: Teacher, cell: Cell) -> Step:
-    kind = TEACHER if cell.is_teacher else recipe.methods[cell.method].kind
-    job = EvaluationJob(model, text.corpus, recipe.evaluation)
-    return Step(job, SCORES, str(cell), "Evaluation", "", cell, kind)
+def _side_by_side(parts: Sequence[Sequence[Step]]) -> Iterable[Step]:
+    """The steps of several scenarios in one order: those under one heading stand together."""
+    headings: list[str] = []
+    for steps in parts:
+        place = 0
+        for heading in dict.fromkeys(step.heading for step in steps):
+            if heading not in headings:
+                headings.insert(place, heading)
+            place = headings.index(heading) + 1
+    order = {heading: place for place, heading in enumerate(headings)}
+    every = [step for steps in parts for step in steps]
+    return sorted(every, key=lambda step: order[step.heading])  # stable
 
 
 def trained_updates(students: Sequence[Step]) -> tuple[int, int]:

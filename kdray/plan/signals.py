@@ -84,7 +84,7 @@ def plan_signals(
     Raises:
         ConfigError: more entries are to be kept than the vocabulary has.
     """
-    config = recipe.signals
+    config, learned, translated = recipe.signals, text.learned, text.translated
     if teacher is None:
         return SignalPlan(config)
     methods = [single for method in recipe.methods.values() for single in single_methods(method)]
@@ -98,17 +98,19 @@ def plan_signals(
     if config.hypotheses is not None and (
         all_signals or any(m.needs().hypotheses for m in methods)
     ):
-        translation = TranslationJob(teacher, text.corpus, config.hypotheses, text.teacher_encoded)
+        translation = TranslationJob(
+            teacher, translated.corpus, config.hypotheses, translated.teacher_encoded
+        )
         hyps = add(translation, "hypotheses", f"Translations, beam {config.hypotheses.beam}")
         chosen_from = hyps
-        if not teacher.has_pieces or text.encoded != text.teacher_encoded:
-            recoding = RecodingJob(hyps, text.tokenizer, text.encoded)
+        if not teacher.has_pieces or learned.encoded != learned.teacher_encoded:
+            recoding = RecodingJob(hyps, text.tokenizer, translated.encoded)
             what = "in the students' pieces"
             chosen_from = add(recoding, f"hypotheses {what}", f"Translations {what}")
     selections: dict[Selecting, Key] = {}
     for choice in sorted({choice_of(m) for m in methods if isinstance(m, Selecting)}, key=repr):
         if chosen_from is not None:
-            job = SelectionJob(chosen_from, text.corpus, choice, text.encoded)
+            job = SelectionJob(chosen_from, learned.corpus, choice, learned.encoded)
             among = f"by {choice.similarity} among {choice.needs().hypotheses} hypotheses"
             name, heading = f"{choice.kind} {among}", f"Choice for {choice.kind}"
             selections[choice] = add(job, name, heading)
@@ -118,8 +120,9 @@ def plan_signals(
     ):
         kept = config.distributions(form)
         assert kept is not None, "only stored forms are read from storage"
-        read = hyps if view is View.HYPOTHESIS else None
-        distribution = DistributionJob(teacher, text.teacher_encoded, read, kept)
+        on_hyps = view is View.HYPOTHESIS
+        ids = (translated if on_hyps else learned).teacher_encoded
+        distribution = DistributionJob(teacher, ids, hyps if on_hyps else None, kept)
         heading = f"Distributions on {view}, {form}"
         stored[view, form] = add(distribution, f"{form} on {view}", heading)
     return SignalPlan(config, teacher, chosen_from, selections, stored, tuple(steps))

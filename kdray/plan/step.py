@@ -9,9 +9,13 @@ from kdray.fit.spec import TeacherLayers, TrainingSpec
 from kdray.jobs import Sharded, Whole
 
 CORPUS, TOKENIZER, ENCODED, SIGNALS = "corpus", "tokenizer", "encoded", "signals"
-TRUNK, STUDENT, EXPORT, SCORES = "trunk", "student", "export", "scores"
+TRUNK, STUDENT, EXPORT, SCORES, SCORER = "trunk", "student", "export", "scores", "scorer"
+COMPLEXITY, TEACHER_COMPLEXITY = "complexity", "teacher_complexity"
 TRIAL = "trial"  # of a search: a student that stands in no plan
-STAGES = (CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, SCORES, EXPORT)
+STAGES = (
+    *(CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, SCORES, SCORER),
+    *(COMPLEXITY, TEACHER_COMPLEXITY, EXPORT),
+)
 """The stages, in the order of the path. A teacher, a trunk and a student are trainings."""
 
 Job = Whole | Sharded | TrainingSpec
@@ -79,6 +83,7 @@ def params_of(step: Step) -> Mapping[str, object]:
         "model": spec.model.model_dump(mode="json"),
         "method": spec.method.model_dump(mode="json"),
         "training": spec.training.model_dump(mode="json"),
+        **({"axes": dict(cell.point)} if cell.point else {}),
         **initial,
     }
 

@@ -39,9 +39,9 @@ def teacher_steps(recipe: Recipe, text: TextPlan) -> Iterator[Step]:
                 training=config.training,
                 seed=config.seed,
                 ends_at=config.training.updates,
-                corpus=text.corpus,
+                corpus=text.clean.corpus,
                 tokenizer=text.tokenizer,
-                encoded=text.encoded,
+                encoded=text.taught.encoded,
                 signals=Signals(),
                 bleu_tokenize=recipe.evaluation.bleu_tokenize,
             )

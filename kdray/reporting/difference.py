@@ -6,17 +6,20 @@ largest p over seeds, corrected for the number of methods) nor the choice of see
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Self
 
+from kdray.config.evaluation import OWN_METRICS
 from kdray.errors import DataError
 from kdray.reporting.facts import StudyFacts
-from kdray.scoring.result import Result, read_hyps
+from kdray.scoring.result import Result, Score, read_hyps
+from kdray.scoring.segments import Numbers, compare_means, read_segments
 from kdray.scoring.significance import SeedComparison, compare_seeds
 from kdray.statistics.multiplicity import LEVEL
+from kdray.text.prefix import split_references
 
 SCORE_TOLERANCE = 0.01  # BLEU points by which a recorded score may differ from that of its file
 
@@ -46,6 +49,21 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Change:
+    """A method minus the baseline in a metric from outside, over the seeds that both have."""
+
+    mean: float
+    higher_is_better: bool
+    p_uncorrected: float | None  # the largest over seeds; None: not tested
+    p: float | None = None  # after Holm's correction over the table
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the metric prefers the method."""
+        return (self.mean > 0) == self.higher_is_better and self.mean != 0
+
+
+@dataclass(frozen=True)
 class Difference:
     """A method minus the baseline, in metric points, over the seeds that both have."""
 
@@ -57,6 +75,7 @@ class Difference:
     ci_high: float | None
     p_uncorrected: float | None  # the largest over seeds; None: not tested
     p: float | None = None  # after Holm's correction over the table
+    others: Mapping[str, Change] = field(default_factory=dict)  # by metric from outside
 
     @property
     def finding(self) -> Finding:
@@ -99,7 +118,15 @@ def difference_to(
         ci_low=comparison.ci_low if comparison else None,
         ci_high=comparison.ci_high if comparison else None,
         p_uncorrected=comparison.p_value if comparison else None,
+        others=_others(pairs, study, test=test),
     )
+
+
+def references(study: StudyFacts, result: Result) -> list[str]:
+    """What the lines of a result's translations are compared with: whole, or after a prefix."""
+    split = study.scenarios[result.cell.point].refs[result.split]
+    share = result.condition.share
+    return [part.continuation for part in split_references(split, share)]
 
 
 def seed_notes(baseline: BySeed, runs: BySeed, *, baseline_name: str) -> list[str]:
@@ -127,12 +154,13 @@ def seed_notes(baseline: BySeed, runs: BySeed, *, baseline_name: str) -> list[st
 
 def _compare(pairs: Sequence[tuple[Result, Result]], study: StudyFacts) -> SeedComparison:
     """Compare runs, each with the baseline's of its seed."""
-    refs = study.refs[pairs[0][0].split]
+    first = pairs[0][0]
+    refs = references(study, first)
     comparison = compare_seeds(
         {other.cell.seed: _hyps(other, refs) for _, other in pairs},
         {mine.cell.seed: _hyps(mine, refs) for mine, _ in pairs},
         refs,
-        bleu_tokenize=study.bleu_tokenize,
+        bleu_tokenize=study.scenarios[first.cell.point].bleu_tokenize,
         samples=study.bootstrap_samples,
     )
     assert comparison is not None, "each pair has a seed"
@@ -142,7 +170,39 @@ def _compare(pairs: Sequence[tuple[Result, Result]], study: StudyFacts) -> SeedC
     return comparison
 
 
+def _others(
+    pairs: Sequence[tuple[Result, Result]], study: StudyFacts, *, test: bool
+) -> dict[str, Change]:
+    """The change in every metric from outside that all of the runs have."""
+    runs = [run for pair in pairs for run in pair]
+    common = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
+    lines = len(references(study, runs[0]))
+
+    def change(name: str) -> Change:
+        sides = {mine.cell.seed: (mine.scores[name], other.scores[name]) for mine, other in pairs}
+        by_seed = {
+            seed: compare_means(
+                _segments(other, lines), _segments(mine, lines), samples=study.bootstrap_samples
+            )
+            for seed, (mine, other) in sides.items()
+            if test
+        }
+        return Change(
+            mean=fmean(mine.value - other.value for mine, other in sides.values()),
+            higher_is_better=runs[0].scores[name].higher_is_better,
+            p_uncorrected=SeedComparison(by_seed).p_value if by_seed else None,
+        )
+
+    return {name: change(name) for name in common if name not in OWN_METRICS}
+
+
+def _segments(score: Score, lines: int) -> Numbers:
+    assert score.segments_path is not None, "every scorer from outside stores them"
+    return read_segments(Path(score.segments_path), lines=lines)
+
+
 def _hyps(result: Result, refs: Sequence[str]) -> tuple[str, ...]:
+    assert result.hyps_path is not None, "it has BLEU"
     hyps = read_hyps(Path(result.hyps_path))
     if len(hyps) != len(refs):
         raise DataError(

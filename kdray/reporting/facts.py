@@ -1,8 +1,19 @@
 """What a report says of a study besides its measurements."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from kdray.cell import Point
+from kdray.measures.measure import Measures
+
+
+@dataclass(frozen=True)
+class ScenarioFacts:
+    """What the translations of one scenario are compared with, and how."""
+
+    refs: Mapping[str, Sequence[str]]  # split -> references; its order is the report's
+    bleu_tokenize: str
 
 
 @dataclass(frozen=True)
@@ -17,7 +28,7 @@ class StudyFacts:
     baseline: str  # name of the method that differences are taken to
     main_beam: int  # the beam that the verdict speaks of
     bootstrap_samples: int
-    bleu_tokenize: str
-    refs: Mapping[str, Sequence[str]]  # split -> references; its order is the report's
+    scenarios: Mapping[Point, ScenarioFacts]  # in the order of the report
     notes: Sequence[str] = ()  # e.g. students that failed, and why
+    complexity: Measures = field(default_factory=dict)  # of the scenarios, as far as measured
     sharing: str = ""  # what students of several lengths share of their training, if there are

@@ -31,6 +31,7 @@ class Column:
     is_number: bool = True
     short: str = ""  # heading in a terminal; empty: left out there, since not all columns fit
     of_lengths: bool = False  # shown only where several lengths are compared
+    of_translations: bool = False  # shown only where there are some
 
 
 COLUMNS = (
@@ -43,11 +44,16 @@ COLUMNS = (
     ),
     Column("Method", lambda row: row.method, is_number=False, short="Method"),
     Column("Seeds", lambda row: str(len(row.seeds)), short="n"),
-    Column("BLEU", lambda row: _spread(row.bleu), short="BLEU"),
-    Column("chrF", lambda row: _spread(row.chrf), short="chrF"),
-    Column("Δ BLEU", lambda row: _difference(row), short="Δ BLEU"),
-    Column("95 % interval", lambda row: _interval(row.difference)),
-    Column("p", lambda row: p_value(row.difference.p if row.difference else None), short="p"),
+    Column("BLEU", lambda row: _spread(row.bleu), short="BLEU", of_translations=True),
+    Column("chrF", lambda row: _spread(row.chrf), short="chrF", of_translations=True),
+    Column("Δ BLEU", lambda row: _difference(row), short="Δ BLEU", of_translations=True),
+    Column("95 % interval", lambda row: _interval(row.difference), of_translations=True),
+    Column(
+        "p",
+        lambda row: p_value(row.difference.p if row.difference else None),
+        short="p",
+        of_translations=True,
+    ),
     Column("Parameters", lambda row: count(row.num_params)),
     Column("Decoding tokens/s", lambda row: count(row.tokens_per_second), short="tok/s"),
     Column("Tokens trained on", lambda row: count(row.target_tokens)),
@@ -56,8 +62,40 @@ COLUMNS = (
 
 
 def columns_of(table: Table) -> tuple[Column, ...]:
-    """The columns that the table has."""
-    return tuple(column for column in COLUMNS if table.has_lengths or not column.of_lengths)
+    """The columns that the table has; those of other metrics than BLEU and chrF follow on p."""
+    shown = [
+        column
+        for column in COLUMNS
+        if (table.has_lengths or not column.of_lengths)
+        and (table.is_translated or not column.of_translations)
+    ]
+    names = [name for name in table.signatures if name not in ("bleu", "chrf")]
+    others = [column for name in names for column in _columns_of(name, table)]
+    place = [column.heading for column in shown].index("Parameters")
+    return (*shown[:place], *others, *shown[place:])
+
+
+def _columns_of(metric: str, table: Table) -> list[Column]:
+    """A metric, and if it comes from outside its difference to the baseline."""
+
+    def score(row: Row) -> str:
+        spread = row.scores.get(metric)
+        if spread is None:
+            return NOTHING
+        return f"{spread.mean:.4g}" + ("" if spread.sd is None else f" ±{spread.sd:.2g}")
+
+    def change(row: Row) -> str:
+        if row.is_baseline:
+            return "baseline"
+        if row.difference is None or metric not in row.difference.others:
+            return NOTHING
+        by = row.difference.others[metric]
+        return f"{by.mean:+.3g} (p {p_value(by.p)})"
+
+    columns = [Column(metric, score)]
+    if metric in table.metrics_from_outside:
+        columns.append(Column(f"Δ {metric}", change))
+    return columns
 
 
 def terminal(table: Table) -> rich.table.Table:
@@ -103,6 +141,17 @@ def footnotes(table: Table) -> list[str]:
     """What columns and marks mean, and how scores were computed."""
     same = "size and length" if table.has_lengths else "size"
     tests = "1 comparison" if table.num_tests == 1 else f"{table.num_tests} comparisons"
+    if not table.is_translated:
+        return [
+            f"{table.num_segments} segments, whose references the models read. ± is the standard "
+            "deviation over seeds.",
+            "; ".join(f"{name}: {said}" for name, said in table.signatures.items()) + ".",
+        ]
+    from_outside = [
+        f"{name}: {table.signatures[name]}, the mean over segments; p: paired bootstrap of that "
+        "mean, two-sided, the largest over seeds, corrected after Holm by itself."
+        for name in table.metrics_from_outside
+    ]
     return [
         f"{table.num_segments} segments. ± is the standard deviation over seeds; in Δ, of both "
         f"sides together. Δ is to {table.baseline} of the same {same}, over common seeds; its "
@@ -112,7 +161,8 @@ def footnotes(table: Table) -> list[str]:
         f"Holm for the {tests} of this table.",
         f"* p < {LEVEL} and |Δ| larger than its seed deviation. † p < {LEVEL}, but with one seed "
         "the seed noise is unknown. n.s.: not significant.",
-        f"BLEU {table.bleu_signature}; chrF {table.chrf_signature}.",
+        f"BLEU {table.signatures['bleu']}; chrF {table.signatures['chrf']}.",
+        *from_outside,
     ]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from kdray.measures.measure import in_groups
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.layout import columns_of, footnotes, markdown, markdown_text
 from kdray.reporting.plots import Plot
@@ -51,6 +52,7 @@ def render_pages(
             tables=tables,
             plots=plots,
             recipe=recipe,
+            complexity=in_groups(study.complexity),
             # Of a code block in Markdown: longer than any run of backticks inside.
             fence=max(["``", *re.findall("`+", recipe)], key=len) + "`",
         )

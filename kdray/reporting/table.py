@@ -1,16 +1,25 @@
-"""Which method scored what? One table for each split, beam and signature.
+"""Which method scored what? One table for each split, condition and signature.
 
 A row is one method at one size and length over its seeds; the teacher stands first.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
 
-from kdray.cell import Cell
+from kdray.cell import Cell, Point, shown
+from kdray.condition import Condition
+from kdray.config.evaluation import OWN_METRICS
 from kdray.errors import DataError
-from kdray.reporting.difference import BySeed, Difference, Spread, difference_to, seed_notes
+from kdray.reporting.difference import (
+    BySeed,
+    Difference,
+    Spread,
+    difference_to,
+    references,
+    seed_notes,
+)
 from kdray.reporting.facts import StudyFacts
 from kdray.scoring.metrics import signature
 from kdray.scoring.result import Result
@@ -28,14 +37,23 @@ class Row:
     kind: str
     seeds: tuple[int, ...]
     is_baseline: bool
-    bleu: Spread
-    chrf: Spread
+    scores: Mapping[str, Spread]  # by metric
     difference: Difference | None  # None: the teacher, the baseline, no seed in common with it
     num_params: int | None
     target_tokens: float | None
     train_seconds: float | None
     tokens_per_second: float | None
     sentences_per_second: float | None
+
+    @property
+    def bleu(self) -> Spread:
+        """There is none under teacher forcing."""
+        return self.scores["bleu"]
+
+    @property
+    def chrf(self) -> Spread:
+        """There is none under teacher forcing."""
+        return self.scores["chrf"]
 
     @property
     def method(self) -> str:
@@ -60,12 +78,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Scores that may stand in one column: same split, same beam, same signatures."""
+    """Scores that may stand in one column: same split, same condition, same signatures."""
 
+    point: Point
     split: str
-    beam: int
-    bleu_signature: str
-    chrf_signature: str
+    condition: Condition
+    signatures: Mapping[str, str]  # by metric; its order is that of the columns
     baseline: str
     bootstrap_samples: int
     num_segments: int
@@ -74,8 +92,24 @@ class Table:
 
     @property
     def title(self) -> str:
-        """Split and beam in words."""
-        return f"{self.split}, beam {self.beam}"
+        """Point of the grid, split and condition in words."""
+        named = [*filter(None, [shown(self.point)]), self.split, self.condition.title]
+        return ", ".join(named)
+
+    @property
+    def beam(self) -> int | None:
+        """The width, in the plain condition alone."""
+        return self.condition.width
+
+    @property
+    def is_translated(self) -> bool:
+        """Whether there are translations, and so BLEU, chrF and differences in them."""
+        return "bleu" in self.signatures
+
+    @property
+    def metrics_from_outside(self) -> tuple[str, ...]:
+        """Those that scorers brought."""
+        return tuple(name for name in self.signatures if name not in OWN_METRICS)
 
     @property
     def has_lengths(self) -> bool:
@@ -89,24 +123,28 @@ class Table:
 
 
 def build_tables(results: Iterable[Result], *, study: StudyFacts) -> list[Table]:
-    """Tables in the order of `study.refs`; of each split the main beam first.
+    """Tables in the order of the scenarios and their splits; of each split the main beam first.
 
     Raises:
         DataError: a split has no references, a run is there twice, runs of one row differ in their
             model, or a file of translations does not give the score recorded for it.
     """
-    order = {split: place for place, split in enumerate(study.refs)}
+    places = [(point, split) for point, each in study.scenarios.items() for split in each.refs]
+    order = {place: number for number, place in enumerate(places)}
 
-    def table_of(result: Result) -> tuple[int, bool, int, str, str]:
+    def table_of(result: Result) -> tuple[int, bool, tuple[int, float], tuple[str, ...]]:
         """What the results of one table have in common, in the order of the tables."""
-        if result.split not in order:
+        place = (result.cell.point, result.split)
+        if place not in order:
+            there = [split for point, split in places if point == result.cell.point]
             raise DataError(
                 f"{result.where}: {result.split} has no references, only "
-                f"{', '.join(order) or 'no split'} has; give them, or leave the result out"
+                f"{', '.join(there) or 'no split'} has; give them, or leave the result out"
             )
-        other_beam = result.beam != study.main_beam
-        signatures = (result.bleu_signature, result.chrf_signature)
-        return (order[result.split], other_beam, result.beam, *signatures)
+        is_other = result.condition.width != study.main_beam
+        own = [result.scores[name] for name in OWN_METRICS if name in result.scores]
+        signatures = tuple(score.signature for score in own)
+        return (order[place], is_other, result.condition.place, signatures)
 
     ordered = sorted(results, key=table_of)  # stable: rows keep the order of the results
     return [_build_table(list(group), study) for _, group in groupby(ordered, key=table_of)]
@@ -114,30 +152,46 @@ def build_tables(results: Iterable[Result], *, study: StudyFacts) -> list[Table]
 
 def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
     first, rows, notes = results[0], list[Row](), list[str]()
-    num_segments = len(study.refs[first.split])
-    test_signature = signature(study.bleu_tokenize)
-    is_tested = first.bleu_signature == test_signature and num_segments >= MIN_SEGMENTS
+    signatures = _signatures(results)
+    refs = references(study, first)
+    test_signature = signature(study.scenarios[first.cell.point].bleu_tokenize)
+    is_tested = signatures.get("bleu") == test_signature and len(refs) >= MIN_SEGMENTS
     groups = _group_rows(results, study.baseline)
     for (is_teacher, group, method), runs in groups.items():
         is_baseline = not is_teacher and method == study.baseline
         difference = None
-        if not is_teacher and not is_baseline:
+        if not is_teacher and not is_baseline and "bleu" in signatures:
             baseline = groups.get((False, group, study.baseline), {})
             difference = difference_to(baseline, runs, study=study, test=is_tested)
             notes += seed_notes(baseline, runs, baseline_name=study.baseline)
         rows.append(_row(list(runs.values()), difference, is_baseline=is_baseline))
     table = Table(
+        point=first.cell.point,
         split=first.split,
-        beam=first.beam,
-        bleu_signature=first.bleu_signature,
-        chrf_signature=first.chrf_signature,
+        condition=first.condition,
+        signatures=signatures,
         baseline=study.baseline,
         bootstrap_samples=study.bootstrap_samples,
-        num_segments=num_segments,
+        num_segments=len(refs),
         rows=_correct(rows),
         notes=tuple(notes),
     )
+    if not table.is_translated:
+        return table
     return replace(table, notes=(*notes, *_test_notes(table, test_signature)))
+
+
+def _signatures(results: Sequence[Result]) -> dict[str, str]:
+    """Of each metric that one of the results has, kdray's own first."""
+    signatures: dict[str, str] = {}
+    for result in results:
+        for name, score in result.scores.items():
+            if signatures.setdefault(name, score.signature) != score.signature:
+                raise DataError(
+                    f"{result.where}: {name} is {score.signature}, and {signatures[name]} in "
+                    "another result; give the scorers different names"
+                )
+    return signatures
 
 
 def _group_rows(results: Sequence[Result], baseline: str) -> dict[RowKey, BySeed]:
@@ -172,8 +226,11 @@ def _row(results: Sequence[Result], difference: Difference | None, *, is_baselin
         kind=first.kind,
         seeds=tuple(sorted(result.cell.seed for result in results)),
         is_baseline=is_baseline,
-        bleu=Spread.of([result.bleu for result in results]),
-        chrf=Spread.of([result.chrf for result in results]),
+        scores={
+            name: Spread.of([result.scores[name].value for result in results])
+            for name in first.scores
+            if all(name in result.scores for result in results)
+        },
         difference=difference,
         num_params=first.num_params,
         target_tokens=_mean(result.target_tokens for result in results),
@@ -185,22 +242,40 @@ def _row(results: Sequence[Result], difference: Difference | None, *, is_baselin
 
 def _correct(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Fill in the p-values that are corrected over all comparisons of the table."""
-    raw = [row.difference.p_uncorrected for row in rows if row.difference is not None]
-    tested = [p for p in raw if p is not None]
-    corrected = dict[float | None, float](zip(tested, holm(tested), strict=True))  # equal p: equal
+    differences = [row.difference for row in rows if row.difference is not None]
+    of_bleu = _corrected(each.p_uncorrected for each in differences)
+    names = {name for each in differences for name in each.others}
+    of_others = {
+        name: _corrected(
+            each.others[name].p_uncorrected for each in differences if name in each.others
+        )
+        for name in names
+    }
+
+    def correct(difference: Difference) -> Difference:
+        others = {
+            name: replace(change, p=of_others[name].get(change.p_uncorrected))
+            for name, change in difference.others.items()
+        }
+        return replace(difference, p=of_bleu.get(difference.p_uncorrected), others=others)
+
     return tuple(
-        replace(row, difference=replace(each, p=corrected.get(each.p_uncorrected)))
-        if (each := row.difference) is not None
-        else row
+        row if row.difference is None else replace(row, difference=correct(row.difference))
         for row in rows
     )
 
 
+def _corrected(p_values: Iterable[float | None]) -> dict[float | None, float]:
+    """What Holm makes of each p-value; equal ones become equal."""
+    tested = [p for p in p_values if p is not None]
+    return dict(zip(tested, holm(tested), strict=True))
+
+
 def _test_notes(table: Table, test_signature: str) -> list[str]:
     notes = []
-    if table.bleu_signature != test_signature:
+    if (scored_as := table.signatures["bleu"]) != test_signature:
         notes.append(
-            f"Scored as {table.bleu_signature}, while the significance test scores as "
+            f"Scored as {scored_as}, while the significance test scores as "
             f"{test_signature}: differences are shown without a test."
         )
     if table.num_segments < MIN_SEGMENTS:

@@ -121,9 +121,16 @@ def _test_sentence(table: Table, row: Row) -> str:
     text = f"On {table.split}, {row.method} has {row.bleu.mean:.2f} BLEU{_compared(row, table)}"
     if row.difference is None:
         return f"{text}."
-    agrees = row.difference.bleu * row.difference.chrf > 0
-    chrf = f"chrF {'agrees' if agrees else 'does not agree'} ({signed(row.difference.chrf)})"
-    return f"{text}; {chrf}."
+    bleu, chrf = row.difference.bleu, row.difference.chrf
+    metrics = [f"{_agrees('chrF', bleu * chrf > 0)} ({signed(chrf)})"]
+    for name, change in row.difference.others.items():
+        said = _agrees(name, bleu != 0 and change.is_better == (bleu > 0))
+        metrics.append(f"{said} ({change.mean:+.3g}, p {p_value(change.p)})")
+    return f"{text}; {'; '.join(metrics)}."
+
+
+def _agrees(metric: str, agrees: bool) -> str:
+    return f"{metric} {'agrees' if agrees else 'does not agree'}"
 
 
 def _compared(row: Row, table: Table) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kdray.artifacts import write_json
+from kdray.measures.measure import flat
 from kdray.reporting.curves import Curves
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.pages import render_pages
@@ -35,6 +36,7 @@ def write_report(
         "results": [result.to_json() for result in results],
         "tables": [_table_json(table) for table in tables],
         "verdicts": [asdict(verdict) for verdict in said],
+        "complexity": flat(study.complexity),
     }
     write_json(folder / "results.json", data)
     html, markdown = render_pages(study=study, verdicts=said, tables=tables, plots=plots)
@@ -43,7 +45,7 @@ def write_report(
 
 
 def _table_json(table: Table) -> dict[str, Any]:
-    data = asdict(table)
+    data = asdict(table) | {"condition": table.condition.name}
     for row, shown in zip(table.rows, data["rows"], strict=True):
         cell = shown.pop("cell")
         shown |= {name: value for name, value in cell.items() if name != "seed"}

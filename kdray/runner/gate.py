@@ -28,7 +28,8 @@ def read_gates(study: Study, student: str, file: Path | None) -> list[GateRow]:
         raise InputError(
             f"{student}: not trained yet; run `python -m kdray.train` with the same configuration"
         )
-    spec, search, teacher = spec_of(step), study.recipe.signals.hypotheses, study.plan.teacher
+    scenario, spec = study.plan.scenario(step), spec_of(step)
+    search, teacher = scenario.recipe.signals.hypotheses, scenario.teacher
     if not method_class(spec.method.kind).has_gate:
         raise InputError(f"{student}: {spec.method.kind} has no gate; name a student by a hybrid")
     assert search is not None, "a gate could not have been trained without"
@@ -37,6 +38,6 @@ def read_gates(study: Study, student: str, file: Path | None) -> list[GateRow]:
     options = SearchOptions(**search.model_dump(exclude={"num_hyps"}))
     if file is not None:
         return gated.read(read_pairs(file), options, place=f"{file}, line")
-    dev = Corpus(fetch(study.plan.text.corpus)).table(Split.DEV)
+    dev = Corpus(fetch(scenario.text.clean.corpus)).table(Split.DEV)
     pairs = zip(dev[Column.SRC].to_pylist(), dev[Column.REF].to_pylist(), strict=True)
     return gated.read(list(pairs), options, place=f"{Split.DEV}, pair")

@@ -11,12 +11,13 @@ from kdray.errors import StageFailed
 from kdray.fit.lengths import check_dev, check_sources, check_train
 from kdray.fit.spec import TrainingSpec
 from kdray.jobs import NOTES, Sharded, Whole
-from kdray.plan.step import ENCODED, SCORES, Step, spec_of, unique, wanted
+from kdray.plan.step import ENCODED, SCORES, TEACHER_COMPLEXITY, Step, spec_of, unique, wanted
 from kdray.runner.models import train_models
 from kdray.runner.study import Study
 from kdray.runner.turns import in_turn
 from kdray.schema import Split
 from kdray.scoring.round_trip import LONGEST, RoundTripJob
+from kdray.scoring.scorer import ScorerFailed
 from kdray.storage.disk import disk_errors
 from kdray.teacher.shards import ShardPlan
 from kdray.text.encoded import EncodedSplit
@@ -25,8 +26,8 @@ from kdray.text.encoded import EncodedSplit
 def make_steps(study: Study, steps: Sequence[Step]) -> None:
     """Make all steps that are missing and wanted, in order, neighbours side by side.
 
-    A student that fails is noted, and the others go on, and so are a model's scores; every other
-    failure ends the command.
+    A student that fails is noted, and the others go on, and so are a model's scores and scorers
+    from outside; every other failure ends the command.
 
     Raises:
         KdrayError: a step could not be finished; what was made is kept.
@@ -62,8 +63,13 @@ def _make(study: Study, together: Sequence[Step], missing: Sequence[Step]) -> No
             for step in missing:
                 _make_shards(study, step)
         case Whole(is_light=True):
-            for step in missing:
-                _make_here(study, step)
+            for number, step in enumerate(missing, start=1):
+                try:
+                    _make_here(study, step)
+                except ScorerFailed as failure:
+                    _note_scorer(study, step, failure, left=len(missing) - number)
+                    if failure.hung:  # for the next model it would again
+                        break
         case Whole():
             _make_on_cluster(study, missing)
 
@@ -82,6 +88,21 @@ def _make_here(study: Study, step: Step) -> None:
         study.display.note(note)
 
 
+def _note_scorer(study: Study, step: Step, failure: ScorerFailed, *, left: int) -> None:
+    """Say why a scorer did not run through, and keep what it said; `left` models follow."""
+    kept, others = "", ""
+    if failure.stderr:
+        path = study.store.work_path(step.key) / "stderr.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(failure.stderr, encoding="utf-8")
+        kept = f", all of it is in {path}"
+    if failure.hung and left:
+        others = f"; it is not tried on the {left} models that follow"
+    noted = StageFailed(f"{step.name}: {failure}{kept}{others}; repair the scorer and run again")
+    study.failures[step.key.fingerprint] = noted
+    study.display.note(str(noted))
+
+
 def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
     """Side by side, each on CPUs of its own, so that speeds compare."""
     study.display.stage(steps[0].heading, f"{len(steps)} models")
@@ -92,7 +113,7 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
         made = make_each(steps, store=study.store, threads=threads)
         for number, (step, failure) in enumerate(made, start=1):
             if failure is not None:
-                if step.stage != SCORES:
+                if step.stage not in (SCORES, TEACHER_COMPLEXITY):
                     raise failure
                 study.failures[step.key.fingerprint] = StageFailed(str(failure))
                 study.display.note(str(failure))

@@ -28,13 +28,12 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
     How wide a run is depends on how many there are together, and not on how many are missing.
 
     Raises:
-        StageFailed: a teacher could not be trained, or no student can be trained any more.
+        StageFailed: no scenario has its teacher, or no student can be trained any more.
     """
-    teachers = [step.key.fingerprint for step in missing if step.stage == TEACHER]
     made = sum(study.is_made(step.key) for step in unique(together))
     cached = f", {made} cached" if made else ""
     study.display.stage(missing[0].heading, f"{len(missing)} to train{cached}")
-    for line in () if teachers else _forms_read(study):
+    for line in _forms_read(study) if missing[0].stage != TEACHER else ():
         study.display.note(line)
     study.start_ray()
     steps = {step.name: step for step in missing}
@@ -56,9 +55,10 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
                 watch.ended(name, steps[name])
             else:
                 _fail(study, steps[name], failure)
-    failed = [study.failures[fp] for fp in teachers if fp in study.failures]
-    if failed or all(map(study.is_lost, study.plan.of(STUDENT))):
-        raise next(iter(failed or study.failures.values()))
+    scenarios = study.plan.scenarios
+    without_teacher = [any(map(study.is_lost, scenario.of(TEACHER))) for scenario in scenarios]
+    if all(without_teacher) or all(map(study.is_lost, study.plan.of(STUDENT))):
+        raise next(iter(study.failures.values()))
 
 
 def planned_training(study: Study, step: Step) -> PlannedTraining:
@@ -76,8 +76,9 @@ def model_run(study: Study, step: Step, *, began: float | None = None) -> str:
 
 def _forms_read(study: Study) -> list[str]:
     """Which form of distributions each method reads, where it could have read another, in words."""
-    config, lines = study.recipe.signals, list[str]()
+    lines = list[str]()
     for step in study.plan.of(STUDENT):
+        config = study.plan.scenario(step).recipe.signals
         for spec in spec_of(step).chain():
             needs = spec.method.needs()
             for view, usable in needs.distributions.items():

@@ -1,19 +1,22 @@
 """The report of a study: its tables, verdict and plots, in files and in the tracker."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import kdray
-from kdray.cell import TEACHER
+from kdray.cell import TEACHER, shown, within
 from kdray.jobs import NOTES
 from kdray.plan.experiment import trained_updates
+from kdray.plan.scenario import Scenario
 from kdray.plan.step import CORPUS, SCORES, STUDENT, TOKENIZER, Step, spec_of
-from kdray.reporting.facts import StudyFacts
+from kdray.reporting.facts import ScenarioFacts, StudyFacts
 from kdray.reporting.layout import terminal
 from kdray.reporting.table import build_tables
 from kdray.reporting.verdict import verdicts
 from kdray.reporting.write import write_report
+from kdray.runner.complexity import measures_of
 from kdray.runner.results import curves_of, unscored
 from kdray.runner.study import Study
 from kdray.schema import Column, Split
@@ -33,30 +36,48 @@ def make_report(study: Study, results: Sequence[Result], folder: Path | None = N
 
 def study_facts(study: Study) -> StudyFacts:
     """What the report says besides the measurements."""
-    recipe, corpus = study.recipe, study.store.find(study.plan.text.corpus)
-    assert corpus is not None, "results exist, so the corpus does"
-    text = Corpus(study.store.fetch(corpus.key))
-    splits = [str(Split.DEV), *(f"test-{name}" for name in text.tests)]
+    recipe, scenarios = study.recipe, study.plan.scenarios
+    counts = {shown(scenario.point): _corpus(study, scenario) for scenario in scenarios}
     fingerprints = {
         f"scores of {s.name}" if s.stage == SCORES else s.name: s.key.fingerprint
         for s in study.plan.steps
     }
-    if study.plan.teacher is not None:
-        fingerprints[TEACHER] = " + ".join(study.plan.teacher.fingerprints)
+    for scenario in scenarios:
+        if scenario.teacher is not None:
+            name = within(scenario.point, TEACHER)
+            fingerprints[name] = " + ".join(scenario.teacher.fingerprints)
     return StudyFacts(
         name=study.experiment.name,
         recipe=recipe.model_dump(mode="json"),
-        corpus=corpus.counts,
+        corpus=counts if len(scenarios) > 1 else next(iter(counts.values())),
         fingerprints=fingerprints,
         versions={"kdray": kdray.__version__} | {name: version(name) for name in PACKAGES},
         baseline=recipe.baseline_method,
-        main_beam=recipe.evaluation.beams[-1],
+        main_beam=recipe.evaluation.main_beam,
         bootstrap_samples=recipe.evaluation.bootstrap_samples,
-        bleu_tokenize=recipe.evaluation.bleu_tokenize,
-        refs={split: text.table(split)[Column.REF].to_pylist() for split in splits},
+        scenarios={s.point: _scenario_facts(study, s) for s in scenarios},
         notes=(*_text_notes(study), *study.notes, *unscored(study), *_training_notes(study)),
+        complexity=measures_of(study),
         sharing=_sharing(study.plan.of(STUDENT)),
     )
+
+
+def _corpus(study: Study, scenario: Scenario) -> Mapping[str, Any]:
+    """What cleaning and noise did to the text of a scenario, as far as it is made."""
+    texts = scenario.text
+    clean, learned = (study.store.find(text.corpus) for text in (texts.clean, texts.learned))
+    noise = {} if learned is None or clean == learned else {"noise": learned.counts}
+    return {**({} if clean is None else clean.counts), **noise}
+
+
+def _scenario_facts(study: Study, scenario: Scenario) -> ScenarioFacts:
+    """References of a scenario whose corpus is made; of another one none."""
+    refs: dict[str, list[str]] = {}
+    if study.is_made(scenario.text.clean.corpus):
+        text = Corpus(study.store.fetch(scenario.text.clean.corpus))
+        for split in (str(Split.DEV), *(f"test-{name}" for name in text.tests)):
+            refs[split] = text.table(split)[Column.REF].to_pylist()
+    return ScenarioFacts(refs, scenario.recipe.evaluation.bleu_tokenize)
 
 
 def _text_notes(study: Study) -> list[str]:

@@ -6,24 +6,27 @@ from typing import Any
 
 from kdray.artifacts import Key, read_json
 from kdray.cell import TEACHER
+from kdray.condition import Condition
 from kdray.fit.history import HISTORY, read_history
-from kdray.plan.step import SCORES, STUDENT, Step
+from kdray.plan.step import SCORER, SCORES, STUDENT, Step, unique
 from kdray.reporting.curves import Curves
 from kdray.runner.models import model_run
 from kdray.runner.study import Study
 from kdray.schema import Split
+from kdray.scoring.evaluation import LEFT_OUT, UNSCORED, EvaluationJob, condition_of
 from kdray.scoring.evaluation import SCORES as FILE
-from kdray.scoring.evaluation import UNSCORED, EvaluationJob
-from kdray.scoring.result import Result
+from kdray.scoring.job import ScorerJob
+from kdray.scoring.result import Result, Score
 
-MEASURED = ("split", "beam", "bleu", "chrf", "bleu_signature", "chrf_signature")
 TRAINED = ("num_params", "target_tokens", "updates", "train_seconds")
-"""What a result takes over from an evaluation, and from the record of the model."""
+"""What a result takes over from the record of the model."""
+FORCED = {"loss": ("nats a token", False), "accuracy": ("% of tokens", True)}
+"""What is measured under teacher forcing: its unit, and whether more is better."""
 
 
 def results_of(study: Study) -> list[Result]:
     """Results of all models that are scored, the teacher's first; the tracker is told."""
-    models = {step.key.fingerprint: step for step in _models(study)}
+    models = {step.key.fingerprint: step for step in unique(_models(study))}
     results: list[Result] = []
     for step in study.plan.of(SCORES):
         if study.is_made(step.key) and all(map(study.is_made, step.reads)):
@@ -49,37 +52,76 @@ def _models(study: Study) -> Sequence[Step]:
 
 
 def _results(study: Study, step: Step) -> list[Result]:
-    """One result for each split and beam that could be scored."""
+    """One result for each split and condition that could be scored."""
     folder, job = study.store.fetch(step.key), step.job
     assert isinstance(job, EvaluationJob), "scores come from an evaluation"
     assert step.cell is not None, "scores are of one cell"
     counts = _counts(study, job)
     trained: dict[str, Any] = {name: counts.get(name) for name in TRAINED}
+    from_outside = _scores_from_outside(study, step)
     return [
         Result(
             cell=step.cell,
             kind=step.kind,
-            **{name: row[name] for name in MEASURED},
+            split=row["split"],
+            condition=condition_of(row),
+            scores=_own_scores(row) | from_outside.get((row["split"], condition_of(row)), {}),
             **trained,
-            decode_tokens_per_second=row["tokens_per_second"],
-            decode_sentences_per_second=row["sentences_per_second"],
+            decode_tokens_per_second=row.get("tokens_per_second"),
+            decode_sentences_per_second=row.get("sentences_per_second"),
             fingerprint="+".join(job.teacher.fingerprints),
-            hyps_path=str(folder / row["file"]),
+            hyps_path=str(folder / row["file"]) if "file" in row else None,
         )
         for row in _rows(folder)
         if UNSCORED not in row
     ]
 
 
+def _own_scores(row: Mapping[str, Any]) -> dict[str, Score]:
+    forced = {name: Score(row[name], *how) for name, how in FORCED.items() if name in row}
+    names = [name for name in ("bleu", "chrf") if name in row]
+    return forced | {name: Score(row[name], row[f"{name}_signature"]) for name in names}
+
+
+def _scores_from_outside(
+    study: Study, scores: Step
+) -> Mapping[tuple[str, Condition], dict[str, Score]]:
+    """What the scorers that ran through say of a model, by split and condition, then by scorer."""
+    said: dict[tuple[str, Condition], dict[str, Score]] = {}
+    for step in study.plan.of(SCORER):
+        job = step.job
+        assert isinstance(job, ScorerJob), "the stage has no other"
+        if job.scores == scores.key and study.is_made(step.key):
+            folder, config = study.store.fetch(step.key), job.config
+            for row in _rows(folder):
+                path = str(folder / row["file"])
+                score = Score(row["value"], config.signature, config.higher_is_better, path)
+                said.setdefault((row["split"], condition_of(row)), {})[job.name] = score
+    return said
+
+
 def unscored(study: Study) -> list[str]:
-    """What could not be scored, and why, in words; the other scores are there."""
-    reasons: dict[str, None] = {}
+    """What could not be scored, or not all of it, and why, in words; the other scores are there."""
+    reasons: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    left_out: dict[str, None] = {}
     for step in study.plan.of(SCORES):
-        if study.is_made(step.key):
-            for row in _rows(study.store.fetch(step.key)):
-                if UNSCORED in row:
-                    reasons[f"{step.name} has no scores on {row['split']}: {row[UNSCORED]}"] = None
-    return list(reasons)
+        for row in _rows(study.store.fetch(step.key)) if study.is_made(step.key) else ():
+            condition = condition_of(row)
+            if UNSCORED in row:
+                place = (row["split"], condition.name)
+                reasons.setdefault((step.name, row[UNSCORED]), []).append(place)
+            elif lines := row.get(LEFT_OUT):
+                told = f"{lines} references are too short to be cut there, and are left out"
+                left_out[f"{row['split']}, {condition.title}: {told}"] = None
+    return [*(_told(study, *of, places) for of, places in reasons.items()), *left_out]
+
+
+def _told(study: Study, name: str, reason: str, places: Sequence[tuple[str, str]]) -> str:
+    splits, conditions = (dict.fromkeys(side) for side in zip(*places, strict=True))
+    under = f" ({', '.join(conditions)})"
+    if len(conditions) == len(study.recipe.evaluation.conditions):
+        under = ""
+    return f"{name} has no scores on {' and '.join(splits)}{under}: {reason}"
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
@@ -98,20 +140,20 @@ def _counts(study: Study, job: EvaluationJob) -> Mapping[str, Any]:
 
 
 def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
-    """Scores of the main beam under plain names, of the others with the beam in the name.
+    """Scores of the main beam under plain names, of others with the condition in the name.
 
     Names that a user gave to tests stand below `test/`, where kdray has no curve of its own. The
     run lasts as long as its training, also if another study trained the model.
     """
-    main = study.recipe.evaluation.beams[-1]
+    main = Condition.of_beam(study.recipe.evaluation.main_beam)
     scores: dict[str, float] = {}
     for result in results:
         is_dev = result.split == Split.DEV
         split = "dev_final" if is_dev else f"test/{result.split.removeprefix('test-')}"
-        suffix = "" if result.beam == main else f"_beam{result.beam}"
-        scores[f"{split}/bleu{suffix}"] = result.bleu
-        scores[f"{split}/chrf{suffix}"] = result.chrf
-    speeds = [r.decode_tokens_per_second for r in results if r.beam == main]
+        suffix = "" if result.condition == main else f"_{result.condition}"
+        for name, score in result.scores.items():
+            scores[f"{split}/{name}{suffix}"] = score.value
+    speeds = [r.decode_tokens_per_second for r in results if r.condition == main]
     if known := [speed for speed in speeds if speed is not None]:
         scores["decode_tokens_per_second"] = max(known)
     artifact = study.store.find(model.key)

@@ -40,6 +40,11 @@ def check_search(study: Study) -> SearchConfig:
             f"{study.experiment.name}: no `search` in the configuration; "
             "tune_configs/search_gate.yaml shows one"
         )
+    if study.recipe.axes:
+        raise ConfigError(
+            "recipe.axes: a search is made at one point; leave the axes out with "
+            "--set recipe.axes={}"
+        )
     base = study.recipe.methods[config.method]
     if isinstance(base, StagesConfig | BranchConfig):
         raise ConfigError(
@@ -60,7 +65,7 @@ def run_search(study: Study, config: SearchConfig) -> list[TrialResult]:
     study.start_ray()
     job = SearchJob(
         config=config,
-        trial=functools.partial(_trial, study.plan.students, config.method),
+        trial=functools.partial(_trial, study.plan.only.students, config.method),
         store=study.store,
         tracker=study.runs.tracker,
         parent_run=study.runs.parent,
@@ -132,7 +137,7 @@ def _check_point(study: Study, config: SearchConfig, values: Mapping[str, Any]) 
     except ValueError as error:
         raise ConfigError(f"{place}: {error}") from None
     try:
-        _trial(study.plan.students, name, values)
+        _trial(study.plan.only.students, name, values)
     except ConfigError as error:
         raise ConfigError(
             f"{place}: {error}; add a method with these values to `recipe.methods`, and its "

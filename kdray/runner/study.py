@@ -8,12 +8,14 @@ from pathlib import Path
 from kdray.artifacts import Key, Store
 from kdray.cluster.session import cluster_address, session, where
 from kdray.config.experiment import Experiment
+from kdray.config.grid import points_of
 from kdray.config.recipe import Recipe
 from kdray.errors import ArtifactDamaged, StageFailed
 from kdray.plan.experiment import Plan, make_plan
-from kdray.plan.step import STUDENT, Step, spec_of, unique
+from kdray.plan.step import SCORER, STUDENT, Step, unique
 from kdray.progress import Display
 from kdray.runner.runs import StudyRuns
+from kdray.scoring.job import ScorerJob
 from kdray.scoring.metrics import check_tokenizer
 from kdray.storage.lease import Lease, hold
 from kdray.tracking import Tracker
@@ -34,6 +36,7 @@ class Study:
     exits: ExitStack
     failures: dict[str, StageFailed] = field(default_factory=dict)
     ray_is_up: bool = False
+    needed: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def recipe(self) -> Recipe:
@@ -82,23 +85,24 @@ class Study:
             raise ArtifactDamaged("\n  ".join(damaged))
 
     def is_lost(self, step: Step) -> bool:
-        """Whether a student is missing because it failed, or what it goes on from did."""
-        return not self.is_made(step.key) and not _chain(step).isdisjoint(self.failures)
+        """Whether a model is missing because it failed, or something that it needs did."""
+        return not self.is_made(step.key) and not self._needs(step).isdisjoint(self.failures)
 
     @property
     def notes(self) -> list[str]:
-        """Why students are missing: each failure, and which students it took with it."""
+        """Why students or scores are missing: each failure, and which students it took with it."""
         unmade = [step for step in self.plan.of(STUDENT) if not self.is_made(step.key)]
         notes = []
         for fingerprint, failure in self.failures.items():
-            lost = [step.name for step in unmade if fingerprint in _chain(step)]
+            lost = [step.name for step in unmade if fingerprint in self._needs(step)]
             without = f"; so there is no {', '.join(lost)}" if len(lost) > 1 else ""
             notes.append(f"{failure}{without}")
         return notes
 
-
-def _chain(step: Step) -> set[str]:
-    return {spec.key.fingerprint for spec in spec_of(step).chain()}
+    def _needs(self, step: Step) -> frozenset[str]:
+        if not self.needed:
+            self.needed = self.plan.needed()
+        return self.needed[step.key.fingerprint]
 
 
 def _key(experiment: Experiment) -> Key:
@@ -116,6 +120,18 @@ def _alone(experiment: Experiment, store: Store, display: Display) -> Lease:
     )
 
 
+def _check_scorers(plan: Plan, store: Store) -> None:
+    """Refuse a scorer that has something to score and cannot be run.
+
+    Raises:
+        ConfigError: its program is not there.
+    """
+    for step in plan.of(SCORER):
+        assert isinstance(step.job, ScorerJob), "the stage has no other"
+        if store.find(step.key) is None:
+            step.job.check()
+
+
 @contextmanager
 def open_study(
     experiment: Experiment, display: Display, *, all_signals: bool = False, only_looks: bool = False
@@ -128,13 +144,15 @@ def open_study(
     Raises:
         InputError: a file, a folder, the storage, the tracker or the metric cannot be used.
     """
-    check_tokenizer(experiment.recipe.evaluation.bleu_tokenize)
+    for recipe in points_of(experiment.recipe).values():
+        check_tokenizer(recipe.evaluation.bleu_tokenize)
     plan = make_plan(experiment, all_signals=all_signals)
     store = Store.open(experiment.execution.storage, only_looks=only_looks)
     with ExitStack() as exits:
         if only_looks:
             runs = StudyRuns(Tracker(), store.root / "untracked.json", {})
         else:
+            _check_scorers(plan, store)
             store.sweep()
             exits.enter_context(_alone(experiment, store, display))
             runs = StudyRuns.open(experiment, store)

@@ -2,30 +2,32 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from kdray.artifacts import Fetch, Key, keys_among, write_json
-from kdray.config.recipe import EvaluationConfig
+from kdray.condition import SAMPLING, TEACHER_FORCING, Condition
+from kdray.config.evaluation import EvaluationConfig
 from kdray.errors import DataError
 from kdray.jobs import Counts
 from kdray.model.generate import SearchOptions
 from kdray.schema import Column, Split
 from kdray.scoring.metrics import score
 from kdray.scoring.result import storable, write_hyps
-from kdray.teacher.engine import Engine, Teacher
+from kdray.teacher.engine import Engine, PieceEngine, Teacher, Translation
 from kdray.text.corpus import Corpus
+from kdray.text.prefix import split_references
 
 VERSION = 2
 SCORES = "scores.json"
-UNSCORED = "unscored"
+UNSCORED, LEFT_OUT = "unscored", "left_out"
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationJob:
-    """Score a teacher, or a student in the place of one, on all splits with all beams."""
+    """Score a teacher, or a student in the place of one, on all splits under all conditions."""
 
     teacher: Teacher
     corpus: Key
@@ -35,10 +37,9 @@ class EvaluationJob:
     @property
     def key(self) -> Key:
         """Of the models, the corpus, and how they are scored."""
-        recipe = self.config.model_dump(mode="json", exclude={"bootstrap_samples"})
         models = "+".join(self.teacher.fingerprints)
         inputs = {"model": models, "corpus": self.corpus.fingerprint}
-        return Key("scores", VERSION, recipe, inputs)
+        return Key("scores", VERSION, self.config.identity(), inputs)
 
     @property
     def reads(self) -> tuple[Key, ...]:
@@ -46,52 +47,106 @@ class EvaluationJob:
         return keys_among(self.corpus, *self.teacher.sources)
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
-        """Write `scores.json` and a file of translations for each split and beam. -> counts.
+        """Write `scores.json` and a file of translations for each split and condition. -> counts.
 
         A split that cannot be scored has a row that says why (`UNSCORED`) and no file.
         """
         corpus = Corpus(fetch(self.corpus))
         splits = [str(Split.DEV), *(f"test-{name}" for name in corpus.tests)]
+        texts = {split: corpus.table(split) for split in splits}
         rows: list[dict[str, Any]] = []
         with tempfile.TemporaryDirectory() as work:
             self.teacher.prepare(Path(work), fetch, device="cpu")
             engine = self.teacher.open(fetch, device="cpu", threads=threads, work=Path(work))
-            for split in splits:
-                table = corpus.table(split)
-                src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
-                for beam in self.config.beams:
-                    name = f"{split}.beam{beam}.txt"
+            for condition in self.config.conditions:
+                for split, table in texts.items():
+                    src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
+                    row: dict[str, Any] = {"split": split, "condition": condition.name}
                     try:
-                        hyps, row = self._measure(engine, src, refs, beam)
+                        hyps, measured = self._measure(engine, condition, src, refs)
                     except DataError as error:
-                        rows.append({"split": split, "beam": beam, UNSCORED: str(error)})
+                        rows.append({**row, UNSCORED: str(error)})
                         continue
-                    write_hyps(folder / name, hyps)
-                    rows.append({"split": split, "beam": beam, "file": name, **row})
+                    if hyps is not None:
+                        row["file"] = f"{split}.{condition}.txt"
+                        write_hyps(folder / row["file"], hyps)
+                    rows.append({**row, **measured})
         write_json(folder / SCORES, rows)
         return {"splits": len(splits), "threads": threads}
 
     def _measure(
-        self, engine: Engine, src: Sequence[str], refs: Sequence[str], beam: int
-    ) -> tuple[list[str], dict[str, Any]]:
-        options = SearchOptions(beam=beam, length_penalty=self.config.length_penalty)
+        self, engine: Engine, condition: Condition, src: Sequence[str], refs: Sequence[str]
+    ) -> tuple[list[str] | None, Mapping[str, Any]]:
+        """Translations under a condition, if there are any, and what was measured.
+
+        Raises:
+            DataError: the model cannot read something, or cannot work so at all.
+        """
+        if condition.width is not None:
+            return self._plain(engine, condition.width, src, refs)
+        if not isinstance(engine, PieceEngine):
+            raise DataError(
+                "it only knows text, so it can neither go on from a prefix nor be drawn from, and "
+                "it has no loss"
+            )
+        if condition.kind == TEACHER_FORCING:
+            forced = engine.force(src, refs)
+            accuracy = 100 * forced.correct / forced.tokens
+            loss = forced.loss / forced.tokens
+            return None, {"loss": loss, "accuracy": accuracy, "tokens": forced.tokens}
+        if condition.kind == SAMPLING:
+            assert self.config.sampling is not None, "it is a condition"
+            return self._scored(engine, engine.sample(src, **dict(self.config.sampling)), refs)
+        given = split_references(refs, condition.share)
+        if not given:
+            raise DataError("no reference is long enough to be cut there; leave the prefix out")
+        chosen, prefixes = [src[part.row] for part in given], [part.prefix for part in given]
+        translations = engine.go_on(chosen, prefixes, self._options(self.config.main_beam))
+        rests = [part.continuation for part in given]
+        lines = [part.row + 1 for part in given]
+        hyps, measured = self._scored(engine, translations, rests, lines)
+        return hyps, {**measured, LEFT_OUT: len(refs) - len(given)}
+
+    def _plain(
+        self, engine: Engine, width: int, src: Sequence[str], refs: Sequence[str]
+    ) -> tuple[list[str], Mapping[str, Any]]:
         began = time.perf_counter()
-        translations = engine.translate(src, options)
+        translations = engine.translate(src, self._options(width))
         seconds = time.perf_counter() - began
-        unread = [number for number, best in enumerate(translations, start=1) if not best]
+        hyps, measured = self._scored(engine, translations, refs)
+        tokens = [len(best.ids) for best, *_ in translations if best.ids is not None]
+        return hyps, {
+            **measured,
+            "tokens_per_second": sum(tokens) / seconds if tokens else None,
+            "sentences_per_second": len(src) / seconds,
+        }
+
+    def _options(self, width: int) -> SearchOptions:
+        return SearchOptions(beam=width, length_penalty=self.config.length_penalty)
+
+    def _scored(
+        self,
+        engine: Engine,
+        translations: Sequence[Sequence[Translation]],
+        refs: Sequence[str],
+        lines: Sequence[int] | None = None,
+    ) -> tuple[list[str], Mapping[str, Any]]:
+        """The best translations and their scores; `lines` are where prefixes were given."""
+        what = "sentences" if lines is None else "sentences or their prefixes"
+        numbers = lines or range(1, len(refs) + 1)
+        unread = [line for line, best in zip(numbers, translations, strict=True) if not best]
         if unread:
             raise DataError(
-                f"{len(unread)} of {len(src)} sentences, the first in line {unread[0]}, are longer "
-                f"than the {engine.positions} tokens that the model reads; split them, or leave "
-                "the set out"
+                f"{len(unread)} of {len(refs)} {what}, the first in line {unread[0]}, are "
+                f"longer than the {engine.positions} tokens that the model reads; split them, or "
+                "leave the set out"
             )
         hyps = [best for best, *_ in translations]
         texts = [storable(hyp.text) for hyp in hyps]
         scores = score(texts, refs, bleu_tokenize=self.config.bleu_tokenize)
-        tokens = [len(hyp.ids) for hyp in hyps if hyp.ids is not None]
-        return texts, {
-            **asdict(scores),
-            "unfinished": sum(not hyp.finished for hyp in hyps),
-            "tokens_per_second": sum(tokens) / seconds if tokens else None,
-            "sentences_per_second": len(src) / seconds,
-        }
+        return texts, {**asdict(scores), "unfinished": sum(not hyp.finished for hyp in hyps)}
+
+
+def condition_of(row: Mapping[str, Any]) -> Condition:
+    """The condition of a row; where beams were the only ones, it names the width."""
+    return Condition.of_beam(row["beam"]) if "beam" in row else Condition.named(row["condition"])

@@ -1,4 +1,4 @@
-"""What is one measurement of a study? One model, one evaluation set, one beam, and its files.
+"""What is one measurement of a study? One model, one evaluation set, one condition, its files.
 
 Reports are computed from these alone, so a report can be made again where no model is.
 """
@@ -8,11 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PlainValidator, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from kdray.cell import Cell
+from kdray.condition import Condition
 from kdray.errors import DataError
 from kdray.schema import Split
 
@@ -20,8 +22,32 @@ TEST_PREFIX = "test-"
 
 
 @dataclass(frozen=True)
+class Score:
+    """What a metric says of one set of translations, or of a model that reads the references.
+
+    signature: how it was computed. segments_path: text file, a number for each line of the
+    translations, whose mean the value is; None of a metric that is no such mean.
+    """
+
+    value: float
+    signature: str
+    higher_is_better: bool = True
+    segments_path: str | None = None
+
+
+def _condition(name: object) -> Condition:
+    try:
+        return name if isinstance(name, Condition) else Condition.named(str(name))
+    except ValueError:
+        raise PydanticCustomError("condition", "Input should be a condition of decoding") from None
+
+
+@dataclass(frozen=True)
 class Result:
-    """One trained model evaluated on one split with one beam.
+    """One trained model evaluated on one split under one condition.
+
+    `scores` are by metric: bleu and chrf, 0 to 100, and those from outside; under teacher forcing,
+    where nothing is translated, loss (nats a token) and accuracy (% of the tokens).
 
     What is not known of a model that was brought (its training), or was not measured (its speed),
     is None, never 0. A number that is not finite, or a split of another name, is a DataError.
@@ -30,11 +56,8 @@ class Result:
     cell: Cell
     kind: str  # of the method: cross_entropy, token_level, …
     split: str  # `dev` or `test-<name>`
-    beam: int
-    bleu: float  # 0 to 100
-    chrf: float  # 0 to 100
-    bleu_signature: str
-    chrf_signature: str
+    condition: Annotated[Condition, PlainValidator(_condition)]
+    scores: Mapping[str, Score]
     num_params: int | None
     target_tokens: int | None  # reference and hypothesis tokens seen in training
     updates: int | None
@@ -42,13 +65,14 @@ class Result:
     decode_tokens_per_second: float | None
     decode_sentences_per_second: float | None
     fingerprint: str  # of the model
-    hyps_path: str  # text file, one translation a line, in the split's order
+    hyps_path: str | None  # text file, one translation a line, in the split's order
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        numbers = {field.name: getattr(self, field.name) for field in fields(self)}
+        numbers |= {name: score.value for name, score in self.scores.items()}
+        for name, value in numbers.items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise DataError(f"{self.where}: {field.name} is {value}; evaluate the model again")
+                raise DataError(f"{self.where}: {name} is {value}; evaluate the model again")
         is_test = self.split.startswith(TEST_PREFIX) and self.split != TEST_PREFIX
         if self.split != Split.DEV and not is_test:
             raise DataError(
@@ -57,19 +81,29 @@ class Result:
             )
 
     @property
+    def bleu(self) -> float:
+        """0 to 100; there is none under teacher forcing."""
+        return self.scores["bleu"].value
+
+    @property
+    def chrf(self) -> float:
+        """0 to 100; there is none under teacher forcing."""
+        return self.scores["chrf"].value
+
+    @property
     def where(self) -> str:
         """The measurement in words, for messages."""
         cell = self.cell
         return (
             f"result of {cell.role} {cell.method}/{cell.group}/seed {cell.seed} "
-            f"on {self.split}, beam {self.beam}"
+            f"on {self.split}, {self.condition.title}"
         )
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values, those of the cell among them."""
         data = asdict(self)
         cell: dict[str, Any] = data.pop("cell")
-        return cell | data
+        return cell | data | {"condition": self.condition.name}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

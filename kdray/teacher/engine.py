@@ -28,6 +28,19 @@ class Translation:
     ids: Sequence[int] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """How well the next token of references is predicted, when all before it are given.
+
+    loss: the sum of −log p over all tokens, in nats. correct: how many of them are the likeliest.
+    tokens: how many there are, each `</s>` among them.
+    """
+
+    loss: float
+    correct: int
+    tokens: int
+
+
 class Engine(Protocol):
     """A teacher that is ready to translate, in one process."""
 
@@ -46,6 +59,34 @@ class Engine(Protocol):
 
         A source that is too long for it has none. `refs` are the references of training pairs, for
         teachers whose members weigh by them.
+        """
+
+
+@runtime_checkable
+class PieceEngine(Engine, Protocol):
+    """An engine that knows its own pieces, and not text alone. Its members weigh equally here."""
+
+    def go_on(
+        self, src: Sequence[str], prefixes: Sequence[str], options: SearchOptions
+    ) -> list[list[Translation]]:
+        """As `translate`, but what follows a given text; the length of that counts in the search.
+
+        A source or a prefix that is too long for it has no translation.
+        """
+
+    def sample(
+        self, src: Sequence[str], *, seed: int, temperature: float
+    ) -> list[list[Translation]]:
+        """A translation of each source that is drawn from its distribution.
+
+        A sentence in the same line gets the same numbers, whatever the others are.
+        """
+
+    def force(self, src: Sequence[str], refs: Sequence[str]) -> Forced:
+        """Read all references.
+
+        Raises:
+            DataError: a source or a reference is too long for it.
         """
 
 

@@ -3,8 +3,9 @@
 M models, B sentences, S source positions, T target positions, N real target positions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -16,12 +17,15 @@ from kdray.artifacts import Fetch, Source
 from kdray.errors import DataError
 from kdray.methods.targets import DenseTargets, Member
 from kdray.model.ctranslate2 import FastTranslator, export
+from kdray.model.draw import draw
 from kdray.model.generate import Hypothesis, SearchOptions, generate
 from kdray.model.storage import load_model, load_shape
 from kdray.model.transformer import Taps, Transformer
+from kdray.seeds import derive_seed
 from kdray.storage.whole import whole
-from kdray.teacher.engine import Teacher, Translation
-from kdray.teacher.ensemble import weigh
+from kdray.teacher.engine import Forced, Teacher, Translation
+from kdray.teacher.ensemble import TOKENS_PER_BATCH, read_pairs, weigh
+from kdray.text.batching import cuts
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import Tokenizer
 
@@ -61,7 +65,7 @@ class OwnModels(Teacher):
 
     def num_params(self, fetch: Fetch) -> int:
         """Of all models together."""
-        return sum(load_shape(fetch(member)).build().num_params() for member in self.members)
+        return sum(load_shape(fetch(member)).num_params() for member in self.members)
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> None:
         """Write the CTranslate2 form of a single model that is to run on a CPU."""
@@ -80,14 +84,16 @@ class OwnModels(Teacher):
         """
         folder = fetch(self.members[0])
         tokenizer = Tokenizer.load(folder)
+        load = cache(partial(self.reader, fetch, device=device))
         if work is None or not self._is_exported(device):
-            models = self.reader(fetch, device=device)
-            return OwnEngine(tokenizer, models.positions, models, by_perplexity=self.by_perplexity)
+            models = load()
+            positions, weighs = models.positions, self.by_perplexity
+            return OwnEngine(tokenizer, positions, models, load, by_perplexity=weighs)
         positions = load_shape(folder).config.max_length
         translator = FastTranslator(
             work / EXPORTED, tokenizer, positions=positions, threads=threads
         )
-        return OwnEngine(tokenizer, positions, translator)
+        return OwnEngine(tokenizer, positions, translator, load)
 
     def reader(self, fetch: Fetch, *, device: str) -> "OnlineModels":
         """The models themselves.
@@ -111,11 +117,15 @@ class OwnModels(Teacher):
 
 @dataclass(frozen=True, slots=True)
 class OwnEngine:
-    """Models that are ready to translate; see `Engine`."""
+    """Models that are ready to translate; see `PieceEngine`.
+
+    backend: what searches. load: gives the models themselves, which read and draw.
+    """
 
     tokenizer: Tokenizer
     positions: int
     backend: "FastTranslator | OnlineModels"
+    load: Callable[[], "OnlineModels"]
     by_perplexity: bool = False
 
     @property
@@ -131,9 +141,77 @@ class OwnEngine:
         rows = [row for row, pieces in enumerate(ids) if len(pieces) <= self.positions]
         chosen = None if refs is None else [refs[row] for row in rows]
         hyps = self._search([ids[row] for row in rows], options, chosen)
-        texts = iter(self.tokenizer.decode_tgt([hyp.ids for best in hyps for hyp in best]))
-        translations: list[list[Translation]] = [[] for _ in src]
-        for row, best in zip(rows, hyps, strict=True):
+        return self._in_place(dict(zip(rows, hyps, strict=True)), lines=len(src))
+
+    def go_on(
+        self, src: Sequence[str], prefixes: Sequence[str], options: SearchOptions
+    ) -> list[list[Translation]]:
+        """See `PieceEngine`."""
+        ids = self.tokenizer.encode_src(src)
+        given = [pieces[:-1] for pieces in self.tokenizer.encode_tgt(prefixes)]  # without </s>
+        rows = [
+            row
+            for row, (pieces, before) in enumerate(zip(ids, given, strict=True))
+            if len(pieces) <= self.positions and len(before) < self.positions
+        ]
+        chosen, before = [ids[row] for row in rows], [given[row] for row in rows]
+        if isinstance(self.backend, FastTranslator):
+            hyps = self.backend.translate(chosen, options, prefixes=before)
+        else:
+            hyps = generate(self.backend.models, chosen, options, prefixes=before)
+        own = {
+            row: [Hypothesis(hyp.ids[len(given[row]) :], hyp.score, hyp.finished) for hyp in best]
+            for row, best in zip(rows, hyps, strict=True)
+        }
+        return self._in_place(own, lines=len(src))
+
+    def sample(
+        self, src: Sequence[str], *, seed: int, temperature: float
+    ) -> list[list[Translation]]:
+        """See `PieceEngine`."""
+        ids = self.tokenizer.encode_src(src)
+        rows = [row for row, pieces in enumerate(ids) if len(pieces) <= self.positions]
+        drawn = draw(
+            self.load().models,
+            [ids[row] for row in rows],
+            seeds=[derive_seed(seed, "sampling", row) for row in rows],
+            temperature=temperature,
+        )
+        own = {row: [hyp] for row, hyp in zip(rows, drawn, strict=True)}
+        return self._in_place(own, lines=len(src))
+
+    def force(self, src: Sequence[str], refs: Sequence[str]) -> Forced:
+        """See `PieceEngine`."""
+        sides = {
+            "sources": self.tokenizer.encode_src(src),
+            "references": self.tokenizer.encode_tgt(refs),
+        }
+        for side, ids in sides.items():
+            long = [row for row, pieces in enumerate(ids, 1) if len(pieces) > self.positions]
+            if long:
+                raise DataError(
+                    f"{len(long)} of {len(ids)} {side}, the first in line {long[0]}, are longer "
+                    f"than the {self.positions} tokens that the model reads; split them, or leave "
+                    "the set out"
+                )
+        sources, targets = (Sequences.from_lists(ids) for ids in sides.values())
+        order = np.argsort(targets.lengths, kind="stable")
+        loss, correct = 0.0, 0
+        for rows in np.split(order, cuts(targets.lengths[order], most=TOKENS_PER_BATCH)):
+            read, target = read_pairs(self.load(), sources, targets, rows)
+            for block, part in read.blocks():
+                logp_NV, labels_N = block.log_probs(), target.labels_N[part]
+                loss -= float(logp_NV.gather(1, labels_N[:, None]).double().sum())
+                correct += int((logp_NV.argmax(1) == labels_N).sum())
+        return Forced(loss, correct, tokens=int(targets.lengths.sum()))
+
+    def _in_place(
+        self, hyps: Mapping[int, Sequence[Hypothesis]], *, lines: int
+    ) -> list[list[Translation]]:
+        """Hypotheses as translations of the lines that have some."""
+        texts = iter(self.tokenizer.decode_tgt([hyp.ids for best in hyps.values() for hyp in best]))
+        translations: list[list[Translation]] = [[] for _ in range(lines)]
+        for row, best in hyps.items():
             translations[row] = [
                 Translation(next(texts), hyp.score, hyp.finished, hyp.ids) for hyp in best
             ]

@@ -41,7 +41,7 @@ Row = tuple[int | str, ...]
 
 _BATCH_ROWS = 50_000
 _NAMES = {"src", "tgt", "path"}  # fields of a PairSource that the content does not depend on
-_PAIR_SCHEMA = pa.schema(
+PAIR_SCHEMA = pa.schema(
     [(Column.PAIR_ID, pa.int64()), (Column.SRC, pa.string()), (Column.REF, pa.string())]
 )
 _DROP_SCHEMA = pa.schema(
@@ -52,13 +52,15 @@ _DROP_SCHEMA = pa.schema(
 def corpus_key(config: CorpusConfig) -> Key:
     """Identity of a corpus: how it is read and cleaned, and the content of its files.
 
+    Noise is no part of it: the noisy training text is made from the clean corpus.
+
     Raises:
         DataError: a file is missing or cannot be read.
     """
     if isinstance(config, GeneratedCorpusConfig):
-        return Key("corpus", VERSION, config.model_dump(mode="json"))
-    left_out: Any = {"folder": True, "train": _NAMES, "dev": _NAMES, "tests": {"__all__": _NAMES}}
-    recipe = config.model_dump(mode="json", exclude=left_out)
+        return Key("corpus", VERSION, config.model_dump(mode="json", exclude={"noise"}))
+    places: Any = {"folder": True, "train": _NAMES, "dev": _NAMES, "tests": {"__all__": _NAMES}}
+    recipe = config.model_dump(mode="json", exclude=places | {"noise": True})
     checksums = {
         f"{split}.{number}": _checksum(path)
         for split, source in _sources(config).items()
@@ -123,7 +125,30 @@ class Corpus:
 
         Raises:
             InputError: there is no such split.
+            DataError: it cannot be read.
         """
+        with self._readable(split) as path:
+            return pq.read_table(path)
+
+    def batches(self, split: str, *, rows: int) -> Iterator[pa.RecordBatch]:
+        """The same, at most so many rows at a time.
+
+        Raises:
+            InputError: there is no such split.
+            DataError: it cannot be read.
+        """
+        with self._readable(split) as path:
+            yield from pq.ParquetFile(path).iter_batches(rows)
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """Names of the test sets, sorted."""
+        files = self.path.glob(f"{TEST_PREFIX}*.parquet")
+        return tuple(sorted(file.stem.removeprefix(TEST_PREFIX) for file in files))
+
+    @contextmanager
+    def _readable(self, split: str) -> Iterator[Path]:
+        """The file of a split, whose errors are told as ours."""
         known = [Split.TRAIN, Split.DEV, *(f"{TEST_PREFIX}{name}" for name in self.tests)]
         if split not in known:
             raise InputError(
@@ -131,17 +156,11 @@ class Corpus:
             )
         path = self.path / f"{split}.parquet"
         try:
-            return pq.read_table(path)
+            yield path
         except (OSError, pa.ArrowException) as error:
             raise DataError(
                 f"{path}: not a readable Parquet file ({error}); remove {self.path} and run again"
             ) from None
-
-    @property
-    def tests(self) -> tuple[str, ...]:
-        """Names of the test sets, sorted."""
-        files = self.path.glob(f"{TEST_PREFIX}*.parquet")
-        return tuple(sorted(file.stem.removeprefix(TEST_PREFIX) for file in files))
 
 
 def pair_id(src: str, ref: str, *, occurrence: int = 0) -> int:
@@ -259,7 +278,7 @@ def _table(path: Path, schema: pa.Schema) -> Iterator[Callable[[Row], None]]:
 def _write_held_out(stream: _Stream, folder: Path) -> tuple[list[Pair], _Tally]:
     pairs: list[Pair] = []
     tally = _Tally(may_repeat=True)
-    with _table(folder / f"{stream.split}.parquet", _PAIR_SCHEMA) as add:
+    with _table(folder / f"{stream.split}.parquet", PAIR_SCHEMA) as add:
         for line, src, ref, entropy in stream.pairs():
             if not compared(src) or not compared(ref):
                 side, text = ("target", ref) if compared(src) else ("source", src)
@@ -283,7 +302,7 @@ def _write_train(
     tally = _Tally(may_repeat=not config.cleaning.drop_duplicates)
     read = unread = 0
     with (
-        _table(folder / f"{stream.split}.parquet", _PAIR_SCHEMA) as keep,
+        _table(folder / f"{stream.split}.parquet", PAIR_SCHEMA) as keep,
         _table(folder / DROPS, _DROP_SCHEMA) as drop,
     ):
         for line, src, ref, entropy in stream.pairs():

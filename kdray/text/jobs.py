@@ -1,14 +1,15 @@
-"""The steps that make text ready: corpus, tokenizer, ids. Light enough for the driver."""
+"""The steps that make text ready: corpus, noise, tokenizer, ids. Light enough for the driver."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
 from kdray.artifacts import Brought, Fetch, Key, Source, keys_among
-from kdray.config.text import CorpusConfig, TokenizerConfig
+from kdray.config.text import CorpusConfig, NoiseConfig, TokenizerConfig
 from kdray.jobs import Counts
 from kdray.text.corpus import build_corpus, corpus_key
 from kdray.text.encoded import build_encoded, encoded_key
+from kdray.text.noise import build_noise, noise_key
 from kdray.text.tokenizer import Tokenizer, build_tokenizer, tokenizer_key
 
 
@@ -33,6 +34,29 @@ class CorpusJob:
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """See `build_corpus`."""
         return build_corpus(self.config, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseJob:
+    """Damage the training text of a clean corpus. What it makes is a corpus too."""
+
+    config: NoiseConfig
+    corpus: Key
+    is_light: ClassVar[bool] = True
+
+    @property
+    def key(self) -> Key:
+        """See `noise_key`."""
+        return noise_key(self.config, self.corpus)
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The clean corpus."""
+        return (self.corpus,)
+
+    def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
+        """See `build_noise`."""
+        return build_noise(self.config, fetch(self.corpus), folder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,16 @@ from sharded import ENCODED, at, fetch, make
 
 from kdray.config import outside
 from kdray.config.base import Frozen
+from kdray.config.evaluation import EvaluationConfig
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.outside import with_outside
-from kdray.config.recipe import EvaluationConfig
 from kdray.config.signals import HypothesesConfig
 from kdray.config.teacher import BuiltInTeacherConfig, OutsideTeacherConfig
 from kdray.errors import ConfigError
 from kdray.model.generate import SearchOptions
+from kdray.plan.complexity import complexity_steps, why_unmeasured
+from kdray.plan.step import COMPLEXITY
+from kdray.plan.text import Text, TextPlan
 from kdray.schema import Column
 from kdray.scoring.evaluation import SCORES, UNSCORED, EvaluationJob
 from kdray.scoring.result import read_hyps
@@ -129,6 +132,13 @@ def test_the_entry_point_makes_the_teacher(teacher):
     assert teacher.reader(fetch, device="cpu") is None
 
 
+def test_its_scenario_is_measured_by_its_text_alone(teacher):
+    text = Text(ENCODED, ENCODED, ENCODED)
+    text = TextPlan(ENCODED, text, text, text, text, ())
+    assert [step.stage for step in complexity_steps(text, teacher)] == [COMPLEXITY]
+    assert "text alone" in why_unmeasured(teacher)
+
+
 def test_its_translations_reach_students_in_their_pieces(
     teacher, toy_corpus, toy_tokenizers, tmp_path
 ):
@@ -205,7 +215,7 @@ def test_it_is_scored_as_any_teacher_is(teacher, words, toy_corpus, tmp_path):
     config = EvaluationConfig(beams=(1,))
     EvaluationJob(teacher, at(toy_corpus.path), config).make(tmp_path, fetch, threads=1)
     (row,) = json.loads((tmp_path / SCORES).read_text())
-    assert row.keys() == {"split", "beam", UNSCORED}
+    assert row.keys() == {"split", "condition", UNSCORED}
     assert re.search(r"^\d+ of 50 sentences, the first in line \d+, .* 6 tokens", row[UNSCORED])
     whole = build_teacher(DictionaryConfig(kind="dictionary", path=str(words)), ())
     EvaluationJob(whole, at(toy_corpus.path), config).make(tmp_path, fetch, threads=1)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from kdray.cell import Cell
-from kdray.reporting.facts import StudyFacts
+from kdray.condition import Condition
+from kdray.reporting.facts import ScenarioFacts, StudyFacts
 from kdray.scoring.metrics import score
-from kdray.scoring.result import Result, write_hyps
+from kdray.scoring.result import Result, Score, write_hyps
 
 WORDS = ["ban", "dor", "fil", "gum", "hat", "jok", "lem", "nip", "rus", "tav", "wex", "yol"]
 
@@ -55,11 +56,11 @@ class Study:
             "cell": cell,
             "kind": method,
             "split": split,
-            "beam": beam,
-            "bleu": scores.bleu,
-            "chrf": scores.chrf,
-            "bleu_signature": scores.bleu_signature,
-            "chrf_signature": scores.chrf_signature,
+            "condition": Condition.of_beam(beam),
+            "scores": {
+                "bleu": Score(scores.bleu, scores.bleu_signature),
+                "chrf": Score(scores.chrf, scores.chrf_signature),
+            },
             "num_params": 1_250_000,
             "target_tokens": 40_000_000,
             "updates": 20_000,
@@ -83,9 +84,9 @@ class Study:
             "baseline": "ce",
             "main_beam": 5,
             "bootstrap_samples": 200,
-            "bleu_tokenize": "13a",
-            "refs": self.refs,
         }
+        refs = changes.pop("refs", self.refs)
+        fields["scenarios"] = {(): ScenarioFacts(refs, changes.pop("bleu_tokenize", "13a"))}
         return StudyFacts(**{**fields, **changes})
 
 

@@ -79,8 +79,8 @@ def test_footnotes_explain_correction_rule_and_signature(table):
     text = " ".join(footnotes(table))
     for part in ("Holm", "3 comparisons", "largest over seeds", "200 resamples", "40 segments"):
         assert part in text
-    assert table.bleu_signature in text
-    assert table.chrf_signature in text
+    assert table.signatures["bleu"] in text
+    assert table.signatures["chrf"] in text
     assert all(markdown_text(note) in markdown(table) for note in footnotes(table))
 
 

@@ -153,7 +153,7 @@ def test_splits_and_beams_and_signatures_never_share_a_table(study):
     study.run("ce", error=0.4, beam=1)
     study.run("ce", error=0.4, tokenize="char")
     tables = build_tables(study.results, study=study.facts())
-    shown = [(table.split, table.beam, "tok:char" in table.bleu_signature) for table in tables]
+    shown = [(table.split, table.beam, "tok:char" in table.signatures["bleu"]) for table in tables]
     assert shown == [
         ("dev", 5, False),
         ("dev", 5, True),

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from kdray.cell import Cell
-from kdray.reporting.difference import Difference, Spread
+from kdray.condition import Condition
+from kdray.reporting.difference import Change, Difference, Spread
 from kdray.reporting.table import Row, Table
 from kdray.reporting.verdict import verdicts
 
@@ -28,8 +29,7 @@ def row(method, bleu, difference=None, *, sd=0.1, seeds=(1, 2, 3), **changes):
         kind=method,
         seeds=seeds,
         is_baseline=method == "ce",
-        bleu=Spread(bleu, sd),
-        chrf=Spread(bleu + 20, sd),
+        scores={"bleu": Spread(bleu, sd), "chrf": Spread(bleu + 20, sd)},
         difference=difference,
         num_params=1_000_000,
         target_tokens=1e6,
@@ -42,10 +42,10 @@ def row(method, bleu, difference=None, *, sd=0.1, seeds=(1, 2, 3), **changes):
 
 def table(split, *rows, beam=5, signature="tok:13a"):
     return Table(
+        point=(),
         split=split,
-        beam=beam,
-        bleu_signature=signature,
-        chrf_signature="nc:6",
+        condition=Condition.of_beam(beam),
+        signatures={"bleu": signature, "chrf": "nc:6"},
         baseline="ce",
         bootstrap_samples=1000,
         num_segments=100,
@@ -268,3 +268,18 @@ def test_the_choice_stands_beside_the_teacher():
 
 def test_no_tables_no_verdict():
     assert verdicts([], main_beam=5) == []
+
+
+def test_metrics_from_outside_say_whether_they_agree():
+    """One of errors agrees when it falls."""
+    others = {
+        "comet": Change(0.0123, higher_is_better=True, p_uncorrected=0.01, p=0.02),
+        "errors": Change(0.5, higher_is_better=False, p_uncorrected=None),
+    }
+    difference = replace(against(2), others=others)
+    _, text = said(
+        table("dev", row("ce", 20), row("a", 22, against(2))),
+        table("test-x", row("ce", 20), row("a", 22, difference)),
+    )
+    assert "comet agrees (+0.0123, p 0.020)" in text
+    assert "errors does not agree (+0.5, p –)" in text

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from kdray.cell import Cell
-from kdray.reporting.pages import fact
+from kdray.measures.measure import Absent
+from kdray.reporting.pages import fact, render_pages
 from kdray.reporting.write import write_report
 from kdray.scoring.result import Result
 
@@ -174,3 +175,15 @@ def test_a_study_without_scores_still_has_a_report(study, tmp_path):
 )
 def test_facts_are_readable(value, shown):
     assert fact(value) == shown
+
+
+def test_measures_of_the_scenario_are_a_section_where_there_are_some(filled, tmp_path):
+    measures = {"text/pairs": 4321, "text/monotonicity": Absent("<few> pairs")}
+    page, text, data = write(filled, tmp_path, complexity=measures)
+    assert "## Complexity" in text
+    assert json.loads(data)["complexity"] == {"text/pairs": 4321}
+    shown = Page(page).texts
+    assert shown.index("Corpus") < shown.index("Complexity") < shown.index("Recipe")
+    assert {"monotonicity", "absent: <few> pairs", fact(4321)} <= set(shown)
+    for page in render_pages(study=filled.facts(), verdicts=[], tables=[], plots=[]):
+        assert "Complexity" not in page

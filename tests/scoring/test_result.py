@@ -11,18 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdray.cell import Cell
+from kdray.condition import Condition
 from kdray.errors import DataError
-from kdray.scoring.result import Result, read_hyps, write_hyps
+from kdray.scoring.result import Result, Score, read_hyps, write_hyps
 
 RESULT = Result(
     cell=Cell("hybrid", "tiny", 3),
     kind="hybrid",
     split="test-news",
-    beam=5,
-    bleu=31.25,
-    chrf=55.5,
-    bleu_signature="tok:13a",
-    chrf_signature="nc:6",
+    condition=Condition.of_beam(5),
+    scores={"bleu": Score(31.25, "tok:13a"), "comet": Score(0.8, "x", True, "comet.txt")},
     num_params=1_250_000,
     target_tokens=40_000_000,
     updates=20_000,
@@ -70,7 +68,7 @@ def test_a_value_of_another_type_is_named(key):
         Result.from_json({**RESULT.to_json(), key: wrong})
 
 
-@pytest.mark.parametrize("key", ["bleu", "seed", "method"])
+@pytest.mark.parametrize("key", ["scores", "seed", "method"])
 def test_null_is_only_for_what_may_be_unknown(key):
     with pytest.raises(DataError, match=f"{key} is None"):
         Result.from_json({**RESULT.to_json(), key: None})
@@ -84,7 +82,7 @@ def test_true_is_no_number():
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_score_is_finite(value):
     with pytest.raises(DataError, match=r"hybrid/tiny/seed 3 on test-news.*bleu is"):
-        replace(RESULT, bleu=value)
+        replace(RESULT, scores={"bleu": Score(value, "tok:13a")})
 
 
 @pytest.mark.parametrize("split", ["test", "test-", "train", "Dev", ""])

@@ -1,0 +1,91 @@
+"""What is wrong with a configuration, in words: pydantic's errors as a person can use them."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from kdray.config.outside import kinds_of
+
+
+def faults(error: ValidationError, file: str, root: type[BaseModel]) -> Iterator[str]:
+    """A line for each of pydantic's errors: the file, the place, the fault, its value or repair.
+
+    `root` is the model that was to be read.
+    """
+    errors = error.errors(include_url=False)
+    for item in errors:
+        if item["type"] == "too_short" and any(_is_inside(other, item) for other in errors):
+            continue  # pydantic counts only valid entries, and an entry's own error is listed
+        place, models = _follow(item["loc"], root)
+        if item["type"] == "extra_forbidden":
+            fault = f"no such key{_suggestion(item['loc'], root)}"
+        elif item["type"] == "union_tag_not_found":
+            kinds = (kind for model in models for kind in kinds_of(model))
+            fault = f"`kind` is missing; there are {', '.join(kinds)}"
+        elif item["type"] == "missing":
+            fault = "missing; add it"
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            value = item.get("input")
+            shown = "" if isinstance(value, Mapping | BaseModel) else f" (found {value!r})"
+            fault = f"{message[0].lower()}{message[1:]}{shown}"
+        yield f"{file}: {place}: {fault}"
+
+
+def _follow(loc: tuple[int | str, ...], root: type[BaseModel]) -> tuple[str, list[type[BaseModel]]]:
+    """An error's place as a dotted key, without pydantic's union tags, and the models there."""
+    parts: list[str] = []
+    current: list[type[BaseModel]] = [root]
+    is_entry = False  # next comes an index or a name from the user, which may look like a tag
+    for item in loc:
+        fields = _fields(current)
+        if is_entry:
+            parts.append(str(item))
+            is_entry = False
+        elif isinstance(item, str) and item in fields:
+            parts.append(item)
+            current = _models(fields[item])
+            is_entry = get_origin(fields[item]) in (dict, list, tuple)
+        elif any(_has_tag(candidate, item) for candidate in current):
+            current = [candidate for candidate in current if _has_tag(candidate, item)]
+        elif item != "[key]":  # with this, pydantic marks that the name of an entry is wrong
+            parts.append(str(item))
+    return ".".join(parts) or "the file", current
+
+
+def _is_inside(inner: ErrorDetails, outer: ErrorDetails) -> bool:
+    depth = len(outer["loc"])
+    return len(inner["loc"]) > depth and inner["loc"][:depth] == outer["loc"]
+
+
+def _suggestion(loc: tuple[int | str, ...], root: type[BaseModel]) -> str:
+    _, models = _follow(loc[:-1], root)
+    names = sorted(_fields(models))
+    close = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are {', '.join(names)}" if names else "; remove it"
+
+
+def _fields(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    return {name: field.annotation for m in models for name, field in m.model_fields.items()}
+
+
+def _has_tag(model: type[BaseModel], tag: object) -> bool:
+    return any(
+        name in ("kind", "format") and tag in get_args(field.annotation)
+        for name, field in model.model_fields.items()
+    )
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401 (a type expression)
+    """The configuration models in an annotation, also inside unions and collections."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Annotated, Union, UnionType, dict, list, tuple):
+        return [model for inner in get_args(annotation) for model in _models(inner)]
+    return []
