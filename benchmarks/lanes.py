@@ -37,7 +37,8 @@ from environment import restart_with_environment
 from rich.console import Console
 
 from kdray.artifacts import Store
-from kdray.cluster.lanes import Lane, train, train_in_lane
+from kdray.cluster.lane import Lane, train_in_lane
+from kdray.cluster.lanes import train
 from kdray.cluster.train import PlannedTraining
 from kdray.command import exit_codes
 from kdray.config.experiment import Experiment
@@ -154,6 +155,7 @@ def _update_seconds(store: Store, training: PlannedTraining) -> float:
 
 def _profile(trainings: Mapping[str, PlannedTraining], folder: Path) -> None:
     queue = Queue.new(folder / "queue", len(trainings))
+    queue.admit("lane")
     lane = Lane("lane", tuple(trainings.values()), queue, 1, None)
     profile, began = cProfile.Profile(time.thread_time), time.perf_counter()
     profile.runcall(train_in_lane, lane, Worker())

@@ -8,7 +8,7 @@ import yaml
 from micro_study import CONFIG
 from test_all_methods import METHODS, SIGNALS, STAGES
 
-from kdray.cluster.lanes import Lane, train_in_lane
+from kdray.cluster.lane import Lane, train_in_lane
 from kdray.config.experiment import Experiment
 from kdray.fit.objective import Objective
 from kdray.fit.worker import Worker
@@ -50,6 +50,7 @@ def train_all(storage: Path, *, backwards: bool) -> None:
             if backwards:
                 together.reverse()
             queue = Queue.new(storage / "queue" / heading, len(together))
+            queue.admit("lane")
             trainings = tuple(planned_training(opened, step) for step in together)
             train_in_lane(Lane("lane", trainings, queue, 1, None), Worker())
             assert queue.ended() == dict.fromkeys(range(len(together)))

@@ -7,15 +7,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 
 import lane_studies
 import psutil
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kdray.artifacts import Key, Store
-from kdray.cluster.lanes import train
-from kdray.cluster.session import session
+from kdray.cluster.lanes import Group, train
+from kdray.cluster.session import Width, session
 from kdray.cluster.task import make_each
 from kdray.cluster.train import PlannedTraining
 from kdray.config.execution import Execution
@@ -26,6 +29,7 @@ from kdray.fit.job import METHOD_WEIGHTS
 from kdray.model.storage import WEIGHTS
 from kdray.pipeline import run_steps
 from kdray.plan.step import SCORES, Step
+from kdray.storage.queue import Queue
 from kdray.tracking import PlannedRun, Tracker
 
 
@@ -35,6 +39,62 @@ def models(storage):
         folder.name: [(folder / name).read_bytes() for name in (WEIGHTS, METHOD_WEIGHTS)]
         for folder in (storage / "model").iterdir()
     }
+
+
+FATES = st.lists(st.sampled_from(["finishes", "fails", "dies"]), max_size=30)
+
+
+@given(FATES, st.integers(0, 2))
+@settings(max_examples=40)
+def test_deaths_count_against_the_model_in_hand_and_no_other(tmp_path_factory, fates, most):
+    """Whatever befalls the lanes, each model ends once; as failed after too many deaths of it."""
+    queue = Queue.new(tmp_path_factory.mktemp("lanes") / "queue", 4)
+    group = Group(Width(1, 1), 2, ("a", "b", "c", "d"), (), queue)
+    fates, lanes, deaths, ended, failing = iter(fates), [], Counter(), [], set()
+    while len(ended) < 4:
+        if group.lanes_wanted() > 0 and len(lanes) < group.most:
+            lanes.append(group.new_lane(Execution()).name)
+        lane = lanes.pop(0)
+        number = queue.take(lane)
+        if number is None:
+            group.close(lane, None, max_failures=most)
+            continue
+        fate, name = next(fates, "finishes"), group.names[number]
+        assert group.in_hand()[lane] == name
+        if fate == "dies":
+            group.close(lane, "lightning", max_failures=most)
+            deaths[name] += 1
+        else:
+            lanes.append(lane)
+            if fate == "fails":
+                queue.fail(number, "diverged")
+                failing.add(name)
+            else:
+                queue.finish(lane, number)
+        ended += group.ended()
+    assert sorted(name for name, _ in ended) == ["a", "b", "c", "d"]
+    assert {name for name, why in ended if why is not None} == {
+        name for name in group.names if name in failing or deaths[name] > most
+    }
+    assert all(count <= most + 1 for count in deaths.values())
+    assert list(group.lost()) == []
+    assert group.lanes_wanted() <= 0
+
+
+def test_lanes_that_die_before_they_begin_anything_end_the_command(tmp_path):
+    group = Group(Width(1, 1), 1, ("a", "b"), (), Queue.new(tmp_path / "queue", 2))
+
+    def dies():
+        group.close(group.new_lane(Execution()).name, "no room", max_failures=1)
+
+    dies()
+    lane = group.new_lane(Execution()).name
+    group.queue.finish(lane, group.queue.take(lane))
+    group.close(lane, None, max_failures=1)
+    dies()  # since then a training has ended: the count begins anew
+    dies()
+    with pytest.raises(StageFailed, match="no training can be begun: no room"):
+        dies()
 
 
 @pytest.mark.slow

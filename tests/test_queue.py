@@ -1,5 +1,6 @@
 """A queue in a folder: no item is lost or given twice, whoever is killed and when."""
 
+import contextlib
 import threading
 
 import pytest
@@ -15,6 +16,7 @@ def test_takers_side_by_side_get_each_item_once(tmp_path):
     queue, taken = Queue.new(tmp_path / "queue", ITEMS), []
 
     def work(taker):
+        queue.admit(taker)
         while (item := queue.take(taker)) is not None:
             taken.append(item)
             queue.finish(taker, item)
@@ -28,6 +30,28 @@ def test_takers_side_by_side_get_each_item_once(tmp_path):
     assert queue.ended() == dict.fromkeys(range(ITEMS))
 
 
+def test_one_that_is_dismissed_while_it_takes_loses_nothing(tmp_path):
+    queue, taken = Queue.new(tmp_path / "queue", ITEMS), []
+    queue.admit("lane")
+
+    def work():  # as one whose machine has lost the driver, and goes on
+        with contextlib.suppress(FileNotFoundError):
+            while (item := queue.take("lane")) is not None:
+                queue.finish("lane", item)
+                taken.append(item)
+
+    taker = threading.Thread(target=work)
+    taker.start()
+    while not taken:
+        pass
+    held = queue.dismiss("lane")
+    taker.join()
+    assert queue.take("lane") is None
+    if held is not None:
+        queue.put_back(held)
+    assert sorted([*queue.ended(), *queue.waiting()]) == list(range(ITEMS))
+
+
 STEPS = st.tuples(st.sampled_from("ab"), st.sampled_from(["finish", "fail", "die", "put back"]))
 
 
@@ -35,7 +59,10 @@ STEPS = st.tuples(st.sampled_from("ab"), st.sampled_from(["finish", "fail", "die
 def test_items_come_in_their_order_and_what_is_in_hand_stays(tmp_path_factory, steps):
     queue = Queue.new(tmp_path_factory.mktemp("queue") / "q", 5)
     waiting, held, ended = list(range(5)), {}, {}
-    for taker, how in steps:
+    names = {taker: taker for taker in "ab"}
+    for taker in names:
+        queue.admit(taker)
+    for taker, how in ((names[letter], how) for letter, how in steps):
         if taker not in held and waiting:
             held[taker] = waiting.pop(0)
         item = queue.take(taker)
@@ -50,9 +77,13 @@ def test_items_come_in_their_order_and_what_is_in_hand_stays(tmp_path_factory, s
             case "fail":
                 queue.fail(item, f"{item} is bad\nand stays so")
                 ended[item] = f"{item} is bad\nand stays so"
-            case "put back":
-                queue.put_back(taker)
+            case "put back":  # it was dismissed, and another one comes in its place
+                assert queue.dismiss(taker) == item
+                assert queue.take(taker) is None
+                queue.put_back(item)
                 waiting = sorted([*waiting, item])
+                names[taker[0]] = f"{taker}+"
+                queue.admit(names[taker[0]])
         assert queue.waiting() == waiting
         assert queue.ended() == ended
         assert queue.in_hand(taker) is None
@@ -60,6 +91,7 @@ def test_items_come_in_their_order_and_what_is_in_hand_stays(tmp_path_factory, s
 
 def test_one_that_was_killed_while_it_failed_an_item_does_not_get_it_again(tmp_path, monkeypatch):
     queue = Queue.new(tmp_path / "queue", 2)
+    queue.admit("lane")
     assert queue.take("lane") == 0
     with monkeypatch.context() as killed:
         killed.setattr("pathlib.Path.unlink", lambda *_, **__: 1 / 0)

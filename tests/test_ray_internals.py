@@ -16,7 +16,8 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from kdray.cluster import lanes, ray_internals
+from kdray.cluster import ray_internals
+from kdray.cluster.lane import Lane, make_trainer
 from kdray.cluster.ray_internals import LeanTrainer, LocalTrainer, trainer_class
 from kdray.cluster.session import Width, cluster_address, session
 from kdray.config.execution import Execution
@@ -153,8 +154,9 @@ def test_a_variable_forbids_ray_internals(monkeypatch, value, address, kind):
         monkeypatch.setenv("KDRAY_RAY_INTERNALS", value)
     execution = Execution(address=address)
     assert cluster_address(execution) == address
-    lane = lanes.Lane("lane", (), Queue(Path("queue")), 1, None)
-    assert type(lanes._trainer(lane, Width(1, 1), execution, Path("ray"))) is kind
+    lane = Lane("lane", (), Queue(Path("queue")), 1, None)
+    trainer = make_trainer(lane, Width(1, 1), execution, folder=Path("ray"))
+    assert type(trainer) is kind
 
 
 def processes_of_ray():

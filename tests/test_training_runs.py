@@ -4,15 +4,15 @@ from pathlib import Path
 
 import ray.train
 
-from kdray.cluster import lanes
+from kdray.cluster.lane import Lane, make_trainer
 from kdray.cluster.session import Width
 from kdray.config.execution import Execution
 from kdray.storage.queue import Queue
 
 
 def callbacks(execution):
-    lane = lanes.Lane("lane", (), Queue(Path("queue")), 1, None)
-    trainer = lanes._trainer(lane, Width(1, 1), execution, Path("ray"))
+    lane = Lane("lane", (), Queue(Path("queue")), 1, None)
+    trainer = make_trainer(lane, Width(1, 1), execution, folder=Path("ray"))
     return {type(callback).__name__ for callback in trainer._create_default_callbacks()}
 
 

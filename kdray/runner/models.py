@@ -30,7 +30,8 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
     Raises:
         StageFailed: no scenario has its teacher, or no student can be trained any more.
     """
-    made = sum(study.is_made(step.key) for step in unique(together))
+    every = list(unique(together))
+    made = sum(study.is_made(step.key) for step in every)
     cached = f", {made} cached" if made else ""
     study.display.stage(missing[0].heading, f"{len(missing)} to train{cached}")
     for line in _forms_read(study) if missing[0].stage != TEACHER else ():
@@ -43,7 +44,7 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
         ends = train(
             trainings,
             execution=study.experiment.execution,
-            runs=len(together),
+            runs=len(every),
             folder=study.work,
             watch=watch,
         )
@@ -54,7 +55,7 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
             if failure is None:
                 watch.ended(name, steps[name])
             else:
-                _fail(study, steps[name], failure)
+                _fail(study, steps[name], trainings[name].job, failure)
     scenarios = study.plan.scenarios
     without_teacher = [any(map(study.is_lost, scenario.of(TEACHER))) for scenario in scenarios]
     if all(without_teacher) or all(map(study.is_lost, study.plan.of(STUDENT))):
@@ -88,13 +89,9 @@ def _forms_read(study: Study) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _fail(study: Study, step: Step, failure: StageFailed) -> None:
+def _fail(study: Study, step: Step, job: TrainingJob, failure: StageFailed) -> None:
     """Note why a training failed, in its run in MLflow too."""
-    job, tracker, run_id = (
-        planned_training(study, step).job,
-        study.runs.tracker,
-        model_run(study, step),
-    )
+    tracker, run_id = study.runs.tracker, model_run(study, step)
     last = job.first_step() + newest_progress(job.folder / CHECKPOINTS).step
     tracker.log_history(run_id, certain_rows(job.folder / HISTORY, last))
     tracker.finish(run_id, "FAILED")

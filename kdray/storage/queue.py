@@ -2,7 +2,8 @@
 
 Each item is a number, and a file whose folder says where it stands: it waits, a taker has it in
 hand, it is finished, or it has failed. It moves by a rename. So no two takers get the same item,
-and what a taker had in hand when it was killed lies in the taker's folder.
+and what a taker had in hand when it was killed lies in the taker's folder. That folder moves by a
+rename too when the taker is dismissed, and with it all that it may take and finish.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ from typing import Self
 from kdray.storage.whole import whole
 
 WAITING, FINISHED, FAILED = "waiting", "finished", "failed"
+DISMISSED = "dismissed-"  # before the name of a taker
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +33,32 @@ class Queue:
             queue._path(WAITING, item).touch()
         return queue
 
+    def admit(self, taker: str) -> None:
+        """Let a new taker take items."""
+        (self.folder / taker).mkdir()
+
+    def dismiss(self, taker: str) -> int | None:
+        """Let it take nothing any more, even if it lives. -> what it had in hand, and still has."""
+        gone = f"{DISMISSED}{taker}"
+        (self.folder / taker).rename(self.folder / gone)
+        return self.in_hand(gone)
+
     def take(self, taker: str) -> int | None:
-        """What the taker has in hand, or else the first item that waits; None: nothing is left."""
-        (self.folder / taker).mkdir(exist_ok=True)
+        """What the taker has in hand, or else the first item that waits.
+
+        None: nothing is left, or the taker was dismissed.
+        """
         for item in self.waiting():
             if (held := self.in_hand(taker)) is not None:
                 return held
-            with contextlib.suppress(FileNotFoundError):  # another taker was faster
+            with contextlib.suppress(FileNotFoundError):  # another was faster; or it is dismissed
                 self._path(WAITING, item).rename(self._path(taker, item))
         return self.in_hand(taker)
 
-    def put_back(self, taker: str) -> None:
-        """Let what the taker has in hand wait again. It comes before those that follow it."""
-        if (item := self.in_hand(taker)) is not None:
-            self._path(taker, item).rename(self._path(WAITING, item))
+    def put_back(self, item: int) -> None:
+        """Let what a dismissed taker had in hand wait again. It comes before those after it."""
+        for path in self.folder.glob(f"{DISMISSED}*/{item:06d}"):
+            path.rename(self._path(WAITING, item))
 
     def finish(self, taker: str, item: int) -> None:
         """Note that what the taker has in hand is finished."""
