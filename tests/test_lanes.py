@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdray.artifacts import Key, Store
+from kdray.artifacts import Key, Store, read_json
 from kdray.cluster.lanes import Group, train
 from kdray.cluster.session import Width, session
 from kdray.cluster.task import make_each
@@ -25,7 +25,7 @@ from kdray.config.execution import Execution
 from kdray.config.training import TrainingConfig
 from kdray.errors import StageFailed
 from kdray.fit.history import HISTORY, read_history
-from kdray.fit.job import METHOD_WEIGHTS
+from kdray.fit.job import MACHINE, METHOD_WEIGHTS
 from kdray.model.storage import WEIGHTS
 from kdray.pipeline import run_steps
 from kdray.plan.step import SCORES, Step
@@ -132,7 +132,8 @@ def deadly(fetch, counts):
 def two_cpus():
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
-        execution = Execution(cpus=2, train_workers=2, cpus_per_worker=1, max_failures=1)
+        asked = {"train_workers": 2, "cpus_per_worker": 1, "parallel_students": 2}
+        execution = Execution(cpus=2, max_failures=1, **asked)  # for one of the lanes there is room
         with session(execution):
             yield execution
 
@@ -141,11 +142,12 @@ def two_cpus():
 def lane(two_cpus, toy_job, changed_job):
     """Trains students of some updates one after another. -> the storage, and each one's failure."""
 
-    def trained(storage, updates, *, dying=(), diverging=()):
+    def trained(storage, updates, *, wide=(), dying=(), diverging=(), execution=two_cpus):
         trainings = {}
         for seed, length in enumerate(updates):
             peak = 1e30 if seed in diverging else 0.01
-            training = {"updates": length, "tokens_per_update": 512, "checkpoint_every": 5,
+            tokens = 1024 if seed in wide else 512
+            training = {"updates": length, "tokens_per_update": tokens, "checkpoint_every": 5,
                         "schedule": {"kind": "inverse_sqrt", "peak": peak, "warmup": 1},
                         "averaging": {"kind": "none"}}  # fmt: skip
             job = changed_job(toy_job, training=TrainingConfig.model_validate(training), seed=seed)
@@ -156,7 +158,7 @@ def lane(two_cpus, toy_job, changed_job):
             trainings[f"seed {seed}"] = PlannedTraining(job, store, run)
         ends = train(
             trainings,
-            execution=two_cpus,
+            execution=execution,
             runs=len(updates),
             folder=storage / "lanes",
             watch=lambda names: None,
@@ -217,6 +219,18 @@ def test_students_that_fail_leave_the_lane_to_the_others(lane, tmp_path):
     deaths = [path for path in tmp_path.iterdir() if path.name.isdigit()]
     assert 2 <= len(deaths) <= 4, "both workers, once and once more"
     assert len(models(tmp_path)) == 3
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_models_of_different_widths_are_trained_by_lanes_of_different_widths(
+    lane, two_cpus, tmp_path
+):
+    as_fits = two_cpus.model_copy(update={"train_workers": None, "parallel_students": 1})
+    trainings, failures = lane(tmp_path, (5, 5, 5), wide={1}, execution=as_fits)
+    assert set(failures.values()) == {None}
+    models = [Store(tmp_path).path(each.job.spec.key) for each in trainings.values()]
+    assert [read_json(model / MACHINE)["workers"] for model in models] == [1, 2, 1]
 
 
 def scored_together(name, folder, *, fails):
