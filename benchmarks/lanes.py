@@ -25,6 +25,7 @@ what took the time: functions, by the seconds that the thread worked in them and
 import argparse
 import cProfile
 import json
+import math
 import os
 import pstats
 import sys
@@ -83,19 +84,21 @@ def main() -> None:
 def _experiment(options: argparse.Namespace, storage: Path) -> Experiment:
     """The demo with more seeds, none of which is in the storage yet."""
     made = len(list((storage / "model").glob("[!.]*")))
-    raw = load_experiment(options.config).model_dump(mode="json")
-    seeds = -(-options.students // len(raw["recipe"]["methods"]))
-    raw["name"] = "lanes"
-    raw["recipe"]["students"]["seeds"] = list(range(made + 1, made + 1 + seeds))
-    length = dict.fromkeys(("updates", "validate_every"), options.updates)
-    raw["recipe"]["students"]["training"] |= length
-    raw["execution"] |= {
-        "storage": str(storage),
-        "parallel_students": options.lanes,
-        "train_workers": options.workers,
-        "cpus_per_worker": 1,
+    recipe = load_experiment(options.config).recipe
+    seeds = -(-options.students // len(recipe.methods))
+    checkpoints = math.gcd(recipe.students.training.checkpoint_every, options.updates)
+    changed = {
+        "name": "lanes",
+        "recipe.students.seeds": list(range(made + 1, made + 1 + seeds)),
+        "recipe.students.training.updates": options.updates,
+        "recipe.students.training.validate_every": options.updates,
+        "recipe.students.training.checkpoint_every": checkpoints,
+        "execution.storage": json.dumps(str(storage)),
+        "execution.parallel_students": options.lanes,
+        "execution.train_workers": options.workers,
+        "execution.cpus_per_worker": 1,
     }
-    return Experiment.model_validate(raw)
+    return load_experiment(options.config, [f"{name}={value}" for name, value in changed.items()])
 
 
 def _measure(study: Study, trainings: Mapping[str, PlannedTraining]) -> None:
