@@ -82,19 +82,26 @@ def test_deaths_count_against_the_model_in_hand_and_no_other(tmp_path_factory, f
 
 
 def test_lanes_that_die_before_they_begin_anything_end_the_command(tmp_path):
-    group = Group(Width(1, 1), 1, ("a", "b"), (), Queue.new(tmp_path / "queue", 2))
+    """Unless another lane goes on, which does all that is left."""
+    group = Group(Width(1, 1), 2, ("a", "b", "c"), (), Queue.new(tmp_path / "queue", 3))
 
-    def dies():
-        group.close(group.new_lane(Execution()).name, "no room", max_failures=1)
+    def begin():
+        return group.new_lane(Execution()).name
 
-    dies()
-    lane = group.new_lane(Execution()).name
-    group.queue.finish(lane, group.queue.take(lane))
-    group.close(lane, None, max_failures=1)
-    dies()  # since then a training has ended: the count begins anew
-    dies()
+    def end(lane, why):
+        group.close(lane, why, max_failures=1)
+
+    lives = begin()
+    group.queue.finish(lives, group.queue.take(lives))
+    for _ in range(2):
+        end(begin(), "no room")
+    assert (group.most, group.lanes_wanted()) == (1, 1)
+    group.queue.take(lives)
+    end(lives, "lightning")  # it had begun trainings, so a new one may
+    end(begin(), "no room")
     with pytest.raises(StageFailed, match="no training can be begun: no room"):
-        dies()
+        end(begin(), "no room")
+    assert group.queue.waiting() == [1, 2]
 
 
 @pytest.mark.slow

@@ -92,15 +92,14 @@ class Group:
     """Trainings whose runs are equally wide, and the lanes that take them from one queue."""
 
     width: Width
-    most: int  # lanes of all groups, when one of this group is begun
+    most: int  # lanes, those of other groups among them, when one of this group is begun
     names: tuple[str, ...]
     trainings: tuple[PlannedTraining, ...]
     queue: Queue
     lanes: set[str] = field(default_factory=set)
     told: set[int] = field(default_factory=set)  # trainings whose end was told
     deaths: Counter[int] = field(default_factory=Counter)  # of lanes, by what they had in hand
-    idle_deaths: int = 0  # of lanes that had nothing in hand, since a training has ended
-    ended_then: int = 0  # trainings that were over at the last of these
+    barren: int = 0  # lanes in a row that died before they had taken a training
 
     def lanes_wanted(self) -> int:
         """How many more lanes would find a training that no lane will take in a moment."""
@@ -122,23 +121,27 @@ class Group:
     def close(self, lane: str, why: str | None, *, max_failures: int) -> None:
         """A lane has ended, perhaps by a failure: what it had in hand waits again or has failed.
 
+        If new lanes die before they take a training, those that are left go on without new ones.
+
         Raises:
-            StageFailed: lanes die before they have begun a training, more often than may be.
+            StageFailed: none is left.
         """
         self.lanes.remove(lane)
-        number = self.queue.dismiss(lane)
+        has_taken, number = self.queue.has_taken(lane), self.queue.dismiss(lane)
         if number is not None:
             self.deaths[number] += 1
             if self.deaths[number] > max_failures:
                 self.queue.fail(number, why or "its workers ended before it did")
             else:
                 self.queue.put_back(number)
-        elif why is not None and self.queue.waiting():
-            ended = len(self.queue.ended())
-            self.idle_deaths = self.idle_deaths + 1 if ended == self.ended_then else 0
-            self.ended_then = ended
-            if self.idle_deaths > max_failures:
+        if has_taken:
+            self.barren = 0
+        elif why is not None:
+            self.barren += 1
+            if self.barren > max_failures and not self.lanes and self.queue.waiting():
                 raise StageFailed(f"no training can be begun: {why}; run the command again")
+            if self.barren > max_failures:
+                self.most = max(1, len(self.lanes))
 
     def ended(self) -> Iterator[Ended]:
         """Trainings that have ended since this was asked last."""
@@ -148,7 +151,7 @@ class Group:
 
     def lost(self) -> Iterator[Ended]:
         """When no lane is left: trainings whose files in the queue are not there any more."""
-        for number in set(range(len(self.names))) - self.told:
+        for number in sorted(set(range(len(self.names))) - self.told):
             yield self._end(number, "the storage does not say how it ended; run the command again")
 
     def _end(self, number: int, why: str | None) -> Ended:

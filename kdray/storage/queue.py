@@ -15,6 +15,7 @@ from kdray.storage.whole import whole
 
 WAITING, FINISHED, FAILED = "waiting", "finished", "failed"
 DISMISSED = "dismissed-"  # before the name of a taker
+HAS_TAKEN = "has-taken"  # in the folder of a taker that has taken an item
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Queue:
                 return held
             with contextlib.suppress(FileNotFoundError):  # another was faster; or it is dismissed
                 self._path(WAITING, item).rename(self._path(taker, item))
+                (self.folder / taker / HAS_TAKEN).touch()
         return self.in_hand(taker)
 
     def put_back(self, item: int) -> None:
@@ -71,6 +73,10 @@ class Queue:
         for path in self.folder.glob(f"*/{item:06d}"):
             if path.parent.name not in (FINISHED, FAILED):
                 path.unlink(missing_ok=True)
+
+    def has_taken(self, taker: str) -> bool:
+        """Whether a taker has taken an item, whatever became of it."""
+        return (self.folder / taker / HAS_TAKEN).exists()
 
     def waiting(self) -> list[int]:
         """Items that nobody has in hand, in their order."""
