@@ -25,7 +25,7 @@ from kdray.teacher.hypotheses import FILE
 from kdray.text.sequences import read_table, write_table
 
 # The study that is damaged ran on Ray.
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
