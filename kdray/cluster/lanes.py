@@ -8,7 +8,7 @@ import logging
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,13 +33,13 @@ def train(
     runs: int,
     folder: Path,
     watch: Callable[[Collection[str]], None],
-) -> Iterator[Ended]:
+) -> Generator[Ended]:
     """Train all models in `parallel_students` lanes. Yields each as it ends.
 
     Models whose runs are equally wide share lanes, which take them in the order given. `runs`
     counts the trainings with those that were finished before. The queues are in `folder`, which
     nobody else uses, and which is removed in the end. `watch` is called about twice a second with
-    the names of what is trained.
+    the names of what is trained. Lanes of an iterator that was closed take no more models.
 
     Raises:
         StageFailed: no worker can be started.

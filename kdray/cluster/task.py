@@ -4,7 +4,7 @@ What a step measures, such as the speed of decoding, is measured on the CPUs tha
 it. By default these are all of a node, so nothing else of the command runs there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import ray
 
@@ -19,22 +19,26 @@ from kdray.plan.step import Step
 
 def make_each(
     steps: Sequence[Step], *, store: Store, threads: int
-) -> Iterator[tuple[Step, KdrayError | None]]:
+) -> Generator[tuple[Step, KdrayError | None]]:
     """Make and publish steps, side by side as far as the cluster has `threads` CPUs for each.
 
-    Yields each as it ends, with its failure.
+    Yields each as it ends, with its failure. Whoever closes the iterator ends those that are left.
     """
-    task = _make.options(num_cpus=threads)
-    going_on = {task.remote(step, store, threads): step for step in steps}
-    while going_on:
-        (ended,), _ = ray.wait(list(going_on))
-        step = going_on.pop(ended)
-        try:
-            ray.get(ended)
-        except ray.exceptions.RayError as error:
-            yield step, failure(error, place=f"{step.heading}, {step.name}")
-        else:
-            yield step, None
+    make = _make.options(num_cpus=threads)
+    left = {make.remote(step, store, threads): step for step in steps}
+    try:
+        while left:
+            (ended,), _ = ray.wait(list(left))
+            step = left.pop(ended)
+            try:
+                ray.get(ended)
+            except ray.exceptions.RayError as error:
+                yield step, failure(error, place=f"{step.heading}, {step.name}")
+            else:
+                yield step, None
+    finally:
+        for task in left:
+            ray.cancel(task)
 
 
 def evaluation_threads(asked: int | None) -> int:

@@ -1,6 +1,7 @@
 """Making the steps of a plan: what exists is left alone, the rest is made by the job's shape."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import groupby
 
@@ -117,9 +118,9 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
     study.display.stage(steps[0].heading, f"{len(steps)} models")
     study.start_ray()
     threads = evaluation_threads(study.experiment.execution.evaluation_cpus)
-    with study.display.bars() as bars:
+    made = make_each(steps, store=study.store, threads=threads)
+    with study.display.bars() as bars, closing(made):
         bars.move("models", 0, len(steps))
-        made = make_each(steps, store=study.store, threads=threads)
         for number, (step, failure) in enumerate(made, start=1):
             if failure is not None:
                 if step.stage not in (SCORES, TEACHER_COMPLEXITY, GATES):

@@ -1,6 +1,7 @@
 """Trainings: of a teacher or of students, in lanes that go on side by side."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 
 from kdray.cell import TEACHER
 from kdray.cluster.lanes import train
@@ -41,21 +42,17 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
     trainings = {name: planned_training(study, step) for name, step in steps.items()}
     with study.display.bars() as bars:
         watch = _Watch(study, bars, trainings)
-        ends = train(
-            trainings,
-            execution=study.experiment.execution,
-            runs=len(every),
-            folder=study.work,
-            watch=watch,
-        )
-        for name, failure in ends:
-            if failure is None and not study.is_made(steps[name].key):
-                place = study.store.location
-                failure = StageFailed(f"{name}: trained, but it is not in {place}")
-            if failure is None:
-                watch.ended(name, steps[name])
-            else:
-                _fail(study, steps[name], trainings[name].job, failure)
+        execution, runs = study.experiment.execution, len(every)
+        ends = train(trainings, execution=execution, runs=runs, folder=study.work, watch=watch)
+        with closing(ends):
+            for name, failure in ends:
+                if failure is None and not study.is_made(steps[name].key):
+                    place = study.store.location
+                    failure = StageFailed(f"{name}: trained, but it is not in {place}")
+                if failure is None:
+                    watch.ended(name, steps[name])
+                else:
+                    _fail(study, steps[name], trainings[name].job, failure)
     scenarios = study.plan.scenarios
     without_teacher = [any(map(study.is_lost, scenario.of(TEACHER))) for scenario in scenarios]
     if all(without_teacher) or all(map(study.is_lost, study.plan.of(STUDENT))):
