@@ -43,9 +43,14 @@ class Cell:
 
     @property
     def group(self) -> str:
-        """Point, size and length in words: students of one group are compared with one another."""
+        """Size and length in words: at a point, students of one group are compared."""
         length = [] if self.length is None else [f"{self.length} updates"]
-        return ", ".join([*filter(None, [shown(self.point)]), self.size, *length])
+        return ", ".join([self.size, *length])
+
+    @property
+    def place(self) -> str:
+        """Point, size and length in words."""
+        return ", ".join(filter(None, [shown(self.point), self.group]))
 
     def __str__(self) -> str:
         name = self.method if self.is_teacher else f"{self.size}/{self.method}/seed-{self.seed}"

@@ -3,7 +3,7 @@
 experiment -> make_plan: an ordered tuple of steps                  kdray.plan
 steps      -> made, as far as they are missing                     kdray.runner.make
               whole, in shards, as trainings                       kdray.cluster
-scores     -> results -> tables, verdict, plots, pages             kdray.reporting
+scores     -> results -> analysis (tables, verdicts) -> pages      kdray.reporting
 """
 
 from pathlib import Path
@@ -25,10 +25,9 @@ from kdray.plan.step import (
     up_to,
 )
 from kdray.runner.make import make_steps
-from kdray.runner.reporting import make_report
+from kdray.runner.reporting import Findings, analyse_study, make_report
 from kdray.runner.results import results_of
 from kdray.runner.study import Study
-from kdray.scoring.result import Result
 from kdray.storage.disk import disk_failure
 
 if TYPE_CHECKING:
@@ -71,20 +70,19 @@ def run_complexity(study: Study, verb: str) -> None:
         raise failure
 
 
-def run_evaluation(study: Study) -> list[Result]:
+def run_evaluation(study: Study) -> Findings:
     """Make everything up to the scores of all models."""
     make_steps(study, steps_of(study, "evaluate"))
-    return results_of(study)
+    return analyse_study(study, results_of(study))
 
 
-def run_study(study: Study) -> tuple[list[Result], Path]:
+def run_study(study: Study) -> Findings:
     """Make everything. Students that fail are left out of the report and named in it."""
     make_steps(study, steps_of(study, "study"))
-    results = results_of(study)
-    return results, make_report(study, results)
+    return make_report(study, analyse_study(study, results_of(study)))
 
 
-def run_report(study: Study, folder: Path | None) -> tuple[list[Result], Path | None]:
+def run_report(study: Study, folder: Path | None) -> Findings:
     """Write the report of the models that are scored already; without a page on a read-only disk.
 
     Raises:
@@ -96,13 +94,14 @@ def run_report(study: Study, folder: Path | None) -> tuple[list[Result], Path | 
             f"{study.store.location}: no model of this experiment is scored; run `python -m "
             "kdray.evaluate` with the same configuration first"
         )
+    findings = analyse_study(study, results)
     try:
-        return results, make_report(study, results, folder)
+        return make_report(study, findings, folder)
     except OSError as error:
         if folder is not None or (message := disk_failure(error, study.reports)) is None:
             raise
         study.display.note(f"no page is written: {message}, or name another folder with --into")
-        return results, None
+        return findings
 
 
 def run_search_path(study: Study) -> "list[TrialResult]":

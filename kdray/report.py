@@ -28,7 +28,7 @@ def report(
         from kdray.pipeline import run_report
         from kdray.runner.reporting import show_results
 
-        show_results(running, *run_report(running, into))
+        show_results(running, run_report(running, into))
 
 
 if __name__ == "__main__":

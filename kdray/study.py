@@ -17,8 +17,7 @@ def study(
         from kdray.pipeline import check_complete, run_study
         from kdray.runner.reporting import show_results
 
-        results, paths = run_study(running)
-        show_results(running, results, paths)
+        show_results(running, run_study(running))
         check_complete(running)
 
 

@@ -128,15 +128,15 @@ def brought(recipe, folder, *, max_length):
 @pytest.mark.slow
 def test_a_set_that_the_teacher_cannot_read_leaves_all_other_scores(recipe, tmp_path, without_ray):
     with opened(brought(recipe, tmp_path / "teacher", max_length=24)) as study:
-        results, report = run_study(study)
+        findings = run_study(study)
         check_complete(study)
     splits = {}
-    for row in results:
+    for row in findings.results:
         splits.setdefault(row.cell.method, set()).add(row.split)
     everything = {"dev", "test-good", "test-long"}
     assert splits == {TEACHER: everything - {"test-long"}, "ce": everything, "smooth": everything}
     told = "teacher has no scores on test-long: 1 of 8 sentences, the first in line 6"
-    assert told in report.with_suffix(".md").read_text().replace("\\", "")
+    assert told in findings.page.with_suffix(".md").read_text().replace("\\", "")
 
 
 @pytest.mark.slow
@@ -152,11 +152,11 @@ def test_a_model_that_cannot_be_scored_leaves_the_others(recipe, without_ray, mo
 
     monkeypatch.setattr(make, "make_whole", whole)
     with opened(recipe) as study:
-        results, report = run_study(study)
+        findings = run_study(study)
         with pytest.raises(StageFailed, match=r"1 students or scores failed.*\n.*node"):
             check_complete(study)
-    assert {row.cell.method for row in results} == {"smooth"}
-    assert "the node is gone" in report.with_suffix(".md").read_text()
+    assert {row.cell.method for row in findings.results} == {"smooth"}
+    assert "the node is gone" in findings.page.with_suffix(".md").read_text()
 
 
 def test_costs_of_text_are_in_the_report(recipe, tmp_path, without_ray):

@@ -32,14 +32,14 @@ def study_of(storage, **noise):
 
 def test_students_learn_noisy_pairs_and_rates_share_the_teacher(tmp_path, without_ray):
     with study_of(tmp_path, rate=0.2) as study:
-        results, report = run_study(study)
+        findings = run_study(study)
         text, (teacher,) = study.plan.only.text, study.plan.of(TEACHER)
         counts = study.store.find(text.learned.corpus).counts
         folders = [study.store.fetch(each.corpus) for each in (text.clean, text.learned)]
         clean, noisy = (Corpus(folder).table("train") for folder in folders)
         hyps = Hypotheses.load(study.store.fetch(study.plan.only.students.signals.hypotheses))
-    assert {row.cell.method for row in results} == {"teacher", *study.recipe.methods}
-    page = report.with_suffix(".md").read_text()
+    assert {row.cell.method for row in findings.results} == {"teacher", *study.recipe.methods}
+    page = findings.page.with_suffix(".md").read_text()
     assert counts[NOTES][0].split(" (")[0].replace("%", "") in page.replace("%", "")
     assert "realised" in page
     assert noisy[Column.PAIR_ID] == clean[Column.PAIR_ID]

@@ -48,7 +48,7 @@ def opened(raw):
 @pytest.mark.slow
 def test_a_scorer_joins_and_another_fails_alone(raw, without_ray, monkeypatch):
     with opened(raw) as study:
-        before, _ = run_study(study)
+        before = run_study(study).results
         check_complete(study)
     assert {str(row.condition) for row in before} == {
         "beam-2", "prefix-0.5", "teacher-forcing", "sampling",
@@ -63,14 +63,14 @@ def test_a_scorer_joins_and_another_fails_alone(raw, without_ray, monkeypatch):
         "broken": scorer("import sys; print(1); print('no model', file=sys.stderr)"),
     }
     with opened(raw) as study:
-        results, page = run_study(study)
+        findings = run_study(study)
         with pytest.raises(StageFailed, match=r"broken of nano/ce/seed-1: it printed 1 lines"):
             check_complete(study)
         (kept,) = {note.split("all of it is in ")[1].split(";")[0] for note in study.notes[:1]}
     assert Path(kept).read_text() == "no model\n"
-    data = json.loads((page.parent / "results.json").read_text())
+    data = json.loads((findings.page.parent / "results.json").read_text())
     by_place = {(r.cell, r.split, r.condition): r for r in before}
-    for row in results:
+    for row in findings.results:
         old = by_place[row.cell, row.split, row.condition]
         translated = row.hyps_path is not None
         assert ("words" in row.scores) == translated
@@ -82,7 +82,7 @@ def test_a_scorer_joins_and_another_fails_alone(raw, without_ray, monkeypatch):
         (change,) = [r["difference"]["others"]["words"] for r in table["rows"] if r["difference"]]
         assert change["p"] is not None
         assert change["higher_is_better"] is False
-    text = page.with_suffix(".md").read_text()
+    text = findings.page.with_suffix(".md").read_text()
     assert "words: test 1" in text
     assert "Δ words" in text
     assert "teacher forcing" in text
@@ -93,7 +93,7 @@ def test_one_that_hangs_is_not_tried_on_every_model(raw, without_ray):
     hangs = scorer("import time; time.sleep(60)", timeout_seconds=1)
     raw["recipe"]["evaluation"] |= {"prefixes": [], "sampling": None, "scorers": {"slow": hangs}}
     with opened(raw) as study:
-        results, _ = run_study(study)
+        results = run_study(study).results
         (note,) = study.notes
     assert "slow of nano/ce/seed-1: it had not ended after 1 seconds" in note
     assert "not tried on the 1 models that follow" in note

@@ -68,8 +68,8 @@ def test_an_ensemble_teaches(tmp_path, without_ray):
         "hidden": {"kind": "hybrid", "gate": gate, "signal": "hidden"},
     }
     with study_of(raw, tmp_path) as study:
-        results, report = run_study(study)
+        findings = run_study(study)
         teachers = "+".join(study.plan.only.teacher.fingerprints)
-    assert {row.fingerprint for row in results if row.cell.is_teacher} == {teachers}
-    assert {row.cell.method for row in results} == {"teacher", *recipe["methods"]}
-    assert all(name in report.with_suffix(".md").read_text() for name in recipe["methods"])
+    assert {row.fingerprint for row in findings.results if row.cell.is_teacher} == {teachers}
+    assert {row.cell.method for row in findings.results} == {"teacher", *recipe["methods"]}
+    assert all(name in findings.page.with_suffix(".md").read_text() for name in recipe["methods"])

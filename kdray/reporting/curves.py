@@ -57,7 +57,7 @@ def series_of(curves: Curves, metric: str) -> list[Series]:
         points = {row["step"]: row[metric] for row in rows if metric in row}
         finite = {step: value for step, value in points.items() if math.isfinite(value)}
         if finite:
-            group = "" if cell.is_teacher else cell.group
+            group = "" if cell.is_teacher else cell.place
             groups.setdefault((group, cell.method), []).append(finite)
     return [_series(size, method, seeds) for (size, method), seeds in groups.items()]
 

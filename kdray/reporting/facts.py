@@ -6,13 +6,35 @@ from typing import Any
 
 from kdray.cell import Point
 from kdray.measures.measure import Measures
+from kdray.text.prefix import split_references
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One line of an evaluation set, as a model was given it and is compared with it."""
+
+    src: str
+    ref: str  # what comes after the prefix, if one is given
+
+
+@dataclass(frozen=True)
+class SplitText:
+    """An evaluation set: source and reference of each line."""
+
+    src: Sequence[str]
+    refs: Sequence[str]
+
+    def segments(self, share: float = 0.0) -> list[Segment]:
+        """The lines that are scored if models are given a share of each reference."""
+        parts = split_references(self.refs, share)
+        return [Segment(self.src[part.row], part.continuation) for part in parts]
 
 
 @dataclass(frozen=True)
 class ScenarioFacts:
     """What the translations of one scenario are compared with, and how."""
 
-    refs: Mapping[str, Sequence[str]]  # split -> references; its order is the report's
+    texts: Mapping[str, SplitText]  # by split; its order is the report's
     bleu_tokenize: str
 
 
@@ -27,8 +49,11 @@ class StudyFacts:
     versions: Mapping[str, str]  # package -> version
     baseline: str  # name of the method that differences are taken to
     main_beam: int  # the beam that the verdict speaks of
+    budget: str  # under which budget the students are compared, as a clause
     bootstrap_samples: int
     scenarios: Mapping[Point, ScenarioFacts]  # in the order of the report
+    axes: Mapping[str, Mapping[str, float] | None] = field(default_factory=dict)
+    """Of each axis the places of its values by their labels; None: they have no order."""
     notes: Sequence[str] = ()  # e.g. students that failed, and why
     complexity: Measures = field(default_factory=dict)  # of the scenarios, as far as measured
     sharing: str = ""  # what students of several lengths share of their training, if there are

@@ -11,18 +11,16 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from kdray.measures.measure import in_groups
+from kdray.reporting.analysis import Analysis
 from kdray.reporting.facts import StudyFacts
-from kdray.reporting.layout import columns_of, footnotes, markdown, markdown_text
+from kdray.reporting.layout import columns_of, footnotes, is_finding, markdown, markdown_text
 from kdray.reporting.plots import Plot
-from kdray.reporting.table import Table
-from kdray.reporting.verdict import Verdict
 
 
 def render_pages(
     *,
     study: StudyFacts,
-    verdicts: Sequence[Verdict],
-    tables: Sequence[Table],
+    analysis: Analysis,
     plots: Sequence[Plot],
 ) -> tuple[str, str]:
     """The HTML page and the Markdown file, with all text escaped.
@@ -41,6 +39,7 @@ def render_pages(
         "data_uri": _data_uri,
         "fact": fact,
         "footnotes": footnotes,
+        "has_finding": is_finding,
         "markdown": markdown,
         "text": markdown_text,
     }
@@ -48,8 +47,9 @@ def render_pages(
     html, text = (
         environment.get_template(f"report.{form}.j2").render(
             study=study,
-            verdicts=verdicts,
-            tables=tables,
+            overview=analysis.overview,
+            verdicts=analysis.verdicts,
+            tables=analysis.tables,
             plots=plots,
             recipe=recipe,
             complexity=in_groups(study.complexity),

@@ -4,29 +4,36 @@ A row is one method at one size and length over its seeds; the teacher stands fi
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
-from statistics import fmean
+from statistics import fmean, stdev
+from typing import Self
 
 from kdray.cell import Cell, Point, shown
 from kdray.condition import Condition
 from kdray.config.evaluation import OWN_METRICS
 from kdray.errors import DataError
-from kdray.reporting.difference import (
-    BySeed,
-    Difference,
-    Spread,
-    difference_to,
-    references,
-    seed_notes,
-)
+from kdray.reporting.difference import Difference
 from kdray.reporting.facts import StudyFacts
-from kdray.scoring.metrics import signature
+from kdray.schema import Split
 from kdray.scoring.result import Result
-from kdray.statistics.multiplicity import LEVEL, holm
 from kdray.statistics.resampling import MIN_SEGMENTS
 
 RowKey = tuple[bool, str, str]  # is a teacher, group (size and length), method
+BySeed = Mapping[int, Result]  # of one row
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean over seeds, and their standard deviation (n - 1), which is None with one seed."""
+
+    mean: float
+    sd: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """The spread of at least one value."""
+        return cls(mean=fmean(values), sd=stdev(values) if len(values) > 1 else None)
 
 
 @dataclass(frozen=True)
@@ -38,8 +45,8 @@ class Row:
     seeds: tuple[int, ...]
     is_baseline: bool
     scores: Mapping[str, Spread]  # by metric
-    difference: Difference | None  # None: the teacher, the baseline, no seed in common with it
     num_params: int | None
+    updates: float | None
     target_tokens: float | None
     train_seconds: float | None
     tokens_per_second: float | None
@@ -70,11 +77,6 @@ class Row:
         """The row is the teacher's."""
         return self.cell.is_teacher
 
-    @property
-    def is_finding(self) -> bool:
-        """Whether it differs significantly from the baseline, in either direction."""
-        return self.difference is not None and self.difference.is_finding
-
 
 @dataclass(frozen=True)
 class Table:
@@ -84,11 +86,13 @@ class Table:
     split: str
     condition: Condition
     signatures: Mapping[str, str]  # by metric; its order is that of the columns
+    lower_is_better: frozenset[str]  # metrics of which less is better
     baseline: str
     bootstrap_samples: int
     num_segments: int
     rows: tuple[Row, ...]  # the teacher first, then group by group, its baseline first
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()  # of all metrics; see `kdray.reporting.compare`
 
     @property
     def title(self) -> str:
@@ -102,6 +106,11 @@ class Table:
         return self.condition.width
 
     @property
+    def is_dev(self) -> bool:
+        """Whether it is of the split that chooses, on which nothing is tested."""
+        return self.split == Split.DEV
+
+    @property
     def is_translated(self) -> bool:
         """Whether there are translations, and so BLEU, chrF and differences in them."""
         return "bleu" in self.signatures
@@ -109,7 +118,8 @@ class Table:
     @property
     def metrics_from_outside(self) -> tuple[str, ...]:
         """Those that scorers brought."""
-        return tuple(name for name in self.signatures if name not in OWN_METRICS)
+        own = (*OWN_METRICS, "loss", "accuracy")
+        return tuple(name for name in self.signatures if name not in own)
 
     @property
     def has_lengths(self) -> bool:
@@ -117,19 +127,50 @@ class Table:
         return any(row.cell.length is not None for row in self.rows)
 
     @property
-    def num_tests(self) -> int:
-        """How many comparisons Holm's correction counts."""
-        return sum(row.difference is not None and row.difference.p is not None for row in self.rows)
+    def teacher(self) -> Row | None:
+        """The teacher's row, the first of an ensemble's."""
+        return next((row for row in self.rows if row.is_teacher), None)
+
+    def students(self, group: str | None = None) -> list[Row]:
+        """The rows of students, of one size and length if it is given."""
+        students = [row for row in self.rows if not row.is_teacher]
+        return students if group is None else [row for row in students if row.group == group]
+
+    def row(self, group: str, method: str) -> Row | None:
+        """The row of a method at a size and length."""
+        return next((row for row in self.students(group) if row.method == method), None)
+
+    def difference(
+        self, group: str, method: str, other: str, metric: str = "bleu"
+    ) -> Difference | None:
+        """A method minus another one, if the two were compared."""
+        for each in self.differences:
+            of_row = (each.group, each.metric) == (group, metric)
+            if of_row and {each.method, each.other} == {method, other}:
+                return each.of(method)
+        return None
+
+    def to_baseline(self, row: Row, metric: str = "bleu") -> Difference | None:
+        """The difference of a row to the baseline, if they were compared."""
+        if row.is_teacher or row.is_baseline:
+            return None
+        return self.difference(row.group, row.method, self.baseline, metric)
+
+    def prefers_higher(self, metric: str) -> bool:
+        """Whether more of a metric is better."""
+        return metric not in self.lower_is_better
 
 
-def build_tables(results: Iterable[Result], *, study: StudyFacts) -> list[Table]:
-    """Tables in the order of the scenarios and their splits; of each split the main beam first.
+def build_tables(
+    results: Iterable[Result], *, study: StudyFacts
+) -> list[tuple[Table, list[Result]]]:
+    """Tables and what each is made of, scenario by scenario; of each split the main beam first.
 
     Raises:
-        DataError: a split has no references, a run is there twice, runs of one row differ in their
-            model, or a file of translations does not give the score recorded for it.
+        DataError: a split has no references, a run is there twice, or runs of one row differ in
+            their model.
     """
-    places = [(point, split) for point, each in study.scenarios.items() for split in each.refs]
+    places = [(point, split) for point, each in study.scenarios.items() for split in each.texts]
     order = {place: number for number, place in enumerate(places)}
 
     def table_of(result: Result) -> tuple[int, bool, tuple[int, float], tuple[str, ...]]:
@@ -147,38 +188,48 @@ def build_tables(results: Iterable[Result], *, study: StudyFacts) -> list[Table]
         return (order[place], is_other, result.condition.place, signatures)
 
     ordered = sorted(results, key=table_of)  # stable: rows keep the order of the results
-    return [_build_table(list(group), study) for _, group in groupby(ordered, key=table_of)]
+    groups = [list(group) for _, group in groupby(ordered, key=table_of)]
+    return [(_build_table(group, study), group) for group in groups]
 
 
 def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
-    first, rows, notes = results[0], list[Row](), list[str]()
+    first = results[0]
     signatures = _signatures(results)
-    refs = references(study, first)
-    test_signature = signature(study.scenarios[first.cell.point].bleu_tokenize)
-    is_tested = signatures.get("bleu") == test_signature and len(refs) >= MIN_SEGMENTS
+    scores = [item for result in results for item in result.scores.items()]
+    segments = study.scenarios[first.cell.point].texts[first.split].segments(first.condition.share)
     groups = _group_rows(results, study.baseline)
-    for (is_teacher, group, method), runs in groups.items():
-        is_baseline = not is_teacher and method == study.baseline
-        difference = None
-        if not is_teacher and not is_baseline and "bleu" in signatures:
-            baseline = groups.get((False, group, study.baseline), {})
-            difference = difference_to(baseline, runs, study=study, test=is_tested)
-            notes += seed_notes(baseline, runs, baseline_name=study.baseline)
-        rows.append(_row(list(runs.values()), difference, is_baseline=is_baseline))
-    table = Table(
+    return Table(
         point=first.cell.point,
         split=first.split,
         condition=first.condition,
         signatures=signatures,
+        lower_is_better=frozenset(name for name, each in scores if not each.higher_is_better),
         baseline=study.baseline,
         bootstrap_samples=study.bootstrap_samples,
-        num_segments=len(refs),
-        rows=_correct(rows),
-        notes=tuple(notes),
+        num_segments=len(segments),
+        rows=tuple(
+            _row(list(runs.values()), is_baseline=not is_teacher and method == study.baseline)
+            for (is_teacher, _, method), runs in groups.items()
+        ),
+        notes=tuple(_notes(first, len(segments), groups)),
     )
-    if not table.is_translated:
-        return table
-    return replace(table, notes=(*notes, *_test_notes(table, test_signature)))
+
+
+def _notes(first: Result, num_segments: int, groups: Mapping[RowKey, BySeed]) -> Iterable[str]:
+    """What a reader has to know of the tests of a table."""
+    if first.split == Split.DEV or "bleu" not in first.scores:
+        return
+    if num_segments < MIN_SEGMENTS:
+        yield (
+            f"{num_segments} segments are too few to test differences on: they are shown without "
+            f"a test, which needs {MIN_SEGMENTS} or more."
+        )
+    students = {key: runs for key, runs in groups.items() if not key[0]}
+    most = max((len(runs) for runs in students.values()), default=0)
+    for (_, group, method), runs in students.items():
+        if len(runs) < most:
+            seeds = ", ".join(map(str, sorted(runs)))
+            yield f"{method} ({group}) has seeds {seeds} alone, where others have {most}."
 
 
 def _signatures(results: Sequence[Result]) -> dict[str, str]:
@@ -219,7 +270,7 @@ def _group_rows(results: Sequence[Result], baseline: str) -> dict[RowKey, BySeed
     return dict(rows)
 
 
-def _row(results: Sequence[Result], difference: Difference | None, *, is_baseline: bool) -> Row:
+def _row(results: Sequence[Result], *, is_baseline: bool) -> Row:
     first = results[0]
     return Row(
         cell=first.cell,
@@ -231,65 +282,13 @@ def _row(results: Sequence[Result], difference: Difference | None, *, is_baselin
             for name in first.scores
             if all(name in result.scores for result in results)
         },
-        difference=difference,
         num_params=first.num_params,
+        updates=_mean(result.updates for result in results),
         target_tokens=_mean(result.target_tokens for result in results),
         train_seconds=_mean(result.train_seconds for result in results),
         tokens_per_second=_mean(result.decode_tokens_per_second for result in results),
         sentences_per_second=_mean(result.decode_sentences_per_second for result in results),
     )
-
-
-def _correct(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Fill in the p-values that are corrected over all comparisons of the table."""
-    differences = [row.difference for row in rows if row.difference is not None]
-    of_bleu = _corrected(each.p_uncorrected for each in differences)
-    names = {name for each in differences for name in each.others}
-    of_others = {
-        name: _corrected(
-            each.others[name].p_uncorrected for each in differences if name in each.others
-        )
-        for name in names
-    }
-
-    def correct(difference: Difference) -> Difference:
-        others = {
-            name: replace(change, p=of_others[name].get(change.p_uncorrected))
-            for name, change in difference.others.items()
-        }
-        return replace(difference, p=of_bleu.get(difference.p_uncorrected), others=others)
-
-    return tuple(
-        row if row.difference is None else replace(row, difference=correct(row.difference))
-        for row in rows
-    )
-
-
-def _corrected(p_values: Iterable[float | None]) -> dict[float | None, float]:
-    """What Holm makes of each p-value; equal ones become equal."""
-    tested = [p for p in p_values if p is not None]
-    return dict(zip(tested, holm(tested), strict=True))
-
-
-def _test_notes(table: Table, test_signature: str) -> list[str]:
-    notes = []
-    if (scored_as := table.signatures["bleu"]) != test_signature:
-        notes.append(
-            f"Scored as {scored_as}, while the significance test scores as "
-            f"{test_signature}: differences are shown without a test."
-        )
-    if table.num_segments < MIN_SEGMENTS:
-        notes.append(
-            f"{table.num_segments} segments are too few to test differences on: they are shown "
-            f"without a test, which needs {MIN_SEGMENTS} or more."
-        )
-    smallest = table.num_tests / (table.bootstrap_samples + 1)
-    if smallest >= LEVEL:
-        notes.append(
-            f"With {table.bootstrap_samples} resamples and {table.num_tests} comparisons no "
-            f"corrected p can fall below {LEVEL}: raise recipe.evaluation.bootstrap_samples."
-        )
-    return notes
 
 
 def _mean(numbers: Iterable[float | None]) -> float | None:

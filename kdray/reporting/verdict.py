@@ -1,162 +1,261 @@
-"""Which method should be used, and how sure is that? Sentences that are computed from the tables.
+"""Which method serves a scenario, and how sure is that? Words that are computed from the tables.
 
-Dev scores choose the method; test scores only show what the choice is worth. A difference is
-claimed only if a table marks it as a finding.
+Dev scores choose the method; test scores only show what the choice is worth. Nothing is claimed
+that is not marked as a finding.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
+from kdray.cell import Point, shown
+from kdray.reporting.compare import MAIN, Chosen
 from kdray.reporting.difference import Difference, Finding
-from kdray.reporting.layout import p_value, signed
+from kdray.reporting.numbers import listed, p_value, signed
 from kdray.reporting.table import Row, Table
-from kdray.schema import Split
+
+
+class Certainty(StrEnum):
+    """What the tests say of the method that dev chose."""
+
+    BEATS_ALL = "it beats every other method"
+    BEATS_BASELINE = "it beats the baseline"
+    OPEN = "no difference is shown"
+    WORSE = "it is worse than another method"
+    UNTESTED = "not tested"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The conclusion about the students of one size and length."""
+    """The conclusion about the students of one size and length at one point of the grid."""
 
+    point: Point
     size: str  # with the length, if there are several
     chosen: str | None  # a method; None if dev cannot choose
+    certainty: Certainty
     headline: str
     sentences: tuple[str, ...]
+    next_runs: tuple[str, ...]  # what to run where the evidence is thin
+
+    @property
+    def scenario(self) -> str:
+        """Where it holds, in words."""
+        return ", ".join(filter(None, [shown(self.point), self.size]))
 
 
-def verdicts(tables: Sequence[Table], *, main_beam: int) -> list[Verdict]:
-    """One verdict for each size and length, from the tables of the main beam, in their order."""
-    main = [table for table in tables if table.beam == main_beam]
-    students = [row for table in main for row in table.rows if not row.is_teacher]
-    sizes = dict.fromkeys(row.group for row in students)
-    return [_verdict(main, size) for size in sizes]
+def verdict_of(tables: Sequence[Table], group: str, *, chosen: Chosen, main_beam: int) -> Verdict:
+    """Judge the students of one size and length.
 
-
-def _verdict(tables: Sequence[Table], size: str) -> Verdict:
-    dev_tables = [table for table in tables if table.split == Split.DEV and _rows(table, size)]
-    if len(dev_tables) != 1:
-        reason = "carry different signatures" if dev_tables else "are missing"
+    Args:
+        tables: all of one point of the grid, their differences corrected.
+        group: size and length in words.
+        chosen: the methods that dev chose at this point.
+        main_beam: the beam that the headline speaks of.
+    """
+    main = [table for table in tables if table.beam == main_beam and table.students(group)]
+    point = tables[0].point
+    if (name := chosen.get(group)) is None:
+        reason = "carry different signatures" if any(t.is_dev for t in main) else "are missing"
         headline = f"No method is chosen: the dev scores {reason}."
-        return Verdict(size=size, chosen=None, headline=headline, sentences=())
-    dev = dev_tables[0]
-    rows = _rows(dev, size)
-    best = max(rows, key=lambda row: row.bleu.mean)
-    on_test = [table for table in tables if table.split != Split.DEV and _rows(table, size)]
-    scored = _each(on_test, best)
-    unscored = sorted({table.split for table in on_test} - {table.split for table, _ in scored})
+        return Verdict(point, group, None, Certainty.UNTESTED, headline, (), ())
+    dev = next(table for table in main if table.is_dev)
+    best = dev.row(group, name)
+    assert best is not None, "dev chose it"
+    tests = [table for table in main if not table.is_dev]
+    scored = [table for table in tests if table.row(group, name)]
+    certainty, headline = _headline(best, dev, tests, scored)
+    others = [t for t in tables if not t.is_dev and t.beam != main_beam and t.is_translated]
     sentences = [
-        _choice(best, rows, dev),
-        *_close_rivals(best, rows),
-        *(_test_sentence(table, row) for table, row in scored),
-        *(f"On {split}, {best.method} was not scored." for split in unscored),
-        *_unchosen(best, on_test),
-        *_beside_teacher(*(scored[0] if scored else (dev, best))),
-        *_seed_warning(rows),
+        _choice(best, dev),
+        *(_on_test(table, best) for table in scored),
+        *(f"On {t.split}, {name} was not scored." for t in tests if t not in scored),
+        *_unchosen(best, tests),
+        *_under_conditions(others, best),
+        *_beside_teacher((scored or [dev])[0], best),
+        *_seed_warning(dev, group),
     ]
-    headline = _headline(best, dev, on_test)
-    return Verdict(size=size, chosen=best.method, headline=headline, sentences=tuple(sentences))
+    nexts = [
+        f"To tell {each.method} from {each.other} on {table.split}: {each.what_next}."
+        for table in scored
+        for each in _rivals(table, best)
+        if each.what_next
+    ]
+    return Verdict(point, group, name, certainty, headline, tuple(sentences), tuple(nexts))
 
 
-def _headline(best: Row, dev: Table, on_test: Sequence[Table]) -> str:
-    """The strongest statement that the test tables support."""
+def _headline(
+    best: Row, dev: Table, tests: Sequence[Table], scored: Sequence[Table]
+) -> tuple[Certainty, str]:
+    """The strongest statement that the tests support."""
     name, baseline = best.method, dev.baseline
-    if len(_rows(dev, best.group)) == 1:
-        return f"There is only {name}: nothing to compare it with."
-    if not on_test:
-        return f"Dev prefers {name}; there are no test scores that could confirm it."
-    splits: dict[tuple[Finding, bool], list[str]] = {}  # by finding, and whether it is better
-    for table, row in _each(on_test, best):
-        if row.difference is not None:
-            better = row.difference.bleu > 0
-            splits.setdefault((row.difference.finding, better), []).append(table.split)
-    beats = splits.get((Finding.SIGNIFICANT, True), [])
-    worse = splits.get((Finding.SIGNIFICANT, False), [])
+    if len(dev.students(best.group)) == 1:
+        return Certainty.UNTESTED, f"There is only {name}: nothing to compare it with."
+    if not tests:
+        told = f"Dev prefers {name}; there are no test scores that could confirm it."
+        return Certainty.UNTESTED, told
+    every = [(table.split, each) for table in scored for each in _rivals(table, best)]
+    worse = [f"{each.other} on {split}" for split, each in every if _loses(each)]
     if worse:
-        return f"Dev prefers {name}, but it is worse than {baseline} on {_join(worse)}."
-    if len(beats) == len(on_test):
-        return f"Take {name}: it beats {baseline} beyond noise on {_join(beats)}."
-    if beats:
-        return f"{name} beats {baseline} beyond noise on {_join(beats)} only."
-    looks = [
-        f"{word} on {_join(splits[Finding.SEED_NOISE_UNKNOWN, better])}"
-        for word, better in (("worse", False), ("better", True))
-        if (Finding.SEED_NOISE_UNKNOWN, better) in splits
+        return Certainty.WORSE, f"Dev prefers {name}, but it is worse than {listed(worse)}."
+    splits = [table.split for table in tests]
+    if every and all(map(_wins, (each for _, each in every))) and len(scored) == len(tests):
+        told = f"Take {name}: it beats every other method on {listed(splits)}."
+        return Certainty.BEATS_ALL, told
+    beaten = [
+        table.split
+        for table in scored
+        if (each := table.to_baseline(best)) is not None and _wins(each)
     ]
-    if looks:
-        return f"Beside {baseline}, {name} looks {_join(looks)}, but the seed noise is unknown."
-    if any(_wins(row) for table in on_test for row in _rows(table, best.group)):
-        if best.is_baseline:
-            return f"Dev prefers the baseline {name} itself."
-        return f"Dev prefers {name}, which does not beat {baseline} beyond noise."
-    if not best.is_baseline and all(finding is Finding.UNTESTED for finding, _ in splits):
-        return f"Dev prefers {name}; it could not be tested against {baseline}."
-    return f"No method beats the baseline {baseline} beyond noise."
+    if beaten and beaten == splits:
+        return Certainty.BEATS_BASELINE, (
+            f"Take {name}: it beats {baseline} on {listed(beaten)}{_unbeaten(every)}."
+        )
+    if beaten:
+        return Certainty.OPEN, f"{name} is shown to beat {baseline} on {listed(beaten)} only."
+    if all(each.finding in (Finding.UNTESTED, Finding.SEED_NOISE_UNKNOWN) for _, each in every):
+        return Certainty.UNTESTED, _untested(best, dev, every)
+    if best.is_baseline:
+        return Certainty.OPEN, f"No method is shown to beat the baseline {name}, which dev prefers."
+    winners = _winners(tests, best.group)
+    if winners:
+        told = f"Dev prefers {name}, which is not shown to beat {baseline}."
+        return Certainty.OPEN, told
+    return (
+        Certainty.OPEN,
+        f"No method is shown to beat the baseline {baseline}; dev prefers {name}.",
+    )
 
 
-def _choice(best: Row, rows: Sequence[Row], dev: Table) -> str:
-    among = f"the best of {len(rows)} methods" if len(rows) > 1 else "the only method"
-    seeds = "1 seed" if len(best.seeds) == 1 else f"{len(best.seeds)} seeds"
-    text = f"On dev, {best.method} is {among}: {best.bleu.mean:.2f} BLEU over {seeds}"
-    return f"{text}{_compared(best, dev)}."
+def _unbeaten(every: Sequence[tuple[str, Difference]]) -> str:
+    """The rivals that the chosen method is not told from on some test."""
+    rivals = [each.other for _, each in every if not _wins(each)]
+    if not rivals:
+        return ""
+    return f", and is not told from {listed(list(dict.fromkeys(rivals)))}"
 
 
-def _close_rivals(best: Row, rows: Sequence[Row]) -> list[str]:
-    """Names the methods that could have been first with other seeds."""
-    if best.bleu.sd is None:
-        return []
+def _untested(best: Row, dev: Table, every: Sequence[tuple[str, Difference]]) -> str:
+    known = [
+        (split, each)
+        for split, each in every
+        if each.finding is Finding.SEED_NOISE_UNKNOWN and dev.baseline in (each.method, each.other)
+    ]
+    if not known:
+        return f"Dev prefers {best.method}; it could not be tested."
+    looks = [f"{'better' if each.is_better else 'worse'} on {split}" for split, each in known]
+    other = known[0][1].other
+    return (
+        f"Beside {other}, {best.method} looks {listed(looks)}, but with one seed the luck of the "
+        "seed is not known."
+    )
+
+
+def _choice(best: Row, dev: Table) -> str:
+    among = len(dev.students(best.group))
+    rank = f"the best of {among} methods" if among > 1 else "the only method"
+    text = f"On dev, {best.method} is {rank}: {best.bleu.mean:.2f} BLEU over {_seeds(best)}"
     close = [
-        row.method
-        for row in rows
-        if row is not best
-        and row.bleu.sd is not None
-        and best.bleu.mean - row.bleu.mean <= math.hypot(best.bleu.sd, row.bleu.sd)
+        each.other
+        for each in _rivals(dev, best)
+        if each.low is not None and each.high is not None and each.low <= 0 <= each.high
     ]
     if not close:
-        return []
-    verb = "is" if len(close) == 1 else "are"
-    return [f"On dev, {_join(close)} {verb} within seed noise of it: other seeds may swap them."]
-
-
-def _test_sentence(table: Table, row: Row) -> str:
-    text = f"On {table.split}, {row.method} has {row.bleu.mean:.2f} BLEU{_compared(row, table)}"
-    if row.difference is None:
         return f"{text}."
-    bleu, chrf = row.difference.bleu, row.difference.chrf
-    metrics = [f"{_agrees('chrF', bleu * chrf > 0)} ({signed(chrf)})"]
-    for name, change in row.difference.others.items():
-        said = _agrees(name, bleu != 0 and change.is_better == (bleu > 0))
-        metrics.append(f"{said} ({change.mean:+.3g}, p {p_value(change.p)})")
-    return f"{text}; {'; '.join(metrics)}."
+    return f"{text}; {listed(close)} may be as good: 0 lies within the interval of the difference."
 
 
-def _agrees(metric: str, agrees: bool) -> str:
-    return f"{metric} {'agrees' if agrees else 'does not agree'}"
+def _on_test(table: Table, best: Row) -> str:
+    row = table.row(best.group, best.method)
+    assert row is not None, "it is scored there"
+    text = f"On {table.split}, {row.method} has {row.bleu.mean:.2f} BLEU"
+    return f"{text}{_beside_rivals(table, row)}."
 
 
-def _compared(row: Row, table: Table) -> str:
-    """How a score stands to the baseline's, as the second half of a sentence."""
-    if row.is_baseline:
-        return "; it is the baseline itself"
-    if row.difference is None:
-        return f"; it cannot be compared with {table.baseline}"
-    return f", {signed(row.difference.bleu)} to {table.baseline}{_certainty(row.difference)}"
+def _beside_rivals(table: Table, row: Row) -> str:
+    """How it stands to every rival, as the rest of a sentence."""
+    rivals = _rivals(table, row)
+    said = []
+    for verb, kept in (
+        ("beats", [each for each in rivals if _wins(each)]),
+        ("is worse than", [each for each in rivals if _loses(each)]),
+    ):
+        if kept:
+            said.append(f"it {verb} {listed([_by_how_much(table, each) for each in kept])}")
+    if unclear := [each for each in rivals if each.finding is Finding.NOT_SIGNIFICANT]:
+        told = [f"{each.other} ({_points(each)}, p {p_value(each.p)})" for each in unclear]
+        said.append(f"it is not told from {listed(told)}")
+    rest = [each for each in rivals if each.p is None]
+    if rest:
+        told = [f"{each.other} ({signed(each.value)})" for each in rest]
+        said.append(f"untested beside {listed(told)}, since {rest[0].reason}")
+    return "".join(f"; {each}" for each in said)
 
 
-def _unchosen(best: Row, on_test: Sequence[Table]) -> list[str]:
+def _by_how_much(table: Table, each: Difference) -> str:
+    """A finding: how large, how sure, who would agree."""
+    parts = [f"p {p_value(each.p)}"]
+    if each.agreement:
+        parts.append(f"{each.agreement} of judges would agree")
+    parts += [
+        _other_metric(each, other)
+        for metric in table.signatures
+        if metric != MAIN
+        and (other := table.difference(each.group, each.method, each.other, metric))
+    ]
+    return f"{each.other} by {_size(each)} BLEU ({'; '.join(parts)})"
+
+
+def _other_metric(bleu: Difference, other: Difference) -> str:
+    name = "chrF" if other.metric == "chrf" else other.metric
+    if other.is_better != bleu.is_better:
+        return f"{name} does not agree ({other.value:+.3g})"
+    return f"{name} agrees" if other.is_finding else f"{name} leans the same way"
+
+
+def _size(each: Difference) -> str:
+    width = "" if each.half_width is None else f" ± {each.half_width:.2f}"
+    return f"{abs(each.value):.2f}{width}"
+
+
+def _points(each: Difference) -> str:
+    width = "" if each.half_width is None else f" ± {each.half_width:.2f}"
+    return f"{signed(each.value) or '0'}{width}"
+
+
+def _unchosen(best: Row, tests: Sequence[Table]) -> list[str]:
     """Names better methods on test that dev did not choose: to take one is to choose on test."""
-    winners = [row.method for t in on_test for row in _rows(t, best.group) if _wins(row)]
-    if not winners or best.method in winners:
+    winners = [name for name in _winners(tests, best.group) if name != best.method]
+    beaten = {e.other for t in tests for e in _rivals(t, best) if _wins(e)}
+    if not (names := [name for name in winners if name not in beaten]):
         return []
-    names = _join(list(dict.fromkeys(winners)))
+    if any(_wins(each) for t in tests if (each := t.to_baseline(best)) is not None):
+        return []
     return [
-        f"On test, {names} did beat the baseline beyond noise, but dev did not choose so: confirm "
-        "it on new data before relying on it."
+        f"On test, {listed(names)} did beat the baseline, but dev did not choose so: confirm it on "
+        "new data before relying on it."
     ]
 
 
-def _beside_teacher(table: Table, row: Row) -> list[str]:
-    teacher = next((other for other in table.rows if other.is_teacher), None)
-    if teacher is None or teacher.bleu.mean <= 0:
+def _under_conditions(tables: Sequence[Table], best: Row) -> Iterator[str]:
+    """One sentence for each other condition and test."""
+    for table in tables:
+        row = table.row(best.group, best.method)
+        if row is None:
+            continue
+        rivals = _rivals(table, row)
+        beaten = [each.other for each in rivals if _wins(each)]
+        worse = [each.other for each in rivals if _loses(each)]
+        parts = [f"it beats {listed(beaten)}"] if beaten else []
+        parts += [f"it is worse than {listed(worse)}"] if worse else []
+        unclear = [each.other for each in rivals if not each.is_finding]
+        parts += [f"it is not told from {listed(unclear)}"] if unclear else []
+        told = f"Under {table.condition.title} on {table.split}, {row.method} has"
+        yield f"{told} {row.bleu.mean:.2f} BLEU{''.join(f'; {part}' for part in parts)}."
+
+
+def _beside_teacher(table: Table, best: Row) -> list[str]:
+    row, teacher = table.row(best.group, best.method), table.teacher
+    if row is None or teacher is None or teacher.bleu.mean <= 0:
         return []
     text = (
         f"Beside the teacher, {row.method} has {row.bleu.mean / teacher.bleu.mean:.0%} of the "
@@ -171,41 +270,40 @@ def _beside_teacher(table: Table, row: Row) -> list[str]:
     ]
 
 
-def _seed_warning(rows: Sequence[Row]) -> list[str]:
+def _seed_warning(dev: Table, group: str) -> list[str]:
+    rows = dev.students(group)
     single = [row.method for row in rows if len(row.seeds) == 1]
     if not single:
         return []
-    whose = "every method" if len(single) == len(rows) else _join(single)
+    whose = "every method" if len(single) == len(rows) else listed(single)
     return [
-        f"With one seed of {whose} the seed noise is unknown, and a difference may be the luck of "
-        "one run: train three seeds or more before deciding."
+        f"With one seed of {whose} the noise of seeds is unknown, and a difference may be the luck "
+        "of one run: train three seeds or more before deciding."
     ]
 
 
-def _certainty(difference: Difference) -> str:
-    if difference.p is None:
-        return " (not tested)"
-    p = ("p " if difference.p < 0.001 else "p = ") + p_value(difference.p)
-    return {
-        Finding.SIGNIFICANT: f" ({p}, beyond seed noise: a finding)",
-        Finding.NOT_SIGNIFICANT: f" ({p}, within noise)",
-        Finding.SEED_NOISE_UNKNOWN: f" ({p}, but the seed noise is unknown)",
-    }[difference.finding]
+def _rivals(table: Table, row: Row) -> list[Difference]:
+    """The chosen method minus each of the others."""
+    others = [other.method for other in table.students(row.group) if other.method != row.method]
+    found = [table.difference(row.group, row.method, other) for other in others]
+    return [each for each in found if each is not None]
 
 
-def _wins(row: Row) -> bool:
-    return row.is_finding and row.difference is not None and row.difference.bleu > 0
+def _winners(tests: Sequence[Table], group: str) -> list[str]:
+    """The methods that beat the baseline on some test."""
+    found = [(row, table.to_baseline(row)) for table in tests for row in table.students(group)]
+    return list(
+        dict.fromkeys(row.method for row, each in found if each is not None and _wins(each))
+    )
 
 
-def _rows(table: Table, size: str) -> list[Row]:
-    return [row for row in table.rows if not row.is_teacher and row.group == size]
+def _wins(each: Difference) -> bool:
+    return each.is_finding and each.is_better
 
 
-def _each(tables: Sequence[Table], best: Row) -> list[tuple[Table, Row]]:
-    """The tables that contain the method, each with the method's row."""
-    rows = [(table, row) for table in tables for row in _rows(table, best.group)]
-    return [(table, row) for table, row in rows if row.method == best.method]
+def _loses(each: Difference) -> bool:
+    return each.is_finding and not each.is_better
 
 
-def _join(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+def _seeds(row: Row) -> str:
+    return "1 seed" if len(row.seeds) == 1 else f"{len(row.seeds)} seeds"

@@ -1,6 +1,7 @@
 """The report of a study: its tables, verdict and plots, in files and in the tracker."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,9 @@ from kdray.jobs import NOTES
 from kdray.plan.experiment import trained_updates
 from kdray.plan.scenario import Scenario
 from kdray.plan.step import CORPUS, SCORES, STUDENT, TOKENIZER, Step, spec_of
-from kdray.reporting.facts import ScenarioFacts, StudyFacts
+from kdray.reporting.analysis import Analysis, analyse
+from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
 from kdray.reporting.layout import terminal
-from kdray.reporting.table import build_tables
-from kdray.reporting.verdict import verdicts
 from kdray.reporting.write import write_report
 from kdray.runner.complexity import measures_of
 from kdray.runner.results import curves_of, unscored
@@ -26,12 +26,38 @@ from kdray.text.corpus import Corpus
 PACKAGES = ("ray", "torch", "mlflow", "sacrebleu", "sentencepiece", "ctranslate2", "pyarrow")
 
 
-def make_report(study: Study, results: Sequence[Result], folder: Path | None = None) -> Path:
-    """Write the report and attach it to the study's run. -> its page."""
+@dataclass(frozen=True)
+class Findings:
+    """What a study found: its results, what they say, and the page, if one could be written."""
+
+    results: Sequence[Result]
+    facts: StudyFacts
+    analysis: Analysis
+    page: Path | None = None
+
+
+def analyse_study(study: Study, results: Sequence[Result]) -> Findings:
+    """Compute what the results say.
+
+    Raises:
+        DataError: results and references do not belong together.
+    """
+    facts = study_facts(study)
+    return Findings(results, facts, analyse(results, study=facts))
+
+
+def make_report(study: Study, findings: Findings, folder: Path | None = None) -> Findings:
+    """Write the report and attach it to the study's run. -> the findings with its page."""
     folder = folder or study.reports
-    write_report(folder, study=study_facts(study), results=results, curves=curves_of(study))
+    write_report(
+        folder,
+        study=findings.facts,
+        results=findings.results,
+        analysis=findings.analysis,
+        curves=curves_of(study),
+    )
     study.runs.tracker.log_artifacts(study.runs.parent, folder, "report")
-    return folder / "report.html"
+    return replace(findings, page=folder / "report.html")
 
 
 def study_facts(study: Study) -> StudyFacts:
@@ -54,8 +80,10 @@ def study_facts(study: Study) -> StudyFacts:
         versions={"kdray": kdray.__version__} | {name: version(name) for name in PACKAGES},
         baseline=recipe.baseline_method,
         main_beam=recipe.evaluation.main_beam,
+        budget="at equal numbers of updates",
         bootstrap_samples=recipe.evaluation.bootstrap_samples,
         scenarios={s.point: _scenario_facts(study, s) for s in scenarios},
+        axes={name: axis.numbers for name, axis in recipe.axes.items()},
         notes=(*_text_notes(study), *study.notes, *unscored(study), *_training_notes(study)),
         complexity=measures_of(study),
         sharing=_sharing(study.plan.of(STUDENT)),
@@ -72,12 +100,15 @@ def _corpus(study: Study, scenario: Scenario) -> Mapping[str, Any]:
 
 def _scenario_facts(study: Study, scenario: Scenario) -> ScenarioFacts:
     """References of a scenario whose corpus is made; of another one none."""
-    refs: dict[str, list[str]] = {}
+    texts: dict[str, SplitText] = {}
     if study.is_made(scenario.text.clean.corpus):
         text = Corpus(study.store.fetch(scenario.text.clean.corpus))
         for split in (str(Split.DEV), *(f"test-{name}" for name in text.tests)):
-            refs[split] = text.table(split)[Column.REF].to_pylist()
-    return ScenarioFacts(refs, scenario.recipe.evaluation.bleu_tokenize)
+            table = text.table(split)
+            texts[split] = SplitText(
+                src=table[Column.SRC].to_pylist(), refs=table[Column.REF].to_pylist()
+            )
+    return ScenarioFacts(texts, scenario.recipe.evaluation.bleu_tokenize)
 
 
 def _text_notes(study: Study) -> list[str]:
@@ -137,18 +168,18 @@ def averaging_note(kind: str, gains: Sequence[tuple[float, str]]) -> str:
     )
 
 
-def show_results(study: Study, results: Sequence[Result], report: Path | None = None) -> None:
-    """Print the tables of the main beam and where the report is."""
-    facts = study_facts(study)
-    tables = build_tables(results, study=facts)
-    for table in tables:
+def show_results(study: Study, findings: Findings) -> None:
+    """Print the tables of the main beam, what a study says as a whole, and where the report is."""
+    facts, analysis = findings.facts, findings.analysis
+    for table in analysis.tables:
         if table.beam == facts.main_beam:
             study.display.console.print(terminal(table))
-    if report is not None:
-        if facts.sharing:
-            study.display.note(facts.sharing)
-        said = verdicts(tables, main_beam=facts.main_beam)
-        for verdict in said:
-            group = f"{verdict.size}: " if len(said) > 1 else ""
-            study.display.note(f"{group}{verdict.headline}")
-        study.display.note(f"report: {report}")
+    if findings.page is None:
+        return
+    if facts.sharing:
+        study.display.note(facts.sharing)
+    for sentence in (analysis.overview.headline, *analysis.overview.sentences):
+        study.display.note(sentence)
+    for verdict in analysis.verdicts if len(analysis.verdicts) > 1 else ():
+        study.display.note(f"{verdict.scenario}: {verdict.headline}")
+    study.display.note(f"report: {findings.page}")

@@ -65,7 +65,8 @@ def _results(study: Study, step: Step) -> list[Result]:
             kind=step.kind,
             split=row["split"],
             condition=condition_of(row),
-            scores=_own_scores(row) | from_outside.get((row["split"], condition_of(row)), {}),
+            scores=_own_scores(row, folder)
+            | from_outside.get((row["split"], condition_of(row)), {}),
             **trained,
             decode_tokens_per_second=row.get("tokens_per_second"),
             decode_sentences_per_second=row.get("sentences_per_second"),
@@ -77,10 +78,14 @@ def _results(study: Study, step: Step) -> list[Result]:
     ]
 
 
-def _own_scores(row: Mapping[str, Any]) -> dict[str, Score]:
-    forced = {name: Score(row[name], *how) for name, how in FORCED.items() if name in row}
-    names = [name for name in ("bleu", "chrf") if name in row]
-    return forced | {name: Score(row[name], row[f"{name}_signature"]) for name in names}
+def _own_scores(row: Mapping[str, Any], folder: Path) -> dict[str, Score]:
+    if "counts" not in row:
+        return {name: Score(row[name], *how) for name, how in FORCED.items()}
+    counts = str(folder / row["counts"])
+    return {
+        name: Score(row[name], row[f"{name}_signature"], segments_path=counts)
+        for name in ("bleu", "chrf")
+    }
 
 
 def _scores_from_outside(

@@ -14,13 +14,14 @@ from kdray.errors import DataError
 from kdray.jobs import Counts
 from kdray.model.generate import SearchOptions
 from kdray.schema import Column, Split
-from kdray.scoring.metrics import score
+from kdray.scoring.counts import Segments, score_and_count
 from kdray.scoring.result import storable, write_hyps
+from kdray.scoring.segments import ENDING, write_counts
 from kdray.teacher.engine import Engine, PieceEngine, Teacher, Translation
 from kdray.text.corpus import Corpus
 from kdray.text.prefix import split_references
 
-VERSION = 2
+VERSION = 3
 SCORES = "scores.json"
 UNSCORED, LEFT_OUT = "unscored", "left_out"
 
@@ -47,7 +48,7 @@ class EvaluationJob:
         return keys_among(self.corpus, *self.teacher.sources)
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
-        """Write `scores.json` and a file of translations for each split and condition. -> counts.
+        """Write `scores.json`, and translations and counts for each split and condition. -> counts.
 
         A split that cannot be scored has a row that says why (`UNSCORED`) and no file.
         """
@@ -63,20 +64,22 @@ class EvaluationJob:
                     src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
                     row: dict[str, Any] = {"split": split, "condition": condition.name}
                     try:
-                        hyps, measured = self._measure(engine, condition, src, refs)
+                        translated, measured = self._measure(engine, condition, src, refs)
                     except DataError as error:
                         rows.append({**row, UNSCORED: str(error)})
                         continue
-                    if hyps is not None:
+                    if translated is not None:
                         row["file"] = f"{split}.{condition}.txt"
-                        write_hyps(folder / row["file"], hyps)
+                        row["counts"] = f"{split}.{condition}{ENDING}"
+                        write_hyps(folder / row["file"], translated.hyps)
+                        write_counts(folder / row["counts"], translated.segments)
                     rows.append({**row, **measured})
         write_json(folder / SCORES, rows)
         return {"splits": len(splits), "threads": threads}
 
     def _measure(
         self, engine: Engine, condition: Condition, src: Sequence[str], refs: Sequence[str]
-    ) -> tuple[list[str] | None, Mapping[str, Any]]:
+    ) -> tuple["_Translated | None", Mapping[str, Any]]:
         """Translations under a condition, if there are any, and what was measured.
 
         Raises:
@@ -104,18 +107,18 @@ class EvaluationJob:
         translations = engine.go_on(chosen, prefixes, self._options(self.config.main_beam))
         rests = [part.continuation for part in given]
         lines = [part.row + 1 for part in given]
-        hyps, measured = self._scored(engine, translations, rests, lines)
-        return hyps, {**measured, LEFT_OUT: len(refs) - len(given)}
+        translated, measured = self._scored(engine, translations, rests, lines)
+        return translated, {**measured, LEFT_OUT: len(refs) - len(given)}
 
     def _plain(
         self, engine: Engine, width: int, src: Sequence[str], refs: Sequence[str]
-    ) -> tuple[list[str], Mapping[str, Any]]:
+    ) -> tuple["_Translated", Mapping[str, Any]]:
         began = time.perf_counter()
         translations = engine.translate(src, self._options(width))
         seconds = time.perf_counter() - began
-        hyps, measured = self._scored(engine, translations, refs)
+        translated, measured = self._scored(engine, translations, refs)
         tokens = [len(best.ids) for best, *_ in translations if best.ids is not None]
-        return hyps, {
+        return translated, {
             **measured,
             "tokens_per_second": sum(tokens) / seconds if tokens else None,
             "sentences_per_second": len(src) / seconds,
@@ -130,7 +133,7 @@ class EvaluationJob:
         translations: Sequence[Sequence[Translation]],
         refs: Sequence[str],
         lines: Sequence[int] | None = None,
-    ) -> tuple[list[str], Mapping[str, Any]]:
+    ) -> tuple["_Translated", Mapping[str, Any]]:
         """The best translations and their scores; `lines` are where prefixes were given."""
         what = "sentences" if lines is None else "sentences or their prefixes"
         numbers = lines or range(1, len(refs) + 1)
@@ -143,8 +146,19 @@ class EvaluationJob:
             )
         hyps = [best for best, *_ in translations]
         texts = [storable(hyp.text) for hyp in hyps]
-        scores = score(texts, refs, bleu_tokenize=self.config.bleu_tokenize)
-        return texts, {**asdict(scores), "unfinished": sum(not hyp.finished for hyp in hyps)}
+        scores, segments = score_and_count(texts, refs, bleu_tokenize=self.config.bleu_tokenize)
+        return _Translated(texts, segments), {
+            **asdict(scores),
+            "unfinished": sum(not hyp.finished for hyp in hyps),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Translated:
+    """The lines that a model wrote, and what BLEU and chrF counted in each."""
+
+    hyps: list[str]
+    segments: Mapping[str, Segments]
 
 
 def condition_of(row: Mapping[str, Any]) -> Condition:

@@ -16,7 +16,7 @@ from kdray.scoring.command import COMMAND
 from kdray.scoring.evaluation import SCORES, condition_of
 from kdray.scoring.result import read_hyps
 from kdray.scoring.scorer import Scorer, ScorerFailed, Segment, outside_scorer
-from kdray.scoring.segments import write_segments
+from kdray.scoring.segments import write_numbers
 from kdray.text.corpus import Corpus
 from kdray.text.prefix import split_references
 
@@ -87,7 +87,7 @@ class ScorerJob:
         scored = []
         for row, part in zip(rows, segments, strict=True):
             of_part = [next(numbers) for _ in part]
-            write_segments(folder / row["file"], of_part)
+            write_numbers(folder / row["file"], of_part)
             place = {"split": row["split"], "condition": condition_of(row).name}
             scored.append({**place, "file": row["file"], "value": fmean(of_part)})
         write_json(folder / SCORES, scored)

@@ -25,8 +25,8 @@ TEST_PREFIX = "test-"
 class Score:
     """What a metric says of one set of translations, or of a model that reads the references.
 
-    signature: how it was computed. segments_path: text file, a number for each line of the
-    translations, whose mean the value is; None of a metric that is no such mean.
+    signature: how it was computed. segments_path: what the metric says of each segment, see
+    `kdray.scoring.segments`; None where nothing is translated.
     """
 
     value: float
@@ -95,7 +95,7 @@ class Result:
         """The measurement in words, for messages."""
         cell = self.cell
         return (
-            f"result of {cell.role} {cell.method}/{cell.group}/seed {cell.seed} "
+            f"result of {cell.role} {cell.method}/{cell.place}/seed {cell.seed} "
             f"on {self.split}, {self.condition.title}"
         )
 

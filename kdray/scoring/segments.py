@@ -1,59 +1,47 @@
-"""Numbers of a metric from outside, one for each segment: their files, and a test of differences.
+"""Files of what metrics say of each segment: counts of kdray's own, numbers of those from outside.
 
-The test is a paired bootstrap, as that of BLEU in `significance`, for a metric that is a mean.
+A report scores resamples and slices of a test from these files alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 
 from kdray.errors import DataError
-from kdray.scoring.significance import BOOTSTRAP_SEED, Comparison
+from kdray.scoring.counts import SCORES, Segments, mean_of_segments
 
-Numbers = npt.NDArray[np.float64]
+ENDING = ".npz"  # of counts; numbers have the ending of the translations
 
 
-def write_segments(path: Path, numbers: Sequence[float]) -> None:
+def write_numbers(path: Path, numbers: Sequence[float]) -> None:
     """Write a number a line, so that reading gives the same numbers."""
     path.write_text("".join(f"{number!r}\n" for number in numbers), encoding="utf-8")
 
 
-def read_segments(path: Path, *, lines: int) -> Numbers:
-    """Read what `write_segments` wrote.
+def write_counts(path: Path, segments: Mapping[str, Segments]) -> None:
+    """Write the counts of several metrics, each an array of [segments, counts of the metric]."""
+    counts: dict[str, Any] = {name: each.counts.astype(np.int32) for name, each in segments.items()}
+    np.savez_compressed(path, **counts)
+
+
+def read_segments(path: Path, metric: str, *, lines: int) -> Segments:
+    """What a metric counted in each of so many segments.
 
     Raises:
-        DataError: it is missing or damaged, or has not so many lines.
+        DataError: the file is missing or damaged, or is of another number of segments.
     """
     try:
-        numbers = np.array([float(line) for line in path.read_text("utf-8").splitlines()])
-    except (OSError, ValueError) as error:
+        if path.suffix == ENDING:
+            with np.load(path, allow_pickle=False) as arrays:
+                segments = Segments(arrays[metric].astype(np.float64), SCORES[metric])
+        else:
+            numbers = [float(line) for line in path.read_text("utf-8").splitlines()]
+            segments = mean_of_segments(numbers)
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise DataError(f"{path}: cannot be read: {error}; score again") from None
-    if len(numbers) != lines:
-        raise DataError(f"{path}: {len(numbers)} scores for {lines} segments; score again")
-    return numbers
-
-
-def compare_means(baseline: Numbers, system: Numbers, *, samples: int) -> Comparison:
-    """Compare two systems' numbers for the same segments by paired bootstrap resampling.
-
-    Two-sided: how often a resample is as far from the difference as that is from none (Efron &
-    Tibshirani 1993, section 16.4), where sacrebleu's test centres the absolute differences. The
-    resamples are those that BLEU's test draws.
-    """
-    size = (samples, len(baseline))
-    drawn = np.random.default_rng(BOOTSTRAP_SEED).choice(len(baseline), size=size, replace=True)
-    gains = system - baseline
-    differences = gains[drawn].mean(1)
-    difference = float(gains.mean())
-    as_far = int((np.abs(differences - difference) >= abs(difference)).sum())
-    low, high = np.quantile(differences, [0.025, 0.975])
-    return Comparison(
-        baseline_score=float(baseline.mean()),
-        system_score=float(system.mean()),
-        difference=difference,
-        p_value=(as_far + 1) / (samples + 1),
-        ci_low=float(low),
-        ci_high=float(high),
-    )
+    if len(segments.counts) != lines:
+        raise DataError(f"{path}: of {len(segments.counts)} segments, not of {lines}; score again")
+    return segments

@@ -48,10 +48,11 @@ class Agreement:
         return f"{self.bound} {self.percent} %"
 
 
-def human_agreement(metric: Literal["bleu", "chrf"], difference: float) -> Agreement:
+def human_agreement(metric: str, difference: float) -> Agreement:
     """How often people would agree with the sign of a difference in points.
 
-    Below 50 % it is "under 50 %" (a coin does as well), and beyond the paper's table "over".
+    The metric is one of `CURVES`. Below 50 % it is "under 50 %" (a coin does as well), and beyond
+    the paper's table "over".
     """
     curve = CURVES[metric]
     percent = curve.share(difference)

@@ -7,8 +7,8 @@ models. For methods there is `kdray.statistics.contrast`.
 import numpy as np
 
 from kdray.errors import DataError
+from kdray.scoring.counts import Floats, Segments
 from kdray.statistics.resampling import RESAMPLING_SEED, Score
-from kdray.statistics.segments import Floats, Segments
 
 TRIALS = 10_000  # of approximate randomisation; sacrebleu's default
 _AT_ONCE = 1000  # trials that are multiplied at once, for the sake of memory

@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from kdray.errors import DataError
-from kdray.statistics.segments import Floats, Segments
+from kdray.scoring.counts import Floats, Segments
 
 RESAMPLING_SEED = 12345  # sacrebleu's default, so its resamples are drawn
 MIN_SEGMENTS = 30

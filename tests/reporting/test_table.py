@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kdray.scoring.significance import paired_bootstrap
 
 from kdray.errors import DataError
 from kdray.reporting.difference import Difference, Finding
 from kdray.reporting.table import build_tables
 from kdray.reporting.verdict import verdicts
 from kdray.scoring.result import read_hyps, write_hyps
-from kdray.scoring.significance import paired_bootstrap
 from kdray.statistics.multiplicity import holm
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kdray.scoring.counts import bleu
 from kdray.statistics.resampling import Resamples, Score
-from kdray.statistics.segments import bleu
 
 BATCH = 25  # studies that are drawn and scored at once
 AT_LEVEL = 0.075  # what happens in 5 % is in more of 1000 studies in 1 of 4000 cases

@@ -7,13 +7,13 @@ import pytest
 from simulated import AT_LEVEL, Simulation, rate
 
 from kdray.errors import DataError
+from kdray.scoring.counts import mean_of_segments
 from kdray.statistics.axis import Advantage, Level, along
 from kdray.statistics.contrast import Untested, compare
 from kdray.statistics.crossing import Shown, crossing
 from kdray.statistics.interaction import interaction
 from kdray.statistics.resampling import Resamples
 from kdray.statistics.seeds import pool_seeds
-from kdray.statistics.segments import mean_of_segments
 
 NAMES = {"method": "a", "baseline": "b"}
 

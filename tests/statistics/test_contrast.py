@@ -6,11 +6,11 @@ from scipy import stats
 from simulated import AT_LEVEL, Simulation, World, rate
 
 from kdray.errors import DataError
+from kdray.scoring.counts import bleu, mean_of_segments
 from kdray.statistics.contrast import Estimate, Untested, compare, contrast
 from kdray.statistics.multiplicity import correct
 from kdray.statistics.resampling import Resamples, Score
 from kdray.statistics.seeds import Runs, pool_seeds
-from kdray.statistics.segments import bleu, mean_of_segments
 
 
 def runs_of_means(means, *, num_segments=50, seed=0, samples=200):

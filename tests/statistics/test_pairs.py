@@ -11,15 +11,15 @@ from scipy import stats
 from simulated import AT_LEVEL, Simulation, World, rate
 
 from kdray.errors import DataError
-from kdray.statistics.pairs import approximate_randomisation, paired_bootstrap
-from kdray.statistics.resampling import Resamples
-from kdray.statistics.segments import (
+from kdray.scoring.counts import (
     Segments,
     bleu,
     bleu_counter,
     chrf_counter,
     mean_of_segments,
 )
+from kdray.statistics.pairs import approximate_randomisation, paired_bootstrap
+from kdray.statistics.resampling import Resamples
 
 WORDS = ["ban", "dor", "fil", "gum", "hat", "jok", "lem", "nip", "rus", "tav", "wex", "yol"]
 

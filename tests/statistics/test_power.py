@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from simulated import Simulation, World, rate
 
+from kdray.scoring.counts import mean_of_segments
 from kdray.statistics.contrast import Untested, compare
 from kdray.statistics.power import MAX_SEEDS, NextRuns, what_next
 from kdray.statistics.resampling import Resamples
 from kdray.statistics.seeds import pool_seeds
-from kdray.statistics.segments import mean_of_segments
 
 
 def two_methods(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from simulated import Simulation
 
+from kdray.scoring.counts import mean_of_segments
 from kdray.statistics.resampling import Resamples, Score
 from kdray.statistics.seeds import pool_seeds
-from kdray.statistics.segments import mean_of_segments
 
 
 def cells_of(num_cells, seeds, *, seed_sd, luck_sd, num_segments=400, rng):

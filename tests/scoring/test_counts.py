@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sacrebleu.metrics.chrf import CHRF
 
 from kdray.errors import ConfigError, DataError
+from kdray.scoring.counts import bleu_counter, chrf_counter, mean_of_segments
 from kdray.scoring.metrics import LOCAL_TOKENIZERS, bleu_metric
 from kdray.statistics.resampling import Resamples
-from kdray.statistics.segments import bleu_counter, chrf_counter, mean_of_segments
 
 SENTENCES = [
     "Zwei junge weiße Männer sind im Freien in der Nähe vieler Büsche.",

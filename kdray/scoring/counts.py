@@ -4,19 +4,23 @@ BLEU and chrF are functions of sums over segments. sacrebleu counts, segment by 
 of a sum is computed here, for any number of sums at once, and equals sacrebleu's. A metric that
 scores each segment and averages the scores fits the same form.
 
+What sacrebleu counts stands in its private methods, which are used here and nowhere else.
+
 n segments, K counts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from sacrebleu.metrics.base import Metric
+from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from kdray.errors import DataError
-from kdray.scoring.metrics import bleu_metric, check_parallel
+from kdray.scoring.metrics import Scores, bleu_metric, check_parallel
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,6 +51,35 @@ class SegmentCounter:
         check_parallel(hyps, self._refs)
         counts = self._metric._extract_corpus_statistics(hyps, None)
         return Segments(np.array(counts, dtype=np.float64), self._score)
+
+
+def score_and_count(
+    hyps: Sequence[str], refs: Sequence[str], *, bleu_tokenize: str
+) -> tuple[Scores, dict[str, Segments]]:
+    """`kdray.scoring.metrics.score`, and by metric what it was computed from, counted once.
+
+    Raises:
+        ConfigError, DataError: as `score`.
+    """
+    check_parallel(hyps, refs)
+    metrics: tuple[BLEU, CHRF] = bleu_metric(bleu_tokenize), CHRF()
+    counted = [metric._extract_corpus_statistics(hyps, [refs]) for metric in metrics]
+    of_bleu, of_chrf = (
+        metric._aggregate_and_compute(counts)
+        for metric, counts in zip(metrics, counted, strict=True)
+    )
+    scores = Scores(
+        bleu=float(of_bleu.score),
+        chrf=float(of_chrf.score),
+        bleu_signature=str(metrics[0].get_signature()),
+        chrf_signature=str(metrics[1].get_signature()),
+        bleu_detail=of_bleu._verbose,
+    )
+    segments = {
+        name: Segments(np.array(counts, dtype=np.float64), SCORES[name])
+        for name, counts in zip(SCORES, counted, strict=True)
+    }
+    return scores, segments
 
 
 def bleu_counter(refs: Sequence[str], *, bleu_tokenize: str) -> SegmentCounter:
@@ -129,3 +162,7 @@ def chrf(sums: Floats) -> Floats:
 
 def _mean(sums: Floats) -> Floats:
     return np.asarray(sums[..., 0] / sums[..., 1])
+
+
+SCORES: Final[Mapping[str, Callable[[Floats], Floats]]] = {"bleu": bleu, "chrf": chrf}
+"""The metrics whose counts are kept, and what makes a score of them."""

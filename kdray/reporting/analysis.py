@@ -1,0 +1,82 @@
+"""Everything that a report says, computed from results: tables, verdicts, axes, examples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from kdray.reporting.along import Along, follow_axes
+from kdray.reporting.compare import MAIN, choices, corrected, differences_of, with_next_runs
+from kdray.reporting.facts import StudyFacts
+from kdray.reporting.overview import Overview, overview_of
+from kdray.reporting.samples import Samples, sample_table
+from kdray.reporting.table import Table, build_tables
+from kdray.reporting.verdict import Verdict, verdict_of
+from kdray.scoring.result import Result
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a study found."""
+
+    tables: tuple[Table, ...]
+    overview: Overview
+    verdicts: tuple[Verdict, ...]  # of each scenario
+    alongs: tuple[Along, ...]
+    num_tests: int  # comparisons that p-values are corrected for
+
+
+def analyse(results: Sequence[Result], *, study: StudyFacts) -> Analysis:
+    """Compute all that a report says.
+
+    Needs the files of counts that the results name; no model, no tracker, no network.
+
+    Raises:
+        DataError: results, counts and references do not belong together.
+    """
+    built = build_tables(results, study=study)
+    tables = [table for table, _ in built]
+    chosen = {
+        point: choices([table for table in group if table.beam == study.main_beam])
+        for point, group in groupby(tables, key=lambda table: table.point)
+    }
+    sampled: list[Samples | None] = []
+    for number, (table, of_table) in enumerate(built):
+        by_metric = sample_table(table, of_table, samples=study.bootstrap_samples)
+        differences = [
+            each
+            for samples in by_metric.values()
+            for each in differences_of(samples, chosen=chosen[table.point])
+        ]
+        tables[number] = replace(table, differences=tuple(differences))
+        sampled.append(by_metric.get(MAIN))
+    names = [name for methods in chosen.values() for name in methods.values()]
+    of_main = [samples for samples in sampled if samples is not None]
+    tables, alongs, num_tests = corrected(tables, follow_axes(of_main, study=study, chosen=names))
+    tables = [
+        with_next_runs(table, samples, chosen=chosen[table.point], num_tests=num_tests)
+        if samples is not None and table.beam == study.main_beam
+        else table
+        for table, samples in zip(tables, sampled, strict=True)
+    ]
+    verdicts = [
+        verdict_of(of_point, group, chosen=chosen[point], main_beam=study.main_beam)
+        for point, of_point in _by_point(tables)
+        for group in _groups(of_point, study.main_beam)
+    ]
+    return Analysis(
+        tables=tuple(tables),
+        overview=overview_of(verdicts, alongs, study=study, num_tests=num_tests),
+        verdicts=tuple(verdicts),
+        alongs=tuple(alongs),
+        num_tests=num_tests,
+    )
+
+
+def _by_point(tables: Sequence[Table]) -> list[tuple[tuple[tuple[str, str], ...], list[Table]]]:
+    return [(point, list(group)) for point, group in groupby(tables, key=lambda table: table.point)]
+
+
+def _groups(tables: Sequence[Table], main_beam: int) -> list[str]:
+    """The sizes and lengths that are scored in the plain condition."""
+    rows = [row for table in tables if table.beam == main_beam for row in table.students()]
+    return list(dict.fromkeys(row.group for row in rows))

@@ -1,0 +1,136 @@
+"""What a study says as a whole: who serves how many scenarios, and what changes along its axes."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kdray.reporting.along import Along, Change, Pair
+from kdray.reporting.facts import StudyFacts
+from kdray.reporting.numbers import listed, p_value, signed
+from kdray.reporting.verdict import Certainty, Verdict
+from kdray.statistics.agreement import CAVEAT
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The conclusions of a study about all its scenarios together."""
+
+    headline: str
+    sentences: tuple[str, ...]
+    axes: tuple[tuple[str, tuple[str, ...]], ...]  # of each axis and test, what is shown along it
+    reading: tuple[str, ...]  # how to read it all
+
+
+def overview_of(
+    verdicts: Sequence[Verdict], alongs: Sequence[Along], *, study: StudyFacts, num_tests: int
+) -> Overview:
+    """Put the verdicts of all scenarios and the axes together."""
+    axes = tuple((_title(along), tuple(_told(along))) for along in alongs)
+    return Overview(
+        headline=_headline(verdicts),
+        sentences=tuple(_certain(verdicts)) if len(verdicts) > 1 else (),
+        axes=axes,
+        reading=tuple(_reading(study, num_tests)),
+    )
+
+
+def _headline(verdicts: Sequence[Verdict]) -> str:
+    if not verdicts:
+        return "There are no scores of students, so there is no verdict."
+    if len(verdicts) == 1:
+        return verdicts[0].headline
+    wins = Counter(verdict.chosen for verdict in verdicts if verdict.chosen is not None)
+    if not wins:
+        return "Dev chooses no method: its scores are missing, or are taken in several ways."
+    told = [f"{name} in {number} of {len(verdicts)}" for name, number in wins.most_common()]
+    return f"Dev chooses {listed(told)} scenarios."
+
+
+def _certain(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """How many of the choices the tests confirm, method by method."""
+    for certainty, told in (
+        (Certainty.BEATS_ALL, "it is shown to beat every other method"),
+        (Certainty.BEATS_BASELINE, "it is shown to beat the baseline, but not every other method"),
+        (Certainty.OPEN, "the tests show no such difference"),
+        (Certainty.WORSE, "the tests show another method to be better"),
+        (Certainty.UNTESTED, "nothing could be tested"),
+    ):
+        kept = [verdict for verdict in verdicts if verdict.certainty is certainty]
+        if kept:
+            wins = Counter(verdict.chosen or "none" for verdict in kept)
+            names = [f"{name} {number}×" for name, number in wins.most_common()]
+            yield f"In {len(kept)} ({listed(names)}) {told}."
+
+
+def _title(along: Along) -> str:
+    return f"Along {along.axis} on {along.split}"
+
+
+def _told(along: Along) -> Iterator[str]:
+    """What is shown of pairs of methods along one axis, findings first."""
+    if len(along.over) > 1:
+        yield f"In the mean over {len(along.over)} combinations of the other axes."
+    quiet: list[str] = []
+    untested: dict[str, list[str]] = {}
+    for pair in along.pairs:
+        names = f"{pair.method} and {pair.other}"
+        if pair.reason:
+            untested.setdefault(pair.reason, []).append(names)
+        elif sentence := _shown(along, pair):
+            yield sentence
+        else:
+            quiet.append(names)
+    if quiet:
+        yield f"No change and no crossing is shown between {'; '.join(quiet)}."
+    for reason, pairs in untested.items():
+        whose = "" if len(pairs) == len(along.pairs) else f" ({'; '.join(pairs)})"
+        yield f"Not tested{whose}: {reason}."
+
+
+def _shown(along: Along, pair: Pair) -> str:
+    """What is shown of two methods; empty if nothing is."""
+    parts = []
+    change, crossing = pair.change, pair.crossing
+    if change is not None and change.is_finding:
+        parts.append(_changes(along, pair, change))
+    if crossing is not None and crossing.is_finding:
+        at = listed([f"{place:.3g}" for place in crossing.at]) or "no single place"
+        low = "below the lowest level" if crossing.low is None else f"{crossing.low:.3g}"
+        high = "above the highest level" if crossing.high is None else f"{crossing.high:.3g}"
+        verb = "they change places" if parts else f"{pair.method} and {pair.other} change places"
+        parts.append(f"{verb} at {at} [{low} to {high}] (p {p_value(crossing.p)})")
+    elif crossing is not None and crossing.is_empty:
+        ahead = pair.method if pair.levels[0].value > 0 else pair.other
+        behind = pair.other if ahead == pair.method else pair.method
+        parts.append(f"{ahead} is ahead of {behind} all along the axis")
+    elif parts:
+        parts.append("that they change places is not shown")
+    if not parts:
+        return ""
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}." if text[0].isupper() else f"{text}."
+
+
+def _changes(along: Along, pair: Pair, change: Change) -> str:
+    first, last = along.labels[0], along.labels[-1]
+    return (
+        f"the advantage of {pair.method} over {pair.other} changes by {signed(change.points)} "
+        f"BLEU [{signed(change.low)} to {signed(change.high)}] from {first} to {last}, which is "
+        f"{change.relative:+.1f} % of the teacher (p {p_value(change.p)})"
+    )
+
+
+def _reading(study: StudyFacts, num_tests: int) -> Iterator[str]:
+    yield f"Students are compared {study.budget}."
+    if num_tests:
+        tests = "1 comparison" if num_tests == 1 else f"{num_tests} comparisons"
+        yield (
+            "± and brackets are 95 % intervals over other sentences and other seeds; p is "
+            f"corrected after Holm for the {tests} of this report, so the chance that it claims "
+            "any difference in BLEU that is not there is at most 5 %."
+        )
+    yield (
+        "Dev chooses, the tests confirm. 'Not told from' does not say that two methods are equal: "
+        "only the interval says how far apart they may be."
+    )
+    yield CAVEAT
