@@ -23,7 +23,7 @@ def draw_panels(chart: Chart) -> list[Markup]:
     The page has to bring `chart_style()`. Numbers are in `<title>`, for browsers without scripts.
     """
     frame = frame_of(chart)
-    size = f"0 0 {pixels(frame.width)} {pixels(frame.height)}"
+    size = f"0 0 {pixels(frame.size.width)} {pixels(frame.height)}"
     return [
         element(
             "svg",
@@ -43,14 +43,14 @@ def draw_file(chart: Chart) -> str:
     frame = frame_of(chart)
     columns = max(1, min(COLUMNS, len(chart.panels)))
     rows = math.ceil(len(chart.panels) / columns)
-    width, height = columns * (frame.width + 16) + 16, rows * (frame.height + 16) + 40
+    width, height = columns * (frame.size.width + 16) + 16, rows * (frame.height + 16) + 40
     panels = [
         element(
             "svg",
             *_inside(frame, chart, panel),
-            x=16 + number % columns * (frame.width + 16),
+            x=16 + number % columns * (frame.size.width + 16),
             y=40 + number // columns * (frame.height + 16),
-            width=frame.width,
+            width=frame.size.width,
             height=frame.height,
         )
         for number, panel in enumerate(chart.panels)

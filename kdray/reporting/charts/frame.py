@@ -8,7 +8,7 @@ from markupsafe import Markup
 from kdray.reporting.charts.labels import EM, GAP, shortened, width_of
 from kdray.reporting.charts.markup import element, joined, path
 from kdray.reporting.charts.scale import Scale, scale_of
-from kdray.reporting.charts.spec import Chart, Line, Panel, Point
+from kdray.reporting.charts.spec import Chart, Line, Panel, Point, Size
 
 MARGIN = 8.0  # pixels around everything
 TITLE = 22.0  # pixels that a panel's title takes up
@@ -22,8 +22,8 @@ NAMES = 0.3  # share of the width that names at the ends of lines may take up
 class Frame:
     """Where things lie in every panel, in pixels."""
 
-    width: float
-    height: float
+    size: Size
+    height: float  # more than that of the size, if there are many names
     left: float
     right: float
     top: float
@@ -56,7 +56,7 @@ def frame_of(chart: Chart) -> Frame:
     room = min(max(names) + LEADER, NAMES * chart.size.width) if names else MARGIN
     right = chart.size.width - MARGIN - room
     x = scale_of(xs, chart.x, start=left + 6, end=right - 6)
-    return Frame(chart.size.width, height, left, right, top, bottom, x, y)
+    return Frame(chart.size, height, left, right, top, bottom, x, y)
 
 
 def ends_of(panel: Panel) -> list[tuple[Line, Point]]:
@@ -92,15 +92,15 @@ def draw_frame(frame: Frame, chart: Chart, panel: Panel) -> Markup:
     return joined(
         *_y_axis(frame),
         *_x_axis(frame),
-        _text(panel.title, 0, MARGIN + 10, class_="title", most=frame.width),
-        _text(chart.y.label, 0, frame.top - 12, class_="name", most=frame.width),
+        _text(panel.title, 0, MARGIN + 10, class_="title", most=frame.size.width),
+        _text(chart.y.label, 0, frame.top - 12, class_="name", most=frame.size.width),
         _text(
             chart.x.label,
             middle,
             frame.height - 5,
             class_="name",
             text_anchor="middle",
-            most=frame.width,
+            most=frame.size.width,
         ),
     )
 

@@ -23,7 +23,6 @@ from kdray.reporting.charts.spec import Axis, Bar, Dot, Line, Mark, Panel, Point
 from kdray.reporting.charts.thin import some_of, thinned
 
 FEW = 24  # points of a line up to which each has a marker
-MOST_TOLD = 40  # places of a panel that tell their numbers
 
 
 def draw_lines(frame: Frame, lines: Sequence[Line]) -> Markup:
@@ -38,7 +37,7 @@ def draw_names(frame: Frame, panel: Panel) -> Markup:
     ys = spread_apart(
         [frame.y(point.y) for _, point in ends], GAP, low=frame.top, high=frame.bottom
     )
-    x, most = frame.right + LEADER - 3, frame.width - frame.right - LEADER
+    x, most = frame.right + LEADER - 3, frame.size.width - frame.right - LEADER
     parts = []
     for (line, point), y in zip(ends, ys, strict=True):
         leader = path([frame.at(point), (x - 8, y), (x - 3, y)])
@@ -52,7 +51,7 @@ def draw_names(frame: Frame, panel: Panel) -> Markup:
 def draw_columns(frame: Frame, x_axis: Axis, lines: Sequence[Line]) -> Markup:
     """At every place that lines have points: what they are there, shown on hovering."""
     there = sorted({point.x for line in lines for point in line.points})
-    told = some_of(there, MOST_TOLD)
+    told = some_of(there, frame.size.told)
     xs = [frame.x(place) for place in told]
     edges = [frame.left, *((one + other) / 2 for one, other in pairwise(xs)), frame.right]
     names = dict(x_axis.ticks)
@@ -103,7 +102,7 @@ def draw_dots(frame: Frame, dots: Sequence[Dot]) -> Markup:
     cloud = [dot for dot in dots if dot.scale < 0.5]
     single = [dot for dot in dots if dot.scale >= 0.5]
     named = [dot for dot in single if dot.is_labelled]
-    inside = Box(frame.left - 2, frame.top - 8, frame.width, frame.bottom)
+    inside = Box(frame.left - 2, frame.top - 8, frame.size.width, frame.bottom)
     taken = [_around(frame, dot) for dot in single if not dot.is_labelled]
     boxes = place_beside(
         [(*frame.at(dot.at), dot.name) for dot in named], frame=inside, taken=taken
@@ -166,7 +165,7 @@ def draw_marks(frame: Frame, marks: Sequence[Mark], *, after: float) -> Markup:
 
 def _band(frame: Frame, line: Line) -> Markup:
     """The area between low and high, as far as every point has both."""
-    points = thinned([point for point in line.points if point.low is not None])
+    points = thinned([p for p in line.points if p.low is not None], frame.size.points)
     if len(points) < 2:
         return Markup("")
     lower = [(frame.x(p.x), frame.y(p.y if p.low is None else p.low)) for p in points]
@@ -176,10 +175,10 @@ def _band(frame: Frame, line: Line) -> Markup:
 
 
 def _line(frame: Frame, line: Line) -> Markup:
-    points = thinned(line.points)
-    dash = line.look.dash or None
+    dash, most = line.look.dash or None, frame.size.points
+    points = thinned(line.points, most)
     parts = [
-        element("path", class_="thin", d=path([frame.at(p) for p in thinned(single)]))
+        element("path", class_="thin", d=path([frame.at(p) for p in thinned(single, most)]))
         for single in line.singles
         if single
     ]

@@ -132,14 +132,22 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of a panel, in pixels; text has 12. A page scales it, and text with it."""
+    """Of a panel, in pixels; text has 12. A page scales it, and text with it.
+
+    Attributes:
+        points: of a line, the most that are drawn.
+        told: the most places of a panel that tell their numbers.
+    """
 
     width: int
     height: int
+    points: int
+    told: int
 
 
-WIDE: Final = Size(540, 320)
-NARROW: Final = Size(360, 300)
+WIDE: Final = Size(540, 320, points=160, told=40)
+NARROW: Final = Size(360, 300, points=100, told=24)
+SMALL: Final = Size(360, 230, points=48, told=12)
 
 
 @dataclass(frozen=True, slots=True)

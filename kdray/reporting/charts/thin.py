@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 from kdray.reporting.charts.spec import Point
 
-MOST = 160  # points of a line; a panel has about three pixels for each
 
-
-def thinned(points: Sequence[Point], most: int = MOST) -> list[Point]:
+def thinned(points: Sequence[Point], most: int) -> list[Point]:
     """At most so many of the points: the first, the last, and peaks and valleys between them.
 
     Of each of equally long stretches that one is kept which spans the largest triangle with the
