@@ -12,9 +12,9 @@ def evaluate(
     """Translate and score with every model of the experiment; trains what is missing."""
     with studied(config, overrides, "evaluate", dry_run=dry_run, verify=verify) as running:
         from kdray.pipeline import check_complete, run_evaluation
-        from kdray.runner.reporting import show_results
+        from kdray.runner.reporting import show_findings
 
-        show_results(running, run_evaluation(running))
+        show_findings(running.display, run_evaluation(running))
         check_complete(running)
 
 

@@ -6,6 +6,7 @@ steps      -> made, as far as they are missing                     kdray.runner.
 scores     -> results -> analysis (tables, verdicts) -> pages      kdray.reporting
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,16 @@ from kdray.plan.step import (
     up_to,
 )
 from kdray.runner.make import make_steps
-from kdray.runner.reporting import Findings, analyse_study, make_report
+from kdray.runner.reporting import (
+    Findings,
+    Measured,
+    find,
+    make_report,
+    measured_in,
+    write_findings,
+)
 from kdray.runner.results import results_of
+from kdray.runner.several import joined
 from kdray.runner.study import Study
 from kdray.storage.disk import disk_failure
 
@@ -73,13 +82,27 @@ def run_complexity(study: Study, verb: str) -> None:
 def run_evaluation(study: Study) -> Findings:
     """Make everything up to the scores of all models."""
     make_steps(study, steps_of(study, "evaluate"))
-    return analyse_study(study, results_of(study))
+    return find(measured_in(study, results_of(study)))
 
 
 def run_study(study: Study) -> Findings:
     """Make everything. Students that fail are left out of the report and named in it."""
     make_steps(study, steps_of(study, "study"))
-    return make_report(study, analyse_study(study, results_of(study)))
+    return make_report(study, find(measured_in(study, results_of(study))))
+
+
+def scored(study: Study) -> Measured:
+    """What is measured of the models that are scored already.
+
+    Raises:
+        StageFailed: none is.
+    """
+    if not (results := results_of(study)):
+        raise StageFailed(
+            f"{study.store.location}: no model of {study.experiment.name} is scored; run `python "
+            "-m kdray.evaluate` with the same configuration first"
+        )
+    return measured_in(study, results)
 
 
 def run_report(study: Study, folder: Path | None) -> Findings:
@@ -88,17 +111,27 @@ def run_report(study: Study, folder: Path | None) -> Findings:
     Raises:
         StageFailed: none is.
     """
-    results = results_of(study)
-    if not results:
-        raise StageFailed(
-            f"{study.store.location}: no model of this experiment is scored; run `python -m "
-            "kdray.evaluate` with the same configuration first"
-        )
-    findings = analyse_study(study, results)
+    return _written(study, find(scored(study)), study.reports, folder)
+
+
+def run_joint_report(studies: Sequence[Study], folder: Path | None) -> Findings:
+    """Write one report of several studies, into the first one's storage unless told where.
+
+    Raises:
+        ConfigError: they cannot be compared.
+        StageFailed: no model of one of them is scored.
+    """
+    measured = joined([scored(study) for study in studies])
+    default = studies[0].reports.with_name(measured.facts.name)
+    return _written(studies[0], find(measured), default, folder)
+
+
+def _written(study: Study, findings: Findings, default: Path, folder: Path | None) -> Findings:
+    """The findings with a page, unless the default place cannot be written to."""
     try:
-        return make_report(study, findings, folder)
+        return write_findings(findings, folder or default)
     except OSError as error:
-        if folder is not None or (message := disk_failure(error, study.reports)) is None:
+        if folder is not None or (message := disk_failure(error, default)) is None:
             raise
         study.display.note(f"no page is written: {message}, or name another folder with --into")
         return findings

@@ -1,34 +1,52 @@
-"""`python -m kdray.report CONFIG`: the report, from scores that exist."""
+"""`python -m kdray.report CONFIG…`: the report, from scores that exist."""
 
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kdray.command import Config, DryRun, Overrides, Verify, run, studied
+from kdray.command import DryRun, Overrides, Verify, run, studied
 
 
 def report(
-    config: Config,
+    configs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CONFIG...",
+            help="YAML files of experiments: one, or several that go into one report.",
+        ),
+    ],
     overrides: Overrides = [],  # noqa: B006
     dry_run: DryRun = False,
     verify: Verify = False,
     into: Annotated[
         Path | None,
-        typer.Option(help="Folder of the pages. Default: reports/NAME in the storage."),
+        typer.Option(help="Folder of the pages. Default: reports/NAME in the (first) storage."),
     ] = None,
 ) -> None:
     """Write the report of what is trained and scored already; trains and scores nothing.
 
+    Several studies become one report, with one table and one map over what they have in common.
     Nothing else is written, and no tracker is told. Storage that is read-only serves, too.
     """
-    with studied(
-        config, overrides, "report", dry_run=dry_run, verify=verify, only_looks=True
-    ) as running:
-        from kdray.pipeline import run_report
-        from kdray.runner.reporting import show_results
+    with ExitStack() as opened:
+        studies = []
+        for config in configs:
+            looked = studied(
+                config, overrides, "report", dry_run=dry_run, verify=verify, only_looks=True
+            )
+            with suppress(typer.Exit):  # of a dry run, which has shown its plan
+                studies.append(opened.enter_context(looked))
+        if dry_run:
+            return
+        from kdray.pipeline import run_joint_report, run_report
+        from kdray.runner.reporting import show_findings
 
-        show_results(running, run_report(running, into))
+        findings = (
+            run_report(studies[0], into) if len(studies) == 1 else run_joint_report(studies, into)
+        )
+        show_findings(studies[0].display, findings)
 
 
 if __name__ == "__main__":

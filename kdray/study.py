@@ -15,9 +15,9 @@ def study(
     """
     with studied(config, overrides, "study", dry_run=dry_run, verify=verify) as running:
         from kdray.pipeline import check_complete, run_study
-        from kdray.runner.reporting import show_results
+        from kdray.runner.reporting import show_findings
 
-        show_results(running, run_study(running))
+        show_findings(running.display, run_study(running))
         check_complete(running)
 
 

@@ -160,7 +160,7 @@ def test_a_model_that_cannot_be_scored_leaves_the_others(recipe, without_ray, mo
 
 
 def test_costs_of_text_are_in_the_report(recipe, tmp_path, without_ray):
-    from kdray.runner.reporting import _text_notes
+    from kdray.runner.facts import _text_notes
 
     lines = [f"ba ª {WORDS[n]} de" for n in range(8)]  # normalisation makes an a of it
     write(tmp_path / "text", "good", lines)

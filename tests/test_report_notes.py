@@ -6,7 +6,7 @@ import pytest
 
 from kdray.cell import TEACHER, Cell
 from kdray.plan.step import STUDENT
-from kdray.runner.reporting import _training_notes, averaging_note
+from kdray.runner.facts import _training_notes, averaging_note
 
 
 def model(name, method, **counts):

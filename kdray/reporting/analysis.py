@@ -6,12 +6,17 @@ from itertools import groupby
 
 from kdray.reporting.along import Along, follow_axes
 from kdray.reporting.compare import MAIN, choices, corrected, differences_of, with_next_runs
+from kdray.reporting.examples import Example, examples_of
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.overview import Overview, overview_of
 from kdray.reporting.samples import Samples, sample_table
+from kdray.reporting.slices import Slices, slices_of
 from kdray.reporting.table import Table, build_tables
 from kdray.reporting.verdict import Verdict, verdict_of
 from kdray.scoring.result import Result
+
+EXAMPLES, EXAMPLES_OF_EACH = 24, 6
+"""How many sentences are shown: about so many in all, and so many of each scenario."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,8 @@ class Analysis:
     overview: Overview
     verdicts: tuple[Verdict, ...]  # of each scenario
     alongs: tuple[Along, ...]
+    slices: tuple[Slices, ...]
+    examples: tuple[Example, ...]
     num_tests: int  # comparisons that p-values are corrected for
 
 
@@ -40,6 +47,10 @@ def analyse(results: Sequence[Result], *, study: StudyFacts) -> Analysis:
         for point, group in groupby(tables, key=lambda table: table.point)
     }
     sampled: list[Samples | None] = []
+    slices: list[Slices] = []
+    examples: list[Example] = []
+    shown = [table for table in tables if not table.is_dev and table.beam == study.main_beam]
+    of_each = min(EXAMPLES_OF_EACH, max(1, EXAMPLES // max(len(shown), 1)))
     for number, (table, of_table) in enumerate(built):
         by_metric = sample_table(table, of_table, samples=study.bootstrap_samples)
         differences = [
@@ -49,6 +60,10 @@ def analyse(results: Sequence[Result], *, study: StudyFacts) -> Analysis:
         ]
         tables[number] = replace(table, differences=tuple(differences))
         sampled.append(by_metric.get(MAIN))
+        if table in shown:
+            slices += slices_of(table, of_table, study=study)
+            if len(examples) < EXAMPLES:
+                examples += examples_of(table, of_table, study=study, most=of_each)
     names = [name for methods in chosen.values() for name in methods.values()]
     of_main = [samples for samples in sampled if samples is not None]
     tables, alongs, num_tests = corrected(tables, follow_axes(of_main, study=study, chosen=names))
@@ -68,6 +83,8 @@ def analyse(results: Sequence[Result], *, study: StudyFacts) -> Analysis:
         overview=overview_of(verdicts, alongs, study=study, num_tests=num_tests),
         verdicts=tuple(verdicts),
         alongs=tuple(alongs),
+        slices=tuple(slices),
+        examples=tuple(examples),
         num_tests=num_tests,
     )
 

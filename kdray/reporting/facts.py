@@ -23,6 +23,7 @@ class SplitText:
 
     src: Sequence[str]
     refs: Sequence[str]
+    rarity: Sequence[float] = ()  # of each source's words, in bits; empty: not known
 
     def segments(self, share: float = 0.0) -> list[Segment]:
         """The lines that are scored if models are given a share of each reference."""

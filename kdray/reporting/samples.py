@@ -83,6 +83,11 @@ def segments_of(result: Result, metric: str, lines: int) -> Segments:
     """
     path = result.scores[metric].segments_path
     assert path is not None, "the metric is known to speak of segments"
+    return _read(path, metric, lines)
+
+
+@lru_cache(maxsize=512)  # the models of a test: scored, sliced and shown one after another
+def _read(path: str, metric: str, lines: int) -> Segments:
     return read_segments(Path(path), metric, lines=lines)
 
 

@@ -41,6 +41,8 @@ def write_report(
         "overview": asdict(analysis.overview),
         "verdicts": [asdict(verdict) for verdict in analysis.verdicts],
         "axes": [asdict(along) for along in analysis.alongs],
+        "slices": [asdict(slices) for slices in analysis.slices],
+        "examples": [asdict(example) for example in analysis.examples],
         "complexity": flat(study.complexity),
     }
     write_json(folder / "results.json", data)

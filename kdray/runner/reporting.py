@@ -1,185 +1,90 @@
-"""The report of a study: its tables, verdict and plots, in files and in the tracker."""
+"""The report of one study, or of several together, in files and in the tracker."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import kdray
-from kdray.cell import TEACHER, shown, within
-from kdray.jobs import NOTES
-from kdray.plan.experiment import trained_updates
-from kdray.plan.scenario import Scenario
-from kdray.plan.step import CORPUS, SCORES, STUDENT, TOKENIZER, Step, spec_of
+from kdray.progress import Display
 from kdray.reporting.analysis import Analysis, analyse
-from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
+from kdray.reporting.curves import Curves
+from kdray.reporting.facts import StudyFacts
 from kdray.reporting.layout import terminal
 from kdray.reporting.write import write_report
-from kdray.runner.complexity import measures_of
-from kdray.runner.results import curves_of, unscored
+from kdray.runner.facts import study_facts
+from kdray.runner.results import curves_of
 from kdray.runner.study import Study
-from kdray.schema import Column, Split
 from kdray.scoring.result import Result
-from kdray.text.corpus import Corpus
 
-PACKAGES = ("ray", "torch", "mlflow", "sacrebleu", "sentencepiece", "ctranslate2", "pyarrow")
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a study, and what there is to say of it besides."""
+
+    facts: StudyFacts
+    results: Sequence[Result]
+    curves: Curves
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study found: its results, what they say, and the page, if one could be written."""
+    """What was measured, what it says, and the page, if one could be written."""
 
-    results: Sequence[Result]
-    facts: StudyFacts
+    measured: Measured
     analysis: Analysis
     page: Path | None = None
 
+    @property
+    def results(self) -> Sequence[Result]:
+        """One of each model on each split under each condition."""
+        return self.measured.results
 
-def analyse_study(study: Study, results: Sequence[Result]) -> Findings:
-    """Compute what the results say.
+
+def measured_in(study: Study, results: Sequence[Result]) -> Measured:
+    """Put together what a report of the study is made of."""
+    return Measured(study_facts(study), results, curves_of(study))
+
+
+def find(measured: Measured) -> Findings:
+    """Compute what the measurements say.
 
     Raises:
         DataError: results and references do not belong together.
     """
-    facts = study_facts(study)
-    return Findings(results, facts, analyse(results, study=facts))
+    return Findings(measured, analyse(measured.results, study=measured.facts))
+
+
+def write_findings(findings: Findings, folder: Path) -> Findings:
+    """Write the report into a folder. -> the findings with its page."""
+    measured = findings.measured
+    write_report(
+        folder,
+        study=measured.facts,
+        results=measured.results,
+        analysis=findings.analysis,
+        curves=measured.curves,
+    )
+    return replace(findings, page=folder / "report.html")
 
 
 def make_report(study: Study, findings: Findings, folder: Path | None = None) -> Findings:
     """Write the report and attach it to the study's run. -> the findings with its page."""
-    folder = folder or study.reports
-    write_report(
-        folder,
-        study=findings.facts,
-        results=findings.results,
-        analysis=findings.analysis,
-        curves=curves_of(study),
-    )
-    study.runs.tracker.log_artifacts(study.runs.parent, folder, "report")
-    return replace(findings, page=folder / "report.html")
+    written = write_findings(findings, folder or study.reports)
+    study.runs.tracker.log_artifacts(study.runs.parent, folder or study.reports, "report")
+    return written
 
 
-def study_facts(study: Study) -> StudyFacts:
-    """What the report says besides the measurements."""
-    recipe, scenarios = study.recipe, study.plan.scenarios
-    counts = {shown(scenario.point): _corpus(study, scenario) for scenario in scenarios}
-    fingerprints = {
-        f"scores of {s.name}" if s.stage == SCORES else s.name: s.key.fingerprint
-        for s in study.plan.steps
-    }
-    for scenario in scenarios:
-        if scenario.teacher is not None:
-            name = within(scenario.point, TEACHER)
-            fingerprints[name] = " + ".join(scenario.teacher.fingerprints)
-    return StudyFacts(
-        name=study.experiment.name,
-        recipe=recipe.model_dump(mode="json"),
-        corpus=counts if len(scenarios) > 1 else next(iter(counts.values())),
-        fingerprints=fingerprints,
-        versions={"kdray": kdray.__version__} | {name: version(name) for name in PACKAGES},
-        baseline=recipe.baseline_method,
-        main_beam=recipe.evaluation.main_beam,
-        budget="at equal numbers of updates",
-        bootstrap_samples=recipe.evaluation.bootstrap_samples,
-        scenarios={s.point: _scenario_facts(study, s) for s in scenarios},
-        axes={name: axis.numbers for name, axis in recipe.axes.items()},
-        notes=(*_text_notes(study), *study.notes, *unscored(study), *_training_notes(study)),
-        complexity=measures_of(study),
-        sharing=_sharing(study.plan.of(STUDENT)),
-    )
-
-
-def _corpus(study: Study, scenario: Scenario) -> Mapping[str, Any]:
-    """What cleaning and noise did to the text of a scenario, as far as it is made."""
-    texts = scenario.text
-    clean, learned = (study.store.find(text.corpus) for text in (texts.clean, texts.learned))
-    noise = {} if learned is None or clean == learned else {"noise": learned.counts}
-    return {**({} if clean is None else clean.counts), **noise}
-
-
-def _scenario_facts(study: Study, scenario: Scenario) -> ScenarioFacts:
-    """References of a scenario whose corpus is made; of another one none."""
-    texts: dict[str, SplitText] = {}
-    if study.is_made(scenario.text.clean.corpus):
-        text = Corpus(study.store.fetch(scenario.text.clean.corpus))
-        for split in (str(Split.DEV), *(f"test-{name}" for name in text.tests)):
-            table = text.table(split)
-            texts[split] = SplitText(
-                src=table[Column.SRC].to_pylist(), refs=table[Column.REF].to_pylist()
-            )
-    return ScenarioFacts(texts, scenario.recipe.evaluation.bleu_tokenize)
-
-
-def _text_notes(study: Study) -> list[str]:
-    """What corpus and tokenizer cost, where they cost something."""
-    made = [study.store.find(s.key) for s in study.plan.steps if s.stage in (CORPUS, TOKENIZER)]
-    return [note for each in made if each is not None for note in each.counts.get(NOTES, ())]
-
-
-def _sharing(students: Sequence[Step]) -> str:
-    """How many updates a common trunk saves, in words; empty without one."""
-    sharing = [step for step in students if spec_of(step).trunk is not None]
-    made, lengths = trained_updates(sharing)
-    if made == lengths:
-        return ""
-    return (
-        f"Students that share a trunk at the constant rate train its updates once: {made} updates "
-        f"for lengths of {lengths} together, {1 - made / lengths:.0%} fewer."
-    )
-
-
-def _training_notes(study: Study) -> list[str]:
-    """Which runs ended early, what they left out, and what averaging did to dev BLEU."""
-    notes: list[str] = []
-    averaged: dict[str, list[tuple[float, str]]] = {}  # by kind: what BLEU gained, and where
-    for step in (*study.plan.of(TEACHER), *study.plan.of(STUDENT)):
-        artifact = study.store.find(step.key)
-        if artifact is None:
-            continue
-        counts = artifact.counts
-        if counts["stopped_early"]:
-            early = spec_of(step).training.early_stopping
-            assert early is not None, "only such a run stops early"
-            notes.append(
-                f"{step.name}: stopped early after {counts['updates']} updates; the model is "
-                f"that of update {counts['chosen_update']}, the best by dev {early.metric}"
-            )
-        for reason, pairs in counts.get("left_out", {}).items():
-            method = step.name if step.cell is None else step.cell.method
-            notes.append(f"{method}: {pairs} pairs are left out of training, {reason}")
-        dev = counts["dev"]
-        if dev["averaged"]:
-            gain = dev["averaged"]["bleu"] - dev["plain"]["bleu"]
-            averaged.setdefault(counts["averaging"], []).append((gain, step.name))
-    notes += [averaging_note(kind, gains) for kind, gains in averaged.items()]
-    return list(dict.fromkeys(notes))  # seeds and sizes leave out the same
-
-
-def averaging_note(kind: str, gains: Sequence[tuple[float, str]]) -> str:
-    """What averaged weights did to the dev BLEU of some models, in words."""
-    (low, worst), (high, best) = min(gains), max(gains)
-    if len(gains) == 1:
-        return f"{worst}: averaging ({kind}) changed greedy dev BLEU by {low:+.2f}"
-    mean = sum(gain for gain, _ in gains) / len(gains)
-    return (
-        f"Averaging ({kind}) changed the greedy dev BLEU of {len(gains)} models by {mean:+.2f} in "
-        f"the mean, from {low:+.2f} ({worst}) to {high:+.2f} ({best})"
-    )
-
-
-def show_results(study: Study, findings: Findings) -> None:
+def show_findings(display: Display, findings: Findings) -> None:
     """Print the tables of the main beam, what a study says as a whole, and where the report is."""
-    facts, analysis = findings.facts, findings.analysis
+    facts, analysis = findings.measured.facts, findings.analysis
     for table in analysis.tables:
         if table.beam == facts.main_beam:
-            study.display.console.print(terminal(table))
+            display.console.print(terminal(table))
     if findings.page is None:
         return
     if facts.sharing:
-        study.display.note(facts.sharing)
+        display.note(facts.sharing)
     for sentence in (analysis.overview.headline, *analysis.overview.sentences):
-        study.display.note(sentence)
+        display.note(sentence)
     for verdict in analysis.verdicts if len(analysis.verdicts) > 1 else ():
-        study.display.note(f"{verdict.scenario}: {verdict.headline}")
-    study.display.note(f"report: {findings.page}")
+        display.note(f"{verdict.scenario}: {verdict.headline}")
+    display.note(f"report: {findings.page}")

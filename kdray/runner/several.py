@@ -1,0 +1,109 @@
+"""Several studies in one report: each is a value of an axis of its own, called `study`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from kdray.cell import Cell, Point, within
+from kdray.errors import ConfigError
+from kdray.reporting.facts import StudyFacts
+from kdray.runner.reporting import Measured
+
+AXIS = "study"
+
+
+def joined(parts: Sequence[Measured]) -> Measured:
+    """What several studies measured, side by side.
+
+    Raises:
+        ConfigError: two studies have one name, or differ in what all tables of a report share.
+    """
+    names = [part.facts.name for part in parts]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(
+            f"two of the studies are called {repeated[0]!r}; give each a name of its own "
+            "(--set name=… holds for all of them, so write it into the files)"
+        )
+    _check_same("recipe.baseline", names, [part.facts.baseline for part in parts])
+    _check_same("the beam of the verdict", names, [part.facts.main_beam for part in parts])
+    _check_same("the budget of students", names, [part.facts.budget for part in parts])
+    every = [_placed(part) for part in parts]
+    return Measured(
+        facts=_facts([part.facts for part in every], names),
+        results=[result for part in every for result in part.results],
+        curves={cell: rows for part in every for cell, rows in part.curves.items()},
+    )
+
+
+def _check_same(what: str, names: Sequence[str], values: Sequence[object]) -> None:
+    if any(value != values[0] for value in values):
+        told = ", ".join(f"{value} in {name}" for name, value in zip(names, values, strict=True))
+        raise ConfigError(
+            f"{what} is {told}: one report compares what has it in common; set it to the same in "
+            "all studies"
+        )
+
+
+def _placed(part: Measured) -> Measured:
+    """A study at its place on the axis of studies."""
+    here: Point = ((AXIS, part.facts.name),)
+
+    def placed(cell: Cell) -> Cell:
+        return replace(cell, point=(*here, *cell.point))
+
+    facts = part.facts
+    return replace(
+        part,
+        facts=replace(
+            facts,
+            scenarios={(*here, *point): each for point, each in facts.scenarios.items()},
+            complexity={within(here, name): each for name, each in facts.complexity.items()},
+            fingerprints={within(here, name): each for name, each in facts.fingerprints.items()},
+            notes=[f"{facts.name}: {note}" for note in facts.notes],
+        ),
+        results=[replace(result, cell=placed(result.cell)) for result in part.results],
+        curves={placed(cell): rows for cell, rows in part.curves.items()},
+    )
+
+
+def _facts(parts: Sequence[StudyFacts], names: Sequence[str]) -> StudyFacts:
+    first = parts[0]
+    notes = [note for part in parts for note in part.notes]
+    return replace(
+        first,
+        name=" + ".join(names),
+        recipe={name: part.recipe for name, part in zip(names, parts, strict=True)},
+        corpus={name: part.corpus for name, part in zip(names, parts, strict=True)},
+        fingerprints=_merged([part.fingerprints for part in parts]),
+        bootstrap_samples=min(part.bootstrap_samples for part in parts),
+        scenarios=_merged([part.scenarios for part in parts]),
+        axes={AXIS: None, **_merged([part.axes for part in parts])},
+        notes=[*notes, *_different_methods(parts, names)],
+        complexity=_merged([part.complexity for part in parts]),
+        sharing=" ".join(filter(None, (part.sharing for part in parts))),
+    )
+
+
+def _different_methods(parts: Sequence[StudyFacts], names: Sequence[str]) -> list[str]:
+    """Notes on methods that have one name in two studies and are not the same."""
+    seen: dict[str, tuple[str, Any]] = {}
+    notes = []
+    for name, part in zip(names, parts, strict=True):
+        for method, config in part.recipe.get("methods", {}).items():
+            first, known = seen.setdefault(method, (name, config))
+            if known != config:
+                notes.append(
+                    f"{method} is not the same in {first} and {name}: see the recipes; what is "
+                    "said of it across studies is of two methods."
+                )
+    return notes
+
+
+def _merged(parts: Sequence[Mapping[Any, Any]]) -> dict[Any, Any]:
+    """All entries; of an axis of two studies the places of both."""
+    merged: dict[Any, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            both = isinstance(merged.get(key), Mapping) and isinstance(value, Mapping)
+            merged[key] = {**merged[key], **value} if both else value
+    return merged
