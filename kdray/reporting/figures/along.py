@@ -16,7 +16,7 @@ def draw_along(along: Along, looks: Looks) -> Chart:
         for method, levels in along.lines.items()
     ]
     marks = list(_marks(along))
-    caption = "BLEU in the mean over seeds. Bands: 95 % intervals over other sentences and seeds."
+    caption = "Bands: 95 % intervals over other sentences and other seeds."
     if len(along.over) > 1:
         caption += f" In the mean over {len(along.over)} combinations of the other axes."
     if marks:
@@ -25,7 +25,7 @@ def draw_along(along: Along, looks: Looks) -> Chart:
     ticks = tuple(zip(along.places, along.labels, strict=True))
     return Chart(
         name=f"along-{along.axis}-{along.split}",
-        title=f"Along {along.axis} on {along.split}",
+        title=f"Along {along.axis} on {along.split}.",
         caption=caption,
         x=Axis(along.axis, is_log=along.is_log, ticks=ticks),
         y=Axis(f"BLEU on {along.split}"),
@@ -52,7 +52,7 @@ def _marks(along: Along) -> Iterator[Mark]:
         high = "above" if crossing.high is None else f"{crossing.high:.3g}"
         told = (
             f"{pair.method} and {pair.other} change places at {places} "
-            f"({low} to {high}, p {p_value(crossing.p)})."
+            f"[{low} to {high}] (p {p_value(crossing.p)})."
         )
         low_end = -math.inf if crossing.low is None else crossing.low
         high_end = math.inf if crossing.high is None else crossing.high

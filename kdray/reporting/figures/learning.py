@@ -21,16 +21,17 @@ def draw_learning(curves: Curves, looks: Looks) -> tuple[list[Chart], list[Chart
 def draw_metric(curves: Curves, metric: str, looks: Looks, *, size: Size = WIDE) -> Chart:
     """One metric over updates: the mean over seeds of each method, with the range of its seeds."""
     series = series_of(curves, metric)
-    places = list(dict.fromkeys(each.size for each in series))
+    teachers = {cell.place for cell in curves if cell.is_teacher}
+    places = sorted(dict.fromkeys(each.size for each in series), key=teachers.__contains__)
     return Chart(
         name=f"learning-{metric}",
-        title=metric,
+        title=f"{metric} by update.",
         caption=_caption(metric, series, count_not_finite(curves, metric)),
         x=Axis("updates"),
         y=Axis(metric),
         panels=[
             Panel(
-                title=place or "Other runs",
+                title=place,
                 lines=[_line(each, looks) for each in series if each.size == place],
             )
             for place in places
@@ -54,9 +55,8 @@ def _line(series: Series, looks: Looks) -> Line:
 
 
 def _caption(metric: str, series: Sequence[Series], not_finite: int) -> str:
-    parts = [f"{metric} by update."]
-    if any(each.num_seeds > 1 for each in series):
-        parts.append("Line: mean over seeds; band: least to greatest seed.")
+    several = any(each.num_seeds > 1 for each in series)
+    parts = ["Line: mean over seeds; band: least to greatest seed."] if several else []
     if any(each.alone and each.num_seeds > 1 for each in series):
         parts.append("Thin lines: single seeds, where not every seed has these steps.")
     if metric.startswith("train/"):

@@ -25,7 +25,7 @@ class Cost:
 
 COSTS = (
     Cost(
-        "speed",
+        "decoding speed",
         "decoding speed (target tokens/s)",
         lambda row: row.tokens_per_second,
         lambda value: f"{count(value)} tokens/s",
@@ -33,7 +33,7 @@ COSTS = (
     ),
     Cost("size", "parameters", lambda row: row.num_params, lambda v: f"{count(v)} parameters"),
     Cost(
-        "training",
+        "training time",
         "training time (h)",
         lambda row: None if row.train_seconds is None else row.train_seconds / 3600,
         lambda hours: f"{duration(hours * 3600)} of training",
@@ -57,15 +57,12 @@ def _draw(table: Table, cost: Cost, known: Sequence[tuple[Row, float]], looks: L
     front = pareto(dots, less_is_better=cost.less_is_better)
     ahead = [dot for dot in dots if dot in front]  # named first, as room permits
     values = [value for _, value in known]
-    caption = (
-        "Bars: standard deviation over seeds. Dotted: the Pareto front, which no other model "
-        "beats in both."
-    )
+    caption = "Bars: standard deviation over seeds. Dotted: the Pareto front."
     if missing := len(table.rows) - len(known):
         caption += f" Not measured: {missing} of {len(table.rows)} models."
     return Chart(
         name=f"quality-{cost.name}-{'-'.join(label for _, label in table.point)}-{table.split}",
-        title=f"BLEU against {cost.label}, {table.title}",
+        title=f"BLEU against {cost.name}.",
         caption=caption,
         x=Axis(cost.label, is_log=max(values) > FACTOR * min(values)),
         y=Axis(f"BLEU on {', '.join(filter(None, [shown(table.point), table.split]))}"),

@@ -30,6 +30,11 @@ class Square:
         """How certain the choice is."""
         return SIGNS[self.verdict.certainty]
 
+    @property
+    def much(self) -> int:
+        """How strongly the square is coloured, from 1 to 3."""
+        return {Certainty.BEATS_ALL: 3, Certainty.BEATS_BASELINE: 2}.get(self.verdict.certainty, 1)
+
 
 @dataclass(frozen=True)
 class Winners:
