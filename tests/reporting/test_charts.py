@@ -100,7 +100,14 @@ def test_ticks_are_written_with_the_decimals_of_their_step():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (-1.5, "−1.5"), (31.2449, "31.24"), (12_345_678, "12.35 M"), (1e-5, "1e−05")],
+    [
+        (0.0, "0"),
+        (-1.5, "−1.500"),
+        (7.0, "7"),
+        (31.2449, "31.24"),
+        (12_345_678, "12.35 M"),
+        (1e-5, "1e−05"),
+    ],
 )
 def test_values_are_told_in_four_digits(value, text):
     assert shown(value) == text
@@ -187,7 +194,7 @@ def test_every_line_point_and_name_is_drawn():
     assert texts(panel, "label") == ["method 3", "method 2", "method 1"]  # from the top
     told = [element.text for element in elements(panel, "title")]
     assert len(told) == 5
-    assert told[1].splitlines() == ["updates: 2", "method 3\t6", "method 2\t4", "method 1\t2"]
+    assert told[1].splitlines() == ["updates: 2", "6  method 3", "4  method 2", "2  method 1"]
 
 
 def test_names_at_line_ends_never_overlap_and_make_room_for_themselves():
@@ -218,7 +225,7 @@ def test_bands_whiskers_single_seeds_and_bars_have_their_elements():
     counts = {"band": 1, "whisker": 2, "thin": 1, "line": 2}
     assert {name: len(elements(panel, "path", name)) for name in counts} == counts
     assert len(elements(panel, "rect", "bar")) == 2
-    assert "2 (1.5 to 2.5)" in panel
+    assert "2 (1.500 to 2.500)" in panel
 
 
 def test_a_mark_shows_its_interval_as_far_as_the_frame_reaches():
@@ -236,7 +243,7 @@ def test_a_mark_shows_its_interval_as_far_as_the_frame_reaches():
 def test_dots_tell_their_numbers_but_those_of_a_cloud_are_one_mass():
     dots = [Dot("kd", BASELINE, Point(1, 2, 1.9, 2.1)), Dot("", BASELINE, Point(2, 2), scale=0.4)]
     (panel,) = draw_panels(chart(Panel(dots=dots)))
-    assert [element.text for element in elements(panel, "title")] == ["kd\n2 (1.9 to 2.1)"]
+    assert [element.text for element in elements(panel, "title")] == ["kd\n2 (1.900 to 2.100)"]
     assert len(elements(panel, "path", "cloud")) == 1
 
 

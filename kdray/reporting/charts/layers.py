@@ -61,7 +61,7 @@ def draw_columns(frame: Frame, x_axis: Axis, lines: Sequence[Line]) -> Markup:
         here = [(name, points[place]) for name, points in values if place in points]
         here.sort(key=lambda pair: -pair[1].y)
         said = [f"{x_axis.label}: {names.get(place, shown(place))}"]
-        said += [f"{name}\t{_value(point)}" for name, point in here]
+        said += [f"{_value(point)}  {name}" for name, point in here]
         guide = path([(xs[number], frame.top), (xs[number], frame.bottom)])
         zone = Box(edges[number], frame.top, edges[number + 1], frame.bottom)
         parts.append(
@@ -84,7 +84,7 @@ def draw_bars(frame: Frame, x_axis: Axis, y_axis: Axis, bars: Sequence[Bar]) -> 
         box = Box(left, frame.y(bar.height), right, frame.y(0))
         said = (
             f"{x_axis.label} {shown(bar.left)} to {shown(bar.right)}\n"
-            f"{y_axis.label}\t{shown(bar.height)}"
+            f"{shown(bar.height)} {y_axis.label}"
         )
         parts.append(
             element(

@@ -95,7 +95,8 @@ def shown(value: float) -> str:
     for unit, prefix in _PREFIXES:
         if abs(value) >= unit * 9.9995:
             return f"{value / unit:.4g}{prefix}".replace("-", "−")
-    text = f"{value:.4g}" if "e" not in f"{value:.4g}" else f"{value:.2g}"
+    text = f"{value:.0f}" if value == round(value) else f"{value:#.4g}"
+    text = text if "e" not in text else f"{value:.2g}"
     return text.replace("-", "−") if float(text) else "0"
 
 

@@ -145,7 +145,7 @@ class Size:
     told: int
 
 
-WIDE: Final = Size(540, 320, points=160, told=40)
+WIDE: Final = Size(480, 300, points=160, told=40)
 NARROW: Final = Size(360, 300, points=100, told=24)
 SMALL: Final = Size(360, 230, points=48, told=12)
 
