@@ -22,7 +22,8 @@ from kdray.statistics.multiplicity import LEVEL
 from kdray.statistics.resampling import Score, weighted_sum
 from kdray.statistics.seeds import pool_seeds
 
-SIZE, LENGTH, GIVEN = "size", "updates", "given of the reference"
+SIZE, LENGTH, GIVEN = "student size", "training updates", "given of the reference"
+"""Of every study. They hold spaces, so an axis of a recipe cannot have the same name."""
 MANY = 6
 """With more methods than that, only pairs with a method that dev chose somewhere are followed."""
 
@@ -61,7 +62,8 @@ class ChangeOfPlaces:
     """Where two methods change places: where the means cross, and the 95 % interval of that.
 
     low and high are None where the interval has no end within the axis; both are None too where
-    the interval is empty, and then one method is ahead all along (`is_empty`).
+    the interval is empty (`is_empty`). p is of each being ahead somewhere, p_kept of one being
+    ahead at every level.
     """
 
     at: tuple[float, ...]
@@ -69,12 +71,19 @@ class ChangeOfPlaces:
     high: float | None
     is_empty: bool
     p_uncorrected: float
-    p: float | None = None  # that each is ahead somewhere, after the correction over the report
+    p_kept_uncorrected: float = 1.0
+    p: float | None = None  # after the correction over the report
+    p_kept: float | None = None
 
     @property
     def is_finding(self) -> bool:
         """Whether it is shown that they change places."""
         return not self.is_empty and self.p is not None and self.p < LEVEL
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is shown that one of them is ahead all along."""
+        return self.is_empty and self.p_kept is not None and self.p_kept < LEVEL
 
 
 @dataclass(frozen=True)
@@ -281,7 +290,14 @@ def _crossing(advantage: Advantage, *, is_log: bool) -> ChangeOfPlaces:
         high=_end(found.high, is_log=is_log),
         is_empty=found.low is None,
         p_uncorrected=found.p,
+        p_kept_uncorrected=_p_kept(advantage),
     )
+
+
+def _p_kept(advantage: Advantage) -> float:
+    """P of one method being ahead at every level: the largest of all levels' (Berger 1982)."""
+    tests = [each for each in advantage.by_level if isinstance(each, Estimate)]
+    return max(each.p for each in tests) if len({each.value > 0 for each in tests}) == 1 else 1.0
 
 
 def _end(place: float | None, *, is_log: bool) -> float | None:

@@ -85,9 +85,10 @@ def corrected(
     for number, along in enumerate(alongs):
         for place, pair in enumerate(along.pairs):
             change = None if pair.change is None else pair.change.p_uncorrected
-            crossing = None if pair.crossing is None else pair.crossing.p_uncorrected
             families[MAIN]["change", number, place] = change
-            families[MAIN]["crossing", number, place] = crossing
+            if pair.crossing is not None:
+                families[MAIN]["crossing", number, place] = pair.crossing.p_uncorrected
+                families[MAIN]["kept", number, place] = pair.crossing.p_kept_uncorrected
     p_values = {metric: correct(family) for metric, family in families.items()}
     of_main = p_values[MAIN]
 
@@ -96,7 +97,8 @@ def corrected(
         if change is not None:
             change = replace(change, p=of_main["change", number, place])
         if crossing is not None:
-            crossing = replace(crossing, p=of_main["crossing", number, place])
+            p, p_kept = (of_main[what, number, place] for what in ("crossing", "kept"))
+            crossing = replace(crossing, p=p, p_kept=p_kept)
         return replace(pair, change=change, crossing=crossing)
 
     told = [

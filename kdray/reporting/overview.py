@@ -71,9 +71,12 @@ def _told(along: Along) -> Iterator[str]:
     if len(along.over) > 1:
         yield f"In the mean over {len(along.over)} combinations of the other axes."
     quiet: list[str] = []
-    untested: dict[str, list[str]] = {}
+    untested: dict[str, list[str]] = {}  # pairs by reason
+    only_places: dict[str, list[str]] = {}  # those of which a change alone is not tested
     for pair in along.pairs:
         names = f"{pair.method} and {pair.other}"
+        if pair.no_change:
+            only_places.setdefault(pair.no_change, []).append(names)
         if pair.reason:
             untested.setdefault(pair.reason, []).append(names)
         elif sentence := _shown(along, pair):
@@ -82,9 +85,10 @@ def _told(along: Along) -> Iterator[str]:
             quiet.append(names)
     if quiet:
         yield f"No change and no crossing is shown between {'; '.join(quiet)}."
-    for reason, pairs in untested.items():
-        whose = "" if len(pairs) == len(along.pairs) else f" ({'; '.join(pairs)})"
-        yield f"Not tested{whose}: {reason}."
+    for what, by_reason in (("Not tested", untested), ("A change is not tested", only_places)):
+        for reason, pairs in by_reason.items():
+            whose = "" if len(pairs) == len(along.pairs) else f" ({'; '.join(pairs)})"
+            yield f"{what}{whose}: {reason}."
 
 
 def _shown(along: Along, pair: Pair) -> str:
@@ -99,22 +103,20 @@ def _shown(along: Along, pair: Pair) -> str:
         high = "above the highest level" if crossing.high is None else f"{crossing.high:.3g}"
         verb = "they change places" if parts else f"{pair.method} and {pair.other} change places"
         parts.append(f"{verb} at {at} [{low} to {high}] (p {p_value(crossing.p)})")
-    elif crossing is not None and crossing.is_empty:
+    elif crossing is not None and crossing.is_kept:
         ahead = pair.method if pair.levels[0].value > 0 else pair.other
         behind = pair.other if ahead == pair.method else pair.method
-        parts.append(f"{ahead} is ahead of {behind} all along the axis")
+        told = f"{ahead} is ahead of {behind} all along the axis"
+        parts.append(f"{told} (p {p_value(crossing.p_kept)})")
     elif parts:
         parts.append("that they change places is not shown")
-    if not parts:
-        return ""
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}." if text[0].isupper() else f"{text}."
+    return f"{'; '.join(parts)}." if parts else ""
 
 
 def _changes(along: Along, pair: Pair, change: Change) -> str:
     first, last = along.labels[0], along.labels[-1]
     return (
-        f"the advantage of {pair.method} over {pair.other} changes by {signed(change.points)} "
+        f"The advantage of {pair.method} over {pair.other} changes by {signed(change.points)} "
         f"BLEU [{signed(change.low)} to {signed(change.high)}] from {first} to {last}, which is "
         f"{change.relative:+.1f} % of the teacher (p {p_value(change.p)})"
     )

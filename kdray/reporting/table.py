@@ -211,11 +211,13 @@ def _build_table(results: Sequence[Result], study: StudyFacts) -> Table:
             _row(list(runs.values()), is_baseline=not is_teacher and method == study.baseline)
             for (is_teacher, _, method), runs in groups.items()
         ),
-        notes=tuple(_notes(first, len(segments), groups)),
+        notes=tuple(_notes(first, len(segments), groups, study.baseline)),
     )
 
 
-def _notes(first: Result, num_segments: int, groups: Mapping[RowKey, BySeed]) -> Iterable[str]:
+def _notes(
+    first: Result, num_segments: int, groups: Mapping[RowKey, BySeed], baseline: str
+) -> Iterable[str]:
     """What a reader has to know of the tests of a table."""
     if first.split == Split.DEV or "bleu" not in first.scores:
         return
@@ -225,6 +227,9 @@ def _notes(first: Result, num_segments: int, groups: Mapping[RowKey, BySeed]) ->
             f"a test, which needs {MIN_SEGMENTS} or more."
         )
     students = {key: runs for key, runs in groups.items() if not key[0]}
+    for group in dict.fromkeys(group for _, group, _ in students):
+        if (False, group, baseline) not in students:
+            yield f"There is no {baseline} of {group}, so no difference to it."
     most = max((len(runs) for runs in students.values()), default=0)
     for (_, group, method), runs in students.items():
         if len(runs) < most:

@@ -98,7 +98,13 @@ def _headline(
     if worse:
         return Certainty.WORSE, f"Dev prefers {name}, but it is worse than {listed(worse)}."
     splits = [table.split for table in tests]
-    if every and all(map(_wins, (each for _, each in every))) and len(scored) == len(tests):
+    others = [row.method for table in (dev, *tests) for row in table.students(best.group)]
+    unbeaten = [
+        method
+        for method in dict.fromkeys(others)
+        if method != name and not all(method in _beaten(table, best) for table in tests)
+    ]
+    if not unbeaten:
         told = f"Take {name}: it beats every other method on {listed(splits)}."
         return Certainty.BEATS_ALL, told
     beaten = [
@@ -108,7 +114,8 @@ def _headline(
     ]
     if beaten and beaten == splits:
         return Certainty.BEATS_BASELINE, (
-            f"Take {name}: it beats {baseline} on {listed(beaten)}{_unbeaten(every)}."
+            f"Take {name}: it beats {baseline} on {listed(beaten)}, and is not told from "
+            f"{listed(unbeaten)}."
         )
     if beaten:
         return Certainty.OPEN, f"{name} is shown to beat {baseline} on {listed(beaten)} only."
@@ -126,14 +133,6 @@ def _headline(
     )
 
 
-def _unbeaten(every: Sequence[tuple[str, Difference]]) -> str:
-    """The rivals that the chosen method is not told from on some test."""
-    rivals = [each.other for _, each in every if not _wins(each)]
-    if not rivals:
-        return ""
-    return f", and is not told from {listed(list(dict.fromkeys(rivals)))}"
-
-
 def _untested(best: Row, dev: Table, every: Sequence[tuple[str, Difference]]) -> str:
     known = [
         (split, each)
@@ -142,11 +141,13 @@ def _untested(best: Row, dev: Table, every: Sequence[tuple[str, Difference]]) ->
     ]
     if not known:
         return f"Dev prefers {best.method}; it could not be tested."
-    looks = [f"{'better' if each.is_better else 'worse'} on {split}" for split, each in known]
-    other = known[0][1].other
+    losses_first = sorted(known, key=lambda item: item[1].is_better)
+    looks = [
+        f"{'better' if each.is_better else 'worse'} than {each.other} on {split}"
+        for split, each in losses_first
+    ]
     return (
-        f"Beside {other}, {best.method} looks {listed(looks)}, but with one seed the luck of the "
-        "seed is not known."
+        f"{best.method} looks {listed(looks)}, but with one seed the luck of the seed is not known."
     )
 
 
@@ -225,7 +226,7 @@ def _points(each: Difference) -> str:
 def _unchosen(best: Row, tests: Sequence[Table]) -> list[str]:
     """Names better methods on test that dev did not choose: to take one is to choose on test."""
     winners = [name for name in _winners(tests, best.group) if name != best.method]
-    beaten = {e.other for t in tests for e in _rivals(t, best) if _wins(e)}
+    beaten = {method for table in tests for method in _beaten(table, best)}
     if not (names := [name for name in winners if name not in beaten]):
         return []
     if any(_wins(each) for t in tests if (each := t.to_baseline(best)) is not None):
@@ -287,6 +288,11 @@ def _rivals(table: Table, row: Row) -> list[Difference]:
     others = [other.method for other in table.students(row.group) if other.method != row.method]
     found = [table.difference(row.group, row.method, other) for other in others]
     return [each for each in found if each is not None]
+
+
+def _beaten(table: Table, row: Row) -> list[str]:
+    """The methods that a row is shown to beat."""
+    return [each.other for each in _rivals(table, row) if _wins(each)]
 
 
 def _winners(tests: Sequence[Table], group: str) -> list[str]:

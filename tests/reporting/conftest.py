@@ -9,9 +9,10 @@ import pytest
 
 from kdray.cell import Cell
 from kdray.condition import Condition
-from kdray.reporting.facts import ScenarioFacts, StudyFacts
-from kdray.scoring.metrics import score
+from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
+from kdray.scoring.counts import score_and_count
 from kdray.scoring.result import Result, Score, write_hyps
+from kdray.scoring.segments import write_counts
 
 WORDS = ["ban", "dor", "fil", "gum", "hat", "jok", "lem", "nip", "rus", "tav", "wex", "yol"]
 
@@ -23,9 +24,17 @@ def sentences(count: int, seed: int) -> list[str]:
 
 @dataclass
 class Study:
+    """Results of runs, and the facts that go with them; all points have the same texts."""
+
     folder: Path
     refs: Mapping[str, Sequence[str]]
     results: list[Result] = field(default_factory=list)
+
+    @property
+    def texts(self) -> dict[str, SplitText]:
+        return {
+            split: SplitText([r.upper() for r in refs], refs) for split, refs in self.refs.items()
+        }
 
     def run(
         self,
@@ -39,27 +48,36 @@ class Study:
     ) -> Result:
         """Add a run in whose translations a word is replaced with probability `error`."""
         tokenize = other.pop("tokenize", "13a")
-        size, length, role = (
+        condition = other.pop("condition", Condition.of_beam(beam))
+        size, length, role, point = (
             other.pop(name, default)
-            for name, default in (("size", "tiny"), ("length", None), ("role", "student"))
+            for name, default in (
+                ("size", "tiny"),
+                ("length", None),
+                ("role", "student"),
+                ("point", ()),
+            )
         )
-        cell = Cell(method, size, seed, length, role)
-        draw = random.Random(f"{method} {seed} {split}")
+        cell = Cell(method, size, seed, length, role, point)
+        refs = [each.ref for each in self.texts[split].segments(condition.share)]
+        draw = random.Random(f"{cell} {split} {condition}")
         hyps = [
             " ".join(draw.choice(WORDS) if draw.random() < error else w for w in line.split())
-            for line in self.refs[split]
+            for line in refs
         ]
         path = self.folder / f"{len(self.results)}.txt"
         write_hyps(path, hyps)
-        scores = score(hyps, self.refs[split], bleu_tokenize=tokenize)
+        scores, segments = score_and_count(hyps, refs, bleu_tokenize=tokenize)
+        counts = path.with_suffix(".npz")
+        write_counts(counts, segments)
         fields = {
             "cell": cell,
             "kind": method,
             "split": split,
-            "condition": Condition.of_beam(beam),
+            "condition": condition,
             "scores": {
-                "bleu": Score(scores.bleu, scores.bleu_signature),
-                "chrf": Score(scores.chrf, scores.chrf_signature),
+                "bleu": Score(scores.bleu, scores.bleu_signature, segments_path=str(counts)),
+                "chrf": Score(scores.chrf, scores.chrf_signature, segments_path=str(counts)),
             },
             "num_params": 1_250_000,
             "target_tokens": 40_000_000,
@@ -75,6 +93,9 @@ class Study:
         return result
 
     def facts(self, **changes) -> StudyFacts:
+        texts = changes.pop("texts", self.texts)
+        scenario = ScenarioFacts(texts, changes.pop("bleu_tokenize", "13a"))
+        points = [result.cell.point for result in self.results] or [()]
         fields = {
             "name": "small study",
             "recipe": {"corpus": {"kind": "generated", "seed": 1}, "methods": {"ce": None}},
@@ -83,10 +104,11 @@ class Study:
             "versions": {"kdray": "0.1.0"},
             "baseline": "ce",
             "main_beam": 5,
+            "budget": "at equal numbers of updates",
             "bootstrap_samples": 200,
+            "scenarios": dict.fromkeys(points, scenario),
+            "axes": {},
         }
-        refs = changes.pop("refs", self.refs)
-        fields["scenarios"] = {(): ScenarioFacts(refs, changes.pop("bleu_tokenize", "13a"))}
         return StudyFacts(**{**fields, **changes})
 
 
