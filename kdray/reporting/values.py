@@ -74,7 +74,7 @@ def crossing(of: ChangeOfPlaces | None, sign: str | None) -> str:
     if of is None:
         return NOTHING
     if of.is_empty:
-        return "one is ahead all along"
+        return "one is ahead all along *" if of.is_kept else "none"
     low, high = ("…" if end is None else f"{end:.3g}" for end in (of.low, of.high))
     at = ", ".join(f"{place:.3g}" for place in of.at)
     return f"{at} [{low} to {high}]".strip() + (f" * ({sign})" if sign else "")

@@ -38,11 +38,13 @@ class AlongFigure:
 
     @property
     def finding(self) -> str | None:
-        """The first sentence that tells a finding, if there is one."""
-        tested = [each for pair in self.along.pairs for each in (pair.change, pair.crossing)]
-        if not any(each is not None and each.is_finding for each in tested):
-            return None
-        return self.told[0]
+        """What a reader has to know first: where methods change places, else what changes."""
+        marks = self.chart.panels[0].marks
+        if marks:
+            return " ".join(dict.fromkeys(mark.told for mark in marks))
+        changes = [pair.change for pair in self.along.pairs]
+        is_shown = any(change is not None and change.is_finding for change in changes)
+        return self.told[0] if is_shown else None
 
     @property
     def told(self) -> Sequence[str]:
