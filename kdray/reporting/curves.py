@@ -1,6 +1,6 @@
 """How did training go? Logged rows of single runs, gathered into one series for each method.
 
-Nothing is drawn here; `plots` does.
+Nothing is drawn here; `figures.learning` does.
 """
 
 import math

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 
 from markupsafe import Markup
@@ -72,6 +73,16 @@ def draw_file(chart: Chart) -> str:
         aria_label=f"{chart.title}. {chart.caption}",
     )
     return f"{drawing}\n"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart that a notebook shows."""
+
+    chart: Chart
+
+    def _repr_svg_(self) -> str:
+        return draw_file(self.chart)
 
 
 def chart_style() -> str:
