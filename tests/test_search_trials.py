@@ -14,6 +14,7 @@ from kdray.cluster import train, trials
 from kdray.config.experiment import Experiment
 from kdray.config.initial import Layers
 from kdray.config.training import TrainingConfig
+from kdray.config.trunks import of_length
 from kdray.errors import ConfigError, LeaseLost, StageFailed, TrainingDiverged
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.spec import AfterStage, Random
@@ -65,7 +66,7 @@ def test_a_trial_does_not_go_on_from_a_stage_of_the_first_method(trial_of):
     spec = spec_of(trial)
     assert spec.start == Random()
     assert spec.method.gate.initial == 0.3
-    assert spec.training == study.recipe.students.training
+    assert spec.training == of_length(study.recipe.students.training, 30)
 
 
 def test_a_trial_starts_from_the_teacher_where_its_size_does(trial_of):

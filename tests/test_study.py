@@ -4,6 +4,8 @@ import mlflow
 import pytest
 from micro_study import CONFIG, run, scores
 
+from kdray.config.costs import read_costs
+
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
@@ -21,6 +23,8 @@ def test_study_reports_every_model(undisturbed):
     folder = undisturbed / "reports" / "micro"
     assert (folder / "report.html").stat().st_size > 10_000
     assert "hybrid" in (folder / "report.md").read_text()
+    kinds = {row.update.method["kind"] for row in read_costs(folder / "costs.json").costs}
+    assert kinds == {"cross_entropy", "hybrid"}
 
 
 def test_study_is_followed_by_one_run_for_each_model(undisturbed):

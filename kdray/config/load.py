@@ -13,7 +13,7 @@ from kdray.config.experiment import Experiment
 from kdray.config.faults import faults
 from kdray.config.grid import points_of
 from kdray.config.outside import failures
-from kdray.config.plain_yaml import parse
+from kdray.config.plain_yaml import parse, read_mapping
 from kdray.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -40,28 +40,9 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; duplicate keys are refused."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}); give the path of a YAML experiment"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: not UTF-8 (byte {error.object[error.start]:#04x} at {error.start}); "
-            "save it as UTF-8"
-        ) from None
-    try:
-        data = parse(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(data, dict):
-        content = "nothing" if data is None else type(data).__name__
-        raise ConfigError(
-            f"{path}: found {content}, an experiment is a mapping of keys; start with `name:` and "
-            "`recipe:`"
-        )
-    return data
+    return read_mapping(
+        path, what="an experiment", repair="give the path of a YAML file with `name:` and `recipe:`"
+    )
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:

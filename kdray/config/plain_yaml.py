@@ -1,9 +1,12 @@
 """Reads YAML as people write it, and refuses what no configuration needs and would break later."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from kdray.errors import ConfigError
 
 MOST_DEEP, MOST_VALUES, MOST_SHOWN = 50, 100_000, 40
 _BOOL, _FLOAT, _TIMESTAMP = (f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "timestamp"))
@@ -16,6 +19,36 @@ def parse(text: str) -> Any:  # noqa: ANN401 (whatever YAML holds)
         YAMLError: it is not YAML, or more than a configuration may be; the message names the line.
     """
     return yaml.load(text, Loader=_Loader)
+
+
+def read_mapping(path: Path, *, what: str, repair: str) -> dict[str, Any]:
+    """Read a file whose keys are those of one mapping; JSON is YAML too.
+
+    Args:
+        path: of the file.
+        what: it should hold, in words.
+        repair: what a user may do who gave another file.
+
+    Raises:
+        ConfigError: it cannot be read, is not YAML, or holds something else than a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); {repair}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8 (byte {error.object[error.start]:#04x} at {error.start}); "
+            "save it as UTF-8"
+        ) from None
+    try:
+        data = parse(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        content = "nothing" if data is None else type(data).__name__
+        raise ConfigError(f"{path}: found {content}, {what} is a mapping of keys; {repair}")
+    return data
 
 
 class _Loader(yaml.SafeLoader):

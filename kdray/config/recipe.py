@@ -14,7 +14,7 @@ from pydantic import (
 
 from kdray.config.axes import Axis
 from kdray.config.base import Frozen, Name
-from kdray.config.budgets import check_lengths
+from kdray.config.budget import EqualUpdatesConfig
 from kdray.config.evaluation import EvaluationConfig
 from kdray.config.initial import RandomInitialConfig, SizeConfig, chosen_layers
 from kdray.config.methods.union import (
@@ -34,22 +34,28 @@ from kdray.config.teacher import (
     members,
 )
 from kdray.config.text import CorpusConfig, TokenizerConfig
-from kdray.config.training import TrainingConfig
+from kdray.config.training import StudentsTrainingConfig
+from kdray.config.trunks import check_lengths, check_trunk
 
 
 class StudentsConfig(Frozen):
     """The students: one for each size, method, seed and budget."""
 
     sizes: dict[Name, SizeConfig] = Field(min_length=1)
-    training: TrainingConfig
+    training: StudentsTrainingConfig
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1,), min_length=1)
     # lengths to compare, in updates, which share a trunk; none: training.updates alone
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = ()
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Updates of the runs, the shortest first."""
+        """Updates of the runs, the shortest first; with another budget those of the baseline."""
         return tuple(sorted(self.budgets)) or (self.training.updates,)
+
+    @property
+    def counts_updates(self) -> bool:
+        """Whether all methods make the same updates."""
+        return isinstance(self.training.budget, EqualUpdatesConfig)
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
@@ -67,6 +73,12 @@ class StudentsConfig(Frozen):
             raise ValueError(
                 f"training.updates {self.training.updates} is none of the budgets "
                 f"{list(self.budgets)}; set it to the one that a search shall train for"
+            )
+        if not self.counts_updates:
+            raise ValueError(
+                f"budgets {list(self.budgets)} are lengths in updates, and with training.budget "
+                f"{self.training.budget.kind} methods differ in those; leave one of them out, or "
+                "compare several budgets by an axis of students.training.updates"
             )
         check_lengths(self.training, self.budgets, place=f"budgets {list(self.budgets)}")
         return self
@@ -196,9 +208,13 @@ class Recipe(Frozen):
                 f"{place}: the updates of its trunk ({method.trunk.kind}) depend on the length of "
                 "the run, so it cannot be shared; take another method, or kind stages"
             )
-        check_lengths(self.students.training, self.students.lengths, place=place)
+        check_trunk(self.students.training, place=place)
+        if self.students.counts_updates:
+            check_lengths(self.students.training, self.students.lengths, place=place)
 
     def _check_stage(self, place: str, stage: StageConfig) -> None:
+        if not self.students.counts_updates:
+            return  # its length follows from the budget
         try:
             self.students.training.of_stage(stage.updates, stage.schedule)
         except ValidationError as error:

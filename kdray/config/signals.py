@@ -67,6 +67,8 @@ class Needs:
     one_teacher: whether it looks inside the teacher, so that an ensemble cannot serve.
     run_length: whether its updates depend on how long the run will be, so that runs of two lengths
         differ from the start and share no trunk.
+    own_instead: whether what the student writes stands in the place of the stored sequence, and not
+        beside it.
     """
 
     views: tuple[View, ...] = (View.REFERENCE,)
@@ -76,6 +78,12 @@ class Needs:
     all_hypotheses: bool = False
     one_teacher: bool = False
     run_length: bool = False
+    own_instead: bool = False
+
+    @property
+    def sequences(self) -> int:
+        """Target sequences of a pair that an update learns, the tokens of which are counted."""
+        return len(self.views) + (View.STUDENT in self.distributions and not self.own_instead)
 
     @property
     def hypotheses(self) -> int:

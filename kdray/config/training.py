@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from kdray.config.base import Fraction, Frozen
+from kdray.config.budget import BudgetConfig, EqualUpdatesConfig
 
 WARMUP = 200  # updates
 Peak = Annotated[float | None, Field(gt=0)]
@@ -191,3 +192,9 @@ class TrainingConfig(Frozen):
                     "early_stopping the model is that of the best checkpoint before it; use ema "
                     "or none"
                 )
+
+
+class StudentsTrainingConfig(TrainingConfig):
+    """The training of students, and what all of them have in equal measure."""
+
+    budget: BudgetConfig = EqualUpdatesConfig(kind="updates")

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from kdray.artifacts import Fetch, read_json, write_json
+from kdray.config.costs import Machine
 from kdray.config.training import Precision
 from kdray.errors import ArtifactDamaged
 from kdray.fit.assemble import assemble
@@ -21,7 +22,7 @@ from kdray.fit.data import TrainingData
 from kdray.fit.history import HISTORY
 from kdray.fit.lengths import check_dev
 from kdray.fit.loop import fit
-from kdray.fit.machine import choose_precision, probe
+from kdray.fit.machine import choose_precision, device_name, probe
 from kdray.fit.objective import Objective, build_objective, method_of, student_of
 from kdray.fit.record import AVERAGED, DEV, Run, dev_scores
 from kdray.fit.spec import AfterStage, TeacherLayers, TrainingSpec
@@ -122,8 +123,12 @@ class TrainingJob:
             products = probe(worker.device)
             logger.info("%s: %s, %s", self.folder.name, objective.precision, products)
             self.folder.mkdir(parents=True, exist_ok=True)
-            noted = {"precision": objective.precision, "workers": worker.world_size}
-            write_json(self.folder / MACHINE, {**noted, **asdict(products)})
+            machine = Machine(
+                device=device_name(worker.device),
+                precision=objective.precision,
+                workers=worker.world_size,
+            )
+            write_json(self.folder / MACHINE, {**machine.model_dump(), **asdict(products)})
             left_out = dict(data.left_out)
             if left_out:
                 logger.warning("%s: left out of training: %s", self.folder.name, left_out)
@@ -213,7 +218,7 @@ class TrainingJob:
             "updates": last,
             "shared_updates": 0 if self.spec.trunk is None else self.spec.trunk.ends_at,
             "target_tokens": before["target_tokens"] + progress.target_tokens,
-            "train_seconds": round(before["train_seconds"] + progress.train_seconds, 1),
+            "train_seconds": round(before["train_seconds"] + progress.train_seconds, 3),
             "left_out": read_json(self.folder / LEFT_OUT),
             "averaging": config.effective_averaging().kind,
             "chosen_update": chosen,

@@ -1,5 +1,6 @@
 """The machine that trains: its settings, and speed and precision of its matrix products."""
 
+import platform
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -68,6 +69,13 @@ def has_bf16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
+
+
+def device_name(device: torch.device) -> str:
+    """What computes: the name of a GPU, or the architecture of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()})"
 
 
 def probe(device: torch.device) -> Products:

@@ -8,6 +8,7 @@ step knows where its inputs will be. Scenarios that have a step in common make i
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from kdray.cell import shown
 from kdray.config.experiment import Experiment
 from kdray.config.grid import points_of
 from kdray.fit.spec import TrainingSpec
@@ -48,6 +49,17 @@ class Plan:
             f"{steps} steps for {len(self.steps)}"
         )
 
+    def updates(self) -> list[str]:
+        """How many updates methods make, where they differ, in words."""
+        where: dict[str, list[str]] = {}
+        for scenario in self.scenarios:
+            for line in scenario.students.counts.words():
+                where.setdefault(line, []).append(shown(scenario.point))
+        of_all = len(self.scenarios)
+        return [
+            line if len(at) == of_all else f"{'; '.join(at)}: {line}" for line, at in where.items()
+        ]
+
     def needed(self) -> dict[str, frozenset[str]]:
         """Of each fingerprint those of all that it is made of, and itself."""
         needed: dict[str, frozenset[str]] = {}
@@ -64,9 +76,9 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
 
     Raises:
         DataError: a corpus file or a brought teacher cannot be read.
-        ConfigError: vocabularies that have to be one are not, more entries are to be kept than
-            the vocabulary has, students cannot start from the teacher, or nobody has a scorer; with
-            axes, at any point.
+        ConfigError: a method cannot have its budget, vocabularies that have to be one are not,
+            more entries are to be kept than the vocabulary has, students cannot start from the
+            teacher, or nobody has a scorer; with axes, at any point.
     """
     scenarios = tuple(
         plan_scenario(point, recipe, experiment.exports, all_signals=all_signals)

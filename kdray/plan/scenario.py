@@ -9,6 +9,7 @@ from kdray.config.export import ExportConfig
 from kdray.config.recipe import Recipe
 from kdray.export.job import ExportJob
 from kdray.plan.complexity import complexity_steps
+from kdray.plan.counts import plan_counts
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
 from kdray.plan.step import EXPORT, SCORER, SCORES, Step
@@ -44,6 +45,7 @@ def plan_scenario(
     point: Point, recipe: Recipe, exports: Mapping[str, ExportConfig], *, all_signals: bool
 ) -> Scenario:
     """Work out the steps of one recipe, in order; see `make_plan`."""
+    counts = plan_counts(recipe)
     brought = brought_teachers(recipe)
     text = plan_text(recipe, brought)
     trained = tuple(teacher_steps(recipe, text))
@@ -52,7 +54,7 @@ def plan_scenario(
     signals = plan_signals(recipe, text, teacher, all_signals=all_signals)
     if sources and recipe.signals.topk is not None:
         check_k(recipe.signals.topk, teacher_entries(recipe, brought))
-    students = Students(recipe, text, signals, plan_starts(recipe, teacher))
+    students = Students(recipe, text, signals, plan_starts(recipe, teacher), counts)
     models = tuple(students.steps())
     goals = [step for step in models if step.is_goal]
     scores = tuple(_score_steps(recipe, text, teacher, trained, goals))

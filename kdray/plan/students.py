@@ -3,17 +3,18 @@
 Those of several stages, and those that leave a trunk, come with the models that they go on from.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from kdray.cell import Cell
-from kdray.config.budgets import branching_update, follows_length, of_length
 from kdray.config.methods.union import BranchConfig, MethodConfig, SingleMethodConfig, StagesConfig
 from kdray.config.recipe import Recipe
 from kdray.config.training import TrainingConfig
+from kdray.config.trunks import branching_update, follows_length, of_length
 from kdray.fit.spec import AfterStage, OffTrunk, Random, Start, TeacherLayers, TrainingSpec
 from kdray.methods.build import method_class
+from kdray.plan.counts import Counts
 from kdray.plan.signals import SignalPlan
 from kdray.plan.step import STUDENT, TRUNK, Step
 from kdray.plan.text import TextPlan
@@ -27,6 +28,7 @@ class Students:
     text: TextPlan
     signals: SignalPlan
     starts: Mapping[str, Random | TeacherLayers]
+    counts: Counts
 
     def cells(self) -> Iterator[Cell]:
         """The students of the recipe, in the order of the report."""
@@ -41,15 +43,14 @@ class Students:
         """The training of a student by a method, which may not stand in the recipe.
 
         Raises:
-            ConfigError: the method reads what no method of the recipe reads.
+            ConfigError: the method reads what no method of the recipe reads, or cannot have its
+                budget.
         """
-        students = self.recipe.students
-        training = students.training
         start: Start = self.starts[cell.size]
-        if cell.length is not None:
-            training = of_length(training, cell.length)
+        trainings = self.counts.trainings(cell.method, method, size=cell.size, length=cell.length)
         if isinstance(method, StagesConfig):
-            return self._in_stages(cell, method, training, start)
+            return self._in_stages(cell, method, trainings, start)
+        (training,) = trainings
         if isinstance(method, BranchConfig):
             start = self._off_trunk(cell, method.trunk, training, start)
             return self._single(cell, method.cooldown, training, start)
@@ -112,11 +113,14 @@ class Students:
         )
 
     def _in_stages(
-        self, cell: Cell, method: StagesConfig, training: TrainingConfig, start: Start
+        self,
+        cell: Cell,
+        method: StagesConfig,
+        trainings: Sequence[TrainingConfig],
+        start: Start,
     ) -> TrainingSpec:
-        for stage in method.stages:
-            length = training.of_stage(stage.updates, stage.schedule)
-            spec = self._single(cell, stage.method, length, start)
+        for stage, training in zip(method.stages, trainings, strict=True):
+            spec = self._single(cell, stage.method, training, start)
             start = AfterStage(spec)
         return spec
 
@@ -124,7 +128,8 @@ class Students:
         self, cell: Cell, method: SingleMethodConfig, training: TrainingConfig, start: Start
     ) -> Start:
         """Where a student leaves the trunk, which is trained from one branching to the next."""
-        lengths = [of_length(training, n) for n in self.recipe.students.lengths]
+        budgets = sorted(self.recipe.students.budgets) or (training.updates,)
+        lengths = [of_length(training, updates) for updates in budgets]
         last = branching_update(training)
         shortest = {branching_update(length): length for length in reversed(lengths)}
         for until in sorted(shortest):

@@ -43,7 +43,7 @@ def study_facts(study: Study) -> StudyFacts:
         versions={"kdray": kdray.__version__} | {name: version(name) for name in PACKAGES},
         baseline=recipe.baseline_method,
         main_beam=recipe.evaluation.main_beam,
-        budget="at equal numbers of updates",
+        budget=f"at {recipe.students.training.budget.words}",
         bootstrap_samples=recipe.evaluation.bootstrap_samples,
         scenarios={s.point: _scenario_facts(study, s) for s in scenarios},
         axes={name: axis.numbers for name, axis in recipe.axes.items()},

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kdray.artifacts import write_json
+from kdray.config.costs import CostTable
 from kdray.progress import Display
 from kdray.reporting.analysis import Analysis, analyse
 from kdray.reporting.curves import Curves
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.layout import terminal
 from kdray.reporting.write import write_report
+from kdray.runner.costs import COSTS, costs_of
 from kdray.runner.facts import study_facts
 from kdray.runner.results import curves_of
 from kdray.runner.study import Study
@@ -23,6 +26,7 @@ class Measured:
     facts: StudyFacts
     results: Sequence[Result]
     curves: Curves
+    costs: CostTable | None = None  # of one study: what a budget of a later one reads
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Findings:
 
 def measured_in(study: Study, results: Sequence[Result]) -> Measured:
     """Put together what a report of the study is made of."""
-    return Measured(study_facts(study), results, curves_of(study))
+    return Measured(study_facts(study), results, curves_of(study), costs_of(study))
 
 
 def find(measured: Measured) -> Findings:
@@ -63,6 +67,8 @@ def write_findings(findings: Findings, folder: Path) -> Findings:
         analysis=findings.analysis,
         curves=measured.curves,
     )
+    if measured.costs is not None:
+        write_json(folder / COSTS, measured.costs.model_dump(mode="json"))
     return replace(findings, page=folder / "report.html")
 
 

@@ -17,7 +17,7 @@ from kdray.cluster.trials import SearchJob, TrialResult, search
 from kdray.config.methods.union import BranchConfig, MethodConfig, StagesConfig
 from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig
 from kdray.errors import ConfigError, StageFailed
-from kdray.plan.step import TRIAL, Step
+from kdray.plan.step import TRIAL, Step, spec_of
 from kdray.plan.students import Students
 from kdray.reporting.layout import markdown_row
 from kdray.runner.study import Study
@@ -60,12 +60,13 @@ def check_search(study: Study) -> SearchConfig:
 
 def run_search(study: Study, config: SearchConfig) -> list[TrialResult]:
     """Run the search and write its table. The text, the teacher and its signals must exist."""
-    training = study.recipe.students.training
+    students, name = study.plan.only.students, config.method
+    training = spec_of(_trial(students, name, {})).training
     study.display.stage("Search", f"{config.method}: {', '.join(config.space)} by {config.metric}")
     study.start_ray()
     job = SearchJob(
         config=config,
-        trial=functools.partial(_trial, study.plan.only.students, config.method),
+        trial=functools.partial(_trial, students, name),
         store=study.store,
         tracker=study.runs.tracker,
         parent_run=study.runs.parent,
@@ -132,12 +133,14 @@ def _check_point(study: Study, config: SearchConfig, values: Mapping[str, Any]) 
     ranges = ", ".join(_ranges(config))
     drawn = f" ({ranges}: any number of the range)" if ranges else ""
     place = f"search.space: {dict(values)}{drawn}"
+    method, students = varied(recipe.methods[name], values), study.plan.only.students
     try:
-        recipe.check_method(name, varied(recipe.methods[name], values))
-    except ValueError as error:
+        recipe.check_method(name, method)
+        students.counts.trainings(name, method, size=next(iter(recipe.students.sizes)))
+    except (ValueError, ConfigError) as error:
         raise ConfigError(f"{place}: {error}") from None
     try:
-        _trial(study.plan.only.students, name, values)
+        _trial(students, name, values)
     except ConfigError as error:
         raise ConfigError(
             f"{place}: {error}; add a method with these values to `recipe.methods`, and its "

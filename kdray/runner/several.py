@@ -32,6 +32,7 @@ def joined(parts: Sequence[Measured]) -> Measured:
         facts=_facts([part.facts for part in every], names),
         results=[result for part in every for result in part.results],
         curves={cell: rows for part in every for cell, rows in part.curves.items()},
+        costs=None,
     )
 
 

@@ -19,8 +19,8 @@ from nano_training import (
 from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
-from kdray.config.budgets import branching_update, follows_length, of_length
 from kdray.config.methods.union import SingleMethodConfig
+from kdray.config.trunks import branching_update, follows_length, of_length
 from kdray.errors import ArtifactDamaged, DataError
 from kdray.fit.averaging import averaged
 from kdray.fit.checkpoint import MEANS, OPTIMIZER, STATE, WEIGHTS, newest_progress

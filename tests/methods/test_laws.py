@@ -19,6 +19,7 @@ from kdray.config.methods.selective import SelectiveConfig
 from kdray.config.methods.taid import TaidConfig
 from kdray.config.methods.tie import TieConfig
 from kdray.config.methods.token_level import TokenLevelConfig
+from kdray.methods.base import Per
 from kdray.methods.targets import DenseTargets, Member, SoftTargets
 from kdray.schema import Form, View
 
@@ -64,6 +65,13 @@ def test_parts_and_samples_add_up_over_micro_batches(trial):
     for name, values in whole.samples.items():
         assert not values.requires_grad
         torch.testing.assert_close(torch.cat([half.samples[name] for half in halves]), values)
+
+
+def test_it_learns_as_many_sequences_as_it_declares(trial):
+    """So what an update costs in target tokens is known before anything runs."""
+    loss = trial.method(trial.student, trial.batch())
+    counted = [per for per in loss.terms if per is not Per.SENTENCE]
+    assert len(counted) == trial.method.needs.sequences
 
 
 def test_what_is_logged_adds_up_to_what_is_learned(trial):

@@ -6,7 +6,7 @@ import pytest
 from method_examples import ALL_METHODS, TYPICAL
 from toy_distillation import MIDDLE, Trial, midway
 
-from kdray.config.budgets import follows_length
+from kdray.config.trunks import follows_length
 from kdray.methods.base import Clock, Loss, Method
 
 LONGER = replace(MIDDLE, run_length=3000)

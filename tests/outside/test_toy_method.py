@@ -16,7 +16,7 @@ from micro_study import CONFIG
 from outside_packages import INSTALLED, OUTSIDE
 
 from kdray.artifacts import Brought
-from kdray.config.budgets import of_length
+from kdray.config.trunks import of_length
 from kdray.model.storage import save_model, tensors
 from kdray.teacher.own import OwnModels
 from kdray.text.tokenizer import Tokenizer

@@ -22,4 +22,4 @@ class ImitationConfig(Online):
 
     def needs(self) -> Needs:
         """Distributions on the student's sequences, of which there are more as the run goes on."""
-        return Needs(distributions=self.on(View.STUDENT), run_length=True)
+        return Needs(distributions=self.on(View.STUDENT), run_length=True, own_instead=True)

@@ -13,8 +13,9 @@ from kdray.config.training import ConstantCooldownConfig, SwaConfig, TrainingCon
 
 
 def of_length(training: TrainingConfig, updates: int) -> TrainingConfig:
-    """The same training over another number of updates."""
-    return TrainingConfig.model_validate(training.model_dump() | {"updates": updates})
+    """The same training over another number of updates, whatever budget led to them."""
+    same = training.model_dump(exclude={"budget"})
+    return TrainingConfig.model_validate(same | {"updates": updates})
 
 
 def follows_length(method: SingleMethodConfig) -> bool:
@@ -22,15 +23,22 @@ def follows_length(method: SingleMethodConfig) -> bool:
     return method.needs().run_length
 
 
-def branching_update(training: TrainingConfig) -> int:
-    """The last checkpoint at or before the cooldown of a run: there it leaves the trunk."""
+def branching_update(training: TrainingConfig, updates: int | None = None) -> int:
+    """The last checkpoint at or before the cooldown of a run: there it leaves the trunk.
+
+    updates: of the run; None: those of the training.
+    """
     assert isinstance(training.schedule, ConstantCooldownConfig), "the config was checked for this"
-    start = training.schedule.cooldown_start(training.updates)
+    start = training.schedule.cooldown_start(updates or training.updates)
     return start - start % training.checkpoint_every
 
 
-def check_lengths(training: TrainingConfig, lengths: Sequence[int], *, place: str) -> None:
-    """Raise ValueError when runs of these lengths cannot branch off a trunk."""
+def check_trunk(training: TrainingConfig, *, place: str) -> ConstantCooldownConfig:
+    """The schedule of runs that leave a trunk.
+
+    Raises:
+        ValueError: it has none that is constant before it falls, or runs may end before that.
+    """
     schedule = training.schedule
     if not isinstance(schedule, ConstantCooldownConfig):
         raise ValueError(
@@ -42,6 +50,12 @@ def check_lengths(training: TrainingConfig, lengths: Sequence[int], *, place: st
             f"{place}: with early_stopping a run may end before its cooldown, and so have another "
             "length than the one it is compared at; leave early_stopping out"
         )
+    return schedule
+
+
+def check_lengths(training: TrainingConfig, lengths: Sequence[int], *, place: str) -> None:
+    """Raise ValueError when runs of these lengths cannot branch off a trunk."""
+    schedule = check_trunk(training, place=place)
     for updates in lengths:
         falls = round(schedule.cooldown * updates)
         if falls == 0:
