@@ -6,6 +6,7 @@ The templates say what a page holds, `sections` which of its sections a study ha
 
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -88,7 +89,7 @@ def render_pages(*, study: StudyFacts, analysis: Analysis, figures: Figures) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= FILTERS | {"grid": grid}
+    environment.filters |= FILTERS | {"grid": grid, "rows": rows}
     recipe = yaml.safe_dump(dict(study.recipe), sort_keys=False, allow_unicode=True, width=88)
     style, script = chart_style() + _template("page.css"), _template("page.js")
     html, text = (
@@ -122,6 +123,7 @@ def sections(study: StudyFacts, analysis: Analysis, figures: Figures) -> list[Se
         ("axes", "Along the axes", figures.alongs),
         ("scores", "Scores", analysis.tables),
         ("cost", "Quality against cost", figures.trades),
+        ("gate", "Gate", figures.gates),
         ("learning", "Learning curves", figures.learning or figures.metrics),
         ("slices", "By length and rarity", figures.slices),
         ("sentences", "Where methods differ most", analysis.examples),
@@ -131,6 +133,18 @@ def sections(study: StudyFacts, analysis: Analysis, figures: Figures) -> list[Se
         ("provenance", "Provenance", True),
     ]
     return [Section(name, title) for name, title, there in every if there]
+
+
+def rows(charts: Sequence[Chart]) -> list[list[Chart]]:
+    """Charts that stand beside each other, since they have one panel each; others are alone."""
+    found: list[list[Chart]] = []
+    for chart in charts:
+        before = found[-1][0] if found else chart
+        if found and len(before.panels) == len(chart.panels) == 1 and before.size == chart.size:
+            found[-1].append(chart)
+        else:
+            found.append([chart])
+    return found
 
 
 def grid(chart: Chart) -> str:

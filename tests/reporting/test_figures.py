@@ -3,17 +3,22 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made_tables import difference, row, table
 
 from kdray.cell import Cell
 from kdray.reporting.along import Along, At, ChangeOfPlaces, Pair
 from kdray.reporting.charts.looks import BASELINE, TEACHER
+from kdray.reporting.charts.spec import SMALL, WIDE, Axis, Chart, Panel
 from kdray.reporting.figures.along import draw_along, shown_crossings
+from kdray.reporting.figures.gate import draw_gates
 from kdray.reporting.figures.learning import draw_learning
 from kdray.reporting.figures.methods import looks_of_study
 from kdray.reporting.figures.slices import draw_slices
 from kdray.reporting.figures.trade import draw_trades
 from kdray.reporting.figures.winners import winners_of
+from kdray.reporting.pages import rows
 from kdray.reporting.slices import Slice, Slices
 from kdray.reporting.table import Spread
 from kdray.reporting.verdict import Certainty, Verdict
@@ -90,7 +95,7 @@ def test_models_of_several_sizes_are_told_apart_by_name():
 
 
 def test_results_of_training_come_before_what_is_only_logged():
-    rows = [{"step": step, "dev/bleu": 1.0, "train/lr": 0.1, "dev/loss": 1} for step in (1, 2)]
+    rows = [{"step": step, "dev/bleu": 1.0, "train/loss": 0.1, "dev/loss": 1} for step in (1, 2)]
     curves = {
         Cell.teacher(1): rows,
         Cell("ce", "tiny", 1): rows,
@@ -99,7 +104,7 @@ def test_results_of_training_come_before_what_is_only_logged():
     }
     learning, metrics = draw_learning(curves, LOOKS | {"teacher": TEACHER})
     assert [chart.y.label for chart in learning] == ["dev/bleu", "dev/loss"]
-    assert [chart.y.label for chart in metrics] == ["train/lr"]
+    assert [chart.y.label for chart in metrics] == ["train/loss"]
     assert [panel.title for panel in learning[0].panels] == ["tiny", "big", "teacher"]
     assert "Not drawn: 1 values" in learning[0].caption
     assert "mean over seeds" in learning[0].caption
@@ -165,3 +170,40 @@ def test_every_square_says_how_certain_it_is(certainty):
     assert square.sign
     assert certainty in found.certainties
     assert [(split, each.value) for split, each in square.tests] == [("test-x", 0.5)]
+
+
+def gated(seed, point=()):
+    bins = {f"train/gate/histogram/{b / 10:.1f}": 0.1 for b in range(10)}
+    lengths = {"train/gate/by_length/01-08": 0.2 * seed, "train/gate/by_length/33-": 0.4}
+    rows = [{"step": s, "train/gate/mean": s / 100, **bins, **lengths} for s in range(1, 21)]
+    return {Cell("hybrid", "tiny", seed, point=point): rows}
+
+
+def test_a_gate_is_drawn_by_length_as_histogram_and_in_each_scenario():
+    curves = {Cell("ce", "tiny", 1): [{"step": 1, "dev/bleu": 1.0}]}
+    assert draw_gates(curves, LOOKS) == []
+    mean, by_length, histogram = draw_gates(curves | gated(1) | gated(2), LOOKS)
+    assert [line.name for line in mean.panels[0].lines] == ["hybrid"]
+    assert [name for _, name in by_length.x.ticks] == ["1–8", "33 or more"]
+    first, last = by_length.panels[0].lines[0].points
+    assert (first.y, first.low, first.high) == pytest.approx((0.3, 0.2, 0.4))
+    assert (last.low, last.high) == (0.4, 0.4)
+    assert sum(bar.height for bar in histogram.panels[0].bars) == pytest.approx(100)
+    assert [bar.right for bar in histogram.panels[0].bars][-2:] == [0.9, 1.0]
+    grid = gated(1, (("noise", "0"),)) | gated(1, (("noise", "1"),))
+    *_, by_scenario = draw_gates(grid, LOOKS)
+    (line,) = by_scenario.panels[0].lines
+    assert [point.y for point in line.points] == [0.195, 0.195]  # of the last two rows of twenty
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([WIDE, SMALL])), max_size=9))
+def test_charts_of_one_panel_and_one_size_stand_in_rows(shapes):
+    axis = Axis("a")
+    charts = [
+        Chart(str(number), "", "", axis, axis, [Panel()] * panels, size)
+        for number, (panels, size) in enumerate(shapes)
+    ]
+    found = rows(charts)
+    assert [chart for row in found for chart in row] == charts
+    for group in found:
+        assert len(group) == 1 or {(len(c.panels), c.size) for c in group} == {(1, group[0].size)}

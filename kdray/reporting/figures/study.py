@@ -10,6 +10,7 @@ from kdray.reporting.charts.spec import Chart
 from kdray.reporting.curves import Curves
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.figures.along import draw_along, shown_crossings
+from kdray.reporting.figures.gate import draw_gates
 from kdray.reporting.figures.learning import draw_learning
 from kdray.reporting.figures.methods import Looks, looks_of_study
 from kdray.reporting.figures.slices import draw_slices
@@ -59,6 +60,7 @@ class Figures:
     looks: Looks
     winners: Winners | None
     alongs: Sequence[AlongFigure]
+    gates: Sequence[Chart]
     trades: Sequence[tuple[Table, Sequence[Chart]]]
     slices: Sequence[Titled]
     learning: Sequence[Chart]
@@ -71,6 +73,7 @@ class Figures:
         charts = [
             *(each.chart for each in self.alongs),
             *(chart for row in rows for chart in row),
+            *self.gates,
             *self.learning,
             *self.metrics,
         ]
@@ -102,6 +105,7 @@ def draw_study(*, study: StudyFacts, analysis: Analysis, curves: Curves) -> Figu
         slices=[
             (f"{each.split}, {each.scenario}", draw_slices(each, looks)) for each in analysis.slices
         ],
+        gates=draw_gates(curves, looks),
         learning=learning,
         metrics=metrics,
     )
