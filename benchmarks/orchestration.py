@@ -2,7 +2,7 @@
 
 The same job is run alternately in two ways, each in new processes: `direct`, where each worker is a
 process that calls `TrainingJob.run`, and `orchestrated`, where a driver opens the tracker and a Ray
-session and trains through `kdray.cluster.train`, with system metrics recorded. Storage is new each
+session and trains through `kdray.cluster.lanes`, with system metrics recorded. Storage is new each
 time, so MLflow creates its database each time too. The time of an update is taken from the history
 that the loop writes, with checkpoints and validation; the rest of the time is spent outside
 updates. For an orchestrated run, this rest has two parts: that of the run itself, from the running
@@ -196,9 +196,10 @@ def _driver(job: TrainingJob, workers: int, threads: int) -> None:
 
 
 def _train(job: TrainingJob, workers: int, threads: int) -> None:
+    from kdray.cluster.lanes import train
     from kdray.cluster.session import session
-    from kdray.cluster.train import TrackedJob, train
-    from kdray.tracking import open_tracker
+    from kdray.cluster.train import PlannedTraining
+    from kdray.tracking import PlannedRun, open_tracker
 
     storage, history = job.folder.parent.parent, job.folder / HISTORY
     execution = Execution(
@@ -210,13 +211,17 @@ def _train(job: TrainingJob, workers: int, threads: int) -> None:
     tracker = open_tracker(TrackingConfig(), storage=storage, experiment=NAME)
     with session(execution):
         started, beside = time.perf_counter(), Beside(history)
-        run_id = tracker.ensure_run(NAME, parent_id=None, run_id=None, tags={}, params={})
-        tracked = TrackedJob(job, Store(storage), run_id, tracker)
-        jobs = {NAME: tracked}.items()
-        for _, failure in train(jobs, execution=execution, runs=1, watch=beside.look):
+        run = PlannedRun(tracker, NAME, None, None, {}, {})
+        ends = train(
+            {NAME: PlannedTraining(job, Store(storage), run)},
+            execution=execution,
+            runs=1,
+            folder=storage / "lanes",
+            watch=lambda names: beside.look(),
+        )
+        for _, failure in ends:
             if failure is not None:
                 raise failure
-        tracker.log_history(run_id, read_history(history))
         told = {"run": time.perf_counter() - started, "beside": beside.share()}
     (job.folder / TOLD).write_text(json.dumps(told))
 

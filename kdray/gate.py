@@ -17,13 +17,26 @@ def gate(
     ] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Print g, both losses per token and the source of every sentence, separated by tabs."""
-    with studied(config, overrides, "gate", dry_run=False, only_looks=True) as running:
+    """Print g, both losses per token and more of every sentence, separated by tabs.
+
+    The other columns are words of the source, the teacher's mean entropy at a token of the
+    reference (nan without one), and the source.
+    """
+    with studied(
+        config, overrides, "gate", dry_run=False, only_looks=True, to_stderr=True
+    ) as running:
         from kdray.runner.gate import read_gates
 
-        typer.echo("gate\ttoken_loss\tsentence_loss\tsource")
-        for row in read_gates(running, student, file):
-            typer.echo(f"{row.gate:.4f}\t{row.token_loss:.4f}\t{row.sentence_loss:.4f}\t{row.src}")
+        rows, left_out = read_gates(running, student, file)
+        typer.echo("gate\ttoken_loss\tsentence_loss\twords\tentropy\tsource")
+        for row in rows:
+            losses = f"{row.token_loss:.4f}\t{row.sentence_loss:.4f}"
+            typer.echo(f"{row.gate:.4f}\t{losses}\t{row.words}\t{row.entropy:.4f}\t{row.src}")
+        if left_out:
+            running.display.note(
+                f"{left_out} pairs of dev are left out: student or teacher cannot read a side of "
+                "theirs, or the teacher's translation"
+            )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,16 +167,19 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         ShardActor(work)({"shard": work.plan.missing()})
         return ()
 
-    def train_here(jobs, *, execution, runs, watch):
-        for name, tracked in jobs:
-            train_and_publish(tracked, Worker(), threads=1)
+    def train_here(trainings, *, execution, runs, folder, watch):
+        for name, training in trainings.items():
+            train_and_publish(training.begin(Worker()), Worker(), threads=1)
             yield name, None
 
-    def whole_here(step, *, store, threads):
-        store.publish(step.key, lambda folder: step.job.make(folder, store.fetch, threads=threads))
+    def each_here(steps, *, store, threads):
+        for step in steps:
+            build = partial(step.job.make, fetch=store.fetch, threads=threads)
+            store.publish(step.key, build)
+            yield step, None
 
     monkeypatch.setattr(make, "make_shards", shards_here)
     monkeypatch.setattr(models, "train", train_here)
-    monkeypatch.setattr(make, "make_whole", whole_here)
+    monkeypatch.setattr(make, "make_each", each_here)
     monkeypatch.setattr(make, "evaluation_threads", lambda asked: asked or 1)
     monkeypatch.setattr(Study, "start_ray", lambda study: None)

@@ -154,13 +154,13 @@ def without_ray(monkeypatch):
     """Runs are trained here, one after another. -> those that were, those that shall fail."""
     trained, failing = [], set()
 
-    def train_here(jobs, *, execution, runs, watch):
-        for name, tracked in jobs:
+    def train_here(trainings, *, execution, runs, folder, watch):
+        for name, training in trainings.items():
             if name in failing:
                 yield name, StageFailed(f"{name}: lightning")
                 continue
             trained.append(name.removeprefix("nano/"))
-            train_and_publish(tracked, Worker(), threads=1)
+            train_and_publish(training.begin(Worker()), Worker(), threads=1)
             yield name, None
 
     monkeypatch.setattr(models, "train", train_here)

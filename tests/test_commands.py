@@ -19,7 +19,7 @@ from kdray.model.storage import save_model, tensors
 from kdray.plan.step import ENCODED, STUDENT, TEACHER, up_to
 from kdray.progress import Display
 from kdray.runner.make import make_steps
-from kdray.runner.models import training_job
+from kdray.runner.models import planned_training
 from kdray.runner.study import Study, open_study
 from kdray.text.tokenizer import Tokenizer
 
@@ -136,7 +136,7 @@ def with_gate(config, tmp_path):
 
 
 def untrained(study, step, folder):
-    job = training_job(study, step)
+    job = planned_training(study, step).job
     tokenizer = Tokenizer.load(job.fetch(job.spec.tokenizer))
     objective = job.objective(tokenizer, Worker(device=torch.device("cpu")))
     save_model(folder, job.shape(tokenizer), tensors(objective.student))

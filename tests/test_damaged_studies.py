@@ -17,7 +17,7 @@ from kdray.fit.worker import Worker
 from kdray.pipeline import run_report, run_study
 from kdray.plan.step import STUDENT
 from kdray.progress import Display
-from kdray.runner.models import training_job
+from kdray.runner.models import planned_training
 from kdray.runner.study import Study, open_study
 from kdray.schema import Column
 from kdray.storage.record import new_record
@@ -25,7 +25,7 @@ from kdray.teacher.hypotheses import FILE
 from kdray.text.sequences import read_table, write_table
 
 # The study that is damaged ran on Ray.
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_they_are_found_even_if_their_checksums_agree(storage, tables, tmp_path)
         (hybrid,) = (s for s in study.plan.of(STUDENT) if s.cell.method == "hybrid")
         study.verify()
         with pytest.raises(DataError, match="made of another pair than the one that their pair_id"):
-            training_job(study, hybrid).run(Worker(), threads=1)
+            planned_training(study, hybrid).job.run(Worker(), threads=1)
 
 
 def test_a_moved_study_is_read_once_and_remembered(storage, tmp_path):

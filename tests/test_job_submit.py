@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from micro_study import CONFIG, scores
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 RAY = Path(sys.executable).with_name("ray")
 

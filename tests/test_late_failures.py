@@ -3,6 +3,7 @@
 The stages are as they are, but what they give to Ray is done here, one after another.
 """
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -143,14 +144,16 @@ def test_a_set_that_the_teacher_cannot_read_leaves_all_other_scores(recipe, tmp_
 def test_a_model_that_cannot_be_scored_leaves_the_others(recipe, without_ray, monkeypatch):
     (test,) = [recipe["recipe"]["corpus"]["tests"].pop("long")]
     assert test
-    made_here = make.make_whole
+    made_here = make.make_each
 
-    def whole(step, **how):
-        if step.name == "nano/ce/seed-1":
-            raise DataError(f"{step.heading}, {step.name}: the node is gone")
-        made_here(step, **how)
+    def each(steps, **how):
+        for step, failure in made_here(steps, **how):
+            if step.name == "nano/ce/seed-1":
+                failure = DataError(f"{step.heading}, {step.name}: the node is gone")
+                shutil.rmtree(how["store"].path(step.key))
+            yield step, failure
 
-    monkeypatch.setattr(make, "make_whole", whole)
+    monkeypatch.setattr(make, "make_each", each)
     with opened(recipe) as study:
         findings = run_study(study)
         with pytest.raises(StageFailed, match=r"1 students or scores failed.*\n.*node"):

@@ -91,7 +91,8 @@ def test_nothing_is_written_where_nothing_is(config, tmp_path, exists, disk_is):
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.parametrize("disk_is", ["writable", pytest.param("read-only", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("disk_is", ["writable", "read-only"])
 def test_a_finished_study_is_looked_at_and_only_its_report_is_written(
     config, tmp_path, undisturbed, disk_is
 ):

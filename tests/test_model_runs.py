@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from kdray.cell import Cell
-from kdray.cluster.train import TrackedJob
 from kdray.condition import Condition
 from kdray.fit.history import HISTORY
+from kdray.fit.worker import Worker
 from kdray.plan.step import STUDENT, Step
 from kdray.progress import Display
 from kdray.runner import models, results
 from kdray.scoring.result import Result, Score
-from kdray.tracking import Tracker
+from kdray.tracking import PlannedRun, Tracker
 
 
 def result(split, condition, bleu, **scores):
@@ -90,24 +90,28 @@ def toy_step(toy_job):
 
 def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_path):
     """Not when it is planned: the second one of two begins when the first one is over."""
+    opened = study.runs.tracker.opened
     order = []
 
-    def train(jobs, **_):
-        for name, tracked in jobs:
-            assert isinstance(tracked, TrackedJob)
-            order.append(("trained", len(study.runs.tracker.opened)))
+    def train(trainings, **_):
+        for name, training in trainings.items():
+            order.append(len(opened))
+            assert training.begin(Worker(1, 2)).run_id == "", "the first worker does it"
+            assert training.begin(Worker(0, 2)).run_id == name
             yield name, None
 
     monkeypatch.setattr(models, "train", train)
     monkeypatch.setattr(models, "_forms_read", lambda study: [])
     monkeypatch.setattr(models._Watch, "ended", lambda *_: None)
-    study.display, study.start_ray = Display(), lambda: None
-    study.store = SimpleNamespace(work_path=lambda key: tmp_path, fetch=None)
+    study.display, study.start_ray, study.work = Display(), lambda: None, tmp_path
+    study.runs.planned = lambda fingerprint, name, tags, params: PlannedRun(
+        study.runs.tracker, name, "study", None, tags, params
+    )
     study.is_made, study.is_lost = lambda key: True, lambda step: False
+    study.store.work_path = lambda key: tmp_path
     scenario = SimpleNamespace(of=lambda stage: [])
     study.plan = SimpleNamespace(of=lambda stage: [toy_step], scenarios=[scenario])
     study.experiment = SimpleNamespace(execution=None)
-    steps = [replace(toy_step, name="first"), replace(toy_step, name="second")]
-    models.train_models(study, steps, steps)
-    assert order == [("trained", 1), ("trained", 2)]
-    assert study.runs.tracker.opened == [("first", None), ("second", None)]
+    models.train_models(study, [replace(toy_step, name=n) for n in ("first", "second")], [])
+    assert order == [0, 1]
+    assert opened == [("first", None), ("second", None)]

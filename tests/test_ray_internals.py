@@ -16,10 +16,12 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from kdray.cluster import ray_internals, train
+from kdray.cluster import ray_internals
+from kdray.cluster.lane import Lane, make_trainer
 from kdray.cluster.ray_internals import LeanTrainer, LocalTrainer, trainer_class
 from kdray.cluster.session import Width, cluster_address, session
 from kdray.config.execution import Execution
+from kdray.storage.queue import Queue
 
 CALLBACKS, CONTROLLER = "_create_default_callbacks", "_initialize_and_run_controller"
 
@@ -152,8 +154,9 @@ def test_a_variable_forbids_ray_internals(monkeypatch, value, address, kind):
         monkeypatch.setenv("KDRAY_RAY_INTERNALS", value)
     execution = Execution(address=address)
     assert cluster_address(execution) == address
-    tracked = SimpleNamespace(job=SimpleNamespace(folder=Path("work/model/abc")))
-    assert type(train._trainer(tracked, execution, Width(1, 1))) is kind
+    lane = Lane("lane", (), Queue(Path("queue")), 1, None)
+    trainer = make_trainer(lane, Width(1, 1), execution, folder=Path("ray"))
+    assert type(trainer) is kind
 
 
 def processes_of_ray():

@@ -82,6 +82,7 @@ def test_an_address_that_does_not_answer_is_given_up_in_time():
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_cluster_that_wants_a_token_says_so_and_one_with_it_is_joined(tmp_path):
     head = subprocess.Popen(
         [sys.executable, "-c",

@@ -4,7 +4,7 @@ import pytest
 import ray
 
 from kdray.cluster.pool import actors
-from kdray.cluster.session import Width, check_resources, run_width
+from kdray.cluster.session import Width, check_resources, run_width, runs_at_once
 from kdray.config.execution import Execution
 from kdray.errors import InputError
 
@@ -45,6 +45,25 @@ def test_workers_of_a_set_width_are_so_many_as_fit(cluster):
     cluster(16, 6)
     execution = Execution(cpus_per_worker=4)
     assert run_width(execution, runs=1, tokens_per_update=4096) == Width(5, 4)
+
+
+@pytest.mark.parametrize(
+    ("address", "gpus", "width", "runs"),
+    [
+        (None, (), Width(1, 1), 3),
+        (None, (), Width(2, 1), 2),
+        (None, (), Width(8, 1), 1),  # never started, and not refused here either
+        (None, (2,), Width(1, 1), 2),
+        ("auto", (), Width(2, 1), 3),  # the cluster may grow
+    ],
+)
+def test_a_local_session_begins_what_it_has_room_for(
+    cluster, monkeypatch, address, gpus, width, runs
+):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    cluster(4, gpus=gpus)
+    execution = Execution(address=address, parallel_students=3, use_gpu=bool(gpus))
+    assert runs_at_once(execution, width) == runs
 
 
 @pytest.mark.parametrize(

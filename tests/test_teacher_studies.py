@@ -51,6 +51,7 @@ def test_students_that_start_from_the_teacher_are_ahead(tmp_path, without_ray):
             assert one < other, losses
 
 
+@pytest.mark.long
 def test_an_ensemble_teaches(tmp_path, without_ray):
     raw = yaml.safe_load(CONFIG)
     recipe = raw["recipe"]

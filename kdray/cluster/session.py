@@ -191,26 +191,42 @@ def run_width(execution: Execution, *, runs: int, tokens_per_update: int) -> Wid
     Weights depend on the number of workers, so that number must not depend on how many runs are
     finished already: a study that was stopped continues with the width that it started with.
     """
-    nodes = _nodes()
-    if execution.use_gpu:  # a worker has a GPU for itself
-        nodes = [(cpus, gpus) for cpus, gpus in nodes if gpus]
-    else:
-        nodes = [(cpus, cpus) for cpus, _ in nodes]
-
-    def fitting(cpus_of_worker: int) -> int:
-        return sum(min(cpus // cpus_of_worker, most) for cpus, most in nodes)
-
     side_by_side = min(runs, execution.parallel_students)
     workers = execution.train_workers
     if workers is None:
-        most = fitting(execution.cpus_per_worker or 1) // side_by_side
+        most = _fitting(execution, execution.cpus_per_worker or 1) // side_by_side
         workers = max(1, min(most, tokens_per_update // LEAST_TOKENS_OF_WORKER))
     if execution.cpus_per_worker is not None:
         return Width(workers, execution.cpus_per_worker)
-    wide = max(1, sum(cpus for cpus, _ in nodes) // side_by_side // workers)
-    while wide > 1 and fitting(wide) < side_by_side * workers:
+    cpus = sum(cpus for cpus, _ in _nodes_for_training(execution))
+    wide = max(1, cpus // side_by_side // workers)
+    while wide > 1 and _fitting(execution, wide) < side_by_side * workers:
         wide -= 1  # a worker stays on one node
     return Width(workers, wide)
+
+
+def runs_at_once(execution: Execution, width: Width) -> int:
+    """How many runs so wide are begun side by side: at most `parallel_students`.
+
+    In a local session no more than it has room for. A cluster may grow when runs wait for room.
+    """
+    if cluster_address(execution) is not None:
+        return execution.parallel_students
+    room = _fitting(execution, width.cpus) // width.workers
+    return max(1, min(execution.parallel_students, room))
+
+
+def _fitting(execution: Execution, cpus_of_worker: int) -> int:
+    """How many workers with so many CPUs there is room for."""
+    nodes = _nodes_for_training(execution)
+    return sum(min(cpus // cpus_of_worker, most) for cpus, most in nodes)
+
+
+def _nodes_for_training(execution: Execution) -> list[tuple[int, int]]:
+    """CPUs of each node that workers can be on, and how many: a worker has a GPU for itself."""
+    if execution.use_gpu:
+        return [(cpus, gpus) for cpus, gpus in _nodes() if gpus]
+    return [(cpus, cpus) for cpus, _ in _nodes()]
 
 
 def _nodes() -> list[tuple[int, int]]:

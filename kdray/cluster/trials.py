@@ -23,11 +23,11 @@ from ray.tune.search.optuna import OptunaSearch
 from kdray.artifacts import Store, read_json, write_json
 from kdray.cluster.failures import reason
 from kdray.cluster.session import run_width
-from kdray.cluster.train import TrackedJob, train_and_publish
+from kdray.cluster.train import FINAL, TrackedJob, train_and_publish
 from kdray.config.execution import Execution
 from kdray.config.search import Choice, Dimension, LogUniform, SearchConfig
 from kdray.config.training import TrainingConfig
-from kdray.errors import ArtifactDamaged, InputError, StageFailed, TrainingDiverged
+from kdray.errors import StageFailed
 from kdray.fit.checkpoint import newest_progress
 from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
@@ -140,7 +140,7 @@ def _run_trial(
             try:
                 worker = Worker(device=where)
                 reported = _train(values, job, step, training, worker, lease, threads)
-            except (InputError, ArtifactDamaged, TrainingDiverged) as error:
+            except FINAL as error:
                 training.folder.mkdir(parents=True, exist_ok=True)
                 write_json(failed, {"search": search, "error": str(error)})
                 raise

@@ -29,9 +29,9 @@ class Execution(Frozen):
     use_gpu: bool = False
     # target tokens in one pass of a worker, for devices with little memory; None: its whole share
     tokens_per_pass: int | None = Field(default=None, ge=16)
-    parallel_students: int = Field(default=1, ge=1)  # trained at the same time
+    parallel_students: int = Field(default=1, ge=1)  # lanes, each of one student after another
     decode_actors: int | None = Field(default=None, ge=1)  # None: one for each CPU, or GPU
     shard_pairs: int = Field(default=2000, ge=1)  # training pairs in one decoding shard
     max_failures: int = Field(default=3, ge=0)  # restarts of one training, trial or pool
-    evaluation_cpus: int | None = Field(default=None, ge=1)  # None: those of one node
+    evaluation_cpus: int | None = Field(default=None, ge=1)  # of each model; None: of one node
     tracking: TrackingConfig = TrackingConfig()

@@ -1,8 +1,11 @@
 """The machine that trains: its settings, and speed and precision of its matrix products."""
 
+import ctypes
+import gc
 import platform
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -53,6 +56,20 @@ def prepare(*, threads: int, device: torch.device = CPU) -> None:
         torch.set_float32_matmul_precision("highest")
 
 
+def give_memory_back(device: torch.device) -> None:
+    """Return the memory of what is not used any more, after a training, to the system.
+
+    The allocator keeps it otherwise, by `ENVIRONMENT`: right within a training, and not for one
+    process that trains large and small models.
+    """
+    gc.collect()  # modules and their hooks refer to one another
+    _leave_out_what_stays()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:  # of GNU's libc
+        trim(0)
+
+
 def choose_precision(wanted: Precision | Literal["auto"], worker: Worker) -> Precision:
     """The wanted precision; for auto, bfloat16 if the hardware of all workers has it, else fp32."""
     if wanted != "auto":
@@ -78,8 +95,18 @@ def device_name(device: torch.device) -> str:
     return f"{device.type} ({platform.machine()})"
 
 
+@cache
+def _leave_out_what_stays() -> None:
+    """Once in a process: later collections do not go through what libraries keep for ever."""
+    gc.freeze()
+
+
+@cache
 def probe(device: torch.device) -> Products:
-    """Measure matrix products: about 30 ms on one core, more if bfloat16 is emulated."""
+    """Measure matrix products, once in a process.
+
+    It takes about 30 ms on one core that is idle, more if bfloat16 is emulated.
+    """
     a, b = _factors(device)
     return Products(_error(a, b), _gflops(a, b), _gflops(a.bfloat16(), b.bfloat16()))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from kdray.artifacts import Fetch
@@ -19,22 +20,37 @@ from kdray.model.generate import SearchOptions
 from kdray.model.storage import load_model, load_weights
 from kdray.schema import View
 from kdray.teacher.engine import Teacher
+from kdray.teacher.references import read_references
 from kdray.text.batching import cuts
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import Tokenizer
+from kdray.text.words import words_of
 
 _METHOD: TypeAdapter[SingleMethodConfig] = TypeAdapter(SingleMethodConfig)
 TOKENS_PER_BATCH = 4096
+Pairs = Sequence[tuple[str, str]]
+"""Source and reference of some sentences; a reference may be empty."""
+Ids = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
 class GateRow:
-    """A sentence, its g, and both losses per token in nats."""
+    """A sentence, its g, and both losses per token in nats.
+
+    entropy: of the teacher's distributions at the reference's tokens, their mean in nats; NaN
+    where there is no reference, or one that the teacher cannot read.
+    """
 
     src: str
     gate: float
     token_loss: float
     sentence_loss: float
+    entropy: float
+
+    @property
+    def words(self) -> int:
+        """How many the source has."""
+        return len(words_of(self.src))
 
 
 class GatedStudent:
@@ -44,75 +60,137 @@ class GatedStudent:
         folder: of the student.
         teacher: that it learned from.
         fetch: gives the folders of what the teacher is made of.
-        updates: that it was trained for.
+        work: the folder in which the teacher was prepared to translate.
+        options: of the teacher's search.
+        updates: that the student was trained for.
+        threads: of the search.
     """
 
-    def __init__(self, folder: Path, teacher: Teacher, fetch: Fetch, *, updates: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        teacher: Teacher,
+        fetch: Fetch,
+        *,
+        work: Path,
+        options: SearchOptions,
+        updates: int,
+        threads: int,
+    ) -> None:
         config = _METHOD.validate_json((folder / METHOD_CONFIG).read_bytes())
         self.student, self.tokenizer = load_model(folder), Tokenizer.load(folder)
-        self.engine = teacher.open(fetch, device="cpu", threads=1)
+        self.engine = teacher.open(fetch, device="cpu", threads=threads, work=work)
         reader = teacher.reader(fetch, device="cpu")
         assert reader is not None, "a student with a gate has read its distributions"
-        self.teacher = reader
+        self.teacher, self.by_perplexity = reader, teacher.by_perplexity
         self.method = build_method(config, student=self.student, teacher=self.teacher).eval()
         load_weights(self.method, folder / METHOD_WEIGHTS)
         self.method.begin(Clock(step=updates, run_length=updates))
+        self.options = options
 
-    def read(
-        self, pairs: Sequence[tuple[str, str]], options: SearchOptions, *, place: str
-    ) -> list[GateRow]:
+    @property
+    def positions(self) -> int:
+        """The longest sequence that student and teacher can read."""
+        return min(self.student.config.max_length, self.teacher.positions)
+
+    def read(self, pairs: Pairs, *, place: str) -> list[GateRow]:
         """Gates of pairs of source and reference, in their order.
 
         Raises:
             InputError: a pair, counted from `place`, lacks the reference that the method learns, or
                 is longer than student and teacher can read.
         """
-        data = self._data(pairs, options, place=place)
-        order = np.argsort(data.src.lengths, kind="stable")
-        gates = torch.empty(len(pairs), 3)
-        for part in np.split(order, cuts(data.src.lengths[order], most=TOKENS_PER_BATCH)):
-            with torch.no_grad():
-                batch = data.learned(part, self.method, self.student, device=torch.device("cpu"))
-                gates[part] = self.method.sentence_gates(self.student, batch)
-        sources = (src for src, _ in pairs)
-        return [GateRow(src, *row) for src, row in zip(sources, gates.tolist(), strict=True)]
-
-    def _data(
-        self, pairs: Sequence[tuple[str, str]], options: SearchOptions, *, place: str
-    ) -> TrainingData:
-        """What the method learned from, with translations that the teacher makes now."""
-        views = self.method.needs.views
-        sources, references = zip(*pairs, strict=True)
-        src = self.tokenizer.encode_src(list(sources))
+        src, refs = self._ids(pairs)
         self._check_lengths(src, "source", place=place)
-        ids = {View.REFERENCE: self.tokenizer.encode_tgt(list(references))}
-        if View.REFERENCE in views:
+        if View.REFERENCE in self.method.needs.views:
+            references = [ref for _, ref in pairs]
             if "" in references:
                 raise InputError(
                     f"{place} {references.index('') + 1}: there is no reference, and the method "
                     "reads the teacher's distributions on references; write source, tab, reference"
                 )
-            self._check_lengths(ids[View.REFERENCE], "reference", place=place)
-        translations = self.engine.translate(list(sources), options)
-        ids[View.HYPOTHESIS] = [list(best.ids or ()) for best, *_ in translations]
-        self._check_lengths(ids[View.HYPOTHESIS], "teacher's translation", place=place)
-        return TrainingData(
+            self._check_lengths(refs, "reference", place=place)
+        hyps = self._translations(pairs)
+        self._check_lengths(hyps, "teacher's translation", place=place)
+        return self._rows(pairs, src, refs, hyps)
+
+    def read_what_fits(self, pairs: Pairs) -> tuple[list[GateRow], int]:
+        """Gates of the pairs that student and teacher can read. -> and how many are left out.
+
+        Those are left out whose source, reference or translation by the teacher is too long.
+        """
+        fits = [
+            row
+            for row, (src, ref) in enumerate(zip(*self._ids(pairs), strict=True))
+            if max(len(src), len(ref)) <= self.positions
+        ]
+        hyps = self._translations([pairs[row] for row in fits])
+        kept = [
+            (pairs[row], hyp)
+            for row, hyp in zip(fits, hyps, strict=True)
+            if len(hyp) <= self.positions
+        ]
+        chosen = [pair for pair, _ in kept]
+        rows = self._rows(chosen, *self._ids(chosen), [hyp for _, hyp in kept])
+        return rows, len(pairs) - len(rows)
+
+    def _ids(self, pairs: Pairs) -> tuple[Ids, Ids]:
+        """Of sources and of references."""
+        sources, references = ([pair[side] for pair in pairs] for side in (0, 1))
+        return self.tokenizer.encode_src(sources), self.tokenizer.encode_tgt(references)
+
+    def _translations(self, pairs: Pairs) -> list[list[int]]:
+        """What the teacher makes of sources that it can read."""
+        translations = self.engine.translate([src for src, _ in pairs], self.options)
+        return [list(best.ids or ()) for best, *_ in translations]
+
+    def _rows(self, pairs: Pairs, src: Ids, refs: Ids, hyps: Ids) -> list[GateRow]:
+        """Gates of pairs that can be read, from their ids and those of the teacher's translations.
+
+        What the method learned from is made again, with the teacher as it is now.
+        """
+        ids = {View.REFERENCE: refs, View.HYPOTHESIS: hyps}
+        data = TrainingData(
             pair_ids=np.arange(len(pairs)),
             src=Sequences.from_lists(src),
-            views={view: Sequences.from_lists(ids[view]) for view in views},
+            views={view: Sequences.from_lists(ids[view]) for view in self.method.needs.views},
             distributions={},
             left_out={},
             teacher=self.teacher,
         )
+        gates = np.empty((len(pairs), 3))
+        order = np.argsort(data.src.lengths, kind="stable")
+        for part in np.split(order, cuts(data.src.lengths[order], most=TOKENS_PER_BATCH)):
+            if not len(part):
+                continue
+            with torch.no_grad():
+                batch = data.learned(part, self.method, self.student, device=torch.device("cpu"))
+                gates[part] = self.method.sentence_gates(self.student, batch).numpy()
+        entropy = self._entropy(pairs, data.src, Sequences.from_lists(refs))
+        sources = (src for src, _ in pairs)
+        columns = (gates[:, 0], gates[:, 1], gates[:, 2], entropy)
+        return [
+            GateRow(text, *numbers)
+            for text, *numbers in zip(sources, *(each.tolist() for each in columns), strict=True)
+        ]
 
-    def _check_lengths(self, ids: Sequence[Sequence[int]], what: str, *, place: str) -> None:
+    def _entropy(self, pairs: Pairs, src: Sequences, refs: Sequences) -> NDArray[np.float64]:
+        """The teacher's mean entropy at the tokens of each reference, in nats. -> [pairs]."""
+        given = np.array([bool(ref) for _, ref in pairs], dtype=bool)
+        rows = np.flatnonzero(given & (refs.lengths <= self.teacher.positions))
+        entropy = np.full(len(pairs), np.nan)
+        sums, _ = read_references(self.teacher, src, refs, rows, by_perplexity=self.by_perplexity)
+        entropy[rows] = sums / refs.lengths[rows]
+        return entropy
+
+    def _check_lengths(self, ids: Ids, what: str, *, place: str) -> None:
         """Raise InputError for the first sentence that student or teacher cannot read."""
-        most = min(self.student.config.max_length, self.teacher.positions)
         for number, tokens in enumerate(ids, start=1):
-            if len(tokens) > most:
+            if len(tokens) > self.positions:
                 raise InputError(
                     f"{place} {number}: the {what} has {len(tokens)} tokens, student and teacher "
-                    f"read {most} at most (their max_length); shorten or split the sentence"
+                    f"read {self.positions} at most (their max_length); shorten or split the "
+                    "sentence"
                 )
 
 

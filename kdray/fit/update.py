@@ -127,7 +127,11 @@ class Updater:
 
     def _begin(self, number: int, *, epoch: int) -> float:
         """Set what update `number` depends on: randomness, method, rate. -> the rate."""
-        torch.manual_seed(derive_seed("update", self.run.seed, number, self.worker.rank))
+        seed = derive_seed("update", self.run.seed, number, self.worker.rank)
+        # As `torch.manual_seed`, which would also note the whole stack for three other devices.
+        torch.default_generator.manual_seed(seed)
+        if self.worker.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
         self.objective.method.begin(Clock(number, self.config.updates, epoch))
         rate = learning_rate(
             self.config.schedule,

@@ -16,7 +16,6 @@ from kdray.measures.teacher import (
     BEAM,
     READ_PAIRS,
     SEARCHED_PAIRS,
-    read_references,
     reading_measures,
     search_measures,
 )
@@ -25,6 +24,7 @@ from kdray.methods.online import OnlineTeacher
 from kdray.model.generate import SearchOptions
 from kdray.schema import Column, Split
 from kdray.teacher.engine import Engine, Teacher
+from kdray.teacher.references import read_references
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
 from kdray.text.pairing import check_pairs, join, source_hashes

@@ -4,20 +4,15 @@ All are of logarithms to the base e (nats), so an entropy of a token is at most 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kdray.measures.measure import Absent, Measures
-from kdray.methods.online import OnlineTeacher
 from kdray.teacher.engine import Translation
-from kdray.teacher.ensemble import TOKENS_PER_BATCH, log_weights, read_pairs
-from kdray.text.batching import Rows, cuts
-from kdray.text.sequences import Sequences
+from kdray.teacher.references import Sums
+from kdray.text.batching import Rows
 
 READ_PAIRS, SEARCHED_PAIRS = 1000, 200
 """Of each split: how many pairs the teacher reads, and how many sources it translates."""
@@ -26,36 +21,6 @@ OF_READING = tuple(
     f"{what}_per_{unit}" for what in ("entropy", "loss") for unit in ("token", "word", "sentence")
 )
 OF_SEARCH = ("beam_entropy", "beam_margin", "beam_mass")
-
-Sums = NDArray[np.float64]
-
-
-@torch.inference_mode()
-def read_references(
-    teacher: OnlineTeacher, src: Sequences, refs: Sequences, rows: Rows, *, by_perplexity: bool
-) -> tuple[Sums, Sums]:
-    """Entropy of the teacher's distributions at all tokens of each reference, and its loss there.
-
-    by_perplexity: whether its members weigh anew for each pair. Pairs must fit. -> [rows], [rows].
-    """
-    entropy, loss = np.zeros(len(rows)), np.zeros(len(rows))
-    order = np.lexsort((src.lengths[rows], refs.lengths[rows]))
-    for part in np.split(order, cuts(refs.lengths[rows[order]], most=TOKENS_PER_BATCH)):
-        if not len(part):
-            continue
-        read, target = read_pairs(teacher, src, refs, rows[part])
-        if by_perplexity:
-            weights = log_weights(read, target, sentences=len(part))
-            read = replace(read, log_weights_NM=weights[target.sentence_N])
-        sentences = target.sentence_N.cpu().numpy()
-
-        def sums(values_N: Tensor, sentences: Rows = sentences, most: int = len(part)) -> Sums:
-            values = values_N.double().cpu().numpy()
-            return np.asarray(np.bincount(sentences, values, minlength=most), dtype=np.float64)
-
-        entropy[part] = sums(read.entropy())
-        loss[part] = sums(-read.log_labels(target.labels_N))
-    return entropy, loss
 
 
 def reading_measures(

@@ -10,6 +10,7 @@ from kdray.config.recipe import Recipe
 from kdray.export.job import ExportJob
 from kdray.plan.complexity import complexity_steps
 from kdray.plan.counts import plan_counts
+from kdray.plan.gates import gate_steps
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
 from kdray.plan.step import EXPORT, SCORER, SCORES, Step
@@ -59,7 +60,8 @@ def plan_scenario(
     goals = [step for step in models if step.is_goal]
     scores = tuple(_score_steps(recipe, text, teacher, trained, goals))
     scorers = _scorer_steps(recipe, text, scores)
-    beside = (*scorers, *complexity_steps(text, teacher), *_export_steps(exports, goals))
+    looks = (*complexity_steps(text, teacher), *gate_steps(recipe, text, teacher, goals))
+    beside = (*scorers, *looks, *_export_steps(exports, goals))
     made = (*text.steps, *trained, *signals.steps, *models, *scores, *beside)
     steps = tuple(_at(point, step) for step in made) if point else made
     return Scenario(point, recipe, steps, text, teacher, students)

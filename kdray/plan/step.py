@@ -10,11 +10,11 @@ from kdray.jobs import Sharded, Whole
 
 CORPUS, TOKENIZER, ENCODED, SIGNALS = "corpus", "tokenizer", "encoded", "signals"
 TRUNK, STUDENT, EXPORT, SCORES, SCORER = "trunk", "student", "export", "scores", "scorer"
-COMPLEXITY, TEACHER_COMPLEXITY = "complexity", "teacher_complexity"
+COMPLEXITY, TEACHER_COMPLEXITY, GATES = "complexity", "teacher_complexity", "gates"
 TRIAL = "trial"  # of a search: a student that stands in no plan
 STAGES = (
     *(CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, SCORES, SCORER),
-    *(COMPLEXITY, TEACHER_COMPLEXITY, EXPORT),
+    *(COMPLEXITY, TEACHER_COMPLEXITY, GATES, EXPORT),
 )
 """The stages, in the order of the path. A teacher, a trunk and a student are trainings."""
 

@@ -83,12 +83,18 @@ def segments_of(result: Result, metric: str, lines: int) -> Segments:
     """
     path = result.scores[metric].segments_path
     assert path is not None, "the metric is known to speak of segments"
-    return _read(path, metric, lines)
+    file = Path(path)
+    try:
+        changed = file.stat().st_mtime_ns
+    except OSError:
+        changed = 0  # the reader tells why
+    return _read(file, metric, lines, changed)
 
 
 @lru_cache(maxsize=512)  # the models of a test: scored, sliced and shown one after another
-def _read(path: str, metric: str, lines: int) -> Segments:
-    return read_segments(Path(path), metric, lines=lines)
+def _read(path: Path, metric: str, lines: int, changed: int) -> Segments:
+    """changed: when the file was written, since a cache by its name alone would keep what was."""
+    return read_segments(path, metric, lines=lines)
 
 
 @lru_cache(maxsize=2)  # the tests of a study in turn, for each of its metrics and conditions

@@ -128,7 +128,7 @@ class Table:
 
     @property
     def teacher(self) -> Row | None:
-        """The teacher's row, the first of an ensemble's."""
+        """The teacher's row; an ensemble has one."""
         return next((row for row in self.rows if row.is_teacher), None)
 
     def students(self, group: str | None = None) -> list[Row]:

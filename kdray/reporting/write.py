@@ -14,6 +14,7 @@ from kdray.reporting.curves import Curves
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.figures.study import draw_study
 from kdray.reporting.flat import write_csv
+from kdray.reporting.gates import GateReadings
 from kdray.reporting.pages import render_pages
 from kdray.reporting.table import Table
 from kdray.scoring.result import Result
@@ -26,6 +27,7 @@ def write_report(
     results: Sequence[Result],
     analysis: Analysis,
     curves: Curves,
+    gates: Sequence[GateReadings] = (),
 ) -> None:
     """Write `report.html`, `report.md`, `results.json`, `results.csv` and `charts/`.
 
@@ -47,6 +49,7 @@ def write_report(
         "slices": [asdict(slices) for slices in analysis.slices],
         "examples": [asdict(example) for example in analysis.examples],
         "complexity": flat(study.complexity),
+        "gates": [readings.to_json() for readings in gates],
     }
     write_json(folder / "results.json", data)
     write_csv(folder / "results.csv", analysis.tables)

@@ -6,12 +6,21 @@ from itertools import groupby
 
 from kdray.cluster.pool import ShardWork, make_shards
 from kdray.cluster.session import cluster_address
-from kdray.cluster.task import evaluation_threads, make_whole
-from kdray.errors import KdrayError, StageFailed
+from kdray.cluster.task import evaluation_threads, make_each
+from kdray.errors import StageFailed
 from kdray.fit.lengths import check_dev, check_sources, check_train
 from kdray.fit.spec import TrainingSpec
 from kdray.jobs import NOTES, Sharded, Whole
-from kdray.plan.step import ENCODED, SCORES, TEACHER_COMPLEXITY, Step, spec_of, unique, wanted
+from kdray.plan.step import (
+    ENCODED,
+    GATES,
+    SCORES,
+    TEACHER_COMPLEXITY,
+    Step,
+    spec_of,
+    unique,
+    wanted,
+)
 from kdray.runner.models import train_models
 from kdray.runner.study import Study
 from kdray.runner.turns import in_turn
@@ -26,8 +35,8 @@ from kdray.text.encoded import EncodedSplit
 def make_steps(study: Study, steps: Sequence[Step]) -> None:
     """Make all steps that are missing and wanted, in order, neighbours side by side.
 
-    A student that fails is noted, and the others go on, and so are a model's scores and scorers
-    from outside; every other failure ends the command.
+    A student that fails is noted, and the others go on, and so are scores, measures of a teacher,
+    readings of a gate, and scorers from outside; every other failure ends the command.
 
     Raises:
         KdrayError: a step could not be finished; what was made is kept.
@@ -104,20 +113,19 @@ def _note_scorer(study: Study, step: Step, failure: ScorerFailed, *, left: int) 
 
 
 def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
-    """One after another, each with all CPUs of a node, so that speeds compare."""
+    """Side by side, each on CPUs of its own, so that speeds compare."""
     study.display.stage(steps[0].heading, f"{len(steps)} models")
     study.start_ray()
     threads = evaluation_threads(study.experiment.execution.evaluation_cpus)
     with study.display.bars() as bars:
         bars.move("models", 0, len(steps))
-        for number, step in enumerate(steps, start=1):
-            try:
-                make_whole(step, store=study.store, threads=threads)
-            except KdrayError as error:
-                if step.stage not in (SCORES, TEACHER_COMPLEXITY):
-                    raise
-                study.failures[step.key.fingerprint] = StageFailed(str(error))
-                study.display.note(str(error))
+        made = make_each(steps, store=study.store, threads=threads)
+        for number, (step, failure) in enumerate(made, start=1):
+            if failure is not None:
+                if step.stage not in (SCORES, TEACHER_COMPLEXITY, GATES):
+                    raise failure
+                study.failures[step.key.fingerprint] = StageFailed(str(failure))
+                study.display.note(str(failure))
             bars.move("models", number, len(steps), step.name)
 
 

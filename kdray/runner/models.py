@@ -1,9 +1,10 @@
-"""Trainings: of a teacher or of students, side by side as far as the cluster has room."""
+"""Trainings: of a teacher or of students, in lanes that go on side by side."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kdray.cell import TEACHER
-from kdray.cluster.train import TrackedJob, train
+from kdray.cluster.lanes import train
+from kdray.cluster.train import PlannedTraining
 from kdray.errors import StageFailed
 from kdray.fit.checkpoint import newest_progress
 from kdray.fit.history import HISTORY, certain_rows, read_history
@@ -29,42 +30,43 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
     Raises:
         StageFailed: no scenario has its teacher, or no student can be trained any more.
     """
-    made = sum(study.is_made(step.key) for step in unique(together))
+    every = list(unique(together))
+    made = sum(study.is_made(step.key) for step in every)
     cached = f", {made} cached" if made else ""
     study.display.stage(missing[0].heading, f"{len(missing)} to train{cached}")
     for line in _forms_read(study) if missing[0].stage != TEACHER else ():
         study.display.note(line)
     study.start_ray()
     steps = {step.name: step for step in missing}
-    jobs: dict[str, TrackedJob] = {}
-
-    def begin() -> Iterator[tuple[str, TrackedJob]]:
-        """Give each training when its turn comes: then its run in MLflow begins."""
-        for name, step in steps.items():
-            job, run_id = training_job(study, step), model_run(study, step)
-            jobs[name] = TrackedJob(job, study.store, run_id, study.runs.tracker)
-            yield name, jobs[name]
-
-    execution = study.experiment.execution
+    trainings = {name: planned_training(study, step) for name, step in steps.items()}
     with study.display.bars() as bars:
-        watch = _Watch(study, bars, jobs)
-        for name, failure in train(begin(), execution=execution, runs=len(together), watch=watch):
+        watch = _Watch(study, bars, trainings)
+        ends = train(
+            trainings,
+            execution=study.experiment.execution,
+            runs=len(every),
+            folder=study.work,
+            watch=watch,
+        )
+        for name, failure in ends:
             if failure is None and not study.is_made(steps[name].key):
                 place = study.store.location
                 failure = StageFailed(f"{name}: trained, but it is not in {place}")
             if failure is None:
                 watch.ended(name, steps[name])
             else:
-                _fail(study, steps[name], jobs[name], failure)
+                _fail(study, steps[name], trainings[name].job, failure)
     scenarios = study.plan.scenarios
     without_teacher = [any(map(study.is_lost, scenario.of(TEACHER))) for scenario in scenarios]
     if all(without_teacher) or all(map(study.is_lost, study.plan.of(STUDENT))):
         raise next(iter(study.failures.values()))
 
 
-def training_job(study: Study, step: Step) -> TrainingJob:
+def planned_training(study: Study, step: Step) -> PlannedTraining:
     """What a worker is given to train a model."""
-    return TrainingJob(spec_of(step), study.store.work_path(step.key), study.store.fetch)
+    job = TrainingJob(spec_of(step), study.store.work_path(step.key), study.store.fetch)
+    run = study.runs.planned(step.key.fingerprint, step.name, tags_of(step), params_of(step))
+    return PlannedTraining(job, study.store, run)
 
 
 def model_run(study: Study, step: Step, *, began: float | None = None) -> str:
@@ -87,26 +89,25 @@ def _forms_read(study: Study) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def _fail(study: Study, step: Step, tracked: TrackedJob, failure: StageFailed) -> None:
-    """Note why a training failed."""
-    folder = tracked.job.folder
-    last = tracked.job.first_step() + newest_progress(folder / CHECKPOINTS).step
-    rows = certain_rows(folder / HISTORY, last)
-    tracked.tracker.log_history(tracked.run_id, rows)
-    tracked.tracker.finish(tracked.run_id, "FAILED")
+def _fail(study: Study, step: Step, job: TrainingJob, failure: StageFailed) -> None:
+    """Note why a training failed, in its run in MLflow too."""
+    tracker, run_id = study.runs.tracker, model_run(study, step)
+    last = job.first_step() + newest_progress(job.folder / CHECKPOINTS).step
+    tracker.log_history(run_id, certain_rows(job.folder / HISTORY, last))
+    tracker.finish(run_id, "FAILED")
     study.display.note(str(failure))
     study.failures[step.key.fingerprint] = failure
 
 
 class _Watch:
-    """Shows how far the trainings are that have begun, from the histories of their workers."""
+    """Shows how far trainings are, from the histories of their workers."""
 
-    def __init__(self, study: Study, bars: Bars, jobs: Mapping[str, TrackedJob]) -> None:
-        self.store, self.bars, self.jobs = study.store, bars, jobs
+    def __init__(self, study: Study, bars: Bars, trainings: Mapping[str, PlannedTraining]) -> None:
+        self.store, self.bars, self.trainings = study.store, bars, trainings
 
-    def __call__(self) -> None:
-        for name, tracked in self.jobs.items():
-            job = tracked.job
+    def __call__(self, names: Collection[str]) -> None:
+        for name in names:
+            job = self.trainings[name].job
             rows = read_history(job.folder / HISTORY)
             if rows:
                 done = int(rows[-1]["step"]) - job.first_step()

@@ -10,10 +10,12 @@ from kdray.progress import Display
 from kdray.reporting.analysis import Analysis, analyse
 from kdray.reporting.curves import Curves
 from kdray.reporting.facts import StudyFacts
+from kdray.reporting.gates import GateReadings
 from kdray.reporting.layout import terminal
 from kdray.reporting.write import write_report
 from kdray.runner.costs import COSTS, costs_of
 from kdray.runner.facts import study_facts
+from kdray.runner.gate import gate_readings
 from kdray.runner.results import curves_of
 from kdray.runner.study import Study
 from kdray.scoring.result import Result
@@ -26,6 +28,7 @@ class Measured:
     facts: StudyFacts
     results: Sequence[Result]
     curves: Curves
+    gates: Sequence[GateReadings]
     costs: CostTable | None = None  # of one study: what a budget of a later one reads
 
 
@@ -38,6 +41,11 @@ class Findings:
     page: Path | None = None
 
     @property
+    def gates(self) -> Sequence[GateReadings]:
+        """How the gates of students behave that have one."""
+        return self.measured.gates
+
+    @property
     def results(self) -> Sequence[Result]:
         """One of each model on each split under each condition."""
         return self.measured.results
@@ -45,7 +53,13 @@ class Findings:
 
 def measured_in(study: Study, results: Sequence[Result]) -> Measured:
     """Put together what a report of the study is made of."""
-    return Measured(study_facts(study), results, curves_of(study), costs_of(study))
+    return Measured(
+        facts=study_facts(study),
+        results=results,
+        curves=curves_of(study),
+        gates=gate_readings(study),
+        costs=costs_of(study),
+    )
 
 
 def find(measured: Measured) -> Findings:
@@ -66,6 +80,7 @@ def write_findings(findings: Findings, folder: Path) -> Findings:
         results=measured.results,
         analysis=findings.analysis,
         curves=measured.curves,
+        gates=measured.gates,
     )
     if measured.costs is not None:
         write_json(folder / COSTS, measured.costs.model_dump(mode="json"))

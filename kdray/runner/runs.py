@@ -1,7 +1,8 @@
 """The MLflow runs of a study: which run follows which model, kept in our own storage.
 
-A model is followed by one run in each study that uses it. Its id is written down when the run is
-made, so a study that was killed goes on with the same runs and each curve stays one curve.
+A model is followed by one run in each study that uses it. The run begins in the process that
+trains the model, and is found again by its tags. Its id is written down when the driver first
+learns of it, so a study that was killed goes on with the same runs and each curve stays one curve.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from kdray.artifacts import Key, Store, read_json, write_json
 from kdray.config.experiment import Experiment
-from kdray.tracking import RunStatus, Tracker, open_tracker
+from kdray.tracking import PlannedRun, RunStatus, Tracker, open_tracker
 
 STUDY = "study"
 
@@ -46,6 +47,12 @@ class StudyRuns:
         tracker.log_config(runs.parent, experiment.model_dump(mode="json"))
         return runs
 
+    def planned(
+        self, key: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]
+    ) -> PlannedRun:
+        """The run written down under `key`, or else a new one, which has not begun yet."""
+        return PlannedRun(self.tracker, name, self.parent, self.ids.get(key), tags, params)
+
     def ensure(
         self,
         key: str,
@@ -56,16 +63,9 @@ class StudyRuns:
         began: float | None = None,
     ) -> str:
         """The run written down under `key`, continued, or a new one. -> its id."""
-        known = self.ids.get(key)
-        run_id = self.tracker.ensure_run(
-            name,
-            parent_id=self.parent,
-            run_id=known,
-            tags=tags,
-            params=params,
-            began=began,
-        )
-        if run_id and run_id != known:
+        run = self.planned(key, name, tags, params)
+        run_id = run.begin(began=began)
+        if run_id and run_id != run.run_id:
             self.ids[key] = run_id
             write_json(self.file, self.ids)
         return run_id

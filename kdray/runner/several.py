@@ -32,6 +32,7 @@ def joined(parts: Sequence[Measured]) -> Measured:
         facts=_facts([part.facts for part in every], names),
         results=[result for part in every for result in part.results],
         curves={cell: rows for part in every for cell, rows in part.curves.items()},
+        gates=[readings for part in every for readings in part.gates],
         costs=None,
     )
 
@@ -64,6 +65,7 @@ def _placed(part: Measured) -> Measured:
         ),
         results=[replace(result, cell=placed(result.cell)) for result in part.results],
         curves={placed(cell): rows for cell, rows in part.curves.items()},
+        gates=[replace(readings, cell=placed(readings.cell)) for readings in part.gates],
     )
 
 

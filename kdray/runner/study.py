@@ -48,6 +48,11 @@ class Study:
         """The folder of what a person reads."""
         return self.store.root / "reports" / self.experiment.name
 
+    @property
+    def work(self) -> Path:
+        """A folder for what this study keeps while it goes on; no other command uses it."""
+        return self.store.work_path(_key(self.experiment))
+
     def start_ray(self) -> None:
         """Bring Ray up, once, when the first step needs it."""
         if not self.ray_is_up:
@@ -100,11 +105,15 @@ class Study:
         return self.needed[step.key.fingerprint]
 
 
+def _key(experiment: Experiment) -> Key:
+    """What a study is, by its name and all that it computes."""
+    return Key("study", 1, {"name": experiment.name, **experiment.recipe.model_dump(mode="json")})
+
+
 def _alone(experiment: Experiment, store: Store, display: Display) -> Lease:
     """Wait to be the only command that makes this study: one writes its runs and its report."""
-    key = Key("study", 1, {"name": experiment.name, **experiment.recipe.model_dump(mode="json")})
     return hold(
-        store.claim(key).path,
+        store.claim(_key(experiment)).path,
         waits=lambda holder: display.note(
             f"waiting for {holder}: the same study in {store.location}"
         ),

@@ -40,7 +40,7 @@ def read_segments(path: Path, metric: str, *, lines: int) -> Segments:
         else:
             numbers = [float(line) for line in path.read_text("utf-8").splitlines()]
             segments = mean_of_segments(numbers)
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, BadZipFile, DataError) as error:
         raise DataError(f"{path}: cannot be read: {error}; score again") from None
     if len(segments.counts) != lines:
         raise DataError(f"{path}: of {len(segments.counts)} segments, not of {lines}; score again")

@@ -11,5 +11,6 @@ from kdray.tracking.beside import beside
 from kdray.tracking.contract import RunStatus, Tracker
 from kdray.tracking.mlflow_tracker import MlflowTracker
 from kdray.tracking.opening import open_tracker
+from kdray.tracking.planned import PlannedRun
 
-__all__ = ["MlflowTracker", "RunStatus", "Tracker", "beside", "open_tracker"]
+__all__ = ["MlflowTracker", "PlannedRun", "RunStatus", "Tracker", "beside", "open_tracker"]

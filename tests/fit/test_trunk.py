@@ -38,6 +38,12 @@ CONSTANT = changed(
     averaging={"kind": "last", "checkpoints": 4},
 )
 SHARING = [name for name in METHODS if name != "imitation"]  # its share of prefixes follows length
+DIFFERENT = ("cross_entropy", "bilevel", "on_policy")  # no state, a second optimiser, own draws
+
+
+def others_long(values, kept):
+    """The parameters of a test, all but some left to `make test-all`."""
+    return [v if v in kept else pytest.param(v, marks=pytest.mark.long) for v in values]
 
 
 def train(folder: Path, method: str, config=CONSTANT, *, trunk: Trunk | None = None, until=None,
@@ -96,7 +102,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert rows(one) == rows(other)
 
 
-@pytest.mark.parametrize("method", SHARING)
+@pytest.mark.parametrize("method", others_long(SHARING, DIFFERENT))
 def test_a_branch_equals_the_run_that_was_trained_alone(tmp_path: Path, method: str) -> None:
     until = branching_update(CONSTANT)
     assert until == 15, "the cooldown starts at 18, and there is a checkpoint at 15"
@@ -127,7 +133,7 @@ AVERAGINGS = [
 ]
 
 
-@pytest.mark.parametrize("averaging", AVERAGINGS)
+@pytest.mark.parametrize("averaging", others_long(AVERAGINGS, AVERAGINGS[:1]))
 def test_a_branch_has_the_mean_and_the_best_of_the_run_alone(tmp_path: Path, averaging) -> None:
     config = changed(**{**CONSTANT.model_dump(), "averaging": averaging, "validate_every": 5})
     how = {"validate": judge}
@@ -151,7 +157,7 @@ def test_a_branch_has_the_mean_and_the_best_of_the_run_alone(tmp_path: Path, ave
         assert (branch / CHECKPOINTS / f"{best:08d}").exists()
 
 
-@pytest.mark.parametrize("averaging", AVERAGINGS)
+@pytest.mark.parametrize("averaging", others_long(AVERAGINGS, AVERAGINGS[:1]))
 def test_another_method_goes_on_with_means_and_checkpoints(tmp_path: Path, averaging) -> None:
     config = changed(**{**CONSTANT.model_dump(), "averaging": averaging})
     trunk = replace(train(tmp_path / "trunk", "centred", config, until=15), same_method=False)

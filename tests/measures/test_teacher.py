@@ -13,13 +13,13 @@ from kdray.measures.measure import Absent, flat
 from kdray.measures.teacher import (
     OF_READING,
     OF_SEARCH,
-    read_references,
     reading_measures,
     search_measures,
 )
 from kdray.model.transformer import Transformer
 from kdray.teacher.engine import Translation
 from kdray.teacher.own import OnlineModels
+from kdray.teacher.references import read_references
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import EOS
 

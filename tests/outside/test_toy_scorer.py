@@ -51,8 +51,8 @@ def test_each_translation_gets_a_number_and_each_file_their_mean(with_toys, job,
     plain, rest = json.loads((tmp_path / SCORES).read_text())
     assert (plain["condition"], rest["condition"]) == ("beam-1", "prefix-0.5")
     assert plain["value"] == 0.5
-    numbers = read_segments(tmp_path / plain["file"], lines=50)
-    assert numbers.tolist() == [1.0] * 25 + [0.0] * 25
+    numbers = read_segments(tmp_path / plain["file"], "overlap", lines=50)
+    assert numbers.counts[:, 0].tolist() == [1.0] * 25 + [0.0] * 25
     assert 0 < rest["value"] < 0.5, "of the last word alone"
 
 

@@ -207,9 +207,10 @@ def test_dev_chooses_the_highest_mean_and_the_baseline_where_all_are_equal():
 
 
 def test_what_it_would_take_is_said_only_of_rivals_that_the_chosen_is_not_told_from():
-    samples = Worlds(1, sd=3.0).samples({"ce": 20.0, "a": 20.6, "b": 20.4, "c": 90.0})
+    samples = Worlds(2, sd=3.0).samples({"ce": 20.0, "a": 20.6, "b": 20.4, "c": 90.0})
     found = tuple(differences_of(samples, chosen={"tiny": "a"}))
     (shown,), _, num_tests = corrected([replace(samples.table, differences=found)], [])
+    assert not shown.difference("tiny", "b", "ce").is_finding
     told = with_next_runs(shown, samples, chosen={"tiny": "a"}, num_tests=num_tests)
     asked = {frozenset((each.method, each.other)) for each in told.differences if each.what_next}
     assert asked == {frozenset("ab"), frozenset(("a", "ce"))}

@@ -14,6 +14,7 @@ from kdray.scoring.metrics import (
     DOWNLOADED_TOKENIZERS,
     LOCAL_TOKENIZERS,
     MECAB_TOKENIZERS,
+    bleu_metric,
     check_tokenizer,
     score,
 )
@@ -87,6 +88,25 @@ def test_local_tokenizers_score_without_a_network(name, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", no_network)
     check_tokenizer(name)
     assert score(HYPS, REFS, bleu_tokenize=name).bleu > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "ref", "hyp", "words"),
+    [
+        ("ja-mecab", "東京都に住んでいる友人が本を読んでいます。",
+         "東京都に住んでいる友達が本を読んでいます。", "東京 都 に 住ん で いる"),
+        ("ko-mecab", "나는 어제 학교에서 친구를 만나서 책을 읽었다.",
+         "나는 어제 학교에서 친구를 만나서 책을 샀다.", "나 는 어제 학교 에서 친구 를"),
+    ],
+)  # fmt: skip
+def test_japanese_and_korean_are_scored_by_words(name, ref, hyp, words):
+    assert bleu_metric(name).tokenizer(ref).startswith(words)
+    assert score([ref], [ref], bleu_tokenize=name).bleu == pytest.approx(100)
+    by_words = score([hyp], [ref], bleu_tokenize=name)
+    assert 30 < by_words.bleu < 95
+    assert f"tok:{name}" in by_words.bleu_signature
+    # 13a sees a Japanese sentence as one word or two
+    assert by_words.bleu > score([hyp], [ref], bleu_tokenize="13a").bleu
 
 
 @pytest.mark.parametrize("name", sorted(DOWNLOADED_TOKENIZERS))
