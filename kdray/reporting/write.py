@@ -37,7 +37,7 @@ def write_report(
         DataError: results, translations and references do not belong together.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = draw_study(study=study, analysis=analysis, curves=curves)
+    figures = draw_study(study=study, analysis=analysis, curves=curves, gates=gates)
     _save(folder / "charts", figures.files)
     data = {
         "study": study.name,

@@ -12,12 +12,13 @@ from kdray.reporting.along import Along, At, ChangeOfPlaces, Pair
 from kdray.reporting.charts.looks import BASELINE, TEACHER
 from kdray.reporting.charts.spec import SMALL, WIDE, Axis, Chart, Panel
 from kdray.reporting.figures.along import draw_along, shown_crossings
-from kdray.reporting.figures.gate import draw_gates
+from kdray.reporting.figures.gate import draw_gate, draw_gates_by_scenario
 from kdray.reporting.figures.learning import draw_learning
 from kdray.reporting.figures.methods import looks_of_study
 from kdray.reporting.figures.slices import draw_slices
 from kdray.reporting.figures.trade import draw_trades
 from kdray.reporting.figures.winners import winners_of
+from kdray.reporting.gates import GateReadings
 from kdray.reporting.pages import rows
 from kdray.reporting.slices import Slice, Slices
 from kdray.reporting.table import Spread
@@ -172,28 +173,38 @@ def test_every_square_says_how_certain_it_is(certainty):
     assert [(split, each.value) for split, each in square.tests] == [("test-x", 0.5)]
 
 
-def gated(seed, point=()):
-    bins = {f"train/gate/histogram/{b / 10:.1f}": 0.1 for b in range(10)}
-    lengths = {"train/gate/by_length/01-08": 0.2 * seed, "train/gate/by_length/33-": 0.4}
-    rows = [{"step": s, "train/gate/mean": s / 100, **bins, **lengths} for s in range(1, 21)]
-    return {Cell("hybrid", "tiny", seed, point=point): rows}
+def readings(gates, *, point=(), correlation=-0.5):
+    rows = [(number % 9 + 1, number / 10, gate) for number, gate in enumerate(gates)]
+    mean, cell = sum(gates) / len(gates), Cell("hybrid", "tiny", 1, point=point)
+    return GateReadings(cell, 2, rows, mean, 0.1, dict.fromkeys(("length", "entropy"), correlation))
 
 
-def test_a_gate_is_drawn_by_length_as_histogram_and_in_each_scenario():
-    curves = {Cell("ce", "tiny", 1): [{"step": 1, "dev/bleu": 1.0}]}
-    assert draw_gates(curves, LOOKS) == []
-    mean, by_length, histogram = draw_gates(curves | gated(1) | gated(2), LOOKS)
-    assert [line.name for line in mean.panels[0].lines] == ["hybrid"]
-    assert [name for _, name in by_length.x.ticks] == ["1–8", "33 or more"]
-    first, last = by_length.panels[0].lines[0].points
-    assert (first.y, first.low, first.high) == pytest.approx((0.3, 0.2, 0.4))
-    assert (last.low, last.high) == (0.4, 0.4)
-    assert sum(bar.height for bar in histogram.panels[0].bars) == pytest.approx(100)
-    assert [bar.right for bar in histogram.panels[0].bars][-2:] == [0.9, 1.0]
-    grid = gated(1, (("noise", "0"),)) | gated(1, (("noise", "1"),))
-    *_, by_scenario = draw_gates(grid, LOOKS)
-    (line,) = by_scenario.panels[0].lines
-    assert [point.y for point in line.points] == [0.195, 0.195]  # of the last two rows of twenty
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_a_gate_is_drawn_by_length_by_entropy_and_as_a_histogram(gates):
+    length, entropy, histogram = draw_gate(readings(gates), LOOKS)
+    for chart in (length, entropy):
+        (panel,) = chart.panels
+        assert [dot.at.y for dot in panel.dots] == gates
+        assert min(gates) <= min(p.y for p in panel.lines[0].points) + 1e-9
+        assert "−0.50" in chart.caption
+    bars = histogram.panels[0].bars
+    assert sum(bar.height for bar in bars) == pytest.approx(100)
+    assert (bars[0].left, bars[-1].right) == (0, 1)
+    assert "2 pairs are left out" in histogram.caption
+
+
+def test_a_gate_that_treats_all_alike_has_no_correlation():
+    length, *_ = draw_gate(readings([0.5, 0.5], correlation=None), LOOKS)
+    assert "No rank correlation" in length.caption
+
+
+def test_gates_of_several_scenarios_stand_beside_each_other():
+    assert draw_gates_by_scenario([readings([0.5])], LOOKS) is None
+    grid = [readings([gate], point=(("noise", str(gate)),)) for gate in (0.25, 0.75)]
+    drawn = draw_gates_by_scenario(grid, LOOKS)
+    (line,) = drawn.panels[0].lines
+    assert [(point.x, point.y) for point in line.points] == [(0, 0.25), (1, 0.75)]
+    assert [name for _, name in drawn.x.ticks] == ["noise 0.25", "noise 0.75"]
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([WIDE, SMALL])), max_size=9))

@@ -114,7 +114,7 @@ def draw_dots(frame: Frame, dots: Sequence[Dot]) -> Markup:
     ]
     ordered = sorted(single, key=lambda dot: (dot.at.x, dot.at.y))
     return joined(
-        *(_marker(frame, dot.at, dot, "cloud") for dot in cloud),
+        *_cloud(frame, cloud),
         *(_dot(frame, dot) for dot in ordered),
         *names,
     )
@@ -199,14 +199,20 @@ def _dot(frame: Frame, dot: Dot) -> Markup:
         "g",
         element("title", "\n".join(told)),
         _whisker(frame, dot.at),
-        _marker(frame, dot.at, dot, "dot"),
+        _marker_at(*frame.at(dot.at), dot.look.marker, dot.scale, class_="dot"),
         class_=f"h {dot.look.color}",
     )
 
 
-def _marker(frame: Frame, at: Point, dot: Dot, kind: str) -> Markup:
-    color = f" {dot.look.color}" if kind == "cloud" else ""
-    return _marker_at(*frame.at(at), dot.look.marker, dot.scale, class_=kind + color)
+def _cloud(frame: Frame, dots: Sequence[Dot]) -> list[Markup]:
+    """All dots of one look as one path, whose strokes of no length are round."""
+    places: dict[str, list[str]] = {}
+    for dot in dots:
+        x, y = map(pixels, frame.at(dot.at))
+        places.setdefault(dot.look.color, []).append(f"M{x} {y}h0")
+    return [
+        element("path", class_=f"cloud {color}", d="".join(each)) for color, each in places.items()
+    ]
 
 
 def _marker_at(x: float, y: float, shape: str, scale: float, *, class_: str) -> Markup:

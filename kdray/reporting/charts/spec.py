@@ -69,7 +69,7 @@ class Dot:
     Attributes:
         name: written beside it, if it has a label and there is room.
         told: all that hovering tells, after the name.
-        scale: size of the marker; below 0.5 it is one of a cloud, which is not hovered over.
+        scale: size of the marker; below 0.5 it is one of a cloud of small ones, which tell nothing.
         is_labelled: whether the name is written.
     """
 

@@ -1,135 +1,69 @@
-"""How does a gate weigh sentences? From what hybrids logged of it while they were trained.
-
-Its histogram and its mean by source length are those of the end of training: the last tenth of what
-was logged, since one update has few sentences.
-"""
+"""How does a gate weigh sentences: by their length, by the teacher's entropy, in each scenario?"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from statistics import fmean
 
-from kdray.cell import Cell, shown
-from kdray.reporting.charts.spec import NARROW, Axis, Bar, Chart, Line, Panel, Point
-from kdray.reporting.curves import Curves, Rows
-from kdray.reporting.figures.learning import draw_metric
+from kdray.cell import shown
+from kdray.reporting.charts.spec import NARROW, Axis, Bar, Chart, Dot, Line, Panel, Point
 from kdray.reporting.figures.methods import Looks
+from kdray.reporting.gates import BINS, PARTS, GateReadings
 
-MEAN = "train/gate/mean"
-HISTOGRAM = "train/gate/histogram/"  # before the lower end of a bin
-BY_LENGTH = "train/gate/by_length/"  # before a range of lengths
-LAST = 0.1  # share of the logged rows that are the end of training
-
-Groups = Mapping[tuple[str, str], Sequence[Mapping[str, float]]]
-"""By place and method: of each seed, the means of the gate's metrics at the end."""
+G = Axis("g", from_zero=True)
+CLOUD = 0.4  # size of a sentence's dot
 
 
-def draw_gates(curves: Curves, looks: Looks) -> list[Chart]:
-    """Charts of the gate; none if no student logged one."""
-    gated = {cell: rows for cell, rows in curves.items() if any(MEAN in row for row in rows)}
-    if not gated:
-        return []
-    ends = {cell: _end(rows) for cell, rows in gated.items()}
-    groups: dict[tuple[str, str], list[Mapping[str, float]]] = {}
-    for cell, end in ends.items():
-        groups.setdefault((cell.place, cell.method), []).append(end)
-    drawn = [
-        draw_metric(gated, MEAN, looks, size=NARROW, title="The mean of g during training."),
-        _by_length(groups, looks),
-        _histogram(groups, looks),
-        _by_scenario(ends, looks),
+def draw_gate(readings: GateReadings, looks: Looks) -> list[Chart]:
+    """Three charts of one student: g by length, by entropy, and its histogram."""
+    where = "-".join([readings.cell.method, readings.cell.place])
+    rows = [row for row in readings.rows if all(map(math.isfinite, row))]
+    missing = len(readings.rows) - len(rows)
+    by_length = [(float(words), gate) for words, _, gate in rows]
+    by_entropy = [(entropy, gate) for _, entropy, gate in rows]
+    said = f" Not drawn: {missing} that are not finite." if missing else ""
+    return [
+        Chart(
+            name=f"gate-length-{where}",
+            title="g by source length.",
+            caption=_correlation(readings, "length") + said,
+            x=Axis("source words"),
+            y=G,
+            panels=[_cloud(readings, by_length, _of_fifths(readings), looks)],
+            size=NARROW,
+        ),
+        Chart(
+            name=f"gate-entropy-{where}",
+            title="g by the teacher's entropy.",
+            caption=_correlation(readings, "entropy") + said,
+            x=Axis("mean entropy at a token (nats)"),
+            y=G,
+            panels=[_cloud(readings, by_entropy, _means(by_entropy), looks)],
+            size=NARROW,
+        ),
+        _histogram(readings, looks, where),
     ]
-    return [chart for chart in drawn if chart is not None and any(map(_is_filled, chart.panels))]
 
 
-def _end(rows: Rows) -> dict[str, float]:
-    """Of each of the gate's metrics the mean over the end of training."""
-    names = {name for row in rows for name in row if name.startswith("train/gate/")}
-    means = {}
-    for name in sorted(names):
-        values = [row[name] for row in rows if math.isfinite(row.get(name, math.nan))]
-        if values:
-            means[name] = fmean(values[-max(1, round(LAST * len(values))) :])
-    return means
-
-
-def _by_length(groups: Groups, looks: Looks) -> Chart:
-    found = {name for seeds in groups.values() for end in seeds for name in end}
-    names = sorted(name for name in found if name.startswith(BY_LENGTH))
-    ticks = tuple((float(place), _length(name)) for place, name in enumerate(names))
-    panels = [
-        Panel(title=place, lines=[_line(groups, place, method, names, looks) for method in methods])
-        for place, methods in _by_place(groups).items()
-    ]
-    return Chart(
-        name="gate-by-length",
-        title="g by source length, at the end of training.",
-        caption="Bars: least to greatest seed.",
-        x=Axis("source tokens", ticks=ticks),
-        y=Axis("g", from_zero=True),
-        panels=panels if names else (),
-        size=NARROW,
-    )
-
-
-def _line(groups: Groups, place: str, method: str, names: Sequence[str], looks: Looks) -> Line:
-    seeds = groups[place, method]
-    values = [[end[name] for end in seeds if name in end] for name in names]
-    points = [_point(float(x), each) for x, each in enumerate(values) if each]
-    return Line(method, looks[method], points, whiskers=True)
-
-
-def _histogram(groups: Groups, looks: Looks) -> Chart:
-    panels = []
-    for (place, method), seeds in groups.items():
-        names = [name for name in seeds[0] if name.startswith(HISTOGRAM)]
-        if not names:
-            continue
-        lows = [float(name.removeprefix(HISTOGRAM)) for name in names]
-        shares = [fmean(end.get(name, 0.0) for end in seeds) for name in names]
-        bars = [
-            Bar(low, high, 100 * share, looks[method])
-            for low, high, share in zip(lows, [*lows[1:], 1.0], shares, strict=True)
-        ]
-        panels.append(Panel(title=f"{method} · {place}", bars=bars))
-    return Chart(
-        name="gate-histogram",
-        title="How g lies over sentences, at the end of training.",
-        caption="In the mean over seeds.",
-        x=Axis("g"),
-        y=Axis("% of sentences", from_zero=True),
-        panels=panels,
-        size=NARROW,
-    )
-
-
-def _by_scenario(ends: Mapping[Cell, Mapping[str, float]], looks: Looks) -> Chart | None:
-    """The mean at each point of the grid, for each size and length; None without a grid."""
-    points = list(dict.fromkeys(cell.point for cell in ends))
+def draw_gates_by_scenario(every: Sequence[GateReadings], looks: Looks) -> Chart | None:
+    """The mean of g at each point of the grid, a panel for each size; None without a grid."""
+    points = list(dict.fromkeys(each.cell.point for each in every))
     if len(points) < 2:
         return None
-    values: dict[tuple[str, str], dict[int, list[float]]] = {}
-    for cell, end in ends.items():
-        levels = values.setdefault((cell.group, cell.method), {})
-        levels.setdefault(points.index(cell.point), []).append(end[MEAN])
-    groups = dict.fromkeys(group for group, _ in values)
+    groups = dict.fromkeys(each.cell.group for each in every)
     return Chart(
         name="gate-by-scenario",
-        title="g in each scenario, at the end of training.",
-        caption="Bars: least to greatest seed.",
+        title="g in each scenario.",
+        caption="Bars: standard deviation over sentences.",
         x=Axis("scenario", ticks=tuple((float(n), shown(p)) for n, p in enumerate(points))),
-        y=Axis("g", from_zero=True),
+        y=G,
         panels=[
             Panel(
                 title=group,
                 lines=[
-                    Line(
-                        method,
-                        looks[method],
-                        [_point(float(x), each) for x, each in sorted(levels.items())],
-                        whiskers=True,
-                    )
-                    for (of, method), levels in values.items()
-                    if of == group
+                    Line(method, looks[method], levels, whiskers=True)
+                    for method in dict.fromkeys(each.cell.method for each in every)
+                    if (levels := _levels(every, points, group, method))
                 ],
             )
             for group in groups
@@ -138,23 +72,69 @@ def _by_scenario(ends: Mapping[Cell, Mapping[str, float]], looks: Looks) -> Char
     )
 
 
-def _by_place(groups: Groups) -> dict[str, list[str]]:
-    places: dict[str, list[str]] = {}
-    for place, method in groups:
-        places.setdefault(place, []).append(method)
-    return places
+def _levels(
+    every: Sequence[GateReadings], points: Sequence[object], group: str, method: str
+) -> list[Point]:
+    here = [each for each in every if (each.cell.group, each.cell.method) == (group, method)]
+    return [
+        Point(points.index(each.cell.point), each.mean, each.mean - each.sd, each.mean + each.sd)
+        for each in sorted(here, key=lambda each: points.index(each.cell.point))
+    ]
 
 
-def _point(x: float, values: Sequence[float]) -> Point:
-    if len(values) == 1:
-        return Point(x, values[0])
-    return Point(x, fmean(values), min(values), max(values))
+def _cloud(
+    readings: GateReadings,
+    sentences: Sequence[tuple[float, float]],
+    means: Sequence[Point],
+    looks: Looks,
+) -> Panel:
+    """A dot for each sentence, and a line through the means of fifths."""
+    look = looks[readings.cell.method]
+    return Panel(
+        dots=[Dot("", look, Point(*sentence), scale=CLOUD) for sentence in sentences],
+        lines=[Line("mean of g", look, means, is_labelled=False)],
+    )
 
 
-def _length(name: str) -> str:
-    low, high = name.removeprefix(BY_LENGTH).split("-")
-    return f"{int(low)}–{int(high)}" if high else f"{int(low)} or more"
+def _of_fifths(readings: GateReadings) -> list[Point]:
+    """The means by length, each in the middle of its lengths."""
+    ranges = [[float(side) for side in name.split("-")] for name in readings.by_length]
+    means = readings.by_length.values()
+    return [Point(fmean(each), mean) for each, mean in zip(ranges, means, strict=True)]
 
 
-def _is_filled(panel: Panel) -> bool:
-    return bool(panel.bars or any(line.points for line in panel.lines))
+def _means(sentences: Sequence[tuple[float, float]]) -> list[Point]:
+    """Of each fifth of the sentences, in the order of x, the mean of x and of g."""
+    ordered, many = sorted(sentences), len(sentences)
+    edges = [number * many // PARTS for number in range(PARTS + 1)]
+    parts = [ordered[low:high] for low, high in pairwise(edges) if low < high]
+    return [Point(fmean(x for x, _ in part), fmean(gate for _, gate in part)) for part in parts]
+
+
+def _histogram(readings: GateReadings, looks: Looks, where: str) -> Chart:
+    look, many = looks[readings.cell.method], max(1, readings.num_sentences)
+    left_out = f" {readings.left_out} pairs are left out." if readings.left_out else ""
+    return Chart(
+        name=f"gate-histogram-{where}",
+        title="How g lies over sentences.",
+        caption=f"{readings.num_sentences} dev pairs: {readings.mean:.3f} ± {readings.sd:.3f}."
+        f"{left_out}",
+        x=Axis("g"),
+        y=Axis("% of sentences", from_zero=True),
+        panels=[
+            Panel(
+                bars=[
+                    Bar(number / BINS, (number + 1) / BINS, 100 * count / many, look)
+                    for number, count in enumerate(readings.histogram)
+                ]
+            )
+        ],
+        size=NARROW,
+    )
+
+
+def _correlation(readings: GateReadings, with_what: str) -> str:
+    found = readings.correlations[with_what]
+    if found is None:
+        return "No rank correlation: one side is the same for all sentences."
+    return f"Rank correlation (Spearman): {found:+.2f}.".replace("-", "−")

@@ -7,7 +7,6 @@ from kdray.reporting.curves import Curves, Series, count_not_finite, metric_name
 from kdray.reporting.figures.methods import Looks
 
 RESULT = ("dev/bleu", "dev/loss")  # shown; other metrics are for those who look for a fault
-ELSEWHERE = ("train/gate/mean",)  # among the charts of the gate
 
 
 def draw_learning(curves: Curves, looks: Looks) -> tuple[list[Chart], list[Chart]]:
@@ -15,21 +14,18 @@ def draw_learning(curves: Curves, looks: Looks) -> tuple[list[Chart], list[Chart
     names = metric_names(curves)
     main = [name for name in names if name in RESULT]
     drawn = [draw_metric(curves, name, looks) for name in main]
-    rest = [name for name in names if name not in (*main, *ELSEWHERE)]
-    others = [draw_metric(curves, name, looks, size=SMALL) for name in rest]
+    others = [draw_metric(curves, name, looks, size=SMALL) for name in names if name not in main]
     return [each for each in drawn if each.panels], [each for each in others if each.panels]
 
 
-def draw_metric(
-    curves: Curves, metric: str, looks: Looks, *, size: Size = WIDE, title: str = ""
-) -> Chart:
+def draw_metric(curves: Curves, metric: str, looks: Looks, *, size: Size = WIDE) -> Chart:
     """One metric over updates: the mean over seeds of each method, with the range of its seeds."""
     series = series_of(curves, metric)
     teachers = {cell.place for cell in curves if cell.is_teacher}
     places = sorted(dict.fromkeys(each.size for each in series), key=teachers.__contains__)
     return Chart(
         name=f"learning-{metric}",
-        title=title or f"{metric} by update.",
+        title=f"{metric} by update.",
         caption=_caption(metric, series, count_not_finite(curves, metric)),
         x=Axis("updates"),
         y=Axis(metric),

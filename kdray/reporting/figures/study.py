@@ -10,12 +10,13 @@ from kdray.reporting.charts.spec import Chart
 from kdray.reporting.curves import Curves
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.figures.along import draw_along, shown_crossings
-from kdray.reporting.figures.gate import draw_gates
+from kdray.reporting.figures.gate import draw_gate, draw_gates_by_scenario
 from kdray.reporting.figures.learning import draw_learning
 from kdray.reporting.figures.methods import Looks, looks_of_study
 from kdray.reporting.figures.slices import draw_slices
 from kdray.reporting.figures.trade import draw_trades
 from kdray.reporting.figures.winners import Winners, winners_of
+from kdray.reporting.gates import GateReadings
 from kdray.reporting.table import Table
 
 Titled = tuple[str, Sequence[Chart]]  # charts that stand in one row
@@ -60,7 +61,8 @@ class Figures:
     looks: Looks
     winners: Winners | None
     alongs: Sequence[AlongFigure]
-    gates: Sequence[Chart]
+    gates: Sequence[Titled]
+    gates_by_scenario: Chart | None
     trades: Sequence[tuple[Table, Sequence[Chart]]]
     slices: Sequence[Titled]
     learning: Sequence[Chart]
@@ -73,7 +75,8 @@ class Figures:
         charts = [
             *(each.chart for each in self.alongs),
             *(chart for row in rows for chart in row),
-            *self.gates,
+            *([self.gates_by_scenario] if self.gates_by_scenario else []),
+            *(chart for _, row in self.gates for chart in row),
             *self.learning,
             *self.metrics,
         ]
@@ -84,10 +87,18 @@ class Figures:
         ]
 
 
-def draw_study(*, study: StudyFacts, analysis: Analysis, curves: Curves) -> Figures:
+def draw_study(
+    *,
+    study: StudyFacts,
+    analysis: Analysis,
+    curves: Curves,
+    gates: Sequence[GateReadings],
+) -> Figures:
     """Say what is drawn; nothing is made into SVG yet."""
     cells = [row.cell for table in analysis.tables for row in table.rows]
-    looks = looks_of_study([*cells, *curves], baseline=study.baseline)
+    looks = looks_of_study(
+        [*cells, *curves, *(each.cell for each in gates)], baseline=study.baseline
+    )
     main = [table for table in analysis.tables if table.beam == study.main_beam]
     tested = [table for table in main if not table.is_dev] or main
     learning, metrics = draw_learning(curves, looks)
@@ -105,7 +116,10 @@ def draw_study(*, study: StudyFacts, analysis: Analysis, curves: Curves) -> Figu
         slices=[
             (f"{each.split}, {each.scenario}", draw_slices(each, looks)) for each in analysis.slices
         ],
-        gates=draw_gates(curves, looks),
+        gates=[
+            (f"{each.cell.method}, {each.cell.place}", draw_gate(each, looks)) for each in gates
+        ],
+        gates_by_scenario=draw_gates_by_scenario(gates, looks),
         learning=learning,
         metrics=metrics,
     )
