@@ -89,6 +89,21 @@ def test_trades_leave_out_costs_that_do_not_differ_or_are_not_known():
     assert {dot.name for dot in panel.dots} == set(METHODS)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "label", "place"),
+    [
+        (7200, "training time (h)", 2),
+        (90, "training time (min)", 1.5),
+        (0.5, "training time (s)", 0.5),
+    ],
+)
+def test_training_time_has_the_unit_of_the_longest(seconds, label, place):
+    rows = [row("ce", 30, train_seconds=seconds / 2), row("kd", 31, train_seconds=seconds)]
+    (training,) = draw_trades(table("test-x", rows), LOOKS)
+    assert training.x.label == label
+    assert max(dot.at.x for dot in training.panels[0].dots) == place
+
+
 def test_models_of_several_sizes_are_told_apart_by_name():
     rows = [row("ce", 30), row("ce", 33, size="big", num_params=9_000_000)]
     (size,) = draw_trades(table("test-x", rows), LOOKS)
@@ -104,9 +119,15 @@ def test_results_of_training_come_before_what_is_only_logged():
         Cell("ce", "big", 1): [{"step": 1, "dev/bleu": float("nan")}, *rows],
     }
     learning, metrics = draw_learning(curves, LOOKS | {"teacher": TEACHER})
-    assert [chart.y.label for chart in learning] == ["dev/bleu", "dev/loss"]
-    assert [chart.y.label for chart in metrics] == ["train/loss"]
-    assert [panel.title for panel in learning[0].panels] == ["tiny", "big", "teacher"]
+    assert [chart.title for chart in learning] == [
+        "dev/bleu by update.",
+        "dev/bleu of the teacher by update.",
+        "dev/loss by update.",
+        "dev/loss of the teacher by update.",
+    ]
+    assert {chart.y.label for chart in metrics} == {"train/loss"}
+    assert [panel.title for panel in learning[0].panels] == ["tiny", "big"]
+    assert [panel.title for panel in learning[1].panels] == ["teacher"]
     assert "Not drawn: 1 values" in learning[0].caption
     assert "mean over seeds" in learning[0].caption
     assert "compare shapes, not heights" in metrics[0].caption

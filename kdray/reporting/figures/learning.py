@@ -10,22 +10,35 @@ RESULT = ("dev/bleu", "dev/loss")  # shown; other metrics are for those who look
 
 
 def draw_learning(curves: Curves, looks: Looks) -> tuple[list[Chart], list[Chart]]:
-    """Charts of what tells how well training went, and smaller ones of all other metrics."""
-    names = metric_names(curves)
-    main = [name for name in names if name in RESULT]
-    drawn = [draw_metric(curves, name, looks) for name in main]
-    others = [draw_metric(curves, name, looks, size=SMALL) for name in names if name not in main]
-    return [each for each in drawn if each.panels], [each for each in others if each.panels]
+    """Charts of what tells how well training went, and smaller ones of all other metrics.
+
+    Teachers have charts of their own: they are trained for longer, and their scores are higher.
+    """
+    students = {cell: rows for cell, rows in curves.items() if not cell.is_teacher}
+    teachers = {cell: rows for cell, rows in curves.items() if cell.is_teacher}
+    result: list[Chart] = []
+    others: list[Chart] = []
+    for metric in metric_names(curves):
+        drawn, size = (result, WIDE) if metric in RESULT else (others, SMALL)
+        for of, part in (("", students), (" of the teacher", teachers)):
+            chart = draw_metric(part, metric, looks, size=size, of=of)
+            if chart.panels:
+                drawn.append(chart)
+    return result, others
 
 
-def draw_metric(curves: Curves, metric: str, looks: Looks, *, size: Size = WIDE) -> Chart:
-    """One metric over updates: the mean over seeds of each method, with the range of its seeds."""
+def draw_metric(
+    curves: Curves, metric: str, looks: Looks, *, size: Size = WIDE, of: str = ""
+) -> Chart:
+    """One metric over updates: the mean over seeds of each method, with the range of its seeds.
+
+    `of` says whose it is, after the name of the metric.
+    """
     series = series_of(curves, metric)
-    teachers = {cell.place for cell in curves if cell.is_teacher}
-    places = sorted(dict.fromkeys(each.size for each in series), key=teachers.__contains__)
+    places = list(dict.fromkeys(each.size for each in series))
     return Chart(
-        name=f"learning-{metric}",
-        title=f"{metric} by update.",
+        name=f"learning-{metric}{of}",
+        title=f"{metric}{of} by update.",
         caption=_caption(metric, series, count_not_finite(curves, metric)),
         x=Axis("updates"),
         y=Axis(metric),

@@ -23,28 +23,33 @@ class Cost:
     less_is_better: bool = True
 
 
-COSTS = (
-    Cost(
-        "decoding speed",
-        "decoding speed (target tokens/s)",
-        lambda row: row.tokens_per_second,
-        lambda value: f"{count(value)} tokens/s",
-        less_is_better=False,
-    ),
-    Cost("size", "parameters", lambda row: row.num_params, lambda v: f"{count(v)} parameters"),
-    Cost(
-        "training time",
-        "training time (h)",
-        lambda row: None if row.train_seconds is None else row.train_seconds / 3600,
-        lambda hours: f"{duration(hours * 3600)} of training",
-    ),
+SPEED = Cost(
+    "decoding speed",
+    "decoding speed (target tokens/s)",
+    lambda row: row.tokens_per_second,
+    lambda value: f"{count(value)} tokens/s",
+    less_is_better=False,
 )
+SIZE = Cost("size", "parameters", lambda row: row.num_params, lambda n: f"{count(n)} parameters")
+UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))
+
+
+def _training(rows: Sequence[Row]) -> Cost:
+    """Training time in the largest unit of which the longest training has one."""
+    longest = max((row.train_seconds or 0.0 for row in rows), default=0.0)
+    unit, seconds = next((each for each in UNITS if longest >= each[1]), UNITS[-1])
+    return Cost(
+        "training time",
+        f"training time ({unit})",
+        lambda row: None if row.train_seconds is None else row.train_seconds / seconds,
+        lambda time: f"{duration(time * seconds)} of training",
+    )
 
 
 def draw_trades(table: Table, looks: Looks) -> list[Chart]:
     """A chart for each cost that differs between the models of a table."""
     charts = []
-    for cost in COSTS:
+    for cost in (SPEED, SIZE, _training(table.rows)):
         known = [(row, value) for row in table.rows if (value := cost.of(row))]
         if len({value for _, value in known}) > 1:
             charts.append(_draw(table, cost, known, looks))
