@@ -5,19 +5,19 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pytest
 
 from kdray.artifacts import Key, Store
 from kdray.cell import Cell
 from kdray.condition import Condition
 from kdray.fit.history import HISTORY, History
-from kdray.reporting.facts import ScenarioFacts, StudyFacts
+from kdray.reporting.analysis import analyse
+from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
 from kdray.reporting.write import write_report
 from kdray.schema import Column
-from kdray.scoring.metrics import score
+from kdray.scoring.counts import score_and_count
 from kdray.scoring.result import Result, Score, write_hyps
+from kdray.scoring.segments import ENDING, write_counts
 from kdray.text.corpus import Corpus
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -63,9 +63,10 @@ def write_model(store, method, seed, *, gate):
     return store.publish(Key("model", 1, {"method": method, "seed": seed}), build)
 
 
-def write_scores(store, corpus, model, hyps):
+def write_scores(store, corpus, model, hyps, segments):
     def build(folder):
         write_hyps(folder / FILE, hyps)
+        write_counts((folder / FILE).with_suffix(ENDING), segments)
         return {}
 
     inputs = {"corpus": corpus.key.fingerprint, "model": model.key.fingerprint}
@@ -81,13 +82,15 @@ def write_study(root, toy_corpus, *, gate=True):
 
     store = Store.open(root)
     corpus = store.publish(Key("corpus", 1, {}), build_corpus)
-    refs = Corpus(corpus.path).table("dev")[Column.REF].to_pylist()
+    table = Corpus(corpus.path).table("dev")
+    src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
     results = []
     for (method, seed), wrong in WRONG.items():
         hyps = ["quite another <b>" if row < wrong else ref for row, ref in enumerate(refs)]
         model = write_model(store, method, seed, gate=gate)
-        path = write_scores(store, corpus, model, hyps).path / FILE
-        results.append(result(method, seed, model, path, score(hyps, refs, bleu_tokenize="13a")))
+        scores, segments = score_and_count(hyps, refs, bleu_tokenize="13a")
+        path = write_scores(store, corpus, model, hyps, segments).path / FILE
+        results.append(result(method, seed, model, path, scores))
     facts = StudyFacts(
         name="small",
         recipe={},
@@ -96,41 +99,40 @@ def write_study(root, toy_corpus, *, gate=True):
         versions={},
         baseline="ce",
         main_beam=4,
+        budget="at equal numbers of updates",
         bootstrap_samples=100,
-        scenarios={(): ScenarioFacts({"dev": refs}, "13a")},
+        scenarios={(): ScenarioFacts({"dev": SplitText(src, refs)}, "13a")},
     )
-    write_report(root / "reports" / "small", study=facts, results=results, curves={})
+    write_report(
+        root / "reports" / "small",
+        study=facts,
+        results=results,
+        analysis=analyse(results, study=facts),
+        curves={},
+    )
     return results
 
 
 def result(method, seed, model, path, scores):
+    counts = str(path.with_suffix(ENDING))
     return Result(
         cell=Cell(method, "nano", seed),
         kind="hybrid" if method == "mixed" else "cross_entropy",
         split="dev",
         condition=Condition.of_beam(4),
         scores={
-            "bleu": Score(scores.bleu, scores.bleu_signature),
-            "chrf": Score(scores.chrf, scores.chrf_signature),
+            "bleu": Score(scores.bleu, scores.bleu_signature, segments_path=counts),
+            "chrf": Score(scores.chrf, scores.chrf_signature, segments_path=counts),
         },
         num_params=40_000,
         target_tokens=1000,
         updates=STEPS[-1],
         train_seconds=1.0,
-        decode_tokens_per_second=None,  # nothing for the report to draw, which is slow
+        decode_tokens_per_second=None,
         decode_sentences_per_second=None,
         fingerprint=model.key.fingerprint,
         hyps_path=str(path),
     )
-
-
-@pytest.fixture(autouse=True)
-def canvas():
-    """Figures are drawn into memory, and leave no style behind."""
-    plt.switch_backend("Agg")
-    with mpl.rc_context():
-        yield
-    plt.close("all")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
@@ -156,29 +158,26 @@ def test_methods_are_compared_from_a_finished_study(tmp_path, toy_corpus):
     names = execute(COMPARE, STORAGE=str(tmp_path / "copied"), STUDY="small")
 
     scores = names["scores"]
-    assert list(scores.index) == [("dev", "nano", "ce"), ("dev", "nano", "mixed")]
+    assert {place[:3] for place in scores.index} == {
+        *(("dev", "nano", "ce"), ("dev", "nano", "mixed")),
+    }
     bleu = {(result.cell.method, result.cell.seed): result.bleu for result in results}
-    ce, mixed = scores.loc[("dev", "nano", "ce")], scores.loc[("dev", "nano", "mixed")]
+    ce, mixed = (scores.loc[("dev", "nano", name, "bleu")] for name in ("ce", "mixed"))
     assert ce["seeds"] == mixed["seeds"] == 2
-    assert ce["BLEU"] == pytest.approx((bleu["ce", 1] + bleu["ce", 2]) / 2)
-    assert ce["BLEU ±"] == pytest.approx(abs(bleu["ce", 1] - bleu["ce", 2]) / 2**0.5)
-    assert mixed["Δ BLEU"] == pytest.approx(mixed["BLEU"] - ce["BLEU"])
-    assert mixed["Δ chrF"] == pytest.approx(mixed["chrF"] - ce["chrF"])
-    assert mixed["finding"] == "significant"
-    assert mixed["p"] < 0.05
+    assert ce["mean"] == pytest.approx((bleu["ce", 1] + bleu["ce", 2]) / 2)
+    assert ce["sd"] == pytest.approx(abs(bleu["ce", 1] - bleu["ce", 2]) / 2**0.5)
+    assert mixed["difference"] == pytest.approx(mixed["mean"] - ce["mean"])
+    assert mixed["low"] < mixed["difference"] < mixed["high"]
 
-    dev, gate = (plt.figure(number).axes for number in plt.get_fignums())
-    assert [axes.get_title(loc="left") for axes in dev] == ["nano: dev/bleu", "nano: dev/loss"]
-    lines = {line.get_label(): line for line in dev[0].lines}
+    (dev,) = names["dev_bleu"].chart.panels
+    assert dev.title == "nano"
+    lines = {line.name: [(p.x, p.y) for p in line.points] for line in dev.lines}
     assert list(lines) == ["ce", "mixed"]
-    assert list(lines["mixed"].get_xdata()) == list(STEPS)
-    assert list(lines["mixed"].get_ydata()) == [11.5, 21.5, 31.5]
-    assert [axes.get_title(loc="left") for axes in gate] == [
-        "nano: train/gate/mean",
-        "nano: train/gate/std",
-    ]
-    assert [line.get_label() for line in gate[0].lines] == ["mixed"]
-    assert list(gate[0].lines[0].get_ydata()) == [0.1, 0.2, 0.3]
+    assert lines["mixed"] == list(zip(STEPS, (11.5, 21.5, 31.5), strict=True))
+    (gate,) = names["gate"].chart.panels
+    assert [line.name for line in gate.lines] == ["mixed"]
+    assert [point.y for point in gate.lines[0].points] == [0.1, 0.2, 0.3]
+    assert all(names[name]._repr_svg_().startswith("<svg") for name in ("dev_loss", "gate"))
 
     assert [(run.cell.method, run.cell.seed) for run in names["pair"]] == [("ce", 1), ("mixed", 1)]
     extremes = names["extremes"]
@@ -195,6 +194,5 @@ def test_methods_are_compared_from_a_finished_study(tmp_path, toy_corpus):
 
 def test_a_study_without_gates_says_so(tmp_path, toy_corpus, capsys):
     write_study(tmp_path, toy_corpus, gate=False)
-    execute(COMPARE, STORAGE=str(tmp_path), STUDY="small")
-    assert len(plt.get_fignums()) == 1
+    assert execute(COMPARE, STORAGE=str(tmp_path), STUDY="small")["gate"] is None
     assert "No method of this study logged a gate" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import pytest
 
 from kdray.cell import TEACHER, Cell
 from kdray.plan.step import STUDENT
-from kdray.runner.facts import _training_notes, averaging_note
+from kdray.runner.facts import _corpus, _training_notes, averaging_note
 
 
 def model(name, method, **counts):
@@ -44,3 +44,18 @@ def test_averaging_names_the_models_that_lost_and_gained_most():
         averaging_note("ema", [(-1.5, "a")])
         == "a: averaging (ema) changed greedy dev BLEU by -1.50"
     )
+
+
+def test_drops_and_quarantine_of_a_scenario_are_told_together():
+    def step(name, **counts):
+        return SimpleNamespace(name=name, key=counts)
+
+    corpus = {"drops": {"empty": 2}, "notes": ["told elsewhere"]}
+    text = SimpleNamespace(corpus=corpus)
+    steps = [step("hypotheses", quarantined=3), step("teacher", updates=1)]
+    scenario = SimpleNamespace(text=SimpleNamespace(clean=text, learned=text), steps=steps)
+    store = SimpleNamespace(find=lambda key: SimpleNamespace(counts=key))
+    assert _corpus(SimpleNamespace(store=store), scenario) == {
+        "drops": {"empty": 2},
+        "quarantined": {"hypotheses": 3},
+    }

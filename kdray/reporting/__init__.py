@@ -1,1 +1,1 @@
-"""What a study found: tables, a verdict in words, plots, one page. Start at `write`."""
+"""What a study found: `analysis`, and the pages that tell it, from `write`."""

@@ -1,6 +1,6 @@
 """How did training go? Logged rows of single runs, gathered into one series for each method.
 
-Nothing is drawn here; `plots` does.
+Nothing is drawn here; `figures.learning` does.
 """
 
 import math
@@ -19,13 +19,13 @@ FIRST_METRICS = ("dev/bleu", "dev/chrf", "dev/loss", "train/loss", "train/gate/m
 
 @dataclass(frozen=True)
 class Series:
-    """One metric of one method at one size, and one length if there are several.
+    """One metric of one method, or of the teacher, at one size, point and length.
 
     Mean, least and greatest value over seeds stand at the steps that every seed logged. Where a
     seed has steps of its own (another one ended early), its own line is in `alone`.
     """
 
-    size: str  # with the length, if there are several; empty for the teacher
+    size: str  # with point and length, if there are several
     method: str
     num_seeds: int
     steps: tuple[float, ...]
@@ -57,8 +57,7 @@ def series_of(curves: Curves, metric: str) -> list[Series]:
         points = {row["step"]: row[metric] for row in rows if metric in row}
         finite = {step: value for step, value in points.items() if math.isfinite(value)}
         if finite:
-            group = "" if cell.is_teacher else cell.place
-            groups.setdefault((group, cell.method), []).append(finite)
+            groups.setdefault((cell.place, cell.method), []).append(finite)
     return [_series(size, method, seeds) for (size, method), seeds in groups.items()]
 
 

@@ -14,6 +14,7 @@ from kdray.reporting.numbers import NOTHING, count, duration, p_value, signed
 from kdray.reporting.table import Row, Spread, Table
 from kdray.statistics.multiplicity import LEVEL
 
+NAMES = ("Size", "Updates", "Method", "Seeds")  # columns that say which row it is
 MARKS = {
     Finding.SIGNIFICANT: " *",
     Finding.NOT_SIGNIFICANT: " n.s.",
@@ -33,6 +34,7 @@ class Column:
     of_lengths: bool = False  # shown only where several lengths are compared
     of_translations: bool = False  # shown only where there are some
     of_tests: bool = False  # not shown on dev, which chooses and is not tested
+    of_cost: bool = False  # says nothing of quality; a page shows it elsewhere
 
 
 COLUMNS = (
@@ -62,11 +64,16 @@ COLUMNS = (
         of_translations=True,
         of_tests=True,
     ),
-    Column("Parameters", lambda _, row: count(row.num_params)),
-    Column("Decoding tokens/s", lambda _, row: count(row.tokens_per_second), short="tok/s"),
-    Column("Updates trained", lambda _, row: count(row.updates)),
-    Column("Tokens trained on", lambda _, row: count(row.target_tokens)),
-    Column("Training time", lambda _, row: duration(row.train_seconds)),
+    Column("Parameters", lambda _, row: count(row.num_params), of_cost=True),
+    Column(
+        "Decoding tokens/s",
+        lambda _, row: count(row.tokens_per_second),
+        short="tok/s",
+        of_cost=True,
+    ),
+    Column("Updates trained", lambda _, row: count(row.updates), of_cost=True),
+    Column("Tokens trained on", lambda _, row: count(row.target_tokens), of_cost=True),
+    Column("Training time", lambda _, row: duration(row.train_seconds), of_cost=True),
 )
 
 
@@ -83,6 +90,11 @@ def columns_of(table: Table) -> tuple[Column, ...]:
     others = [column for name in names for column in _columns_of(name, table)]
     place = [column.heading for column in shown].index("Parameters")
     return (*shown[:place], *others, *shown[place:])
+
+
+def cost_columns(columns: Iterable[Column]) -> list[Column]:
+    """The columns that say what a model costs, after those that name it."""
+    return [each for each in columns if each.of_cost or each.heading in NAMES]
 
 
 def _columns_of(metric: str, table: Table) -> list[Column]:

@@ -1,31 +1,86 @@
-"""The report as an HTML page that needs no other file, no network and no script; as Markdown.
+"""The report as an HTML page that needs no other file and no network, and as Markdown.
 
-The templates say what a page holds, and this file how a value is written in it.
+The templates say what a page holds, `sections` which of its sections a study has, and
+`values` how a value is written. A policy in the page lets nothing run but its own script.
 """
 
-import base64
 import re
+from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 
 from kdray.measures.measure import in_groups
 from kdray.reporting.analysis import Analysis
+from kdray.reporting.charts.draw import chart_style, draw_panels, swatch
+from kdray.reporting.charts.spec import NARROW, SMALL, Chart
 from kdray.reporting.facts import StudyFacts
-from kdray.reporting.layout import columns_of, footnotes, is_finding, markdown, markdown_text
-from kdray.reporting.plots import Plot
+from kdray.reporting.figures.study import Figures
+from kdray.reporting.figures.winners import SIGNS
+from kdray.reporting.layout import (
+    columns_of,
+    cost_columns,
+    footnotes,
+    is_finding,
+    markdown,
+    markdown_text,
+)
+from kdray.reporting.numbers import p_value, signed
+from kdray.reporting.values import (
+    advantage,
+    beside,
+    by_place,
+    by_point,
+    change,
+    common_keys,
+    crossing,
+    fact,
+    plain,
+    subtitle,
+)
+
+FILTERS = {
+    "advantage": advantage,
+    "beside": beside,
+    "change": change,
+    "columns": columns_of,
+    "cost_columns": cost_columns,
+    "common_keys": common_keys,
+    "crossing": crossing,
+    "fact": fact,
+    "footnotes": footnotes,
+    "groups_by_place": by_place,
+    "groups_by_point": by_point,
+    "has_finding": is_finding,
+    "markdown": markdown,
+    "p": p_value,
+    "plain": plain,
+    "panels": draw_panels,
+    "sign": SIGNS.__getitem__,
+    "signed": signed,
+    "swatch": swatch,
+    "text": markdown_text,
+}
 
 
-def render_pages(
-    *,
-    study: StudyFacts,
-    analysis: Analysis,
-    plots: Sequence[Plot],
-) -> tuple[str, str]:
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: the name of its template and anchor, and its heading."""
+
+    name: str
+    title: str
+
+
+def render_pages(*, study: StudyFacts, analysis: Analysis, figures: Figures) -> tuple[str, str]:
     """The HTML page and the Markdown file, with all text escaped.
 
-    HTML holds its pictures as data URIs. Markdown links them, for a code host or an editor.
+    HTML holds its charts. Markdown links them as files in `charts/`.
     """
     environment = Environment(
         loader=PackageLoader("kdray.reporting"),
@@ -34,45 +89,77 @@ def render_pages(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "columns": columns_of,
-        "data_uri": _data_uri,
-        "fact": fact,
-        "footnotes": footnotes,
-        "has_finding": is_finding,
-        "markdown": markdown,
-        "text": markdown_text,
-    }
+    environment.filters |= FILTERS | {"grid": grid, "rows": rows}
     recipe = yaml.safe_dump(dict(study.recipe), sort_keys=False, allow_unicode=True, width=88)
+    style, script = chart_style() + _template("page.css"), _template("page.js")
     html, text = (
         environment.get_template(f"report.{form}.j2").render(
             study=study,
-            overview=analysis.overview,
-            verdicts=analysis.verdicts,
-            tables=analysis.tables,
-            plots=plots,
+            analysis=analysis,
+            figures=figures,
+            looks=figures.looks,
+            winners=figures.winners,
+            findings=[each for each in figures.alongs if each.finding],
+            sections=sections(study, analysis, figures),
+            subtitle=subtitle(study, analysis),
             recipe=recipe,
             complexity=in_groups(study.complexity),
             # Of a code block in Markdown: longer than any run of backticks inside.
             fence=max(["``", *re.findall("`+", recipe)], key=len) + "`",
+            style=Markup(style),
+            script=Markup(script),
+            policy=_policy(style=style, script=script),
         )
         for form in ("html", "md")
     )
     return html, text
 
 
-def fact(value: object) -> str:
-    """A value as text: integers with a space between thousands, lists with commas."""
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "–"}[value]
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", "\u202f")
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(map(fact, value))
-    return str(value)
+def sections(study: StudyFacts, analysis: Analysis, figures: Figures) -> list[Section]:
+    """The sections that there is something to show in, in the order of the page."""
+    every: list[tuple[str, str, Any]] = [
+        ("verdict", "Verdict", True),
+        ("scenarios", "Which method where", figures.winners),
+        ("axes", "Along the axes", figures.alongs),
+        ("scores", "Scores", analysis.tables),
+        ("cost", "Quality against cost", figures.trades),
+        ("gate", "Gate", figures.gates),
+        ("learning", "Learning curves", figures.learning or figures.metrics),
+        ("slices", "By length and rarity", figures.slices),
+        ("sentences", "Where methods differ most", analysis.examples),
+        ("corpus", "Corpus", study.corpus),
+        ("complexity", "Complexity", study.complexity),
+        ("recipe", "Recipe", True),
+        ("provenance", "Provenance", True),
+    ]
+    return [Section(name, title) for name, title, there in every if there]
 
 
-def _data_uri(plot: Plot) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(plot.svg.read_bytes()).decode("ascii")
+def rows(charts: Sequence[Chart]) -> list[list[Chart]]:
+    """Charts that stand beside each other, since they have one panel each; others are alone."""
+    found: list[list[Chart]] = []
+    for chart in charts:
+        before = found[-1][0] if found else chart
+        if found and len(before.panels) == len(chart.panels) == 1 and before.size == chart.size:
+            found[-1].append(chart)
+        else:
+            found.append([chart])
+    return found
+
+
+def grid(chart: Chart) -> str:
+    """The class of the grid that the chart's panels stand in."""
+    return "narrow" if chart.size in (NARROW, SMALL) else "wide"
+
+
+def _template(name: str) -> str:
+    return (files("kdray.reporting") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _policy(**parts: str) -> str:
+    """A content security policy: this style and this script, and nothing else from anywhere."""
+    allowed = [
+        f"{kind}-src 'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+        for kind, text in parts.items()
+    ]
+    return "; ".join(["default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"])

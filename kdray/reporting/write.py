@@ -8,12 +8,14 @@ from typing import Any
 from kdray.artifacts import write_json
 from kdray.measures.measure import flat
 from kdray.reporting.analysis import Analysis
+from kdray.reporting.charts.draw import draw_file
+from kdray.reporting.charts.spec import Chart
 from kdray.reporting.curves import Curves
 from kdray.reporting.facts import StudyFacts
+from kdray.reporting.figures.study import draw_study
 from kdray.reporting.flat import write_csv
 from kdray.reporting.gates import GateReadings
 from kdray.reporting.pages import render_pages
-from kdray.reporting.plots import draw_plots
 from kdray.reporting.table import Table
 from kdray.scoring.result import Result
 
@@ -27,7 +29,7 @@ def write_report(
     curves: Curves,
     gates: Sequence[GateReadings] = (),
 ) -> None:
-    """Write `report.html`, `report.md`, `results.json`, `results.csv` and `plots/`.
+    """Write `report.html`, `report.md`, `results.json`, `results.csv` and `charts/`.
 
     An earlier report is replaced. Needs no model, no tracker, no network.
 
@@ -35,7 +37,8 @@ def write_report(
         DataError: results, translations and references do not belong together.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    plots = draw_plots(folder / "plots", curves=curves, tables=analysis.tables, study=study)
+    figures = draw_study(study=study, analysis=analysis, curves=curves, gates=gates)
+    _save(folder / "charts", figures.files)
     data = {
         "study": study.name,
         "results": [result.to_json() for result in results],
@@ -50,9 +53,18 @@ def write_report(
     }
     write_json(folder / "results.json", data)
     write_csv(folder / "results.csv", analysis.tables)
-    html, markdown = render_pages(study=study, analysis=analysis, plots=plots)
+    html, markdown = render_pages(study=study, analysis=analysis, figures=figures)
     (folder / "report.md").write_text(markdown, encoding="utf-8")
     (folder / "report.html").write_text(html, encoding="utf-8")
+
+
+def _save(folder: Path, charts: Sequence[tuple[str, Chart]]) -> None:
+    """Write each chart as SVG; those of an earlier report are removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.svg"):
+        old.unlink()
+    for name, chart in charts:
+        (folder / f"{name}.svg").write_text(draw_file(chart), encoding="utf-8")
 
 
 def _table_json(table: Table) -> dict[str, Any]:

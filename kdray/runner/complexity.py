@@ -15,7 +15,7 @@ from kdray.model.storage import Shape
 from kdray.plan.complexity import why_unmeasured
 from kdray.plan.scenario import Scenario
 from kdray.plan.step import COMPLEXITY, TEACHER_COMPLEXITY
-from kdray.reporting.pages import fact
+from kdray.reporting.values import fact
 from kdray.runner.study import Study
 from kdray.schema import Split
 from kdray.text.tokenizer import Tokenizer

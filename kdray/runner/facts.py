@@ -54,11 +54,23 @@ def study_facts(study: Study) -> StudyFacts:
 
 
 def _corpus(study: Study, scenario: Scenario) -> Mapping[str, Any]:
-    """What cleaning and noise did to the text of a scenario, as far as it is made."""
+    """What cleaning, noise and the teacher's limits did to the text of a scenario, as it is made.
+
+    `quarantined`: by step, the pairs that are too long for the teacher.
+    """
     texts = scenario.text
     clean, learned = (study.store.find(text.corpus) for text in (texts.clean, texts.learned))
     noise = {} if learned is None or clean == learned else {"noise": learned.counts}
-    return {**({} if clean is None else clean.counts), **noise}
+    counts = {} if clean is None else {**clean.counts}
+    counts.pop(NOTES, None)  # they stand among the notes of the report
+    return {**counts, **noise, **_quarantined(study, scenario)}
+
+
+def _quarantined(study: Study, scenario: Scenario) -> dict[str, Any]:
+    made = {step.name: study.store.find(step.key) for step in scenario.steps}
+    counts = {name: each.counts for name, each in made.items() if each is not None}
+    kept = {name: each["quarantined"] for name, each in counts.items() if "quarantined" in each}
+    return {"quarantined": kept} if kept else {}
 
 
 def _scenario_facts(study: Study, scenario: Scenario) -> ScenarioFacts:

@@ -59,7 +59,7 @@ def test_methods_and_sizes_and_other_runs_are_kept_apart():
         ("tiny", "ce", (1.0,)),
         ("small", "ce", (2.0,)),
         ("tiny", "kd", (3.0,)),
-        ("", "teacher", (4.0,)),
+        ("teacher", "teacher", (4.0,)),
     ]
 
 
