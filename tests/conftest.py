@@ -163,9 +163,12 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     from kdray.runner import make, models
     from kdray.runner.study import Study
 
-    def shards_here(work, *, execution):
-        ShardActor(work)({"shard": work.plan.missing()})
-        return ()
+    def shards_here(works, *, execution):
+        actor = ShardActor(works)
+        for number, work in enumerate(works):
+            for index in work.plan.missing():
+                actor({"work": [number], "shard": [index]})
+                yield work, index
 
     def train_here(trainings, *, execution, runs, folder, watch):
         for name, training in trainings.items():

@@ -44,7 +44,8 @@ def make(tmp_path):
         work = ShardWork(job, plan, Store(tmp_path), tmp_path, "cpu")
         execution = Execution(cpus=2, decode_actors=2, max_failures=2)
         with session(execution):
-            told.extend(make_shards(work, execution=execution))
+            made = make_shards([work], execution=execution)
+            told.extend(each.plan.rows(index) for each, index in made)
         return plan, told
 
     return make

@@ -37,24 +37,34 @@ class ShardWork:
     device: str
 
 
-class ShardActor:
-    """Builds shards; made once in each actor."""
+Shard = tuple[int, int]  # the place of its work among all, and its own in the plan
 
-    def __init__(self, work: ShardWork) -> None:
-        prepare(threads=1, device=torch.device(work.device))
-        self.plan = work.plan
-        self.build = work.job.builder(work.work, work.store.fetch, device=work.device)
+
+class ShardActor:
+    """Builds shards of several works, one work after another."""
+
+    def __init__(self, works: Sequence[ShardWork]) -> None:
+        prepare(threads=1, device=torch.device(works[0].device))
+        self.works = works
+        self.opened: int | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Make the shards of a batch. -> the batch."""
-        for index in batch["shard"]:
-            self.plan.make(int(index), self.build)
+        for number, index in zip(batch["work"], batch["shard"], strict=True):
+            work = self.works[int(number)]
+            if self.opened != number:
+                self.build = work.job.builder(work.work, work.store.fetch, device=work.device)
+                self.opened = int(number)
+            work.plan.make(int(index), self.build)
         return batch
 
 
-def make_shards(work: ShardWork, *, execution: Execution) -> Iterator[int]:
-    """Make all shards that are missing. Yields the number of rows of each that is made.
+def make_shards(
+    works: Sequence[ShardWork], *, execution: Execution
+) -> Iterator[tuple[ShardWork, int]]:
+    """Make all shards that are missing. Yields, of each that is made, its work and its number.
 
+    All works go through one pool, whose processes take seconds to start. They have one device.
     When a process dies, those that are still missing are begun again: `max_failures` times in a row
     without a new shard.
 
@@ -65,40 +75,43 @@ def make_shards(work: ShardWork, *, execution: Execution) -> Iterator[int]:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    missing, failures = work.plan.missing(), 0
+    missing, failures = _missing(works), 0
     while missing:
-        told, cause = set[int](), None
+        told, cause = set[Shard](), None
         try:
-            for index in _making(work, missing, execution):
-                told.add(index)
-                yield work.plan.rows(index)
+            for shard in _making(works, missing, execution):
+                told.add(shard)
+                yield works[shard[0]], shard[1]
         except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
             if getattr(error, "actor_init_failed", False):  # it would fail again
-                raise failure(error, place=_missing(work)) from error
+                raise failure(error, place=_told(works)) from error
             cause = error
         except Exception as error:  # those of Ray Data's own code are no RayError
-            raise failure(error, place=_missing(work)) from error
-        left = work.plan.missing()
-        for index in {*missing} - {*left} - told:  # made, and then the process died
-            yield work.plan.rows(index)
+            raise failure(error, place=_told(works)) from error
+        left = _missing(works)
+        for shard in {*missing} - {*left} - told:  # made, and then the process died
+            yield works[shard[0]], shard[1]
         failures = failures + 1 if len(left) == len(missing) else 0
         if failures > execution.max_failures:
             why = cause or StageFailed("Ray Data ended without them")
-            raise failure(why, place=_missing(work)) from cause
+            raise failure(why, place=_told(works)) from cause
         first = failures % max(1, len(left))  # the same shard may end its process every time
         missing = left[first:] + left[:first]
 
 
-def _making(work: ShardWork, missing: Sequence[int], execution: Execution) -> Iterator[int]:
-    """Make shards; yields the number of each that is finished."""
-    on_gpu = work.device == "cuda"
+def _making(
+    works: Sequence[ShardWork], missing: Sequence[Shard], execution: Execution
+) -> Iterator[Shard]:
+    """Make shards; yields each that is finished."""
+    on_gpu = works[0].device == "cuda"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of `without_restarts`
         dataset = ray.data.from_items(
-            [{"shard": index} for index in missing], override_num_blocks=len(missing)
+            [{"work": number, "shard": index} for number, index in missing],
+            override_num_blocks=len(missing),
         ).map_batches(
             ShardActor,
-            fn_constructor_args=(work,),
+            fn_constructor_args=(works,),
             batch_size=1,
             compute=ActorPoolStrategy(size=min(actors(execution, on_gpu=on_gpu), len(missing))),
             num_cpus=1,
@@ -106,7 +119,7 @@ def _making(work: ShardWork, missing: Sequence[int], execution: Execution) -> It
             **(without_restarts() if uses_ray_internals() else {}),
         )
     for row in dataset.iter_rows():
-        yield int(row["shard"])
+        yield int(row["work"]), int(row["shard"])
 
 
 def actors(execution: Execution, *, on_gpu: bool) -> int:
@@ -117,8 +130,16 @@ def actors(execution: Execution, *, on_gpu: bool) -> int:
     return max(1, int(resources.get("GPU" if on_gpu else "CPU", 1)))
 
 
-def _missing(work: ShardWork) -> str:
+def _missing(works: Sequence[ShardWork]) -> list[Shard]:
+    """Work after work, so that a process opens few models."""
+    return [(number, index) for number, work in enumerate(works) for index in work.plan.missing()]
+
+
+def _told(works: Sequence[ShardWork]) -> str:
     """Which shards there are not, in words."""
-    plan, missing = work.plan, work.plan.missing()
-    first = f", first {missing[0]}" if missing else ""
-    return f"{plan.folder}: {len(missing)} of {len(plan.ranges)} shards are missing{first}"
+    places = []
+    for plan in (work.plan for work in works):
+        if missing := plan.missing():
+            lost = f"{len(missing)} of {len(plan.ranges)} shards are missing, first {missing[0]}"
+            places.append(f"{plan.folder}: {lost}")
+    return "; ".join(places) or "no shard is missing"

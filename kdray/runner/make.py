@@ -5,6 +5,7 @@ from contextlib import closing
 from functools import partial
 from itertools import groupby
 
+from kdray.artifacts import Key
 from kdray.cluster.pool import ShardWork, make_shards
 from kdray.cluster.session import cluster_address
 from kdray.cluster.task import evaluation_threads, make_each
@@ -70,8 +71,7 @@ def _make(study: Study, together: Sequence[Step], missing: Sequence[Step]) -> No
         case TrainingSpec():
             train_models(study, missing, together)
         case Sharded():
-            for step in missing:
-                _make_shards(study, step)
+            _make_shards(study, missing)
         case Whole(is_light=True):
             for number, step in enumerate(missing, start=1):
                 try:
@@ -130,27 +130,66 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
             bars.move("models", number, len(steps), step.name)
 
 
-def _make_shards(study: Study, step: Step) -> None:
-    job, store, execution = step.job, study.store, study.experiment.execution
-    assert isinstance(job, Sharded), "the caller has looked"
+def _make_shards(study: Study, steps: Sequence[Step]) -> None:
+    """All through one pool of processes; each step is published when its last shard is made."""
+    use_gpu = study.experiment.execution.use_gpu
+    devices = ["cuda" if use_gpu and _sharded(step).on_gpu else "cpu" for step in steps]
+    for device in dict.fromkeys(devices):
+        works = {
+            step.key: _shard_work(study, step, device)
+            for step, of_step in zip(steps, devices, strict=True)
+            if of_step == device
+        }
+        _make_works(study, works, heading=steps[0].heading)
+
+
+def _sharded(step: Step) -> Sharded:
+    assert isinstance(step.job, Sharded), "the caller has looked"
+    return step.job
+
+
+def _shard_work(study: Study, step: Step, device: str) -> ShardWork:
+    """Prepare a step, and see which of its shards are there already."""
+    job, store = _sharded(step), study.store
     work = store.work_path(step.key)
-    device = "cuda" if execution.use_gpu and job.on_gpu else "cpu"
     with disk_errors(work):
         work.mkdir(parents=True, exist_ok=True)
         rows = job.prepare(work, store.fetch, device=device)
-        plan = ShardPlan.open(work / "shards", rows=rows, shard_rows=execution.shard_pairs)
-    missing = plan.missing()
-    left = sum(stop - start for start, stop in (plan.ranges[i] for i in missing))
-    study.display.stage(step.heading, f"{left} of {rows} pairs in {len(missing)} shards")
+        shard_rows = study.experiment.execution.shard_pairs
+        plan = ShardPlan.open(work / "shards", rows=rows, shard_rows=shard_rows)
+    return ShardWork(job, plan, store, work, device)
+
+
+def _make_works(study: Study, works: Mapping[Key, ShardWork], *, heading: str) -> None:
+    """Make the shards that are missing, and publish every step when it has all of them."""
+    execution = study.experiment.execution
+    missing = {key: work.plan.missing() for key, work in works.items()}
+    rows = sum(stop - start for work in works.values() for start, stop in work.plan.ranges)
+    left = sum(works[key].plan.rows(index) for key, lost in missing.items() for index in lost)
+    shards = sum(map(len, missing.values()))
+    study.display.stage(heading, f"{left} of {rows} pairs in {shards} shards")
     study.start_ray()
+    for key, lost in missing.items():
+        if not lost:
+            _join(study, key, works[key])
+    unmade = {id(works[key]): (key, set(lost)) for key, lost in missing.items() if lost}
     with study.display.bars() as bars:
         made = rows - left
         bars.move("pairs", made, rows)
-        for pairs in make_shards(ShardWork(job, plan, store, work, device), execution=execution):
-            made += pairs
+        for work, index in make_shards(list(works.values()), execution=execution):
+            made += work.plan.rows(index)
             bars.move("pairs", made, rows)
-    store.publish(
-        step.key, lambda folder: job.join(plan.finished(), plan.counts(), folder, store.fetch)
+            key, lost_of_work = unmade[id(work)]
+            lost_of_work.discard(index)
+            if not lost_of_work:
+                _join(study, key, work)
+
+
+def _join(study: Study, key: Key, work: ShardWork) -> None:
+    """Put the shards of a step together and publish it."""
+    plan, fetch = work.plan, study.store.fetch
+    study.store.publish(
+        key, lambda folder: work.job.join(plan.finished(), plan.counts(), folder, fetch)
     )
 
 
