@@ -168,7 +168,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         for number, work in enumerate(works):
             for index in work.plan.missing():
                 actor({"work": [number], "shard": [index]})
-                yield work, index
+                yield number, index
 
     def train_here(trainings, *, execution, runs, folder, watch):
         for name, training in trainings.items():

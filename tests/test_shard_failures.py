@@ -45,7 +45,7 @@ def make(tmp_path):
         execution = Execution(cpus=2, decode_actors=2, max_failures=2)
         with session(execution):
             made = make_shards([work], execution=execution)
-            told.extend(each.plan.rows(index) for each, index in made)
+            told.extend(work.plan.rows(index) for _, index in made)
         return plan, told
 
     return make

@@ -59,10 +59,8 @@ class ShardActor:
         return batch
 
 
-def make_shards(
-    works: Sequence[ShardWork], *, execution: Execution
-) -> Iterator[tuple[ShardWork, int]]:
-    """Make all shards that are missing. Yields, of each that is made, its work and its number.
+def make_shards(works: Sequence[ShardWork], *, execution: Execution) -> Iterator[Shard]:
+    """Make all shards that are missing. Yields the place of each that is made.
 
     All works go through one pool, whose processes take seconds to start. They have one device.
     When a process dies, those that are still missing are begun again: `max_failures` times in a row
@@ -81,7 +79,7 @@ def make_shards(
         try:
             for shard in _making(works, missing, execution):
                 told.add(shard)
-                yield works[shard[0]], shard[1]
+                yield shard
         except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
             if getattr(error, "actor_init_failed", False):  # it would fail again
                 raise failure(error, place=_told(works)) from error
@@ -90,7 +88,7 @@ def make_shards(
             raise failure(error, place=_told(works)) from error
         left = _missing(works)
         for shard in {*missing} - {*left} - told:  # made, and then the process died
-            yield works[shard[0]], shard[1]
+            yield shard
         failures = failures + 1 if len(left) == len(missing) else 0
         if failures > execution.max_failures:
             why = cause or StageFailed("Ray Data ended without them")

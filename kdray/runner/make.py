@@ -135,11 +135,11 @@ def _make_shards(study: Study, steps: Sequence[Step]) -> None:
     use_gpu = study.experiment.execution.use_gpu
     devices = ["cuda" if use_gpu and _sharded(step).on_gpu else "cpu" for step in steps]
     for device in dict.fromkeys(devices):
-        works = {
-            step.key: _shard_work(study, step, device)
+        works = [
+            (step.key, _shard_work(study, step, device))
             for step, of_step in zip(steps, devices, strict=True)
             if of_step == device
-        }
+        ]
         _make_works(study, works, heading=steps[0].heading)
 
 
@@ -160,28 +160,30 @@ def _shard_work(study: Study, step: Step, device: str) -> ShardWork:
     return ShardWork(job, plan, store, work, device)
 
 
-def _make_works(study: Study, works: Mapping[Key, ShardWork], *, heading: str) -> None:
+def _make_works(study: Study, works: Sequence[tuple[Key, ShardWork]], *, heading: str) -> None:
     """Make the shards that are missing, and publish every step when it has all of them."""
-    execution = study.experiment.execution
-    missing = {key: work.plan.missing() for key, work in works.items()}
-    rows = sum(stop - start for work in works.values() for start, stop in work.plan.ranges)
-    left = sum(works[key].plan.rows(index) for key, lost in missing.items() for index in lost)
-    shards = sum(map(len, missing.values()))
+    plans = [work.plan for _, work in works]
+    missing = [set(plan.missing()) for plan in plans]
+    rows = sum(stop - start for plan in plans for start, stop in plan.ranges)
+    left = sum(
+        plan.rows(index) for plan, lost in zip(plans, missing, strict=True) for index in lost
+    )
+    shards = sum(map(len, missing))
     study.display.stage(heading, f"{left} of {rows} pairs in {shards} shards")
     study.start_ray()
-    for key, lost in missing.items():
+    for (key, work), lost in zip(works, missing, strict=True):
         if not lost:
-            _join(study, key, works[key])
-    unmade = {id(works[key]): (key, set(lost)) for key, lost in missing.items() if lost}
+            _join(study, key, work)
+    pool = make_shards([work for _, work in works], execution=study.experiment.execution)
     with study.display.bars() as bars:
         made = rows - left
         bars.move("pairs", made, rows)
-        for work, index in make_shards(list(works.values()), execution=execution):
+        for number, index in pool:
+            key, work = works[number]
             made += work.plan.rows(index)
             bars.move("pairs", made, rows)
-            key, lost_of_work = unmade[id(work)]
-            lost_of_work.discard(index)
-            if not lost_of_work:
+            missing[number].discard(index)
+            if not missing[number]:
                 _join(study, key, work)
 
 
