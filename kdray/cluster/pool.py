@@ -62,7 +62,8 @@ class ShardActor:
 def make_shards(works: Sequence[ShardWork], *, execution: Execution) -> Iterator[Shard]:
     """Make all shards that are missing. Yields the place of each that is made.
 
-    All works go through one pool, whose processes take seconds to start. They have one device.
+    All works go through one pool, whose processes take seconds to start. They have one device. A
+    work of which all shards were told is not looked at again: they may be joined and removed.
     When a process dies, those that are still missing are begun again: `max_failures` times in a row
     without a new shard.
 
@@ -73,28 +74,28 @@ def make_shards(works: Sequence[ShardWork], *, execution: Execution) -> Iterator
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    missing, failures = _missing(works), 0
-    while missing:
-        told, cause = set[Shard](), None
+    left, failures = _missing(works), 0
+    while left:
+        begun, cause = list(left), None
         try:
-            for shard in _making(works, missing, execution):
-                told.add(shard)
+            for shard in _making(works, begun, execution):
+                left.remove(shard)
                 yield shard
         except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
             if getattr(error, "actor_init_failed", False):  # it would fail again
-                raise failure(error, place=_told(works)) from error
+                raise failure(error, place=_told(works, left)) from error
             cause = error
         except Exception as error:  # those of Ray Data's own code are no RayError
-            raise failure(error, place=_told(works)) from error
-        left = _missing(works)
-        for shard in {*missing} - {*left} - told:  # made, and then the process died
+            raise failure(error, place=_told(works, left)) from error
+        for shard in [each for each in left if works[each[0]].plan.is_made(each[1])]:
+            left.remove(shard)
             yield shard
-        failures = failures + 1 if len(left) == len(missing) else 0
+        failures = failures + 1 if len(left) == len(begun) else 0
         if failures > execution.max_failures:
             why = cause or StageFailed("Ray Data ended without them")
-            raise failure(why, place=_told(works)) from cause
+            raise failure(why, place=_told(works, left)) from cause
         first = failures % max(1, len(left))  # the same shard may end its process every time
-        missing = left[first:] + left[:first]
+        left = left[first:] + left[:first]
 
 
 def _making(
@@ -133,11 +134,13 @@ def _missing(works: Sequence[ShardWork]) -> list[Shard]:
     return [(number, index) for number, work in enumerate(works) for index in work.plan.missing()]
 
 
-def _told(works: Sequence[ShardWork]) -> str:
+def _told(works: Sequence[ShardWork], left: Sequence[Shard]) -> str:
     """Which shards there are not, in words."""
     places = []
-    for plan in (work.plan for work in works):
-        if missing := plan.missing():
-            lost = f"{len(missing)} of {len(plan.ranges)} shards are missing, first {missing[0]}"
-            places.append(f"{plan.folder}: {lost}")
+    for number, work in enumerate(works):
+        if missing := sorted(
+            index for of, index in left if of == number and not work.plan.is_made(index)
+        ):
+            of_all = f"{len(missing)} of {len(work.plan.ranges)} shards are missing"
+            places.append(f"{work.plan.folder}: {of_all}, first {missing[0]}")
     return "; ".join(places) or "no shard is missing"

@@ -45,7 +45,11 @@ class ShardPlan:
 
     def missing(self) -> list[int]:
         """The numbers of the shards that are not finished."""
-        return [i for i in range(len(self.ranges)) if not (self.path(i) / RECORD).exists()]
+        return [index for index in range(len(self.ranges)) if not self.is_made(index)]
+
+    def is_made(self, index: int) -> bool:
+        """Whether a shard is finished."""
+        return (self.path(index) / RECORD).exists()
 
     def finished(self) -> list[Path]:
         """The folders of finished shards, in the order of their rows."""
