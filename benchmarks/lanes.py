@@ -2,7 +2,7 @@
 
     python benchmarks/lanes.py [--students 12] [--lanes 2] [--workers 1] [--storage FOLDER]
 
-The students are those of the demo: its four methods, with as many seeds as are needed. Text,
+The students are nano, by the methods of the demo, with as many seeds as are needed. Text,
 teacher and signals are made first, and Ray's session is started; a storage that is named keeps them
 for the next time, which has other seeds. Then the lanes of Ray Train are timed from their start to
 their end, with MLflow. One JSON line tells of each student, and the last one of the grid:
@@ -82,13 +82,16 @@ def main() -> None:
 
 
 def _experiment(options: argparse.Namespace, storage: Path) -> Experiment:
-    """The demo with more seeds, none of which is in the storage yet."""
+    """The clean text of the demo and nano students, with seeds that are not in the storage yet."""
     made = len(list((storage / "model").glob("[!.]*")))
     recipe = load_experiment(options.config).recipe
     seeds = -(-options.students // len(recipe.methods))
     checkpoints = math.gcd(recipe.students.training.checkpoint_every, options.updates)
     changed = {
         "name": "lanes",
+        "recipe.axes": "{}",
+        "recipe.students.sizes": "{nano: {preset: nano}}",
+        "recipe.students.training.tokens_per_update": 2048,
         "recipe.students.seeds": list(range(made + 1, made + 1 + seeds)),
         "recipe.students.training.updates": options.updates,
         "recipe.students.training.validate_every": options.updates,
