@@ -49,17 +49,17 @@ def _headline(verdicts: Sequence[Verdict]) -> str:
 def _certain(verdicts: Sequence[Verdict]) -> Iterator[str]:
     """How many of the choices the tests confirm, method by method."""
     for certainty, told in (
-        (Certainty.BEATS_ALL, "it is shown to beat every other method"),
-        (Certainty.BEATS_BASELINE, "it is shown to beat the baseline, but not every other method"),
-        (Certainty.OPEN, "the tests show no such difference"),
-        (Certainty.WORSE, "the tests show another method to be better"),
+        (Certainty.BEATS_ALL, "the tests show that it beats every other method"),
+        (Certainty.BEATS_BASELINE, "they show that it beats the baseline, but not every other one"),
+        (Certainty.OPEN, "the tests do not show that it beats the baseline"),
+        (Certainty.WORSE, "the tests show that another method is better"),
         (Certainty.UNTESTED, "nothing could be tested"),
     ):
         kept = [verdict for verdict in verdicts if verdict.certainty is certainty]
         if kept:
             wins = Counter(verdict.chosen or "none" for verdict in kept)
             names = [f"{name} {number}×" for name, number in wins.most_common()]
-            yield f"In {len(kept)} ({listed(names)}) {told}."
+            yield f"In {len(kept)} of {len(verdicts)} ({listed(names)}) {told}."
 
 
 def _title(along: Along) -> str:
@@ -114,11 +114,17 @@ def _shown(along: Along, pair: Pair) -> str:
 
 
 def _changes(along: Along, pair: Pair, change: Change) -> str:
+    """Told of the side whose advantage grows."""
     first, last = along.labels[0], along.labels[-1]
+    names = (pair.method, pair.other)
+    points, ends, relative = change.points, (change.low, change.high), change.relative
+    if points < 0:
+        names = (pair.other, pair.method)
+        points, ends, relative = -points, (-change.high, -change.low), -relative
     return (
-        f"The advantage of {pair.method} over {pair.other} changes by {signed(change.points)} "
-        f"BLEU [{signed(change.low)} to {signed(change.high)}] from {first} to {last}, which is "
-        f"{change.relative:+.1f} % of the teacher (p {p_value(change.p)})"
+        f"The advantage of {names[0]} over {names[1]} grows by {points:.2f} BLEU "
+        f"[{signed(ends[0])} to {signed(ends[1])}] from {first} to {last}, which is "
+        f"{relative:.1f} % of the teacher's (p {p_value(change.p)})"
     )
 
 

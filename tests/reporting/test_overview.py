@@ -41,8 +41,8 @@ def test_several_scenarios_are_counted_by_choice_and_by_what_is_shown():
     )
     assert told.headline == "Dev chooses a in 2 of 4 and b in 1 of 4 scenarios."
     assert told.sentences == (
-        "In 1 (a 1×) it is shown to beat every other method.",
-        "In 2 (b 1× and a 1×) the tests show no such difference.",
+        "In 1 of 3 (a 1×) the tests show that it beats every other method.",
+        "In 2 of 3 (b 1× and a 1×) the tests do not show that it beats the baseline.",
         "In 1 (none 1×) nothing could be tested.",
     )
     none = overview(*[verdict(None, Certainty.UNTESTED, size) for size in ("one", "two")])
@@ -103,7 +103,8 @@ def test_what_is_told_of_an_axis_is_a_finding_and_every_finding_is_told(pair):
     changes = change is not None and is_below_level(change.p)
     crosses = crossing is not None and not crossing.is_empty and is_below_level(crossing.p)
     keeps = crossing is not None and crossing.is_empty and is_below_level(crossing.p_kept)
-    assert ("The advantage of a over b changes by" in text) is changes
+    ahead_of = "b over a" if change is not None and change.points < 0 else "a over b"
+    assert (f"The advantage of {ahead_of} grows by" in text) is changes
     assert bool(re.search(r"change places at 1.5 \[", text)) is crosses
     ahead = "a is ahead of b" if pair.levels[0].value > 0 else "b is ahead of a"
     assert (f"{ahead} all along" in text) is keeps
