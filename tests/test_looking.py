@@ -84,7 +84,7 @@ def test_nothing_is_written_where_nothing_is(config, tmp_path, exists, disk_is):
     )  # fmt: skip
     assert codes == [0, 0, 0, 1, 2]
     assert "WROTE" not in said
-    assert "no model of this experiment is scored" in said
+    assert "no model of micro is scored" in said
     assert "not trained yet" in said
     assert list((tmp_path / "disk").rglob("*")) == ([storage] if exists else [])
 
