@@ -24,6 +24,7 @@ from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.model import ModelConfig
 from kdray.config.text import TokenizerConfig
 from kdray.config.training import TrainingConfig
+from kdray.errors import KdrayError
 from kdray.fit.assemble import Signals
 from kdray.fit.job import TrainingJob
 from kdray.fit.spec import TrainingSpec
@@ -178,8 +179,12 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def each_here(steps, *, store, threads):
         for step in steps:
             build = partial(step.job.make, fetch=store.fetch, threads=threads)
-            store.publish(step.key, build)
-            yield step, None
+            failure = None
+            try:
+                store.publish(step.key, build)
+            except KdrayError as error:
+                failure = error
+            yield step, failure
 
     monkeypatch.setattr(make, "make_shards", shards_here)
     monkeypatch.setattr(models, "train", train_here)
