@@ -21,6 +21,9 @@ from kdray.runner.study import Study
 from kdray.scoring.result import Result
 
 
+MANY_POINTS = 3  # of a grid: with more, a terminal would show tables without end
+
+
 @dataclass(frozen=True)
 class Measured:
     """What was measured of a study, and what there is to say of it besides."""
@@ -95,11 +98,15 @@ def make_report(study: Study, findings: Findings, folder: Path | None = None) ->
 
 
 def show_findings(display: Display, findings: Findings) -> None:
-    """Print the tables of the main beam, what a study says as a whole, and where the report is."""
+    """Print the tables of the main beam, what a study says as a whole, and where the report is.
+
+    The tables of a grid with many points are left to the report.
+    """
     facts, analysis = findings.measured.facts, findings.analysis
-    for table in analysis.tables:
-        if table.beam == facts.main_beam:
-            display.console.print(terminal(table))
+    if len(facts.scenarios) <= MANY_POINTS or findings.page is None:
+        for table in analysis.tables:
+            if table.beam == facts.main_beam:
+                display.console.print(terminal(table))
     if findings.page is None:
         return
     if facts.sharing:
