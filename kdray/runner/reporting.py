@@ -20,7 +20,6 @@ from kdray.runner.results import curves_of
 from kdray.runner.study import Study
 from kdray.scoring.result import Result
 
-
 MANY_POINTS = 3  # of a grid: with more, a terminal would show tables without end
 
 
