@@ -79,8 +79,8 @@ def test_a_scorer_joins_and_another_fails_alone(raw, without_ray, monkeypatch):
     tables = [table for table in data["tables"] if table["condition"] == "beam-2"]
     for table in tables:
         assert table["signatures"]["words"] == "test 1"
-        (change,) = [r["difference"]["others"]["words"] for r in table["rows"] if r["difference"]]
-        assert change["p"] is not None
+        (change,) = [each for each in table["differences"] if each["metric"] == "words"]
+        assert "one seed" in change["reason"]
         assert change["higher_is_better"] is False
     text = findings.page.with_suffix(".md").read_text()
     assert "words: test 1" in text

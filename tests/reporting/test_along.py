@@ -52,7 +52,7 @@ def test_a_planted_change_is_found_and_told():
     assert pair.change.relative == pytest.approx(-15, abs=2)
     assert title == "Along noise on test-x"
     assert "The advantage of kd over ce grows by " in text
-    assert "from 0.0 to 0.3, which is -1" in text
+    assert "from 0.0 to 0.3, which is 1" in text
     assert "kd is ahead of ce all along the axis (p <0.001)" in text
     assert "change places" not in text
 

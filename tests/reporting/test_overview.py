@@ -41,9 +41,9 @@ def test_several_scenarios_are_counted_by_choice_and_by_what_is_shown():
     )
     assert told.headline == "Dev chooses a in 2 of 4 and b in 1 of 4 scenarios."
     assert told.sentences == (
-        "In 1 of 3 (a 1×) the tests show that it beats every other method.",
-        "In 2 of 3 (b 1× and a 1×) the tests do not show that it beats the baseline.",
-        "In 1 (none 1×) nothing could be tested.",
+        "In 1 of 4 (a 1×) the tests show that it beats every other method.",
+        "In 2 of 4 (b 1× and a 1×) the tests do not show that it beats the baseline.",
+        "In 1 of 4 (none 1×) nothing could be tested.",
     )
     none = overview(*[verdict(None, Certainty.UNTESTED, size) for size in ("one", "two")])
     assert none.headline.startswith("Dev chooses no method")
