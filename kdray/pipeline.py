@@ -122,7 +122,7 @@ def run_joint_report(studies: Sequence[Study], folder: Path | None) -> Findings:
         StageFailed: no model of one of them is scored.
     """
     measured = joined([scored(study) for study in studies])
-    default = studies[0].reports.with_name(measured.facts.name)
+    default = studies[0].reports.with_name(measured.facts.name[:100])
     return _written(studies[0], find(measured), default, folder)
 
 

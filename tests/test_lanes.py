@@ -57,12 +57,12 @@ def test_deaths_count_against_the_model_in_hand_and_no_other(tmp_path_factory, f
         lane = lanes.pop(0)
         number = queue.take(lane)
         if number is None:
-            group.close(lane, None, max_failures=most)
+            group.close(lane, None, max_failures=most, others=False)
             continue
         fate, name = next(fates, "finishes"), group.names[number]
         assert group.in_hand()[lane] == name
         if fate == "dies":
-            group.close(lane, "lightning", max_failures=most)
+            group.close(lane, "lightning", max_failures=most, others=False)
             deaths[name] += 1
         else:
             lanes.append(lane)
@@ -89,7 +89,7 @@ def test_lanes_that_die_before_they_begin_anything_end_the_command(tmp_path):
         return group.new_lane(Execution()).name
 
     def end(lane, why):
-        group.close(lane, why, max_failures=1)
+        group.close(lane, why, max_failures=1, others=False)
 
     lives = begin()
     group.queue.finish(lives, group.queue.take(lives))

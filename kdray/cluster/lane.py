@@ -55,7 +55,7 @@ def train_in_lane(lane: Lane, worker: Worker) -> None:
                 tracked, worker, threads=lane.threads, tokens_per_pass=lane.tokens_per_pass
             )
         except FINAL as error:
-            lane.queue.fail(number, str(error))
+            lane.queue.fail_own(lane.name, number, str(error))
             if worker.world_size > 1 and not isinstance(error, TrainingDiverged):
                 raise  # another worker may not have seen it, and would wait for this one
         else:

@@ -62,7 +62,13 @@ def train(
             watch([name for group in groups for name in group.in_hand().values()])
             for future in done:
                 group, lane_name = running.pop(future)
-                group.close(lane_name, future.result(), max_failures=execution.max_failures)
+                others = any(each.lanes for each in groups if each is not group)
+                group.close(
+                    lane_name,
+                    future.result(),
+                    max_failures=execution.max_failures,
+                    others=others,
+                )
             for group in groups:
                 yield from group.ended()
         for group in groups:
@@ -85,6 +91,12 @@ def _by_width(
         most = runs_at_once(execution, width)
         groups.append(Group(width, most, tuple(same), tuple(same.values()), queue))
     return groups
+
+
+IDLE_ENDS = 3  # lanes in a row, beyond `max_failures`, that may end without having found anything
+NOT_SEEN = (
+    "workers find no training in the queue; the storage must be a folder that every node sees"
+)
 
 
 @dataclass
@@ -118,13 +130,14 @@ class Group:
         held = ((lane, self.queue.in_hand(lane)) for lane in self.lanes)
         return {lane: self.names[number] for lane, number in held if number is not None}
 
-    def close(self, lane: str, why: str | None, *, max_failures: int) -> None:
+    def close(self, lane: str, why: str | None, *, max_failures: int, others: bool) -> None:
         """A lane has ended, perhaps by a failure: what it had in hand waits again or has failed.
 
-        If new lanes die before they take a training, those that are left go on without new ones.
+        If new lanes end before they take a training, those that are left go on without new ones.
+        If none is left, the trainings have failed, while lanes of other widths go on (`others`).
 
         Raises:
-            StageFailed: none is left.
+            StageFailed: there are no others.
         """
         self.lanes.remove(lane)
         has_taken, number = self.queue.has_taken(lane), self.queue.dismiss(lane)
@@ -136,12 +149,22 @@ class Group:
                 self.queue.put_back(number)
         if has_taken:
             self.barren = 0
-        elif why is not None:
+        elif why is not None or self.queue.waiting():
             self.barren += 1
-            if self.barren > max_failures and not self.lanes and self.queue.waiting():
-                raise StageFailed(f"no training can be begun: {why}; run the command again")
-            if self.barren > max_failures:
+            # What was put back a moment ago may wait when a lane ends that found nothing.
+            most = max_failures if why is not None else max_failures + IDLE_ENDS
+            if self.barren > most:
                 self.most = max(1, len(self.lanes))
+                self._give_up(why or NOT_SEEN, others=others)
+
+    def _give_up(self, why: str, *, others: bool) -> None:
+        """No lane can be begun: without one, what waits has failed."""
+        if self.lanes or not (waiting := self.queue.waiting()):
+            return
+        if not others:
+            raise StageFailed(f"no training can be begun: {why}; run the command again")
+        for number in waiting:
+            self.queue.fail(number, f"it cannot be begun: {why}")
 
     def ended(self) -> Iterator[Ended]:
         """Trainings that have ended since this was asked last."""

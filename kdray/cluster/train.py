@@ -10,8 +10,8 @@ from functools import partial
 
 import torch
 
-from kdray.artifacts import Store
-from kdray.errors import ArtifactDamaged, InputError, TrainingDiverged
+from kdray.artifacts import Key, Store
+from kdray.errors import ArtifactDamaged, InputError, StageFailed, TrainingDiverged
 from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.worker import Worker
@@ -68,7 +68,7 @@ def train_and_publish(
         if not worker.total([no])[0]:  # waits until the first one holds the lease
             run()
         return
-    with store.alone(key, seconds=WAIT_SECONDS) if held is None else nullcontext(held) as lease:
+    with _alone(store, key) if held is None else nullcontext(held) as lease:
         is_made = store.find(key) is not None  # by a worker that died, or whose driver did
         if not worker.total([no + is_made])[0]:
             rows = partial(certain_rows, job.folder / HISTORY)
@@ -86,3 +86,16 @@ def train_and_publish(
             store.publish(key, lambda folder: job.publish(folder, progress), lease)
     tracker.log_history(tracked.run_id, read_history(store.fetch(key) / HISTORY))
     tracker.finish(tracked.run_id, "FINISHED")
+
+
+def _alone(store: Store, key: Key) -> Lease:
+    """Wait to be the one that makes a student. Another that does not end is no fault of its own.
+
+    Raises:
+        StageFailed: another process makes it, perhaps one that is taken for dead; it may be tried
+            again.
+    """
+    try:
+        return store.alone(key, seconds=WAIT_SECONDS)
+    except InputError as error:
+        raise StageFailed(str(error)) from None

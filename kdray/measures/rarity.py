@@ -8,18 +8,23 @@ of pieces alone, and serves scripts without spaces too, where each character is 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import EOS, Tokenizer
 from kdray.text.words import words_of
 
 
-def rarity(train: Sequences, lines: Sequence[str], tokenizer: Tokenizer) -> list[float]:
-    """Mean surprise of each line's words by the pieces of the training sources, in bits.
+def rarity(pieces: NDArray[np.int64], lines: Sequence[str], tokenizer: Tokenizer) -> list[float]:
+    """Mean surprise of each line's words, in bits.
 
-    A piece that was never seen counts as seen half a time.
+    Args:
+        pieces: how often each piece occurs in the training sources; those after the last have
+            none. A piece that was never seen counts as seen half a time.
+        lines: sources.
+        tokenizer: whose pieces these are.
     """
-    counts = np.bincount(train.values, minlength=tokenizer.src_vocab).astype(np.float64)
+    counts = np.zeros(max(tokenizer.src_vocab, len(pieces)))
+    counts[: len(pieces)] = pieces
     counts[EOS] = 0
     surprise = -np.log2(np.maximum(counts, 0.5) / max(counts.sum(), 1))
     surprise[EOS] = 0

@@ -1,33 +1,23 @@
-"""How do scores and advantages change along an axis of a study?
-
-Axes are those of the recipe whose values are numbers, the size of the students, the length of their
-training, and the share of the reference that models are given. Where a study varies several, an
-axis is followed in the mean over all combinations of the others that are there at every level.
-"""
+"""How do scores and advantages change along an axis of a study?"""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from statistics import fmean
 
 from kdray.errors import DataError
+from kdray.reporting.axes import GIVEN, Steps, apart, spots_of, steps_along
 from kdray.reporting.facts import StudyFacts
-from kdray.reporting.samples import BySeed, Samples
+from kdray.reporting.samples import Samples
 from kdray.statistics.axis import MIN_LEVELS, Advantage, Level, along
 from kdray.statistics.contrast import Comparison, Estimate, Untested, contrast
 from kdray.statistics.crossing import crossing
 from kdray.statistics.interaction import interaction
 from kdray.statistics.multiplicity import LEVEL
-from kdray.statistics.resampling import Score, weighted_sum
 from kdray.statistics.seeds import pool_seeds
 
-SIZE, LENGTH, GIVEN = "student size", "training updates", "given of the reference"
-"""Of every study. They hold spaces, so an axis of a recipe cannot have the same name."""
 MANY = 6
-"""With more methods than that, only pairs with a method that dev chose somewhere are followed."""
-
-Coordinates = tuple[tuple[str, str], ...]
+"""With more methods than that, only pairs with the baseline are followed."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,7 @@ class Change:
     points: float
     low: float  # ends of the 95 % interval, in points
     high: float
-    relative: float  # in percent of the teacher's score
+    relative: float  # in points of the percentage that the teacher's score is
     p_uncorrected: float
     p: float | None = None  # after the correction over the report
 
@@ -113,37 +103,60 @@ class Along:
     pairs: tuple[Pair, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Spot:
-    """The students of one size and length at one point, under one condition."""
-
-    coordinates: Coordinates
-    places: Mapping[str, float]  # of the coordinates that are numbers
-    methods: Mapping[str, BySeed]
-    teacher: Score | None
-
-
-def follow_axes(
-    sampled: Sequence[Samples], *, study: StudyFacts, chosen: Sequence[str]
-) -> list[Along]:
+def follow_axes(sampled: Sequence[Samples], *, study: StudyFacts) -> list[Along]:
     """Follow every axis of two levels or more on every test; nothing is corrected yet.
 
     Args:
         sampled: BLEU of all tables.
-        study: its axes and the beam of the plain condition.
-        chosen: methods that dev chose somewhere.
+        study: its axes, its baseline and the beam of the plain condition.
     """
+    tests = [each for each in sampled if not each.table.is_dev]
     followed: list[Along] = []
-    for split in dict.fromkeys(each.table.split for each in sampled if not each.table.is_dev):
-        of_split = [each for each in sampled if each.table.split == split]
-        plain = [each for each in of_split if each.table.beam == study.main_beam]
-        spots = [spot for each in plain for spot in _spots(each, study)]
-        for axis in dict.fromkeys(name for spot in spots for name in spot.places if name != GIVEN):
-            followed += _follow(axis, split, spots, chosen, same_students=False)
-        given = [each for each in of_split if each in plain or each.table.condition.share]
-        spots = [spot for each in given for spot in _spots(each, study)]
-        followed += _follow(GIVEN, split, spots, chosen, same_students=True)
+    for split in dict.fromkeys(each.table.split for each in tests):
+        for name, part in apart([each for each in tests if each.table.split == split]).items():
+            place = f"{split} of {name}" if name else split
+            plain = [each for each in part if each.table.beam == study.main_beam]
+            given = [each for each in part if each in plain or each.table.condition.share]
+            spots = spots_of(plain, study)
+            axes = dict.fromkeys(axis for spot in spots for axis in spot.places if axis != GIVEN)
+            steps = {axis: steps_along(axis, spots) for axis in axes}
+            steps[GIVEN] = steps_along(GIVEN, spots_of(given, study))
+            followed += [
+                _along(axis, place, found, study.baseline)
+                for axis, found in steps.items()
+                if found is not None and found.methods
+            ]
     return followed
+
+
+def _along(axis: str, split: str, steps: Steps, baseline: str) -> Along:
+    is_log = is_logarithmic(steps.places)
+    levels = [
+        Level(math.log(place) if is_log else place, cells, teacher)
+        for place, cells, teacher in zip(steps.places, steps.cells, steps.teachers, strict=True)
+    ]
+    pools = [pool_seeds(cells) for cells in steps.cells]
+    methods = steps.methods
+    return Along(
+        axis=axis,
+        split=split,
+        labels=steps.labels,
+        places=steps.places,
+        is_log=is_log,
+        over=steps.over,
+        lines={
+            name: tuple(
+                _at(place, contrast([(1.0, pool[name])]))
+                for place, pool in zip(steps.places, pools, strict=True)
+            )
+            for name in methods
+        },
+        pairs=tuple(
+            _pair(method, other, levels, steps)
+            for method, other in combinations(methods, 2)
+            if len(methods) <= MANY or baseline in (method, other)
+        ),
+    )
 
 
 def is_logarithmic(places: Sequence[float]) -> bool:
@@ -159,92 +172,6 @@ def _unevenness(places: Sequence[float]) -> float:
     return max(steps) / min(steps)
 
 
-def _spots(samples: Samples, study: StudyFacts) -> Iterator[_Spot]:
-    table = samples.table
-    for group in dict.fromkeys(group for group, _ in samples.cells):
-        first = table.students(group)[0]
-        size, length = first.cell.size, first.cell.length
-        places: dict[str, float] = {GIVEN: table.condition.share}
-        for name, label in table.point:
-            if (numbers := study.axes.get(name)) is not None:
-                places[name] = numbers[label]
-        if first.num_params is not None:
-            places[SIZE] = float(first.num_params)
-        if length is not None:
-            places[LENGTH] = float(length)
-        share = str(table.condition.share)
-        coordinates = (*table.point, (SIZE, size), (LENGTH, str(length or "")), (GIVEN, share))
-        yield _Spot(coordinates, places, samples.by_method(group), samples.teacher)
-
-
-def _follow(
-    axis: str, split: str, spots: Sequence[_Spot], chosen: Sequence[str], *, same_students: bool
-) -> Iterator[Along]:
-    """Follow one axis, if there are two levels or more that can be compared."""
-    slices: dict[Coordinates, dict[str, _Spot]] = {}
-    for spot in spots:
-        if axis in spot.places:
-            others = tuple(pair for pair in spot.coordinates if pair[0] != axis)
-            slices.setdefault(others, {})[dict(spot.coordinates)[axis]] = spot
-    largest = max(slices.values(), key=len, default={})
-    same = {others: each for others, each in slices.items() if each.keys() == largest.keys()}
-    by_label = {
-        label: fmean(each[label].places[axis] for each in same.values()) for label in largest
-    }
-    labels = sorted(by_label, key=by_label.__getitem__)
-    places = tuple(by_label[label] for label in labels)
-    if len(set(places)) < max(2, len(labels)):
-        return
-    is_log = is_logarithmic(places)
-    means = [_mean_spot([each[label] for each in same.values()]) for label in labels]
-    methods = [name for name in means[0][0] if all(name in cells for cells, _ in means)]
-    steps = [
-        Level(math.log(place) if is_log else place, cells, teacher)
-        for place, (cells, teacher) in zip(places, means, strict=True)
-    ]
-    yield Along(
-        axis=axis,
-        split=split,
-        labels=tuple(labels),
-        places=places,
-        is_log=is_log,
-        over=tuple(_told(others) for others in same),
-        lines={name: tuple(_line(name, places, steps)) for name in methods},
-        pairs=tuple(
-            _pair(method, other, steps, is_log=is_log, same_students=same_students)
-            for method, other in combinations(methods, 2)
-            if len(methods) <= MANY or method in chosen or other in chosen
-        ),
-    )
-
-
-def _mean_spot(spots: Sequence[_Spot]) -> tuple[dict[str, BySeed], Score | None]:
-    """The mean over spots of each method and seed that all of them have, and of the teachers."""
-    cells: dict[str, BySeed] = {}
-    for method in spots[0].methods:
-        runs = [spot.methods.get(method, {}) for spot in spots]
-        seeds = sorted(set(runs[0]).intersection(*runs[1:]))
-        if seeds:
-            cells[method] = {seed: _mean([each[seed] for each in runs]) for seed in seeds}
-    teachers = [spot.teacher for spot in spots if spot.teacher is not None]
-    return cells, _mean(teachers) if len(teachers) == len(spots) else None
-
-
-def _mean(scores: Sequence[Score]) -> Score:
-    return weighted_sum([1 / len(scores)] * len(scores), scores)
-
-
-def _told(coordinates: Coordinates) -> str:
-    """A place in words; what is the same in every study without such an axis is left out."""
-    kept = [(name, label) for name, label in coordinates if label and name != GIVEN]
-    return ", ".join(f"{name} {label}" for name, label in kept)
-
-
-def _line(method: str, places: Sequence[float], levels: Sequence[Level]) -> Iterator[At]:
-    for place, level in zip(places, levels, strict=True):
-        yield _at(place, contrast([(1.0, pool_seeds(level.cells)[method])]))
-
-
 def _at(place: float, value: Comparison) -> At:
     if isinstance(value, Estimate):
         return At(place, value.value, *value.interval)
@@ -252,13 +179,14 @@ def _at(place: float, value: Comparison) -> At:
     return At(place, value.value, None, None)
 
 
-def _pair(
-    method: str, other: str, levels: Sequence[Level], *, is_log: bool, same_students: bool
-) -> Pair:
-    advantage = along(levels, method=method, baseline=other, same_students=same_students)
+def _pair(method: str, other: str, levels: Sequence[Level], steps: Steps) -> Pair:
+    same = steps.same_students
+    advantage = along(levels, method=method, baseline=other, same_students=same)
     if isinstance(advantage, Untested):
         return Pair(method, other, reason=advantage.reason)
-    places = [_place(level.at, is_log=is_log) for level in advantage.levels]
+    is_log = is_logarithmic(steps.places)
+    place_of = {level.at: place for level, place in zip(levels, steps.places, strict=True)}
+    places = [place_of[level.at] for level in advantage.levels]
     change, no_change = _change(advantage)
     return Pair(
         method=method,

@@ -52,21 +52,16 @@ def analyse(results: Sequence[Result], *, study: StudyFacts) -> Analysis:
     shown = [table for table in tables if not table.is_dev and table.beam == study.main_beam]
     of_each = min(EXAMPLES_OF_EACH, max(1, EXAMPLES // max(len(shown), 1)))
     for number, (table, of_table) in enumerate(built):
-        by_metric = sample_table(table, of_table, samples=study.bootstrap_samples)
-        differences = [
-            each
-            for samples in by_metric.values()
-            for each in differences_of(samples, chosen=chosen[table.point])
-        ]
+        by_metric = sample_table(table, of_table, study=study)
+        differences = [each for samples in by_metric.values() for each in differences_of(samples)]
         tables[number] = replace(table, differences=tuple(differences))
         sampled.append(by_metric.get(MAIN))
         if table in shown:
             slices += slices_of(table, of_table, study=study)
             if len(examples) < EXAMPLES:
                 examples += examples_of(table, of_table, study=study, most=of_each)
-    names = [name for methods in chosen.values() for name in methods.values()]
     of_main = [samples for samples in sampled if samples is not None]
-    tables, alongs, num_tests = corrected(tables, follow_axes(of_main, study=study, chosen=names))
+    tables, alongs, num_tests = corrected(tables, follow_axes(of_main, study=study))
     tables = [
         with_next_runs(table, samples, chosen=chosen[table.point], num_tests=num_tests)
         if samples is not None and table.beam == study.main_beam

@@ -1,12 +1,13 @@
 """All comparisons of a report: which are made, what each says, and the correction over all.
 
-Every method is compared with the baseline, and the method that dev chose with each of its rivals,
-so the question that decides (is it better than the next one?) is tested as well. Dev chooses and is
-not tested.
+Every two methods are compared: those of which a report speaks (the baseline and the method that dev
+chose, each with all others) are picked with the luck of the same seeds, so the correction counts
+all that could have been picked. Dev chooses and is not tested.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 from kdray.reporting.along import Along, Pair
@@ -24,20 +25,16 @@ MAIN = "bleu"  # the metric that decides; axes are followed in it
 Chosen = Mapping[str, str]  # by size and length in words: the method that dev chose
 
 
-def differences_of(samples: Samples, *, chosen: Chosen) -> Iterator[Difference]:
-    """The differences of one table in one metric, none of them twice and none corrected yet."""
+def differences_of(samples: Samples) -> Iterator[Difference]:
+    """The differences of one table in one metric, each once and none corrected yet.
+
+    They are told of the other method beside the baseline.
+    """
+    baseline = samples.table.baseline
     for group in dict.fromkeys(group for group, _ in samples.cells):
         runs = samples.runs(group)
-        for pair in _pairs(list(runs), samples.table.baseline, chosen.get(group)):
-            yield _difference(samples, group, pair, runs)
-
-
-def _pairs(methods: Sequence[str], baseline: str, chosen: str | None) -> Iterator[tuple[str, str]]:
-    if baseline in methods:
-        yield from ((method, baseline) for method in methods if method != baseline)
-    if chosen in methods and chosen != baseline:
-        assert chosen is not None, "it is one of the methods"
-        yield from ((chosen, rival) for rival in methods if rival not in (chosen, baseline))
+        for first, second in combinations(sorted(runs, key=baseline.__eq__), 2):
+            yield _difference(samples, group, (first, second), runs)
 
 
 def _difference(

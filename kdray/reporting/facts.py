@@ -8,6 +8,9 @@ from kdray.cell import Point
 from kdray.measures.measure import Measures
 from kdray.text.prefix import split_references
 
+STUDIES = "study"
+"""The axis of several studies in one report."""
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -29,6 +32,10 @@ class SplitText:
         """The lines that are scored if models are given a share of each reference."""
         parts = split_references(self.refs, share)
         return [Segment(self.src[part.row], part.continuation) for part in parts]
+
+    def rows(self, share: float = 0.0) -> list[int]:
+        """Where these lines stand in the whole set."""
+        return [part.row for part in split_references(self.refs, share)]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def write_csv(path: Path, tables: Sequence[Table]) -> None:
     axes = list(dict.fromkeys(name for table in tables for name, _ in table.point))
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*axes, *PLACE, "metric", *SAID, *COSTS])
+        writer.writerow([*(f"axes.{axis}" for axis in axes), *PLACE, "metric", *SAID, *COSTS])
         for table in tables:
             place = dict(table.point)
             for row in table.rows:

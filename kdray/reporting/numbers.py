@@ -42,5 +42,7 @@ def duration(seconds: float | None) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in a sentence, as in `a, b and c`."""
+    """Names in a sentence, as in `a, b and c`; empty without any."""
+    if not names:
+        return ""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -51,6 +51,8 @@ def _certain(verdicts: Sequence[Verdict]) -> Iterator[str]:
     for certainty, told in (
         (Certainty.BEATS_ALL, "the tests show that it beats every other method"),
         (Certainty.BEATS_BASELINE, "they show that it beats the baseline, but not every other one"),
+        (Certainty.PARTLY, "they show that it beats the baseline on some of the tests"),
+        (Certainty.BASELINE, "dev prefers the baseline, and the tests show no better method"),
         (Certainty.OPEN, "the tests do not show that it beats the baseline"),
         (Certainty.WORSE, "the tests show that another method is better"),
         (Certainty.UNTESTED, "nothing could be tested"),
@@ -123,8 +125,8 @@ def _changes(along: Along, pair: Pair, change: Change) -> str:
         points, ends, relative = -points, (-change.high, -change.low), -relative
     return (
         f"The advantage of {names[0]} over {names[1]} grows by {points:.2f} BLEU "
-        f"[{signed(ends[0])} to {signed(ends[1])}] from {first} to {last}, which is "
-        f"{relative:.1f} % of the teacher's (p {p_value(change.p)})"
+        f"[{signed(ends[0])} to {signed(ends[1])}] from {first} to {last}, and by "
+        f"{relative:.1f} points of the percentage of the teacher's (p {p_value(change.p)})"
     )
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
 
 from kdray.cell import Cell
 from kdray.errors import DataError
+from kdray.reporting.facts import StudyFacts
 from kdray.reporting.table import Table
 from kdray.scoring.counts import Segments
 from kdray.scoring.result import Result
@@ -32,6 +32,7 @@ class Samples:
     table: Table
     metric: str
     cells: Cells
+    models: Mapping[tuple[str, str], Mapping[int, str]]  # fingerprints, by row and seed
     teacher: Score | None
 
     def by_method(self, group: str) -> dict[str, BySeed]:
@@ -43,21 +44,29 @@ class Samples:
         return pool_seeds(self.by_method(group))
 
 
-def sample_table(table: Table, results: Sequence[Result], *, samples: int) -> dict[str, Samples]:
+def sample_table(
+    table: Table, results: Sequence[Result], *, study: StudyFacts
+) -> dict[str, Samples]:
     """Scores of a table's results on resamples of its segments, by metric.
 
-    Metrics that say nothing of single segments are left out.
+    Metrics that say nothing of single segments are left out. Tables of one test draw the same
+    sentences, also those that leave out some.
 
     Raises:
         DataError: counts are missing or damaged, or do not give the score recorded for them.
     """
-    draws = resamples(table.num_segments, samples)
+    text = study.scenarios[table.point].texts[table.split]
+    draws = resamples(len(text.refs), study.bootstrap_samples)
+    if table.num_segments < len(text.refs):
+        rows = text.rows(table.condition.share)
+        draws = Resamples(draws.times_drawn[:, rows])
     by_metric: dict[str, Samples] = {}
     for metric in table.signatures:
         scored = [result for result in results if _has_segments(result, metric)]
         if not scored:
             continue
         cells: dict[tuple[str, str], dict[int, Score]] = {}
+        models: dict[tuple[str, str], dict[int, str]] = {}
         teacher = None
         for result in scored:
             score = draws.score(segments_of(result, metric, table.num_segments))
@@ -65,8 +74,10 @@ def sample_table(table: Table, results: Sequence[Result], *, samples: int) -> di
             if result.cell.is_teacher:
                 teacher = score
             else:
-                cells.setdefault(row_of(result.cell), {})[result.cell.seed] = score
-        by_metric[metric] = Samples(table, metric, MappingProxyType(cells), teacher)
+                row, seed = row_of(result.cell), result.cell.seed
+                cells.setdefault(row, {})[seed] = score
+                models.setdefault(row, {})[seed] = result.fingerprint
+        by_metric[metric] = Samples(table, metric, cells, models, teacher)
     return by_metric
 
 

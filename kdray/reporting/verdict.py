@@ -20,7 +20,9 @@ class Certainty(StrEnum):
 
     BEATS_ALL = "it beats every other method"
     BEATS_BASELINE = "it beats the baseline"
-    OPEN = "no difference is shown"
+    PARTLY = "it beats the baseline on some of the tests"
+    BASELINE = "it is the baseline, and nothing is shown to beat it"
+    OPEN = "it is not shown to beat the baseline"
     WORSE = "it is worse than another method"
     UNTESTED = "not tested"
 
@@ -118,11 +120,14 @@ def _headline(
             f"{listed(unbeaten)}."
         )
     if beaten:
-        return Certainty.OPEN, f"{name} is shown to beat {baseline} on {listed(beaten)} only."
+        return Certainty.PARTLY, f"{name} is shown to beat {baseline} on {listed(beaten)} only."
     if all(each.finding in (Finding.UNTESTED, Finding.SEED_NOISE_UNKNOWN) for _, each in every):
         return Certainty.UNTESTED, _untested(best, dev, every)
     if best.is_baseline:
-        return Certainty.OPEN, f"No method is shown to beat the baseline {name}, which dev prefers."
+        told = f"No method is shown to beat the baseline {name}, which dev prefers."
+        return Certainty.BASELINE, told
+    if not any(table.row(best.group, baseline) for table in tests):
+        return Certainty.OPEN, f"Dev prefers {name}; the baseline {baseline} is missing."
     winners = _winners(tests, best.group)
     if winners:
         told = f"Dev prefers {name}, which is not shown to beat {baseline}."
@@ -248,8 +253,10 @@ def _under_conditions(tables: Sequence[Table], best: Row) -> Iterator[str]:
         worse = [each.other for each in rivals if _loses(each)]
         parts = [f"it beats {listed(beaten)}"] if beaten else []
         parts += [f"it is worse than {listed(worse)}"] if worse else []
-        unclear = [each.other for each in rivals if not each.is_finding]
+        unclear = [each.other for each in rivals if each.finding is Finding.NOT_SIGNIFICANT]
         parts += [f"it is not told from {listed(unclear)}"] if unclear else []
+        untested = [each.other for each in rivals if each.p is None]
+        parts += [f"untested beside {listed(untested)}"] if untested else []
         told = f"Under {table.condition.title} on {table.split}, {row.method} has"
         yield f"{told} {row.bleu.mean:.2f} BLEU{''.join(f'; {part}' for part in parts)}."
 

@@ -1,8 +1,13 @@
 """What a report says of a study besides its measurements."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 import kdray
 from kdray.cell import TEACHER, shown, within
@@ -12,6 +17,7 @@ from kdray.plan.experiment import trained_updates
 from kdray.plan.scenario import Scenario
 from kdray.plan.step import CORPUS, SCORES, STUDENT, TOKENIZER, Step, spec_of
 from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
+from kdray.reporting.numbers import listed
 from kdray.runner.complexity import measures_of
 from kdray.runner.results import unscored
 from kdray.runner.study import Study
@@ -43,7 +49,7 @@ def study_facts(study: Study) -> StudyFacts:
         versions={"kdray": kdray.__version__} | {name: version(name) for name in PACKAGES},
         baseline=recipe.baseline_method,
         main_beam=recipe.evaluation.main_beam,
-        budget=f"at {recipe.students.training.budget.words}",
+        budget=_budget(study),
         bootstrap_samples=recipe.evaluation.bootstrap_samples,
         scenarios={s.point: _scenario_facts(study, s) for s in scenarios},
         axes={name: axis.numbers for name, axis in recipe.axes.items()},
@@ -90,8 +96,23 @@ def _rarity(study: Study, scenario: Scenario, lines: Sequence[str]) -> Sequence[
     encoded = scenario.text.learned.encoded
     if not study.is_made(encoded):
         return ()
-    train = EncodedSplit.load(study.store.fetch(encoded), Split.TRAIN)
-    return rarity(train.src, lines, Tokenizer.load(study.store.fetch(scenario.text.tokenizer)))
+    tokenizer = _tokenizer(study.store.fetch(scenario.text.tokenizer))
+    return rarity(_piece_counts(study.store.fetch(encoded)), lines, tokenizer)
+
+
+_tokenizer = lru_cache(maxsize=16)(Tokenizer.load)
+
+
+@lru_cache(maxsize=64)  # the tests and points that share a training text
+def _piece_counts(encoded: Path) -> NDArray[np.int64]:
+    """How often each piece occurs in the training sources."""
+    return np.bincount(EncodedSplit.load(encoded, Split.TRAIN).src.values)
+
+
+def _budget(study: Study) -> str:
+    """Under which budget students are compared; with an axis over it there are several."""
+    every = (each.recipe.students.training.budget.words for each in study.plan.scenarios)
+    return f"at {listed(list(dict.fromkeys(every)))}"
 
 
 def _text_notes(study: Study) -> list[str]:

@@ -6,10 +6,8 @@ from typing import Any
 
 from kdray.cell import Cell, Point, within
 from kdray.errors import ConfigError
-from kdray.reporting.facts import StudyFacts
+from kdray.reporting.facts import STUDIES, StudyFacts
 from kdray.runner.reporting import Measured
-
-AXIS = "study"
 
 
 def joined(parts: Sequence[Measured]) -> Measured:
@@ -24,6 +22,7 @@ def joined(parts: Sequence[Measured]) -> Measured:
             f"two of the studies are called {repeated[0]!r}; give each a name of its own "
             "(--set name=… holds for all of them, so write it into the files)"
         )
+    _check_axes(names, [part.facts for part in parts])
     _check_same("recipe.baseline", names, [part.facts.baseline for part in parts])
     _check_same("the beam of the verdict", names, [part.facts.main_beam for part in parts])
     _check_same("the budget of students", names, [part.facts.budget for part in parts])
@@ -46,9 +45,28 @@ def _check_same(what: str, names: Sequence[str], values: Sequence[object]) -> No
         )
 
 
+def _check_axes(names: Sequence[str], parts: Sequence[StudyFacts]) -> None:
+    """Refuse axes that have one name and are not of one thing."""
+    seen: dict[str, tuple[str, object]] = {}
+    for name, part in zip(names, parts, strict=True):
+        for axis in part.axes:
+            if axis == STUDIES:
+                raise ConfigError(
+                    f"{name}: has an axis called {STUDIES}, which is the axis of the studies in a "
+                    "report of several; give it another name"
+                )
+            path = part.recipe["axes"][axis].get("path", "points")
+            first, known = seen.setdefault(axis, (name, path))
+            if known != path:
+                raise ConfigError(
+                    f"the axis {axis} is of {known} in {first} and of {path} in {name}; give them "
+                    "different names"
+                )
+
+
 def _placed(part: Measured) -> Measured:
     """A study at its place on the axis of studies."""
-    here: Point = ((AXIS, part.facts.name),)
+    here: Point = ((STUDIES, part.facts.name),)
 
     def placed(cell: Cell) -> Cell:
         return replace(cell, point=(*here, *cell.point))
@@ -80,7 +98,7 @@ def _facts(parts: Sequence[StudyFacts], names: Sequence[str]) -> StudyFacts:
         fingerprints=_merged([part.fingerprints for part in parts]),
         bootstrap_samples=min(part.bootstrap_samples for part in parts),
         scenarios=_merged([part.scenarios for part in parts]),
-        axes={AXIS: None, **_merged([part.axes for part in parts])},
+        axes={STUDIES: None, **_merged([part.axes for part in parts])},
         notes=[*notes, *_different_methods(parts, names)],
         complexity=_merged([part.complexity for part in parts]),
         sharing=" ".join(filter(None, (part.sharing for part in parts))),

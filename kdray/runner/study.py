@@ -10,7 +10,7 @@ from kdray.cluster.session import cluster_address, session, where
 from kdray.config.experiment import Experiment
 from kdray.config.grid import points_of
 from kdray.config.recipe import Recipe
-from kdray.errors import ArtifactDamaged, StageFailed
+from kdray.errors import ArtifactDamaged, ConfigError, StageFailed
 from kdray.plan.experiment import Plan, make_plan
 from kdray.plan.step import SCORER, STUDENT, Step, unique
 from kdray.progress import Display
@@ -132,6 +132,22 @@ def _check_scorers(plan: Plan, store: Store) -> None:
             step.job.check()
 
 
+def _check_costs(plan: Plan, reports: Path) -> None:
+    """Refuse a table of costs that the study's own report would write anew.
+
+    Raises:
+        ConfigError: the next command would work out other counts of updates, and train anew.
+    """
+    for scenario in plan.scenarios:
+        costs = scenario.recipe.students.training.budget.costs
+        if costs is not None and Path(costs).resolve().is_relative_to(reports.resolve()):
+            raise ConfigError(
+                f"recipe.students.training.budget.costs {costs}: this study's report writes it "
+                "anew, and with it the updates of all students; copy it to another folder, or give "
+                "this study another name"
+            )
+
+
 @contextmanager
 def open_study(
     experiment: Experiment, display: Display, *, all_signals: bool = False, only_looks: bool = False
@@ -148,6 +164,7 @@ def open_study(
         check_tokenizer(recipe.evaluation.bleu_tokenize)
     plan = make_plan(experiment, all_signals=all_signals)
     store = Store.open(experiment.execution.storage, only_looks=only_looks)
+    _check_costs(plan, store.root / "reports" / experiment.name)
     with ExitStack() as exits:
         if only_looks:
             runs = StudyRuns(Tracker(), store.root / "untracked.json", {})

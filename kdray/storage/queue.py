@@ -66,6 +66,14 @@ class Queue:
         """Note that what the taker has in hand is finished."""
         self._path(taker, item).rename(self._path(FINISHED, item))
 
+    def fail_own(self, taker: str, item: int, reason: str) -> None:
+        """Note that what the taker has in hand has failed for good, and why.
+
+        One that was dismissed has nothing in hand, and its word does not count.
+        """
+        if self.in_hand(taker) == item:
+            self.fail(item, reason)
+
     def fail(self, item: int, reason: str) -> None:
         """Note that an item has failed for good, and why. Whoever has it in hand has it no more."""
         with whole(self._path(FAILED, item)) as aside:

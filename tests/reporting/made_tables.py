@@ -1,5 +1,6 @@
 """Tables with differences that no model made, and scores whose truth is known."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -99,6 +100,7 @@ class Worlds:
         self.rng = np.random.default_rng(seed)
         self.num_segments, self.sd = num_segments, sd
         self.draws = Resamples.draw(num_segments, samples)
+        self.models = itertools.count()  # none is tested twice
 
     def score(self, worth):
         values = self.rng.normal(worth, self.sd, self.num_segments)
@@ -128,5 +130,9 @@ class Worlds:
             table=table(split, rows, num_segments=self.num_segments, **of_table),
             metric=metric,
             cells=cells,
+            models={
+                each: {seed: f"model {next(self.models)}" for seed in runs}
+                for each, runs in cells.items()
+            },
             teacher=None if teacher is None else self.score(teacher),
         )

@@ -1,6 +1,7 @@
 """What is planted along an axis is found and told with its place, what is absent is not."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 from made_tables import Worlds, facts
 
 from kdray.condition import Condition
-from kdray.reporting.along import GIVEN, LENGTH, MANY, SIZE, follow_axes, is_logarithmic
+from kdray.reporting.along import MANY, follow_axes, is_logarithmic
 from kdray.reporting.analysis import analyse
+from kdray.reporting.axes import GIVEN, LENGTH, SIZE
 from kdray.reporting.compare import corrected
 from kdray.reporting.overview import overview_of
 from kdray.reporting.samples import Samples
@@ -34,9 +36,9 @@ def along_noise(gain, *, seed=0, labels=tuple(NUMBERS), **settings):
     ]
 
 
-def told_of(sampled, study=NOISE, chosen=()):
+def told_of(sampled, study=NOISE):
     """The only axis, corrected, its pair if there is one, and what the overview says of it."""
-    _, (found,), num_tests = corrected([], follow_axes(sampled, study=study, chosen=chosen))
+    _, (found,), num_tests = corrected([], follow_axes(sampled, study=study))
     overview = overview_of([], [found], study=study, num_tests=num_tests)
     ((title, sentences),) = overview.axes
     return found, title, " ".join(sentences)
@@ -52,7 +54,7 @@ def test_a_planted_change_is_found_and_told():
     assert pair.change.relative == pytest.approx(-15, abs=2)
     assert title == "Along noise on test-x"
     assert "The advantage of kd over ce grows by " in text
-    assert "from 0.0 to 0.3, which is 1" in text
+    assert "from 0.0 to 0.3, and by 1" in text
     assert "kd is ahead of ce all along the axis (p <0.001)" in text
     assert "change places" not in text
 
@@ -96,7 +98,7 @@ def test_who_is_ahead_at_all_levels_is_told_only_if_that_stays_after_the_correct
 
 def test_the_numbers_are_those_of_the_statistics():
     sampled = along_noise(lambda x: 20 * (x - 0.16))
-    (found,) = follow_axes(sampled, study=NOISE, chosen=())
+    (found,) = follow_axes(sampled, study=NOISE)
     levels = [
         Level(NUMBERS[dict(each.table.point)["noise"]], each.by_method("tiny"), each.teacher)
         for each in sampled
@@ -109,7 +111,7 @@ def test_the_numbers_are_those_of_the_statistics():
     for at, tested in zip(pair.levels, advantage.by_level, strict=True):
         assert (at.value, at.low, at.high) == (tested.value, *tested.interval)
     assert pair.crossing.p_kept_uncorrected == 1, "each is ahead somewhere"
-    (kept,) = follow_axes(along_noise(lambda _: 0.2), study=NOISE, chosen=())
+    (kept,) = follow_axes(along_noise(lambda _: 0.2), study=NOISE)
     assert kept.pairs[0].crossing.p_kept_uncorrected > 0.01, "the largest p of all levels"
 
 
@@ -119,7 +121,7 @@ def test_levels_are_in_order_of_their_numbers_and_not_of_their_labels():
     sampled = [
         worlds.samples({"ce": 20.0, "kd": 21.0}, point=(("pairs", label),)) for label in numbers
     ]
-    (found,) = follow_axes(sampled, study=facts(axes={"pairs": numbers}), chosen=())
+    (found,) = follow_axes(sampled, study=facts(axes={"pairs": numbers}))
     assert (found.labels, found.places) == (("30", "200", "1000"), (30.0, 200.0, 1000.0))
     assert found.is_log
     for line in found.lines.values():
@@ -164,7 +166,7 @@ def test_two_levels_are_lines_without_tests():
     (pair,) = found.pairs
     assert (pair.levels, pair.change, pair.crossing) == ((), None, None)
     assert text.startswith("Not tested: 2 of 2 levels have ce and kd with two seeds or more")
-    assert follow_axes(along_noise(lambda _: 3.0, labels=("0.0",)), study=NOISE, chosen=()) == []
+    assert follow_axes(along_noise(lambda _: 3.0, labels=("0.0",)), study=NOISE) == []
 
 
 def test_one_seed_is_a_line_without_intervals_and_without_tests():
@@ -183,9 +185,9 @@ def test_without_a_teacher_a_change_is_untested_and_the_reader_is_told():
 
 def test_neither_dev_nor_another_beam_nor_an_axis_of_names_is_followed():
     names = facts(axes={"noise": None})
-    assert follow_axes(along_noise(lambda _: 3.0), study=names, chosen=()) == []
-    assert follow_axes(along_noise(lambda _: 3.0, split="dev"), study=NOISE, chosen=()) == []
-    assert follow_axes(along_noise(lambda _: 3.0, beam=1), study=NOISE, chosen=()) == []
+    assert follow_axes(along_noise(lambda _: 3.0), study=names) == []
+    assert follow_axes(along_noise(lambda _: 3.0, split="dev"), study=NOISE) == []
+    assert follow_axes(along_noise(lambda _: 3.0, beam=1), study=NOISE) == []
 
 
 def grid(gain, cells, *, seed=0, names=("x", "y")):
@@ -211,7 +213,7 @@ def advantages(found):
 def test_a_full_grid_is_followed_in_the_mean_over_the_other_axis():
     cells = [(x, y) for x in range(3) for y in range(2)]
     sampled = grid(lambda x, y: x + 4 * y, cells)
-    along_x, along_y = follow_axes(sampled, study=axes("x", "y"), chosen=())
+    along_x, along_y = follow_axes(sampled, study=axes("x", "y"))
     assert (along_x.axis, along_y.axis) == ("x", "y")
     assert len(along_x.over) == 2
     assert ["y 0" in each for each in along_x.over] == [True, False]
@@ -224,7 +226,7 @@ def test_a_full_grid_is_followed_in_the_mean_over_the_other_axis():
 def test_the_mean_is_over_combinations_that_are_there_at_every_level():
     cells = [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1), (0, 2), (1, 2)]
     sampled = grid(lambda x, y: x + (50 if y == 2 else 0), cells)
-    along_x, _ = follow_axes(sampled, study=axes("x", "y"), chosen=())
+    along_x, _ = follow_axes(sampled, study=axes("x", "y"))
     assert len(along_x.over) == 2
     assert advantages(along_x) == pytest.approx([0, 1, 2], abs=0.3)
 
@@ -232,7 +234,7 @@ def test_the_mean_is_over_combinations_that_are_there_at_every_level():
 def test_a_grid_of_one_axis_at_a_time_is_followed_through_its_first_point():
     cells = [(0, 0), (1, 0), (2, 0), (0, 1), (0, 2), (0, 3)]
     sampled = grid(lambda x, y: x + 10 * y, cells)
-    along_x, along_y = follow_axes(sampled, study=axes("x", "y"), chosen=())
+    along_x, along_y = follow_axes(sampled, study=axes("x", "y"))
     assert len(along_x.over) == len(along_y.over) == 1
     assert advantages(along_x) == pytest.approx([0, 1, 2], abs=0.3)
     assert advantages(along_y) == pytest.approx([0, 10, 20, 30], abs=0.3)
@@ -249,7 +251,7 @@ def test_an_axis_of_the_recipe_may_be_called_as_those_of_every_study(name):
         )
         for level in range(3)
     ]
-    own, of_size = follow_axes(sampled, study=axes(name), chosen=())
+    own, of_size = follow_axes(sampled, study=axes(name))
     assert (own.axis, own.labels) == (name, ("0", "1", "2"))
     assert advantages(own) == pytest.approx([0, 1, 2], abs=0.3)
     assert (of_size.axis, of_size.labels) == (SIZE, ("tiny", "small"))
@@ -261,7 +263,7 @@ def test_lengths_of_training_are_an_axis():
         worlds.samples({"ce": 20.0, "kd": 20.0 + length / 400}, length=length)
         for length in (1600, 400, 800)
     ]
-    (found,) = follow_axes(sampled, study=facts(), chosen=())
+    (found,) = follow_axes(sampled, study=facts())
     assert (found.axis, found.labels) == (LENGTH, ("400", "800", "1600"))
     assert found.is_log
     assert advantages(found) == pytest.approx([1, 2, 4], abs=0.3)
@@ -280,7 +282,8 @@ def test_shares_of_the_reference_are_an_axis_of_the_same_students():
             for name, gain in gains.items()
         }
         made = worlds.samples(gains, condition=condition)
-        sampled.append(Samples(made.table, made.metric, cells, made.teacher))
+        models = {row: {seed: f"{row[1]}-{seed}" for seed in seeds} for row in cells}
+        sampled.append(Samples(made.table, made.metric, cells, models, made.teacher))
     found, _, _ = told_of(sampled, facts())
     assert (found.axis, found.labels) == (GIVEN, ("0.0", "0.25", "0.5", "0.75"))
     assert found.pairs[0].change.is_finding
@@ -295,20 +298,20 @@ def test_shares_of_the_reference_are_an_axis_of_the_same_students():
     assert found.pairs[0].change.p_uncorrected == same < 0.05 < apart
 
 
-@pytest.mark.parametrize(("num_methods", "num_pairs"), [(MANY, 15), (MANY + 1, 6 + 5)])
-def test_many_methods_are_followed_beside_the_chosen_ones_alone(num_methods, num_pairs):
+@pytest.mark.parametrize(("num_methods", "num_pairs"), [(MANY, 15), (MANY + 1, 6)])
+def test_many_methods_are_followed_beside_the_baseline_alone(num_methods, num_pairs):
     names = [f"m{number}" for number in range(num_methods)]
     worlds = Worlds(num_segments=30, samples=50)
     sampled = [
         worlds.samples({name: 20.0 for name in names}, point=(("noise", label),))
         for label in ("0.0", "0.1", "0.2")
     ]
-    (found,) = follow_axes(sampled, study=NOISE, chosen=["m1", "m3"])
+    (found,) = follow_axes(sampled, study=replace(NOISE, baseline="m1"))
     assert set(found.lines) == set(names)
     pairs = {frozenset((pair.method, pair.other)) for pair in found.pairs}
     assert len(pairs) == len(found.pairs) == num_pairs
     if num_methods > MANY:
-        assert all(pair & {"m1", "m3"} for pair in pairs)
+        assert all("m1" in pair for pair in pairs)
 
 
 def test_a_method_that_a_level_lacks_is_left_out():
@@ -320,7 +323,7 @@ def test_a_method_that_a_level_lacks_is_left_out():
         )
         for label in ("0.0", "0.1", "0.2")
     ]
-    (found,) = follow_axes(sampled, study=NOISE, chosen=())
+    (found,) = follow_axes(sampled, study=NOISE)
     assert set(found.lines) == {"ce", "kd"}
 
 
@@ -339,3 +342,67 @@ def test_results_along_an_axis_are_followed_from_their_files(study):
     assert found.lines["ce"][0].value == pytest.approx(analysis.tables[0].rows[1].bleu.mean)
     ((_, sentences),) = analysis.overview.axes
     assert "change places at 0." in sentences[0]
+
+
+def test_places_of_a_logarithmic_axis_are_those_that_were_given():
+    numbers = {"1000": 1000.0, "10000": 10000.0, "100000": 100000.0}
+    worlds = Worlds()
+    sampled = [
+        worlds.samples({"ce": 20.0, "kd": 21.0}, point=(("pairs", label),)) for label in numbers
+    ]
+    (found,) = follow_axes(sampled, study=facts(axes={"pairs": numbers}))
+    assert found.is_log
+    assert tuple(at.place for at in found.pairs[0].levels) == found.places
+
+
+def test_an_axis_without_a_method_at_all_levels_is_not_followed():
+    worlds = Worlds()
+    sampled = [
+        worlds.samples({name: 20.0}, point=(("noise", label),))
+        for name, label in (("ce", "0.0"), ("kd", "0.1"), ("ce", "0.2"))
+    ]
+    assert follow_axes(sampled, study=NOISE) == []
+
+
+def test_a_combination_that_lacks_a_student_is_left_out_of_the_mean():
+    cells = [(x, y) for x in range(3) for y in range(2)]
+    sampled = grid(lambda x, y: x + 50 * y, cells)
+    broken = sampled[1]  # x 0, y 1
+    sampled[1] = replace(broken, cells={row: {1: runs[1]} for row, runs in broken.cells.items()})
+    along_x, _ = follow_axes(sampled, study=axes("x", "y"))
+    assert len(along_x.over) == 1
+    assert advantages(along_x) == pytest.approx([0, 1, 2], abs=0.3)
+
+
+def test_levels_of_the_same_trained_models_share_their_seeds():
+    """As along `evaluation.length_penalty`: the noise of seeds does not blur the change."""
+    worlds, seeds = Worlds(sd=0.2), (1, 2, 3)
+    luck = {(name, seed): worlds.rng.normal(0, 3) for name in ("ce", "kd") for seed in seeds}
+    sampled = []
+    for label, at in NUMBERS.items():
+        gains = {"ce": 0.0, "kd": 8 * at}
+        cells = {
+            ("tiny", name): {seed: worlds.score(20 + luck[name, seed] + gain) for seed in seeds}
+            for name, gain in gains.items()
+        }
+        made = worlds.samples(gains, point=(("noise", label),))
+        models = {row: {seed: f"{row[1]}-{seed}" for seed in seeds} for row in cells}
+        sampled.append(Samples(made.table, made.metric, cells, models, made.teacher))
+    (same,) = follow_axes(sampled, study=NOISE)
+    others = [replace(each, models={("tiny", "ce"): {1: n}}) for n, each in enumerate(sampled)]
+    (apart,) = follow_axes(others, study=NOISE)
+    p_same, p_apart = (found.pairs[0].change.p_uncorrected for found in (same, apart))
+    assert p_same < 0.05 < p_apart
+
+
+def test_studies_and_signatures_are_followed_apart():
+    numbers = {"0": 0.0, "1": 1.0, "2": 2.0}
+    worlds = Worlds()
+    sampled = [
+        worlds.samples({"ce": 20.0, "kd": 21.0}, point=(("study", study), ("noise", label)))
+        for study in ("one", "two")
+        for label in numbers
+    ]
+    found = follow_axes(sampled, study=facts(axes={"study": None, "noise": numbers}))
+    assert [each.split for each in found] == ["test-x of one", "test-x of two"]
+    assert all(len(each.over) == 1 for each in found)

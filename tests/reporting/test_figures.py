@@ -161,7 +161,7 @@ def test_the_last_axis_that_varies_has_the_columns():
     found = winners_of(verdicts, [], main_beam=5)
     assert (found.row_axes, found.column_axis, found.columns) == (
         ("noise",),
-        "size",
+        "student size",
         ("tiny", "big"),
     )
     assert [labels for labels, _ in found.rows] == [("0",), ("1",)]

@@ -15,7 +15,7 @@ from kdray.scoring.segments import read_segments, write_counts, write_numbers
 
 def sampled(study, **changes):
     ((table, results),) = build_tables(study.results, study=study.facts(**changes))
-    return sample_table(table, results, samples=50)
+    return sample_table(table, results, study=study.facts(bootstrap_samples=50))
 
 
 @pytest.mark.parametrize("tokenize", ["13a", "char"])

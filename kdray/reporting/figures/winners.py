@@ -7,10 +7,12 @@ from kdray.reporting.difference import Difference
 from kdray.reporting.table import Table
 from kdray.reporting.verdict import Certainty, Verdict
 
-SIZE = "size"
+SIZE = "student size"  # no axis of a recipe has a name with spaces
 SIGNS = {
     Certainty.BEATS_ALL: "●●",
     Certainty.BEATS_BASELINE: "●○",
+    Certainty.PARTLY: "◐○",
+    Certainty.BASELINE: "=",
     Certainty.OPEN: "○○",
     Certainty.WORSE: "▼",
     Certainty.UNTESTED: "?",
