@@ -39,7 +39,8 @@ def test_the_csv_holds_a_line_for_each_row_and_metric_of_each_table(filled, tmp_
     assert len(lines) == len(wanted)
     for line, (table, row, metric) in zip(lines, wanted, strict=True):
         place = dict(table.point)
-        assert (line["axes.noise"], line["text"]) == (place["axes.noise"], place.get("text", ""))
+        shown = (line["axes.noise"], line["axes.text"])
+        assert shown == (place["noise"], place.get("text", ""))
         assert (line["split"], line["condition"]) == (table.split, table.condition.name)
         assert (line["method"], line["role"], line["size"], line["metric"]) == (
             *(row.method, row.cell.role, row.cell.size, metric),
