@@ -64,4 +64,11 @@ def scores(storage):
     """What a report's results say, without what a clock decided."""
     results = json.loads((storage / "reports" / "micro" / "results.json").read_text())["results"]
     timed = ("seconds", "per_second", "path")
-    return [{k: v for k, v in row.items() if not k.endswith(timed)} for row in results]
+
+    def untimed(value):
+        """Without times and places, at any depth."""
+        if not isinstance(value, dict):
+            return value
+        return {name: untimed(each) for name, each in value.items() if not name.endswith(timed)}
+
+    return [untimed(row) for row in results]
