@@ -132,7 +132,7 @@ class Store:
             caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
             folder = caches / "kdray" / re.sub(r"[^\w.-]+", "-", redact(uri))
             named_by = "XDG_CACHE_HOME"
-        root = folder.resolve() if only_looks else prove_writable(folder, named_by=named_by)
+        root = _there(folder) if only_looks else prove_writable(folder, named_by=named_by)
         return cls(root, remote, only_looks)
 
     def path(self, key: Key) -> Path:
@@ -320,3 +320,19 @@ class Store:
 
     def _memory(self, key: Key) -> Path:
         return self.root / VERIFIED / f"{key.stage}-{key.fingerprint}.json"
+
+
+def _there(folder: Path) -> Path:
+    """A folder that is only looked at: it may be absent, and it may be nothing else.
+
+    Raises:
+        InputError: it is a file, or a link that leads to itself.
+    """
+    try:
+        root = folder.resolve()
+        is_other = root.exists() and not root.is_dir()
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"execution.storage {folder}: {error}; name a folder") from None
+    if is_other:
+        raise InputError(f"execution.storage {folder}: is a file; name a folder")
+    return root

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdray.cell import TEACHER
-from kdray.errors import StageFailed
+from kdray.errors import InputError, StageFailed
 from kdray.plan.step import (
     COMPLEXITY,
     CORPUS,
@@ -131,7 +131,11 @@ def _written(study: Study, findings: Findings, default: Path, folder: Path | Non
     try:
         return write_findings(findings, folder or default)
     except OSError as error:
-        if folder is not None or (message := disk_failure(error, default)) is None:
+        if folder is not None:
+            raise InputError(
+                f"--into {folder}: {error.strerror or error}; name another folder"
+            ) from None
+        if (message := disk_failure(error, default)) is None:
             raise
         study.display.note(f"no page is written: {message}, or name another folder with --into")
         return findings

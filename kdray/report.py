@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kdray.command import DryRun, Overrides, Verify, run, studied
+from kdray.errors import InputError
 
 
 def report(
@@ -30,6 +31,11 @@ def report(
     Several studies become one report, with one table and one map over what they have in common.
     Nothing else is written, and no tracker is told. Storage that is read-only serves, too.
     """
+    if into is not None and not dry_run:
+        try:
+            into.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise InputError(f"--into {str(into)[:200]!r}: {error}; name another folder") from None
     with ExitStack() as opened:
         studies = []
         for config in configs:

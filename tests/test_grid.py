@@ -125,6 +125,10 @@ def test_what_follows_from_a_value_is_worked_out_at_each_point():
         ({"a": {"points": {}}}, r"axes\.a\.points"),
         ({"a": {"path": "signals.topk.k", "value": [4]}}, r"axes\.a.*value"),
         ({"a": {"path": "methods.hybrid.gate", "values": ["x"]}}, r"at a x.*gate"),
+        ({"a": {"path": "signals.topk.k", "values": [4, 4.0]}}, "repeat a value"),
+        ({"a": {"points": {"x": {"evaluation": {"beams": [1]}}, "y": {}}}}, r"holds evaluation\."),
+        ({"a": {"points": {"x": {"signals.topk.k": 4}, "y": {"signals.topk.k": 4}}}}, "the same"),
+        ({"a": {"points": {"x": {"signals.topk.k": 4, "signals.topk": {"k": 2}}}}}, "is a part"),
     ],
 )
 def test_an_axis_that_cannot_be_is_refused_with_its_place(axes, words, tmp_path):

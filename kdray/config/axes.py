@@ -22,7 +22,8 @@ class FieldAxis(Frozen):
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
-        if len(self.settings) != len(self.values):
+        differ = {(isinstance(value, bool), value) for value in self.values}  # 0 is 0.0
+        if not len(self.settings) == len(differ) == len(self.values):
             raise ValueError(f"values {list(self.values)} repeat a value; give each once")
         return self
 
@@ -43,6 +44,19 @@ class PointsAxis(Frozen):
 
     kind: Literal["points"] = "points"
     points: dict[Name, dict[str, Any]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _points_differ(self) -> Self:
+        for name, settings in self.points.items():
+            for dotted in settings:
+                if outer := next((key for key in settings if dotted.startswith(f"{key}.")), None):
+                    raise ValueError(
+                        f"point {name}: {dotted} is a part of {outer}, which is set too; write "
+                        "all of it there"
+                    )
+            if twin := next((k for k, v in self.points.items() if k != name and v == settings), ""):
+                raise ValueError(f"points {name} and {twin} set the same; leave one out")
+        return self
 
     @property
     def settings(self) -> Settings:

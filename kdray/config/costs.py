@@ -75,8 +75,8 @@ class Cost(Frozen):
     update: Update
     machine: Machine
     updates: int = Field(ge=1)
-    target_tokens: float = Field(gt=0)
-    seconds: float = Field(gt=0)
+    target_tokens: float = Field(gt=0, le=1e9)
+    seconds: float = Field(ge=1e-6, le=1e6)
 
 
 class CostTable(Frozen):

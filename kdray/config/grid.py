@@ -84,6 +84,11 @@ def _check_paths(recipe: Recipe) -> None:
 def _check_path(there: Mapping[str, Any], dotted: str, *, place: str) -> None:
     if any(_is_in(dotted, common) for common in OF_THE_GRID):
         raise ConfigError(f"{place}: {dotted} is the same at all points; take another field")
+    if inner := next((common for common in OF_THE_GRID if _is_in(common, dotted)), None):
+        raise ConfigError(
+            f"{place}: {dotted} holds {inner}, which is the same at all points; set the other "
+            f"fields of {dotted} one by one"
+        )
     here: Any = there
     for key in dotted.split("."):
         if here is None:  # a part that the recipe leaves out: its own check follows

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kdray.cell import shown
 from kdray.reporting.along import Along, Change, Pair
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.numbers import listed, p_value, signed
@@ -28,7 +29,7 @@ def overview_of(
     axes = tuple((_title(along), tuple(_told(along))) for along in alongs)
     return Overview(
         headline=_headline(verdicts),
-        sentences=tuple(_certain(verdicts)) if len(verdicts) > 1 else (),
+        sentences=(*(_certain(verdicts) if len(verdicts) > 1 else ()), *_unscored(verdicts, study)),
         axes=axes,
         reading=tuple(_reading(study, num_tests)),
     )
@@ -62,6 +63,17 @@ def _certain(verdicts: Sequence[Verdict]) -> Iterator[str]:
             wins = Counter(verdict.chosen or "none" for verdict in kept)
             names = [f"{name} {number}×" for name, number in wins.most_common()]
             yield f"In {len(kept)} of {len(verdicts)} ({listed(names)}) {told}."
+
+
+def _unscored(verdicts: Sequence[Verdict], study: StudyFacts) -> Iterator[str]:
+    """Points of the grid of which nothing can be said."""
+    scored = {verdict.point for verdict in verdicts}
+    missing = [shown(point) for point in study.scenarios if point not in scored]
+    if missing and scored:
+        yield (
+            f"{len(missing)} of {len(study.scenarios)} points have no scored students: "
+            f"{'; '.join(missing)}."
+        )
 
 
 def _title(along: Along) -> str:

@@ -166,3 +166,5 @@ def _mean(sums: Floats) -> Floats:
 
 SCORES: Final[Mapping[str, Callable[[Floats], Floats]]] = {"bleu": bleu, "chrf": chrf}
 """The metrics whose counts are kept, and what makes a score of them."""
+NUM_COUNTS: Final[Mapping[str, int]] = {"bleu": 10, "chrf": 18}
+"""How many counts each of them has of a segment."""

@@ -6,12 +6,11 @@ A report scores resamples and slices of a test from these files alone.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from kdray.errors import DataError
-from kdray.scoring.counts import SCORES, Segments, mean_of_segments
+from kdray.scoring.counts import NUM_COUNTS, SCORES, Floats, Segments, mean_of_segments
 
 ENDING = ".npz"  # of counts; numbers have the ending of the translations
 
@@ -35,13 +34,23 @@ def read_segments(path: Path, metric: str, *, lines: int) -> Segments:
     """
     try:
         if path.suffix == ENDING:
-            with np.load(path, allow_pickle=False) as arrays:
-                segments = Segments(arrays[metric].astype(np.float64), SCORES[metric])
+            segments = Segments(_counts(path, metric), SCORES[metric])
         else:
             numbers = [float(line) for line in path.read_text("utf-8").splitlines()]
             segments = mean_of_segments(numbers)
-    except (OSError, ValueError, KeyError, BadZipFile, DataError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; score again") from None
+    except Exception as error:  # a damaged archive may raise anything
+        told = str(error) if isinstance(error, OSError | DataError) else type(error).__name__
+        raise DataError(f"{path}: cannot be read: {told}; score again") from None
     if len(segments.counts) != lines:
         raise DataError(f"{path}: of {len(segments.counts)} segments, not of {lines}; score again")
     return segments
+
+
+def _counts(path: Path, metric: str) -> Floats:
+    with np.load(path, allow_pickle=False) as arrays:
+        counts = arrays[metric]
+    if counts.dtype != np.int32 or counts.ndim != 2 or counts.shape[1] != NUM_COUNTS[metric]:
+        raise DataError(f"{metric} has {counts.dtype} of shape {counts.shape}")
+    if (counts < 0).any():
+        raise DataError(f"{metric} has counts below 0")
+    return np.asarray(counts, dtype=np.float64)

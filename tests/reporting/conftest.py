@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from made_tables import WORDS, sentences
 
 from kdray.cell import Cell
 from kdray.condition import Condition
@@ -13,13 +14,6 @@ from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
 from kdray.scoring.counts import score_and_count
 from kdray.scoring.result import Result, Score, write_hyps
 from kdray.scoring.segments import write_counts
-
-WORDS = ["ban", "dor", "fil", "gum", "hat", "jok", "lem", "nip", "rus", "tav", "wex", "yol"]
-
-
-def sentences(count: int, seed: int) -> list[str]:
-    draw = random.Random(seed)
-    return [" ".join(draw.choices(WORDS, k=draw.randint(6, 14))) for _ in range(count)]
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Tables with differences that no model made, and scores whose truth is known."""
 
 import itertools
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,14 @@ from kdray.scoring.counts import mean_of_segments
 from kdray.statistics.resampling import Resamples
 
 ONE_SEED = {"sd": None, "seeds": (1,)}
+
+
+WORDS = ["ban", "dor", "fil", "gum", "hat", "jok", "lem", "nip", "rus", "tav", "wex", "yol"]
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(6, 14))) for _ in range(count)]
 
 
 def row(

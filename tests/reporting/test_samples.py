@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import sentences
+from made_tables import sentences
 
 from kdray.errors import DataError
 from kdray.reporting.samples import sample_table
@@ -41,6 +41,34 @@ def test_numbers_that_are_written_are_read_and_damaged_ones_told(tmp_path):
         path.write_text(damaged)
         with pytest.raises(DataError, match="score"):
             read_segments(path, "comet", lines=2)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        np.ones((2, 4), np.int32),
+        np.ones(2, np.int32),
+        np.full((2, 10), -1, np.int32),
+        np.full((2, 10), np.nan),
+        np.array(["x"]),
+    ],
+)
+def test_counts_that_nobody_wrote_so_are_refused(tmp_path, counts):
+    path = tmp_path / "counts.npz"
+    np.savez_compressed(path, bleu=counts)
+    with pytest.raises(DataError, match=r"counts\.npz: cannot be read: bleu has"):
+        read_segments(path, "bleu", lines=2)
+
+
+def test_a_damaged_archive_is_one_message_that_gives_no_dangerous_advice(tmp_path):
+    path = tmp_path / "counts.npz"
+    np.savez_compressed(path, bleu=np.ones((200, 10), np.int32))
+    whole = path.read_bytes()
+    for damaged in (b"", b"text", whole[:-30], whole[:80] + bytes(40) + whole[120:]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"counts\.npz: cannot be read") as caught:
+            read_segments(path, "bleu", lines=200)
+        assert "pickle" not in str(caught.value)
 
 
 def test_models_of_a_table_are_sampled_alike_and_the_teacher_by_itself(study):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import sentences
+from made_tables import sentences
 
 from kdray.condition import Condition
 from kdray.errors import DataError
