@@ -249,7 +249,9 @@ def test_a_table_that_lacks_a_method_or_holds_no_costs_is_refused(stored, tmp_pa
     raw = table.model_dump(mode="json")
     raw["costs"][0]["seconds"] = 0
     (tmp_path / "costs.json").write_text(json.dumps(raw))
-    with pytest.raises(ConfigError, match=r"costs.json: costs.0.seconds: .*greater than or equal to 0.000001"):
+    with pytest.raises(
+        ConfigError, match=r"costs.json: costs.0.seconds: .*greater than or equal to 0.000001"
+    ):
         make_plan(experiment(budget))
     (tmp_path / "costs.json").write_text("[1]")
     with pytest.raises(ConfigError, match="found list, a table of costs is a mapping"):
