@@ -55,9 +55,11 @@ def test_that_of_a_command_that_goes_on_is_left_alone_until_it_is_killed(tmp_pat
         assert not goes_on.exists()
 
 
-def test_without_a_folder_nothing_is_done() -> None:
+def test_without_a_folder_nothing_is_removed(tmp_path: Path) -> None:
+    stays = new_session(tmp_path, "1")
     with removed_at_the_end(None):
-        pass
+        assert stays.exists()
+    assert stays.exists()
 
 
 @pytest.mark.ray
