@@ -1,6 +1,7 @@
 """Processes that make shards may die: others make what is missing, and not without end."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -71,6 +72,30 @@ def test_a_shard_that_always_ends_its_process_is_given_up(make, tmp_path, monkey
     with pytest.raises(StageFailed, match="1 of 6 shards are missing, first 2"):
         make(deaths=99)
     assert 3 <= len(list(tmp_path.glob("died-*"))) <= 6
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_work_that_is_whole_may_go_while_another_goes_on(tmp_path, monkeypatch):
+    """As publishing removes it; a process of the other one dies, so its shards are begun again."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    works = []
+    for name, deaths in (("first", 0), ("second", 1)):
+        folder = tmp_path / name
+        folder.mkdir()
+        plan = ShardPlan.open(folder / "shards", rows=6, shard_rows=2)
+        job = dying_job(folder, deaths=deaths)
+        works.append(ShardWork(job, plan, Store(tmp_path), folder, "cpu"))
+    told = []
+    with session(Execution(cpus=2, decode_actors=2, max_failures=2)):
+        for number, index in make_shards(works, execution=Execution(cpus=2, decode_actors=2)):
+            told.append((number, index))
+            if sum(of == 0 for of, _ in told) == 3 and works[0].plan.folder.exists():
+                shutil.rmtree(works[0].plan.folder)
+    assert sorted(told) == [(number, index) for number in range(2) for index in range(3)]
+    assert works[1].plan.missing() == []
+    assert len(list((tmp_path / "second").glob("died-*"))) == 1
 
 
 def test_a_ray_data_without_these_options_is_left_as_it_is(monkeypatch):
