@@ -3,7 +3,7 @@
 import typer
 
 import kdray
-from kdray.command import exit_codes
+from kdray.command import program
 from kdray.complexity import complexity
 from kdray.decode import decode
 from kdray.evaluate import evaluate
@@ -40,7 +40,7 @@ def _options(
 
 def main() -> None:
     """Entry of the console script."""
-    with exit_codes():
+    with program():
         app()
 
 

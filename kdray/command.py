@@ -4,9 +4,11 @@ Verbs import torch and Ray late, once the configuration is read: help and a miss
 wait for them.
 """
 
+import atexit
 import gc
 import io
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -52,8 +54,27 @@ DryRun = Annotated[
 
 def run(command: Callable[..., None]) -> None:
     """Run one command as a program of its own."""
-    with exit_codes():
+    with program():
         typer.run(command)
+
+
+@contextmanager
+def program() -> Iterator[None]:
+    """What is run here is a process of its own, which has exit codes.
+
+    One that ends early may leave threads in Ray's C++ part. Python's end would break them off there,
+    which crashes: the process ends without it, once what was registered for its end has run.
+    """
+    try:
+        with exit_codes():
+            yield
+    except SystemExit as ended:
+        if isinstance(ended.code, int) and ended.code:
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(ended.code)
+        raise
 
 
 @contextmanager
