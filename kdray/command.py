@@ -62,8 +62,8 @@ def run(command: Callable[..., None]) -> None:
 def program() -> Iterator[None]:
     """What is run here is a process of its own, which has exit codes.
 
-    One that ends early may leave threads in Ray's C++ part. Python's end would break them off there,
-    which crashes: the process ends without it, once what was registered for its end has run.
+    One that ends early may leave threads in Ray's C++ part. Python's end would break them off
+    there, which crashes: the process ends without it, once what was registered for its end has run.
     """
     try:
         with exit_codes():

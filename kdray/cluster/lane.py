@@ -10,8 +10,8 @@ bit, are found again by a new driver, and are written without stalling Ray's con
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import ray.train
 import ray.train.torch
@@ -41,12 +41,14 @@ class Lane:
     tokens_per_pass: int | None
 
 
-def train_in_lane(lane: Lane, worker: Worker) -> None:
+def train_in_lane(lane: Lane, worker: Worker | None) -> None:
     """Train one model after another, in each worker of a lane, until none is left.
 
-    A model that cannot be trained is noted as failed, and the next one is begun. Any other error
-    ends the lane; another lane may go on with the same model.
+    The worker is one of a run of Ray Train, which tells its place, unless it is given. A model
+    that cannot be trained is noted as failed, and the next one is begun. Any other error ends the
+    lane; another lane may go on with the same model.
     """
+    worker = worker or _worker_of_ray()
     while (number := _next(lane, worker)) is not None:
         prepare(threads=lane.threads, device=worker.device)
         try:
@@ -94,8 +96,7 @@ def make_trainer(lane: Lane, width: Width, execution: Execution, *, folder: Path
     local = cluster_address(execution) is None
     make = trainer_class(local=local) if uses_ray_internals() else TorchTrainer
     return make(
-        _work,
-        train_loop_config={"lane": lane},
+        partial(train_in_lane, lane, None),
         scaling_config=ScalingConfig(
             num_workers=width.workers, use_gpu=execution.use_gpu, resources_per_worker=resources
         ),
@@ -116,11 +117,8 @@ def _fit(trainer: TorchTrainer, future: Future[str | None]) -> None:
         future.set_exception(error)
 
 
-def _work(config: dict[str, Any]) -> None:
-    """The body of one worker."""
+def _worker_of_ray() -> Worker:
     context, device = ray.train.get_context(), ray.train.torch.get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)  # what collectives without tensors of their own go by
-    worker = Worker(context.get_world_rank(), context.get_world_size(), device)
-    train_in_lane(config["lane"], worker)
-    ray.train.report({"finished": True})
+    return Worker(context.get_world_rank(), context.get_world_size(), device)

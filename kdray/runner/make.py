@@ -1,8 +1,7 @@
 """Making the steps of a plan: what exists is left alone, the rest is made by the job's shape."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from itertools import groupby
 
 from kdray.artifacts import Key
@@ -25,7 +24,7 @@ from kdray.plan.step import (
 )
 from kdray.runner.models import train_models
 from kdray.runner.study import Study
-from kdray.runner.turns import in_turn
+from kdray.runner.turns import turns
 from kdray.schema import Split
 from kdray.scoring.round_trip import LONGEST, RoundTripJob
 from kdray.scoring.scorer import ScorerFailed
@@ -58,7 +57,10 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
             and not study.is_made(step.key)
             and all(map(study.is_made, step.reads))  # they are, unless a student failed
         ]
-        in_turn(study, missing, partial(_make, study, together))
+        with closing(turns(study, missing)) as held:
+            for mine in held:
+                make = _way_of(mine[0])
+                make(study, mine, together)
         _check_lengths(study, made=together)
 
 
@@ -66,25 +68,35 @@ def _needs_ray(step: Step) -> bool:
     return not (isinstance(step.job, Whole) and step.job.is_light)
 
 
-def _make(study: Study, together: Sequence[Step], missing: Sequence[Step]) -> None:
-    match missing[0].job:
+Make = Callable[[Study, Sequence[Step], Sequence[Step]], None]
+"""Makes what is missing of the steps that stand together in a plan."""
+
+
+def _way_of(step: Step) -> Make:
+    """How a step is made, by the shape of its job."""
+    match step.job:
         case TrainingSpec():
-            train_models(study, missing, together)
+            return train_models
         case Sharded():
-            _make_shards(study, missing)
+            return _make_shards
         case Whole(is_light=True):
-            for number, step in enumerate(missing, start=1):
-                try:
-                    _make_here(study, step)
-                except ScorerFailed as failure:
-                    _note_scorer(study, step, failure, left=len(missing) - number)
-                    if failure.hung:  # for the next model it would again
-                        break
+            return _make_here
         case Whole():
-            _make_on_cluster(study, missing)
+            return _make_on_cluster
 
 
-def _make_here(study: Study, step: Step) -> None:
+def _make_here(study: Study, steps: Sequence[Step], _: Sequence[Step]) -> None:
+    """One after another, in this process."""
+    for number, step in enumerate(steps, start=1):
+        try:
+            _make_light(study, step)
+        except ScorerFailed as failure:
+            _note_scorer(study, step, failure, left=len(steps) - number)
+            if failure.hung:  # for the next model it would again
+                break
+
+
+def _make_light(study: Study, step: Step) -> None:
     study.display.stage(step.heading, step.detail)
     job, store = step.job, study.store
     assert isinstance(job, Whole), "the caller has looked"
@@ -113,7 +125,7 @@ def _note_scorer(study: Study, step: Step, failure: ScorerFailed, *, left: int) 
     study.display.note(str(noted))
 
 
-def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
+def _make_on_cluster(study: Study, steps: Sequence[Step], _: Sequence[Step]) -> None:
     """Side by side, each on CPUs of its own, so that speeds compare."""
     study.display.stage(steps[0].heading, f"{len(steps)} models")
     study.start_ray()
@@ -130,7 +142,7 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
             bars.move("models", number, len(steps), step.name)
 
 
-def _make_shards(study: Study, steps: Sequence[Step]) -> None:
+def _make_shards(study: Study, steps: Sequence[Step], _: Sequence[Step]) -> None:
     """All through one pool of processes; each step is published when its last shard is made."""
     use_gpu = study.experiment.execution.use_gpu
     devices = ["cuda" if use_gpu and _sharded(step).on_gpu else "cpu" for step in steps]

@@ -1,7 +1,7 @@
 """Several commands at once: each artifact is made by one of them, and the others wait for it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 
 from kdray.plan.step import Step
@@ -11,10 +11,11 @@ POLL_SECONDS = 1.0
 MOST = 200  # steps at a time: each lease holds a file open
 
 
-def in_turn(study: Study, steps: Sequence[Step], make: Callable[[Sequence[Step]], None]) -> None:
-    """Make the steps that no other command makes now, then those that another did not finish.
+def turns(study: Study, steps: Sequence[Step]) -> Generator[Sequence[Step]]:
+    """Yields the steps that no other command makes now, then those that another did not finish.
 
-    None of these steps is held while this command waits, so two commands never wait for each other.
+    They are held until the next turn is asked for. None is held while this command waits, so two
+    commands never wait for each other.
     """
     waiting = [(step, study.store.claim(step.key)) for step in steps]
     told: set[str] = set()
@@ -29,7 +30,7 @@ def in_turn(study: Study, steps: Sequence[Step], make: Callable[[Sequence[Step]]
                 else:
                     others.append((step, claim))
             if missing := [step for step in mine if not study.is_made(step.key)]:
-                make(missing)
+                yield missing
         waiting = [(step, claim) for step, claim in others if not study.is_made(step.key)]
         for step, claim in waiting:
             if claim.holder and step.name not in told:
