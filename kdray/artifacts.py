@@ -11,8 +11,9 @@ import os
 import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -23,19 +24,33 @@ from kdray.errors import ArtifactDamaged, InputError, redact
 from kdray.storage.content import remember, wrong_content, wrong_size
 from kdray.storage.content import sha256_file as sha256_file
 from kdray.storage.disk import disk_errors, prove_writable
-from kdray.storage.lease import Claim, Lease, clear, hold, is_held
+from kdray.storage.folders import get_folder, put_folder, remove_below
+from kdray.storage.held import Claims, ClaimTwice, Held, wait_for
+from kdray.storage.lease import Claim, clear, hold, is_held
+from kdray.storage.mirror import Mirror
+from kdray.storage.parts import Parts
 from kdray.storage.record import RECORD as RECORD
 from kdray.storage.record import canonical_json as canonical_json
 from kdray.storage.record import damaged, new_record, parsed, plain, record_in, wrong_record
 from kdray.storage.record import differences as differences
 from kdray.storage.record import read_json as read_json
 from kdray.storage.record import write_json as write_json
-from kdray.storage.remote import remote_storage
+from kdray.storage.remote import RemoteStorage, prove_usable, remote_storage
+from kdray.storage.remote_lease import RemoteClaim, cache_id, sweep_alive
 from kdray.storage.whole import leftovers, whole
 
-LEASES, VERIFIED = "leases", "verified"
+LEASES, VERIFIED, WORK = "leases", "verified", "work"
 _HALF_MADE = re.compile(r"\.([0-9a-f]{16})-[0-9a-f]{8}")
+_found: dict[tuple[str, str], bytes] = {}
+"""Records that this process has seen in storages of objects, where nothing is ever changed."""
 _MISTYPED = re.compile(r"file://(?!/)|[a-z][a-z0-9+.-]+:(?!//)")  # a URI that is none
+
+
+_OF_A_PLACE = rf"[^/]+/[0-9a-f]{{16}}/{RECORD}"
+
+
+class _AnotherStays(Exception):
+    """Another process has published the same artifact meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +113,11 @@ class Artifact:
 class Store:
     """All artifacts, each at `<stage>/<fingerprint>`. It can be pickled.
 
-    `root` is a local folder, seen by all nodes of the cluster. Unfinished work is there, and what
-    the program keeps besides artifacts. Without a `remote`, the artifacts are there too; with one,
-    its URI, they are in that storage, and `root` holds those that were fetched or made here.
-    With `only_looks`, nothing is written in a folder store.
+    `root` is a local folder. Without a `remote`, all nodes of the cluster see it, and everything is
+    in it: artifacts, unfinished work, and what the program keeps besides. With one, the URI of a
+    storage of objects, artifacts are there, and what others need to go on with unfinished work;
+    each node has a `root` of its own, which holds what was fetched or made there.
+    With `only_looks`, nothing is written in a store.
     """
 
     root: Path
@@ -109,8 +125,13 @@ class Store:
     only_looks: bool = False
 
     @classmethod
-    def open(cls, location: str | Path, *, only_looks: bool = False) -> Self:
+    def open(
+        cls, location: str | Path, *, cache: str | None = None, only_looks: bool = False
+    ) -> Self:
         """The store of a folder, of a `file://` URI, or of one with another storage's scheme.
+
+        `cache` is the folder for what a node reads from such a storage; without it, it is
+        `$XDG_CACHE_HOME/kdray`, or `~/.cache/kdray`.
 
         Raises:
             InputError: the location is a mistyped URI, no storage has its scheme, the storage
@@ -128,10 +149,14 @@ class Store:
         remote = uri if colon and scheme != "file" else None
         folder, named_by = Path(unquote(path) if colon else location), "execution.storage"
         if remote is not None:
-            remote_storage(uri)
-            caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-            folder = caches / "kdray" / re.sub(r"[^\w.-]+", "-", redact(uri))
-            named_by = "XDG_CACHE_HOME"
+            storage, named_by = remote_storage(uri), "execution.cache"
+            if cache is None:
+                caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+                cache, named_by = str(caches / "kdray"), "XDG_CACHE_HOME"
+            folder = Path(cache) / re.sub(r"[^\w.-]+", "-", redact(uri))
+            _found.clear()
+            if not only_looks:
+                prove_usable(storage, uri, mark=uuid.uuid4().hex)
         root = _there(folder) if only_looks else prove_writable(folder, named_by=named_by)
         return cls(root, remote, only_looks)
 
@@ -146,7 +171,19 @@ class Store:
 
     def work_path(self, key: Key) -> Path:
         """Where an unfinished stage keeps what a restarted run continues from."""
-        return self.root / "work" / key.place
+        return self.root / WORK / key.place
+
+    def mirror(self, key: Key) -> Mirror | None:
+        """What keeps the work folder for other machines; None where they see the folder itself."""
+        if self.remote is None:
+            return None
+        return Mirror(self.remote, f"{WORK}/{key.place}/kept", self.work_path(key))
+
+    def parts(self, key: Key, folder: Path) -> Parts | None:
+        """What keeps finished parts in a folder for other machines; None as above."""
+        return (
+            None if self.remote is None else Parts(self.remote, f"{WORK}/{key.place}/parts", folder)
+        )
 
     def find(self, key: Key) -> Artifact | None:
         """The published artifact, or None.
@@ -158,13 +195,13 @@ class Store:
             ArtifactDamaged: the record is missing or names another content, or a file of a folder
                 store is missing, or is not what was written.
         """
-        if self.remote is None:
-            folder, content = self.path(key), record_in(self.path(key))
-        else:
-            folder, content = None, remote_storage(self.remote).record(key.place)
+        folder = self.path(key) if self.remote is None else None
+        content = record_in(folder) if folder is not None else self._remote_record(key)
         if content is None:
             return None
         record = self._checked(key, content, folder, reads=not self.only_looks)
+        if self.remote is not None:
+            _found[self.remote, key.place] = content
         return Artifact(key=key, path=self.path(key), counts=record["counts"])
 
     def fetch(self, source: Source) -> Path:
@@ -177,9 +214,9 @@ class Store:
         """
         if isinstance(source, Brought):
             return source.path
-        path, remote = self.path(source), self.remote
-        if remote is not None and record_in(path) is None and self.find(source) is not None:
-            self._copy(source, remote)
+        path = self.path(source)
+        if self.remote is not None and record_in(path) is None and self.find(source) is not None:
+            self._copy(source)
         if (content := record_in(path)) is None:
             raise ArtifactDamaged(f"{self._where(source)}: is gone; run the same command again")
         self._checked(source, content, path)
@@ -194,22 +231,31 @@ class Store:
         path = self.path(key)
         if (content := record_in(path)) is not None:
             self._checked(key, content, path, again=True)
-        if self.remote is not None and (content := remote_storage(self.remote).record(key.place)):
+        if self.remote is None:
+            return
+        _found.pop((self.remote, key.place), None)
+        if (content := self._remote_record(key)) is not None:
             with tempfile.TemporaryDirectory() as folder:
-                remote_storage(self.remote).get(key.place, Path(folder))
-                self._checked(key, content, Path(folder), again=True)
+                self._get(key, content, Path(folder), again=True)
 
-    def claim(self, key: Key) -> Claim:
-        """What a command has to take before it lets an artifact be made."""
-        return Claim(self._lease(key, "command"))
+    def claim(self, key: Key, holder: str = "command") -> Claims[Held]:
+        """What a `command` has to take before it lets an artifact be made, or its `maker`.
 
-    def alone(self, key: Key, *, seconds: float = math.inf) -> Lease:
+        In a storage of objects, first from those on this machine, then from all machines.
+        """
+        here = Claim(self._lease(key, holder))
+        if self.remote is None:
+            return here
+        name, cache = self._lease(key, holder).name, cache_id(self.root)
+        return ClaimTwice(here, RemoteClaim(self._storage, name, cache=cache))
+
+    def alone(self, key: Key, *, seconds: float = math.inf) -> Held:
         """Wait to be the process that makes an artifact; remove what a killed one left half made.
 
         Raises:
             InputError: another process has made it for so many seconds.
         """
-        lease = hold(self._lease(key, "maker"), seconds=seconds)
+        lease = wait_for(self.claim(key, "maker"), seconds=seconds)
         for left in leftovers(self.path(key)):
             shutil.rmtree(left, ignore_errors=True)
         return lease
@@ -223,9 +269,11 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
         for path in (self.root / LEASES).glob("*"):
             clear(path)
+        if self.remote is not None:
+            sweep_alive(self._storage)
 
     def publish(
-        self, key: Key, build: Callable[[Path], Mapping[str, Any]], lease: Lease | None = None
+        self, key: Key, build: Callable[[Path], Mapping[str, Any]], lease: Held | None = None
     ) -> Artifact:
         """Build an artifact aside and publish it. `build` fills a folder and returns counts.
 
@@ -245,20 +293,26 @@ class Store:
             if (artifact := self.find(key)) is not None:
                 return artifact
             try:
-                with whole(path, record=RECORD, may_move=held.check) as folder:
+                with (
+                    suppress(_AnotherStays),
+                    whole(path, record=RECORD, may_move=held.check) as folder,
+                ):
                     counts = dict(build(folder))
                     record = new_record(key.stage, key.fingerprint, key.content(), folder, counts)
                     write_json(folder / RECORD, record)
                     if self.remote is not None:
                         held.check()
-                        remote_storage(self.remote).put(folder, key.place)
+                        content, files = (folder / RECORD).read_bytes(), record["files"]
+                        if not put_folder(self._storage, folder, key.place, files, content):
+                            raise _AnotherStays
             except OSError:
                 held.check()  # a new owner removes what the one before it had half made
                 raise
-            remember(path, record["files"], memory=self._memory(key))
+            if path.exists():
+                remember(path, record["files"], memory=self._memory(key))
             artifact = self.find(key)
             assert artifact is not None, "it was published"
-            shutil.rmtree(self.work_path(key), ignore_errors=True)
+            self._forget_work(key)
             return artifact
 
     def cached(self, key: Key, build: Callable[[Path], Mapping[str, Any]]) -> Artifact:
@@ -272,19 +326,43 @@ class Store:
             return []
         return differences(max(records, key=itemgetter("created")), key.content())
 
-    def _copy(self, key: Key, remote: str) -> None:
-        """Copy an artifact from the remote storage, unless another process does it meanwhile."""
-        path = self.path(key)
-        with disk_errors(path), self.alone(key):
+    @property
+    def _storage(self) -> RemoteStorage:
+        assert self.remote is not None, "the caller has looked"
+        return remote_storage(self.remote)
+
+    def _remote_record(self, key: Key) -> bytes | None:
+        """What was seen once is there: nothing in a storage of objects is ever changed."""
+        seen = _found.get((self.remote or "", key.place))
+        return seen or self._storage.read(f"{key.place}/{RECORD}")
+
+    def _copy(self, key: Key) -> None:
+        """Copy an artifact from the storage, unless another process of this machine does it."""
+        path, content = self.path(key), self._remote_record(key)
+        if content is None:
+            return
+        with disk_errors(path), hold(self._lease(key, "fetch")):
             if record_in(path) is None:
                 with whole(path, record=RECORD) as folder:
-                    remote_storage(remote).get(key.place, folder)
-                    self._checked(key, (folder / RECORD).read_bytes(), folder)
+                    self._get(key, content, folder)
+
+    def _get(self, key: Key, content: bytes, folder: Path, *, again: bool = False) -> None:
+        """Fill an empty folder with an artifact of the storage, and verify it."""
+        files = self._checked(key, content, None)["files"]
+        get_folder(self._storage, key.place, folder, files)
+        (folder / RECORD).write_bytes(content)
+        self._checked(key, content, folder, again=again)
+
+    def _forget_work(self, key: Key) -> None:
+        shutil.rmtree(self.work_path(key), ignore_errors=True)
+        if self.remote is not None:
+            remove_below(self._storage, f"{WORK}/{key.place}")
 
     def _records(self, stage: str) -> Iterable[bytes]:
-        if self.remote is not None:
-            return remote_storage(self.remote).records(stage)
-        return (path.read_bytes() for path in (self.root / stage).glob(f"[!.]*/{RECORD}"))
+        if self.remote is None:
+            return (path.read_bytes() for path in (self.root / stage).glob(f"[!.]*/{RECORD}"))
+        names = [name for name in self._storage.names(stage) if re.fullmatch(_OF_A_PLACE, name)]
+        return (content for name in names if (content := self._storage.read(name)))
 
     def _checked(
         self,
@@ -315,7 +393,7 @@ class Store:
         return f"{self.location}/{key.place}"
 
     def _lease(self, key: Key, holder: str) -> Path:
-        """Of a `command` that has an artifact made, or of its `maker`."""
+        """Of a `command` that has an artifact made, of its `maker`, or of one that fetches it."""
         return self.root / LEASES / f"{key.stage}-{key.fingerprint}.{holder}"
 
     def _memory(self, key: Key) -> Path:
