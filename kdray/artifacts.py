@@ -264,8 +264,8 @@ class Store:
         """Remove folders that killed processes left half made, and the leases of dead owners."""
         for folder in self.root.glob("*/.*"):
             name = _HALF_MADE.fullmatch(folder.name)
-            lease = f"{folder.parent.name}-{name[1]}.maker" if name else ""
-            if name and not is_held(self.root / LEASES / lease):
+            lease = self.root / LEASES / f"{folder.parent.name}-{name[1]}" if name else None
+            if lease and not any(map(is_held, (_of(lease, "maker"), _of(lease, "fetch")))):
                 shutil.rmtree(folder, ignore_errors=True)
         for path in (self.root / LEASES).glob("*"):
             clear(path)
@@ -343,6 +343,9 @@ class Store:
             return
         with disk_errors(path), hold(self._lease(key, "fetch")):
             if record_in(path) is None:
+                if not is_held(self._lease(key, "maker")):  # nobody else has something half made
+                    for left in leftovers(path):
+                        shutil.rmtree(left, ignore_errors=True)
                 with whole(path, record=RECORD) as folder:
                     self._get(key, content, folder)
 
@@ -394,10 +397,14 @@ class Store:
 
     def _lease(self, key: Key, holder: str) -> Path:
         """Of a `command` that has an artifact made, of its `maker`, or of one that fetches it."""
-        return self.root / LEASES / f"{key.stage}-{key.fingerprint}.{holder}"
+        return _of(self.root / LEASES / f"{key.stage}-{key.fingerprint}", holder)
 
     def _memory(self, key: Key) -> Path:
         return self.root / VERIFIED / f"{key.stage}-{key.fingerprint}.json"
+
+
+def _of(lease: Path, holder: str) -> Path:
+    return lease.with_name(f"{lease.name}.{holder}")
 
 
 def _there(folder: Path) -> Path:

@@ -14,7 +14,6 @@ from kdray.errors import StageFailed
 from kdray.storage.queue import Queue
 
 
-@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
 class _Keeper:
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
@@ -33,7 +32,8 @@ class DistantQueue:
     def of(cls, queue: Queue) -> "DistantQueue":
         """Begin to answer for a queue in a folder of this node."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        return cls(_Keeper.options(scheduling_strategy=here).remote(queue))
+        keeper = ray.remote(_Keeper).options(num_cpus=0, scheduling_strategy=here)
+        return cls(keeper.remote(queue))
 
     def take(self, taker: str) -> int | None:
         """See `Queue`."""

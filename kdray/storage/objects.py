@@ -22,6 +22,7 @@ _CREDENTIALS = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     "gcs": "set GOOGLE_APPLICATION_CREDENTIALS, or log in by `gcloud auth application-default`",
 }
+_OPTIONS = {"s3": {"max_concurrency": 1}}  # more would ask for the size of all that is read
 _REFUSED = ("NoCredentials", "PartialCredentials", "CredentialRetrieval", "InvalidToken", "Refresh")
 """Beginnings of the names of errors that say that there are no credentials, or none that hold."""
 _OF_OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # told by `storage/disk`
@@ -39,15 +40,23 @@ class FsspecStorage:
     def __init__(self, uri: str) -> None:
         self.location, self.scheme = redact(uri), uri.partition("://")[0]
         self.is_object_store = self.scheme in EXTRAS or self.scheme in ("az", "abfs", "abfss")
-        if self.is_object_store and "@" in urlsplit(uri).netloc and self.scheme in EXTRAS:
+        bucket = urlsplit(uri).netloc
+        extra = EXTRAS.get(self.scheme, "")
+        if extra and "@" in bucket:
             raise InputError(
                 f"execution.storage {self.location}: credentials do not belong into a URI, which "
                 f"others see; leave them out, and {self._credentials()}"
             )
+        if self.is_object_store and not bucket:
+            raise InputError(
+                f"execution.storage {self.location}: names no bucket; write "
+                f"{self.scheme}://bucket/folder"
+            )
         try:
-            self.fs, root = url_to_fs(uri, use_listings_cache=False, skip_instance_cache=True)
+            self.fs, root = url_to_fs(
+                uri, use_listings_cache=False, skip_instance_cache=True, **_OPTIONS.get(extra, {})
+            )
         except ImportError as error:
-            extra = EXTRAS.get(self.scheme)
             install = f"pip install 'kdray[{extra}]'" if extra else str(error)
             raise InputError(
                 f"execution.storage {self.location}: what {self.scheme}:// needs is not "
@@ -56,11 +65,6 @@ class FsspecStorage:
         except Exception as error:
             raise self._told(error) from error
         self.root = root.rstrip("/")
-        if not self.root.strip("/") and self.is_object_store:
-            raise InputError(
-                f"execution.storage {self.location}: names no bucket; write "
-                f"{self.scheme}://bucket/folder"
-            )
 
     def read(self, name: str) -> bytes | None:
         """See `RemoteStorage`."""
@@ -103,7 +107,11 @@ class FsspecStorage:
     def names(self, below: str) -> list[str]:
         """See `RemoteStorage`."""
         with self._errors():
-            found = self.fs.find(self._path(below))
+            folder, _, last = self._path(below).rpartition("/")
+            if self.scheme in EXTRAS:  # one request; without a prefix, no answer is asked again
+                found = self.fs.find(folder, prefix=f"{last}/")
+            else:
+                found = self.fs.find(self._path(below))
             return sorted(path[len(self.root) + 1 :] for path in found)
 
     def remove(self, names: Iterable[str]) -> None:

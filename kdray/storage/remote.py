@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kdray.config.outside import failures, outside_kinds
-from kdray.errors import InputError, redact
+from kdray.errors import InputError, StorageLost, redact
 
 GROUP = "kdray.storage"
 
@@ -107,8 +107,11 @@ def prove_usable(storage: RemoteStorage, location: str, *, mark: str) -> None:
         InputError: nothing can be written there, or the storage cannot tell who was first.
     """
     name = f"probe/{mark}"
-    first, second = (storage.create(name, b"probe") for _ in range(2))
-    storage.remove([name])
+    try:
+        first, second = (storage.create(name, b"probe") for _ in range(2))
+        storage.remove([name])
+    except StorageLost as error:
+        raise InputError(str(error)) from None
     if not first or second:
         raise InputError(
             f"execution.storage {redact(location)}: does not refuse to create an object that is "

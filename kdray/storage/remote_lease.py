@@ -182,9 +182,9 @@ atexit.register(heart.stop)
 
 def cache_id(root: Path) -> str:
     """What tells a local folder from those of other machines, and from copies of it."""
-    path = root / "id"
+    path = root / ".id"
     if not path.exists():
-        with FileLock(root / "id.lock"):
+        with FileLock(root / ".id.lock"):
             if not path.exists():
                 with whole(path) as aside:
                     aside.write_text(uuid.uuid4().hex)
