@@ -185,6 +185,16 @@ class Store:
             None if self.remote is None else Parts(self.remote, f"{WORK}/{key.place}/parts", folder)
         )
 
+    def show(self, folder: Path) -> None:
+        """Copy what a person reads, from a folder of `root`, to where all machines see it."""
+        if self.remote is not None:
+            place = folder.relative_to(self.root).as_posix()
+            files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+            names = {f"{place}/{path.relative_to(folder).as_posix()}": path for path in files}
+            for name, path in names.items():
+                self._storage.upload(path, name)
+            self._storage.remove(set(self._storage.names(place)) - names.keys())
+
     def find(self, key: Key) -> Artifact | None:
         """The published artifact, or None.
 
