@@ -12,6 +12,7 @@ from kdray.report import report
 from kdray.study import study
 from kdray.train import train
 from kdray.tune import tune
+from kdray.verify import verify
 
 app = typer.Typer(
     help="Knowledge distillation studies for translation models, on Ray.",
@@ -19,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for verb in (study, tune, decode, train, evaluate, report, gate, complexity):
+for verb in (study, tune, decode, train, evaluate, report, gate, complexity, verify):
     app.command()(verb)
 
 

@@ -36,7 +36,7 @@ def study(server: S3Server, tmp_path):
         shown = tmp_path / f"{machine}.txt"
         with shown.open("w") as file:
             driver = subprocess.Popen(
-                command("study", config, STORAGE),
+                command("study", config, STORAGE, "execution.start_seconds=300"),
                 env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / machine)},
                 stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
@@ -49,7 +49,7 @@ def until(driver: subprocess.Popen, server: S3Server, pattern: str) -> None:
     """Wait until an object of the pattern is in the bucket."""
     ends = time.monotonic() + SECONDS
     while not any(re.search(pattern, name) for name in server.names()):
-        assert driver.poll() is None, "the study ended before"
+        assert driver.poll() is None, "the study ended before it got there"
         assert time.monotonic() < ends, "the study did not get there"
         time.sleep(0.1)
 

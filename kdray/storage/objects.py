@@ -107,11 +107,12 @@ class FsspecStorage:
     def names(self, below: str) -> list[str]:
         """See `RemoteStorage`."""
         with self._errors():
-            folder, _, last = self._path(below).rpartition("/")
-            if self.scheme in EXTRAS:  # one request; without a prefix, no answer is asked again
+            path = self._path(below) if below else self.root
+            folder, slash, last = path.rpartition("/")
+            if slash and self.scheme in EXTRAS:  # one request; else an empty answer is asked again
                 found = self.fs.find(folder, prefix=f"{last}/")
             else:
-                found = self.fs.find(self._path(below))
+                found = self.fs.find(path)
             return sorted(path[len(self.root) + 1 :] for path in found)
 
     def remove(self, names: Iterable[str]) -> None:

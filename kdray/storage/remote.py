@@ -58,7 +58,7 @@ class RemoteStorage(Protocol):
         """
 
     def names(self, below: str) -> list[str]:
-        """The names of all objects that begin with `<below>/`, sorted."""
+        """The names of all objects that begin with `<below>/`, sorted; with "", of all."""
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove objects; those that are gone already are no error."""

@@ -1,0 +1,136 @@
+"""Where artifacts that are to be proved stand: in a folder, or in a storage of objects."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from kdray.artifacts import RECORD, Store
+from kdray.errors import InputError
+from kdray.storage.folders import get_folder
+from kdray.storage.record import parsed
+from kdray.storage.remote import remote_storage
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An artifact as it is found: its place in a storage, its folder, and what its record holds."""
+
+    place: str  # stage/fingerprint
+    folder: Path
+    content: bytes | None
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """None if there is none, or if it is not one."""
+        record = None if self.content is None else parsed(self.content)
+        return record if record is not None and _has_its_form(record) else None
+
+
+class Artifacts(Protocol):
+    """The artifacts of a storage. `only`: places of those that are to be proved; None: all."""
+
+    only: tuple[str, ...] | None
+
+    def places(self) -> list[str]:
+        """Of all that are there."""
+
+    def get(self, place: str) -> Stored:
+        """One of them, here."""
+
+
+@dataclass(slots=True)
+class InFolder:
+    """In a folder."""
+
+    root: Path
+    only: tuple[str, ...] | None = None
+
+    def places(self) -> list[str]:
+        """See `Artifacts`. A folder without its record is one that is damaged."""
+        return sorted(
+            path.relative_to(self.root).as_posix()
+            for path in self.root.glob("*/[0-9a-f]*")
+            if path.is_dir() and len(path.name) == 16 and any(path.iterdir())
+        )
+
+    def get(self, place: str) -> Stored:
+        """See `Artifacts`."""
+        folder = self.root / place
+        record = folder / RECORD
+        return Stored(place, folder, record.read_bytes() if record.exists() else None)
+
+
+@dataclass(slots=True)
+class InObjects:
+    """In a storage of objects; each is copied into a folder when it is asked for."""
+
+    uri: str
+    copies: Path
+    only: tuple[str, ...] | None = None
+    held: dict[str, Stored] = field(default_factory=dict)
+
+    def places(self) -> list[str]:
+        """See `Artifacts`."""
+        names = (name.split("/") for name in remote_storage(self.uri).names(""))
+        return sorted({"/".join(parts[:2]) for parts in names if _is_of_artifact(parts)})
+
+    def get(self, place: str) -> Stored:
+        """See `Artifacts`."""
+        if place not in self.held:
+            storage, folder = remote_storage(self.uri), self.copies / place
+            stored = Stored(place, folder, storage.read(f"{place}/{RECORD}"))
+            folder.mkdir(parents=True)
+            if stored.record is not None and stored.content is not None:
+                get_folder(storage, place, folder, stored.record["files"])
+                (folder / RECORD).write_bytes(stored.content)
+            self.held[place] = stored
+        return self.held[place]
+
+
+def _has_its_form(record: dict[str, Any]) -> bool:
+    members = ("recipe", "inputs", "counts", "files")
+    if not all(isinstance(record.get(name), dict) for name in members):
+        return False
+    return isinstance(record.get("stage"), str) and all(
+        isinstance(each, dict) and {"bytes", "sha256"} <= each.keys()
+        for each in record["files"].values()
+    )
+
+
+def _is_of_artifact(parts: list[str]) -> bool:
+    return len(parts) > 2 and len(parts[1]) == 16 and set(parts[1]) <= set("0123456789abcdef")
+
+
+@contextmanager
+def artifacts_of(store: Store) -> Iterator[Artifacts]:
+    """The artifacts of a store."""
+    if store.remote is None:
+        yield InFolder(store.root)
+        return
+    copies = Path(tempfile.mkdtemp(prefix="kdray-verify-"))
+    try:
+        yield InObjects(store.remote, copies)
+    finally:
+        shutil.rmtree(copies, ignore_errors=True)
+
+
+def artifacts_at(path: Path) -> Artifacts:
+    """Those of a path: one artifact's folder, which may have others beside it, or a storage.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = path.resolve()
+    if (path / RECORD).exists() or (len(path.name) == 16 and _is_of_artifact(["", path.name, ""])):
+        return InFolder(path.parent.parent, (f"{path.parent.name}/{path.name}",))
+    found = InFolder(path)
+    if not path.is_dir() or not found.places():
+        raise InputError(
+            f"{path}: no artifact is there; name the folder of one, STAGE/FINGERPRINT of a "
+            "storage, the storage itself, or the configuration of an experiment"
+        )
+    return found
