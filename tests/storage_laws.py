@@ -246,6 +246,13 @@ class StorageLaws:
 class RemoteLaws(StorageLaws):
     """Besides these, laws of a store whose location is no folder, but the URI of a storage."""
 
+    @pytest.fixture(autouse=True)
+    def quiet(self):
+        """No thread of a test that is over writes while a later one forks."""
+        yield
+        remote_lease.heart.stop()
+        remote_lease.heart.forget()
+
     def test_of_two_machines_one_makes_it(self, store, elsewhere, tmp_path) -> None:
         def build_slowly(folder: Path) -> dict[str, int]:
             with (tmp_path / "built").open("a") as file:

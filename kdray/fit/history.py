@@ -41,10 +41,13 @@ class History:
 
 def read_history(path: Path) -> Sequence[dict[str, float]]:
     """All whole rows; a line that a kill cut short is not one."""
-    if not path.exists():
-        return []
+    return rows_in(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
+def rows_in(text: str) -> Sequence[dict[str, float]]:
+    """The same of what a history holds."""
     rows = []
-    for line in path.read_text(encoding="utf-8").split("\n"):
+    for line in text.split("\n"):
         try:
             rows.append(json.loads(line))
         except ValueError:

@@ -1,5 +1,7 @@
 """Trainings: of a teacher or of students, in lanes that go on side by side."""
 
+import math
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 
@@ -8,13 +10,14 @@ from kdray.cluster.lanes import train
 from kdray.cluster.train import PlannedTraining
 from kdray.errors import StageFailed
 from kdray.fit.checkpoint import newest_progress
-from kdray.fit.history import HISTORY, certain_rows, read_history
+from kdray.fit.history import HISTORY, certain_rows, read_history, rows_in
 from kdray.fit.job import TrainingJob
 from kdray.fit.trunk import CHECKPOINTS
 from kdray.plan.step import STUDENT, Step, params_of, spec_of, tags_of, unique
 from kdray.progress import Bars
 from kdray.runner.study import Study
 
+KEPT_SECONDS = 10.0  # between two looks at what workers on other nodes have kept
 BAR_NOTES = (
     ("train/tokens_per_second", "{:.0f} tokens/s"),
     ("dev/bleu", "  dev BLEU {:.1f}"),
@@ -91,6 +94,8 @@ def _forms_read(study: Study) -> list[str]:
 def _fail(study: Study, step: Step, job: TrainingJob, failure: StageFailed) -> None:
     """Note why a training failed, in its run in MLflow too."""
     tracker, run_id = study.runs.tracker, model_run(study, step)
+    if job.mirror is not None:
+        job.mirror.pull()
     last = job.first_step() + newest_progress(job.folder / CHECKPOINTS).step
     tracker.log_history(run_id, certain_rows(job.folder / HISTORY, last))
     tracker.finish(run_id, "FAILED")
@@ -103,14 +108,25 @@ class _Watch:
 
     def __init__(self, study: Study, bars: Bars, trainings: Mapping[str, PlannedTraining]) -> None:
         self.store, self.bars, self.trainings = study.store, bars, trainings
+        self.kept = dict[str, tuple[float, Sequence[dict[str, float]]]]()  # when it was read
 
     def __call__(self, names: Collection[str]) -> None:
         for name in names:
             job = self.trainings[name].job
-            rows = read_history(job.folder / HISTORY)
+            rows = read_history(job.folder / HISTORY) or self._kept(name, job)
             if rows:
                 done = int(rows[-1]["step"]) - job.first_step()
                 self.bars.move(name, done, job.spec.ends_at, _note(rows))
+
+    def _kept(self, name: str, job: TrainingJob) -> Sequence[dict[str, float]]:
+        """The history that a worker on another node has kept with its newest checkpoint."""
+        if job.mirror is None:
+            return []
+        read, rows = self.kept.get(name, (-math.inf, []))
+        if time.monotonic() - read > KEPT_SECONDS:
+            rows = rows_in((job.mirror.read(HISTORY) or b"").decode())
+            self.kept[name] = time.monotonic(), rows
+        return rows
 
     def ended(self, name: str, step: Step) -> None:
         """Show that a training is over: it may have stopped early."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdray.artifacts import Key, Store
-from kdray.cluster.session import cluster_address, session, where
+from kdray.cluster.session import cluster_address, node_cpus, session, where
 from kdray.config.experiment import Experiment
 from kdray.config.grid import points_of
 from kdray.config.recipe import Recipe
@@ -63,6 +63,11 @@ class Study:
             self.ray_is_up = True
             if cluster_address(execution) is not None and where(execution) != named:
                 self.display.note(f"joined {where(execution)}")
+            if self.store.remote and execution.tracking.uri is None and len(node_cpus()) > 1:
+                self.display.note(
+                    f"MLflow: {self.store.root} is a folder of this machine, so runs of other "
+                    "nodes are not in it; name a server in execution.tracking.uri"
+                )
 
     def is_made(self, key: Key) -> bool:
         """Whether an artifact is published and whole."""

@@ -77,14 +77,14 @@ def remote_storage(uri: str) -> RemoteStorage:
 def _connected(uri: str, process: int) -> RemoteStorage:
     from kdray.storage.objects import FsspecStorage, is_known  # late: a folder needs no fsspec
 
-    brought = outside_kinds(GROUP)
+    brought, where = outside_kinds(GROUP), f"execution.storage {redact(uri)}"
     scheme = uri.partition("://")[0]
     if scheme not in brought and is_known(scheme):
         return FsspecStorage(uri)
     if scheme not in brought:
         known = ", ".join(f"{name}://" for name in ("file", "s3", "gs", *brought))
         raise InputError(
-            f"execution.storage {uri}: no storage has the scheme {scheme}://; name a folder, use "
+            f"{where}: no storage has the scheme {scheme}://; name a folder, use "
             f"one of {known} or another one of fsspec, or install the package that brings it"
             + "".join(f"; {failure}" for failure in failures if GROUP in failure)
         )
@@ -94,7 +94,7 @@ def _connected(uri: str, process: int) -> RemoteStorage:
         raise
     except Exception as error:  # it is somebody else's code: anything may happen
         raise InputError(
-            f"execution.storage {uri}: the storage that is installed for {scheme}:// cannot be "
+            f"{where}: the storage that is installed for {scheme}:// cannot be "
             f"used: {type(error).__name__}: {error}; repair or remove the package that brings it"
         ) from error
     return storage

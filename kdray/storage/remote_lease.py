@@ -70,7 +70,7 @@ class RemoteLease:
 
 
 class RemoteClaim:
-    """A process that wants a lease, and knows since when its owner has given no sign of life.
+    """A process that wants a lease.
 
     `cache` is the id of the local folder whose lease of the same name this process holds whenever
     it calls `take`.
@@ -79,8 +79,6 @@ class RemoteClaim:
     def __init__(self, storage: RemoteStorage, name: str, *, cache: str) -> None:
         self.place, self.holder = f"{REMOTE_LEASES}/{name}", ""
         self._storage, self._cache = storage, cache
-        self._seen: tuple[_State, bytes | None] | None = None
-        self._since = 0.0
 
     def take(self) -> RemoteLease | None:
         """Try once. -> the lease, or None while another process holds it."""
@@ -93,18 +91,21 @@ class RemoteClaim:
         name = _name(self.place, number)
         if not self._storage.create(name, mine.content()):
             return None
-        if top is not None and _at(self._storage, self.place, top.number) not in (top, None):
-            self._storage.remove([name])  # the dead one's lease had been released and taken anew
-            return None
+        if top is not None:
+            if _at(self._storage, self.place, top.number) not in (top, None):
+                self._storage.remove([name])  # what the dead one had was released and taken anew
+                return None
+            if top.cache != self._cache:
+                self._storage.remove([f"{ALIVE}/{top.process}"])  # others need not wait for it
         return RemoteLease(self._storage, mine, self.place)
 
     def _is_dead(self, top: "_State") -> bool:
         if top.cache == self._cache:
             return True
-        beat, now = self._storage.read(f"{ALIVE}/{top.process}"), time.monotonic()
-        if self._seen != (top, beat):
-            self._seen, self._since, self.holder = (top, beat), now, top.holder
-        return beat is None or now - self._since > PATIENCE_SECONDS or _is_old(beat)
+        self.holder = top.holder
+        if (beat := self._storage.read(f"{ALIVE}/{top.process}")) is None or _is_old(beat):
+            return True
+        return heart.unchanged_seconds(top.process, beat) > PATIENCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +135,9 @@ class _Heart:
         self.forget()
 
     def forget(self) -> None:
-        """Hold nothing, as a process does that was forked."""
+        """Hold and know nothing, as a process does that was forked."""
         self._beats = dict[int, _Beat]()
+        self._seen = dict[str, tuple[bytes, float]]()  # what others wrote last, and since when
         self._lock = threading.Lock()
 
     def of(self, storage: RemoteStorage) -> "_Beat":
@@ -144,6 +146,13 @@ class _Heart:
             if (beat := self._beats.get(id(storage))) is None:
                 beat = self._beats[id(storage)] = _Beat(storage)
             return beat
+
+    def unchanged_seconds(self, process: str, beat: bytes) -> float:
+        """How long another process has written nothing new, as far as this one has seen."""
+        now = time.monotonic()
+        if self._seen.get(process, (b"", now))[0] != beat:
+            self._seen[process] = beat, now
+        return now - self._seen[process][1]
 
     def stop(self) -> None:
         """At the end of the process."""
