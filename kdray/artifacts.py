@@ -318,11 +318,11 @@ class Store:
             except OSError:
                 held.check()  # a new owner removes what the one before it had half made
                 raise
+            self._forget_work(key)
             if path.exists():
                 remember(path, record["files"], memory=self._memory(key))
             artifact = self.find(key)
             assert artifact is not None, "it was published"
-            self._forget_work(key)
             return artifact
 
     def cached(self, key: Key, build: Callable[[Path], Mapping[str, Any]]) -> Artifact:

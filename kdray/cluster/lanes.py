@@ -43,7 +43,7 @@ def train(
     the names of what is trained. Lanes of an iterator that was closed take no more models.
 
     Raises:
-        StageFailed: no worker can be started.
+        StageFailed: no worker can be started, or a storage of objects does not answer any more.
     """
     logging.getLogger("ray.train").setLevel(logging.ERROR)  # the display shows what it would say
     shutil.rmtree(folder, ignore_errors=True)  # of a command that was killed
@@ -67,9 +67,11 @@ def train(
             for future in done:
                 group, lane_name = running.pop(future)
                 others = any(each.lanes for each in groups if each is not group)
+                if (why := future.result()) is not None:
+                    group.look()
                 group.close(
                     lane_name,
-                    future.result(),
+                    why,
                     max_failures=execution.max_failures,
                     others=others,
                 )
@@ -135,6 +137,15 @@ class Group:
         """The name of what each lane works on."""
         held = ((lane, self.queue.in_hand(lane)) for lane in self.lanes)
         return {lane: self.names[number] for lane, number in held if number is not None}
+
+    def look(self) -> None:
+        """See that a storage of objects answers: if not, no model is to blame for a lane's end.
+
+        Raises:
+            StorageLost: it does not.
+        """
+        if (first := self.trainings[0]).store.remote is not None:
+            first.store.find(first.job.spec.key)
 
     def close(self, lane: str, why: str | None, *, max_failures: int, others: bool) -> None:
         """A lane has ended, perhaps by a failure: what it had in hand waits again or has failed.

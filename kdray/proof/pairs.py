@@ -59,7 +59,7 @@ class Pairs:
         kinds: list[tuple[bool, Callable[[Stored, Mapping[str, Any]], Damages]]] = [
             ((folder / f"{Split.TRAIN}.parquet").exists(), self._corpus),
             ((folder / f"{Split.TRAIN}.arrow").exists(), self._encoded),
-            ((folder / TRANSLATIONS).exists(), self._translations),
+            (any(folder.rglob(TRANSLATIONS)), self._translations),
             ((folder / "pair_hashes.npy").exists(), self._distributions),
         ]
         for is_one, prove in kinds:
@@ -107,7 +107,7 @@ class Pairs:
                 yield from of_another(ids, hashes, texts.ids, texts.hashes, what=what)
 
     def _translations(self, stored: Stored, record: Mapping[str, Any]) -> Damages:
-        what, table = TRANSLATIONS, read_table(stored.folder / TRANSLATIONS)
+        what, table = TRANSLATIONS, _read_translations(stored.folder)
         ids, ranks = table[Column.PAIR_ID].to_numpy(), table[Column.HYP_RANK].to_numpy()
         counts, best = record["counts"], ids[ranks == 0]
         self.rows += len(ids)
@@ -120,7 +120,7 @@ class Pairs:
             yield from of_count(tokens, counts.get("tokens"), what=f"{what}: number of tokens")
         corpus, others = self._corpus_of(record), self._source(record, "hypotheses")
         if others is not None:
-            table_there = read_table(others.folder / TRANSLATIONS)
+            table_there = _read_translations(others.folder)
             theirs = table_there[Column.PAIR_ID].to_numpy()
             of_best = theirs[table_there[Column.HYP_RANK].to_numpy() == 0]
             yield from misplaced(best, of_best, what=what)
@@ -153,7 +153,7 @@ class Pairs:
         if record["recipe"].get("on") == View.HYPOTHESIS:
             if (translations := self._source(record, "hypotheses")) is None:
                 return
-            table = read_table(translations.folder / TRANSLATIONS)
+            table = _read_translations(translations.folder)
             best = np.flatnonzero(table[Column.HYP_RANK].to_numpy() == 0)
             table = table.take(pa.array(best))
             wanted, of_src = table[Column.PAIR_ID].to_numpy(), table[Column.SRC_HASH].to_numpy()
@@ -219,6 +219,11 @@ def _read_corpus(path: Path, what: str, *, hashed: bool) -> tuple[Ids, list[str]
             seen[pair] += 1
         ids.append(found)
     return np.concatenate(ids), list(at_most(wrong))
+
+
+def _read_translations(folder: Path) -> pa.Table:
+    """One table, or those of shards, one after another in the order of their folders."""
+    return pa.concat_tables([read_table(path) for path in sorted(folder.rglob(TRANSLATIONS))])
 
 
 def _wrong_ranks(ids: Ids, ranks: Ids, *, what: str) -> Damages:

@@ -189,8 +189,10 @@ def _make_works(study: Study, works: Sequence[tuple[Key, ShardWork]], *, heading
     study.display.stage(heading, f"{left} of {rows} pairs in {shards} shards")
     study.start_ray()
     for (key, work), lost in zip(works, missing, strict=True):
-        if not lost:
+        if not lost:  # of a command that was stopped before it had put them together
             _join(study, key, work)
+    works = [each for each, lost in zip(works, missing, strict=True) if lost]
+    missing = [lost for lost in missing if lost]
     pool = make_shards([work for _, work in works], execution=study.experiment.execution)
     with study.display.bars() as bars:
         made = rows - left
