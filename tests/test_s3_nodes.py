@@ -21,11 +21,11 @@ from kdray.artifacts import RECORD
 from kdray.fit.history import HISTORY, rows_in
 from kdray.model.storage import WEIGHTS
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(6000)]
 
 RAY = Path(sys.executable).with_name("ray")
 OWN = 'mount -t tmpfs tmpfs "$CACHE" && exec "$@"'  # a cache that no other node sees
-SECONDS = 600
+SECONDS = 1500
 CHECKPOINTS = (
     "recipe.teacher.training.updates=60",
     "recipe.teacher.training.checkpoint_every=10",

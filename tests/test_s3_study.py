@@ -14,9 +14,9 @@ from s3_server import BUCKET, SECRET, S3Server, s3_server
 from kdray.artifacts import RECORD
 from kdray.model.storage import WEIGHTS
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(6000)]
 
-SECONDS = 600  # until the study must be so far
+SECONDS = 1500  # until the study must be so far, on a busy machine
 STORAGE = f"s3://{BUCKET}/study"
 
 
@@ -64,7 +64,7 @@ def test_a_study_that_loses_its_machine_and_its_network_ends_as_one_left_alone(
     server, study, tmp_path, request
 ):
     driver, _ = study("first")
-    until(driver, server, r"work/model/[^/]+/kept/00000002\.json")
+    until(driver, server, r"work/model/[^/]+/kept/0000000[2-4]\.json")
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     before = server.names("study/work/model")
@@ -76,7 +76,7 @@ def test_a_study_that_loses_its_machine_and_its_network_ends_as_one_left_alone(
     driver.wait()
 
     driver, shown = study("third")
-    until(driver, server, r"work/model/[^/]+/kept/00000001\.json")
+    until(driver, server, r"work/model/[^/]+/kept/\d+\.json")
     server.stop()
     code = driver.wait(timeout=SECONDS)
     server.start()
