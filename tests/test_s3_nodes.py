@@ -82,6 +82,14 @@ def nodes(tmp_path, server, monkeypatch):
         )  # fmt: skip
 
 
+JOINED = """
+import ray, time
+ray.init(logging_level=40)
+while ray.cluster_resources().get("CPU", 0) < 2:
+    time.sleep(0.2)
+"""
+
+
 def kill(node: subprocess.Popen) -> None:
     """A machine that is lost: all its processes at once."""
     if node.poll() is None:
@@ -99,6 +107,7 @@ def until(driver: subprocess.Popen, shown: Path, server: S3Server, pattern: str)
 
 def test_a_training_goes_on_on_another_node_and_shards_come_from_it(server, nodes, tmp_path):
     first = nodes()
+    subprocess.run([sys.executable, "-c", JOINED], check=True, timeout=SECONDS)
     config, shown = tmp_path / "micro.yaml", tmp_path / "shown.txt"
     raw = yaml.safe_load(CONFIG)
     raw["execution"] |= {"connect_seconds": 300, "train_workers": 1, "tracking": {"enabled": False}}

@@ -17,10 +17,10 @@ def record_damages(stored: Stored) -> Iterator[str]:
     if (record := stored.record) is None:
         yield f"{RECORD}: not a record"
         return
+    key = Key(record["stage"], record.get("version", 0), record["recipe"], record["inputs"])
     identity = {name: record.get(name) for name in ("version", "recipe", "inputs")}
     if (wrong := wrong_record(stored.content, identity)[0]) is not None:
         yield wrong.lstrip("/: ")
-    key = Key(record.get("stage", ""), **identity)
     if key.place != stored.place or key.fingerprint != record["fingerprint"]:
         yield f"{RECORD}: is of {key.place}, and stands at {stored.place}"
 
