@@ -165,10 +165,8 @@ def show_plan(study: "Study", verb: str) -> None:
             state = "would run" + (f" ({'; '.join(why[:2])})" if why else "")
         table.add_row(step.stage, step.detail or step.name, step.key.fingerprint, state)
     study.display.console.print(table)
-    for line in study.plan.updates():
+    for line in study.plan.notes():
         study.display.note(line)
-    if study.recipe.axes:
-        study.display.note(study.plan.summary())
 
 
 class _Discreet(logging.Formatter):
