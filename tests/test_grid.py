@@ -83,7 +83,9 @@ def test_too_few_seeds_are_told_before_anything_is_made():
     def told(**students):
         raw = experiment({}).model_dump(mode="json")
         raw["recipe"]["students"] |= students
-        return [note for note in make_plan(Experiment.model_validate(raw)).notes() if "seed" in note]
+        return [
+            note for note in make_plan(Experiment.model_validate(raw)).notes() if "seed" in note
+        ]
 
     (note,) = told(seeds=[1])
     assert "students.seeds holds one seed" in note
