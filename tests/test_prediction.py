@@ -1,4 +1,4 @@
-"""benchmarks/prediction.py: advice from measures saves regret where they tell who wins, else not."""
+"""benchmarks/prediction.py: advice saves regret where measures tell who wins, and not elsewhere."""
 
 import json
 import random
