@@ -14,7 +14,8 @@ from kdray.config.text import CorpusConfig
 from kdray.errors import DataError, InputError
 from kdray.text import corpus as corpus_module
 from kdray.text.cleaning import Drop
-from kdray.text.corpus import DROPS, Corpus, build_corpus, corpus_key, pair_id, prove_unique
+from kdray.text.corpus import DROPS, Corpus
+from kdray.text.corpus_building import build_corpus, corpus_key, pair_id, prove_unique
 
 TRAIN = [
     ("one house", "ein Haus"),
