@@ -4,8 +4,8 @@ import math
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -20,19 +20,31 @@ from kdray.keys import keys_among as keys_among
 from kdray.storage.content import remember, wrong_content, wrong_size
 from kdray.storage.content import sha256_file as sha256_file
 from kdray.storage.disk import disk_errors
-from kdray.storage.lease import Claim, Lease, clear, hold, is_held
+from kdray.storage.folders import get_folder, put_folder, remove_below
+from kdray.storage.held import Claims, ClaimTwice, Held, wait_for
+from kdray.storage.lease import Claim, clear, hold, is_held
 from kdray.storage.location import located
+from kdray.storage.mirror import Mirror
+from kdray.storage.parts import Parts
 from kdray.storage.record import RECORD as RECORD
 from kdray.storage.record import canonical_json as canonical_json
 from kdray.storage.record import damaged, new_record, parsed, record_in, wrong_record
 from kdray.storage.record import differences as differences
 from kdray.storage.record import read_json as read_json
 from kdray.storage.record import write_json as write_json
-from kdray.storage.remote import remote_storage
+from kdray.storage.remote import RemoteStorage, remote_storage
+from kdray.storage.remote_lease import RemoteClaim, cache_id, sweep_alive
 from kdray.storage.whole import leftovers, whole
 
-LEASES, VERIFIED = "leases", "verified"
+LEASES, VERIFIED, WORK = "leases", "verified", "work"
 _HALF_MADE = re.compile(r"\.([0-9a-f]{16})-[0-9a-f]{8}")
+_found: dict[tuple[str, str], bytes] = {}
+"""Records that this process has seen in storages of objects, where nothing is ever changed."""
+_OF_A_PLACE = rf"[^/]+/[0-9a-f]{{16}}/{RECORD}"
+
+
+class _AnotherStays(Exception):
+    """Another process has published the same artifact meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +60,11 @@ class Artifact:
 class Store:
     """All artifacts, each at `<stage>/<fingerprint>`. It can be pickled.
 
-    `root` is a local folder, seen by all nodes of the cluster. Unfinished work is there, and what
-    the program keeps besides artifacts. Without a `remote`, the artifacts are there too; with one,
-    its URI, they are in that storage, and `root` holds those that were fetched or made here.
-    With `only_looks`, nothing is written in a folder store.
+    `root` is a local folder. Without a `remote`, all nodes of the cluster see it, and everything is
+    in it: artifacts, unfinished work, and what the program keeps besides. With one, the URI of a
+    storage of objects, artifacts are there, and what others need to go on with unfinished work;
+    each node has a `root` of its own, which holds what was fetched or made there.
+    With `only_looks`, nothing is written in a store.
     """
 
     root: Path
@@ -59,14 +72,20 @@ class Store:
     only_looks: bool = False
 
     @classmethod
-    def open(cls, location: str | Path, *, only_looks: bool = False) -> Self:
+    def open(
+        cls, location: str | Path, *, cache: str | None = None, only_looks: bool = False
+    ) -> Self:
         """The store of a folder, of a `file://` URI, or of one with another storage's scheme.
+
+        `cache` is the folder for what a node reads from such a storage; without it, it is
+        `$XDG_CACHE_HOME/kdray`, or `~/.cache/kdray`.
 
         Raises:
             InputError: the location is a mistyped URI, no storage has its scheme, the storage
                 cannot be used, or the local folder cannot be written, unless the caller only looks.
         """
-        root, remote = located(location, only_looks=only_looks)
+        root, remote = located(location, cache=cache, only_looks=only_looks)
+        _found.clear()
         return cls(root, remote, only_looks)
 
     def path(self, key: Key) -> Path:
@@ -80,7 +99,29 @@ class Store:
 
     def work_path(self, key: Key) -> Path:
         """Where an unfinished stage keeps what a restarted run continues from."""
-        return self.root / "work" / key.place
+        return self.root / WORK / key.place
+
+    def mirror(self, key: Key) -> Mirror | None:
+        """What keeps the work folder for other machines; None where they see the folder itself."""
+        if self.remote is None:
+            return None
+        return Mirror(self.remote, f"{WORK}/{key.place}/kept", self.work_path(key))
+
+    def parts(self, key: Key, folder: Path) -> Parts | None:
+        """What keeps finished parts in a folder for other machines; None as above."""
+        return (
+            None if self.remote is None else Parts(self.remote, f"{WORK}/{key.place}/parts", folder)
+        )
+
+    def show(self, folder: Path) -> None:
+        """Copy what a person reads, from a folder of `root`, to where all machines see it."""
+        if self.remote is not None:
+            place = folder.relative_to(self.root).as_posix()
+            files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+            names = {f"{place}/{path.relative_to(folder).as_posix()}": path for path in files}
+            for name, path in names.items():
+                self._storage.upload(path, name)
+            self._storage.remove(set(self._storage.names(place)) - names.keys())
 
     def find(self, key: Key) -> Artifact | None:
         """The published artifact, or None.
@@ -92,13 +133,13 @@ class Store:
             ArtifactDamaged: the record is missing or names another content, or a file of a folder
                 store is missing, or is not what was written.
         """
-        if self.remote is None:
-            folder, content = self.path(key), record_in(self.path(key))
-        else:
-            folder, content = None, remote_storage(self.remote).record(key.place)
+        folder = self.path(key) if self.remote is None else None
+        content = record_in(folder) if folder is not None else self._remote_record(key)
         if content is None:
             return None
         record = self._checked(key, content, folder, reads=not self.only_looks)
+        if self.remote is not None:
+            _found[self.remote, key.place] = content
         return Artifact(key=key, path=self.path(key), counts=record["counts"])
 
     def fetch(self, source: Source) -> Path:
@@ -111,9 +152,9 @@ class Store:
         """
         if isinstance(source, Brought):
             return source.path
-        path, remote = self.path(source), self.remote
-        if remote is not None and record_in(path) is None and self.find(source) is not None:
-            self._copy(source, remote)
+        path = self.path(source)
+        if self.remote is not None and record_in(path) is None and self.find(source) is not None:
+            self._copy(source)
         if (content := record_in(path)) is None:
             raise ArtifactDamaged(f"{self._where(source)}: is gone; run the same command again")
         self._checked(source, content, path)
@@ -128,22 +169,31 @@ class Store:
         path = self.path(key)
         if (content := record_in(path)) is not None:
             self._checked(key, content, path, again=True)
-        if self.remote is not None and (content := remote_storage(self.remote).record(key.place)):
+        if self.remote is None:
+            return
+        _found.pop((self.remote, key.place), None)
+        if (content := self._remote_record(key)) is not None:
             with tempfile.TemporaryDirectory() as folder:
-                remote_storage(self.remote).get(key.place, Path(folder))
-                self._checked(key, content, Path(folder), again=True)
+                self._get(key, content, Path(folder), again=True)
 
-    def claim(self, key: Key) -> Claim:
-        """What a command has to take before it lets an artifact be made."""
-        return Claim(self._lease(key, "command"))
+    def claim(self, key: Key, holder: str = "command") -> Claims[Held]:
+        """What a `command` has to take before it lets an artifact be made, or its `maker`.
 
-    def alone(self, key: Key, *, seconds: float = math.inf) -> Lease:
+        In a storage of objects, first from those on this machine, then from all machines.
+        """
+        here = Claim(self._lease(key, holder))
+        if self.remote is None:
+            return here
+        name, cache = self._lease(key, holder).name, cache_id(self.root)
+        return ClaimTwice(here, RemoteClaim(self._storage, name, cache=cache))
+
+    def alone(self, key: Key, *, seconds: float = math.inf) -> Held:
         """Wait to be the process that makes an artifact; remove what a killed one left half made.
 
         Raises:
             InputError: another process has made it for so many seconds.
         """
-        lease = hold(self._lease(key, "maker"), seconds=seconds)
+        lease = wait_for(self.claim(key, "maker"), seconds=seconds)
         for left in leftovers(self.path(key)):
             shutil.rmtree(left, ignore_errors=True)
         return lease
@@ -152,14 +202,16 @@ class Store:
         """Remove folders that killed processes left half made, and the leases of dead owners."""
         for folder in self.root.glob("*/.*"):
             name = _HALF_MADE.fullmatch(folder.name)
-            lease = f"{folder.parent.name}-{name[1]}.maker" if name else ""
-            if name and not is_held(self.root / LEASES / lease):
+            lease = self.root / LEASES / f"{folder.parent.name}-{name[1]}" if name else None
+            if lease and not any(map(is_held, (_of(lease, "maker"), _of(lease, "fetch")))):
                 shutil.rmtree(folder, ignore_errors=True)
         for path in (self.root / LEASES).glob("*"):
             clear(path)
+        if self.remote is not None:
+            sweep_alive(self._storage)
 
     def publish(
-        self, key: Key, build: Callable[[Path], Mapping[str, Any]], lease: Lease | None = None
+        self, key: Key, build: Callable[[Path], Mapping[str, Any]], lease: Held | None = None
     ) -> Artifact:
         """Build an artifact aside and publish it. `build` fills a folder and returns counts.
 
@@ -179,20 +231,26 @@ class Store:
             if (artifact := self.find(key)) is not None:
                 return artifact
             try:
-                with whole(path, record=RECORD, may_move=held.check) as folder:
+                with (
+                    suppress(_AnotherStays),
+                    whole(path, record=RECORD, may_move=held.check) as folder,
+                ):
                     counts = dict(build(folder))
                     record = new_record(key.stage, key.fingerprint, key.content(), folder, counts)
                     write_json(folder / RECORD, record)
                     if self.remote is not None:
                         held.check()
-                        remote_storage(self.remote).put(folder, key.place)
+                        content, files = (folder / RECORD).read_bytes(), record["files"]
+                        if not put_folder(self._storage, folder, key.place, files, content):
+                            raise _AnotherStays
             except OSError:
                 held.check()  # a new owner removes what the one before it had half made
                 raise
-            remember(path, record["files"], memory=self._memory(key))
+            if path.exists():
+                remember(path, record["files"], memory=self._memory(key))
             artifact = self.find(key)
             assert artifact is not None, "it was published"
-            shutil.rmtree(self.work_path(key), ignore_errors=True)
+            self._forget_work(key)
             return artifact
 
     def cached(self, key: Key, build: Callable[[Path], Mapping[str, Any]]) -> Artifact:
@@ -213,21 +271,49 @@ class Store:
 
     def records(self, stage: str) -> list[dict[str, Any]]:
         """The records of all artifacts of a stage; files that are none are left out."""
-        if self.remote is not None:
-            contents = remote_storage(self.remote).records(stage)
-        else:
+        contents: Iterable[bytes | None]
+        if self.remote is None:
             files = (self.root / stage).glob(f"[!.]*/{RECORD}")
             contents = (path.read_bytes() for path in files)
-        return [record for content in contents if (record := parsed(content))]
+        else:
+            names = [name for name in self._storage.names(stage) if re.fullmatch(_OF_A_PLACE, name)]
+            contents = map(self._storage.read, names)
+        return [record for content in contents if content and (record := parsed(content))]
 
-    def _copy(self, key: Key, remote: str) -> None:
-        """Copy an artifact from the remote storage, unless another process does it meanwhile."""
-        path = self.path(key)
-        with disk_errors(path), self.alone(key):
+    @property
+    def _storage(self) -> RemoteStorage:
+        assert self.remote is not None, "the caller has looked"
+        return remote_storage(self.remote)
+
+    def _remote_record(self, key: Key) -> bytes | None:
+        """What was seen once is there: nothing in a storage of objects is ever changed."""
+        seen = _found.get((self.remote or "", key.place))
+        return seen or self._storage.read(f"{key.place}/{RECORD}")
+
+    def _copy(self, key: Key) -> None:
+        """Copy an artifact from the storage, unless another process of this machine does it."""
+        path, content = self.path(key), self._remote_record(key)
+        if content is None:
+            return
+        with disk_errors(path), hold(self._lease(key, "fetch")):
             if record_in(path) is None:
+                if not is_held(self._lease(key, "maker")):  # nobody else has something half made
+                    for left in leftovers(path):
+                        shutil.rmtree(left, ignore_errors=True)
                 with whole(path, record=RECORD) as folder:
-                    remote_storage(remote).get(key.place, folder)
-                    self._checked(key, (folder / RECORD).read_bytes(), folder)
+                    self._get(key, content, folder)
+
+    def _get(self, key: Key, content: bytes, folder: Path, *, again: bool = False) -> None:
+        """Fill an empty folder with an artifact of the storage, and verify it."""
+        files = self._checked(key, content, None)["files"]
+        get_folder(self._storage, key.place, folder, files)
+        (folder / RECORD).write_bytes(content)
+        self._checked(key, content, folder, again=again)
+
+    def _forget_work(self, key: Key) -> None:
+        shutil.rmtree(self.work_path(key), ignore_errors=True)
+        if self.remote is not None:
+            remove_below(self._storage, f"{WORK}/{key.place}")
 
     def _checked(
         self,
@@ -258,8 +344,12 @@ class Store:
         return f"{self.location}/{key.place}"
 
     def _lease(self, key: Key, holder: str) -> Path:
-        """Of a `command` that has an artifact made, or of its `maker`."""
-        return self.root / LEASES / f"{key.stage}-{key.fingerprint}.{holder}"
+        """Of a `command` that has an artifact made, of its `maker`, or of one that fetches it."""
+        return _of(self.root / LEASES / f"{key.stage}-{key.fingerprint}", holder)
 
     def _memory(self, key: Key) -> Path:
         return self.root / VERIFIED / f"{key.stage}-{key.fingerprint}.json"
+
+
+def _of(lease: Path, holder: str) -> Path:
+    return lease.with_name(f"{lease.name}.{holder}")

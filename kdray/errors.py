@@ -49,3 +49,7 @@ class TrainingDiverged(StageFailed):
 
 class LeaseLost(StageFailed):
     """Another process took over what this one was making, since it seemed to be dead."""
+
+
+class StorageLost(StageFailed):
+    """A storage that is not a folder does not answer any more; what is in it is untouched."""

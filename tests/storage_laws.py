@@ -25,13 +25,22 @@ import pytest
 from small_artifact import KEY, fill
 
 from kdray.artifacts import LEASES, RECORD, Artifact, Brought, Key, Store
-from kdray.errors import ArtifactDamaged, LeaseLost
+from kdray.errors import ArtifactDamaged, InputError, LeaseLost
+from kdray.storage import remote_lease
+from kdray.storage.folders import put_folder
+from kdray.storage.mirror import Mirror
+from kdray.storage.record import new_record
+from kdray.storage.remote import remote_storage
 
 FETCH = "import pickle, sys; store, key = pickle.load(sys.stdin.buffer); print(store.fetch(key))"
 
 
 class StorageLaws:
     """Laws of a store at a `location`, which has to be given as a fixture."""
+
+    def killed_before(self, step: int, work: Callable[[], object]) -> bool:
+        """Whether a process that does the work is killed after so many steps."""
+        return killed_before(step, work)
 
     @pytest.fixture
     def store(self, location: str, tmp_path: Path) -> Store:
@@ -114,19 +123,6 @@ class StorageLaws:
         store.publish(KEY, fill)
         assert not work.exists()
 
-    def test_what_another_machine_made_meanwhile_is_as_good(self, store, elsewhere) -> None:
-        """Machines that share nothing but a storage do not wait for each other."""
-        if store.remote is None:
-            pytest.skip("one folder is one place")
-
-        def build_slowly(folder: Path) -> dict[str, int]:
-            elsewhere.publish(KEY, fill)
-            return {**fill(folder), "pairs": 11}
-
-        assert store.publish(KEY, build_slowly) == store.find(KEY)
-        assert_whole(elsewhere.fetch(KEY))
-        assert [path.name for path in (store.root / "corpus").iterdir()] == [KEY.fingerprint]
-
     def test_a_second_process_waits_and_gets_what_the_first_made(self, store, tmp_path) -> None:
         def build_slowly(folder: Path) -> dict[str, int]:
             with (tmp_path / "built").open("a") as file:
@@ -173,7 +169,7 @@ class StorageLaws:
     def test_publishing_that_is_killed_anywhere_leaves_nothing_or_all(self, store, elsewhere):
         for step in itertools.count():
             key = Key(f"stage-{step}", 1, {})
-            if not killed_before(step, partial(store.publish, key, fill)):
+            if not self.killed_before(step, partial(store.publish, key, fill)):
                 break
             if store.find(key) is None:
                 assert elsewhere.find(key) is None
@@ -183,20 +179,20 @@ class StorageLaws:
             assert store.cached(key, fill).counts == {"pairs": 10}
             assert_whole(store.fetch(key))
             assert_whole(elsewhere.fetch(key))
-        assert step > 10, "it was killed in the middle of its work"
+        assert step > 5, "it was killed in the middle of its work"
         assert_whole(elsewhere.fetch(key))
 
     @pytest.mark.slow
     def test_fetching_that_is_killed_anywhere_leaves_nothing_or_all(self, store, elsewhere):
         store.publish(KEY, fill)
         for step in itertools.count():
-            if not killed_before(step, partial(elsewhere.fetch, KEY)):
+            if not self.killed_before(step, partial(elsewhere.fetch, KEY)):
                 break
             if elsewhere.path(KEY).exists():
                 assert_whole(elsewhere.path(KEY))
                 if elsewhere.remote is not None:
                     shutil.rmtree(elsewhere.path(KEY))
-        assert step > 10 or elsewhere.remote is None
+        assert step > 3 or elsewhere.remote is None
         assert_whole(elsewhere.fetch(KEY))
         assert not list(elsewhere.root.glob("corpus/.*"))
 
@@ -247,6 +243,189 @@ class StorageLaws:
             assert place.explain_miss(Key("model", 1, {})) == [], "a first run"
 
 
+class RemoteLaws(StorageLaws):
+    """Besides these, laws of a store whose location is no folder, but the URI of a storage."""
+
+    def test_of_two_machines_one_makes_it(self, store, elsewhere, tmp_path) -> None:
+        def build_slowly(folder: Path) -> dict[str, int]:
+            with (tmp_path / "built").open("a") as file:
+                file.write("x")
+            time.sleep(0.3)
+            return fill(folder)
+
+        at_once(*(partial(each.publish, KEY, build_slowly) for each in (store, elsewhere)))
+        assert (tmp_path / "built").read_text() == "x"
+        assert_whole(elsewhere.fetch(KEY))
+
+    def test_who_is_taken_for_dead_on_another_machine_publishes_nothing(
+        self, store, elsewhere, monkeypatch
+    ) -> None:
+        storage = remote_storage(store.remote)
+        monkeypatch.setattr(remote_lease, "PATIENCE_SECONDS", 0.3)
+        monkeypatch.setattr(
+            remote_lease._Beat, "_write", lambda beat: storage.write(beat._name, b'{"at": 9e9}')
+        )
+        stale = store.alone(KEY)
+        began = time.monotonic()
+        with elsewhere.alone(KEY) as owner:
+            assert time.monotonic() - began > 0.3, "its owner might have been alive"
+            with pytest.raises(LeaseLost, match=r"belongs to process \d+ on .* now, because"):
+                store.publish(KEY, fill, stale)
+            assert store.find(KEY) is elsewhere.find(KEY) is None
+            stale.release()
+            owner.check()
+            elsewhere.publish(KEY, fill, owner)
+        assert_whole(store.fetch(KEY))
+        assert storage.names("leases") == []
+
+    def test_an_owner_that_is_alive_is_waited_for(self, store, elsewhere) -> None:
+        with store.alone(KEY) as owner:
+            with pytest.raises(InputError, match=r"process \d+ on .* has worked on this for 0 s"):
+                elsewhere.alone(KEY, seconds=0)
+            owner.check()
+        elsewhere.alone(KEY, seconds=0).release()
+
+    def test_a_killed_owner_is_known_at_once_on_its_own_machine(self, store) -> None:
+        wait(forked(lambda: (store.alone(KEY), os.kill(os.getpid(), signal.SIGKILL))))
+        assert len(remote_storage(store.remote).names("leases")) == 1
+        began = time.monotonic()
+        store.alone(KEY).release()
+        assert time.monotonic() - began < remote_lease.PATIENCE_SECONDS / 4
+
+    def test_of_two_that_publish_at_once_the_first_record_stays(self, store, elsewhere) -> None:
+        """Even if both were owners: what is published is whole, and is one of the two."""
+
+        def build(folder: Path) -> dict[str, int]:
+            other = elsewhere.path(KEY).parent / "other"
+            fill(other) if not other.mkdir(parents=True) else None
+            (other / "table").write_text("9876543210")
+            record = new_record(KEY.stage, KEY.fingerprint, KEY.content(), other, {"pairs": 7})
+            storage, content = remote_storage(elsewhere.remote), json.dumps(record).encode()
+            assert put_folder(storage, other, KEY.place, record["files"], content)
+            return fill(folder)
+
+        assert store.publish(KEY, build).counts == {"pairs": 7}
+        assert (store.fetch(KEY) / "table").read_text() == "9876543210"
+
+    @pytest.mark.parametrize("damage", ["cut", "removed", "changed"])
+    def test_a_damaged_object_is_found_out_when_it_is_fetched(
+        self, store, elsewhere, damage
+    ) -> None:
+        store.publish(KEY, fill)
+        storage = remote_storage(store.remote)
+        (table,) = (name for name in storage.names(KEY.place) if name.endswith("/table"))
+        if damage == "removed":
+            storage.remove([table])
+        else:
+            storage.write(table, b"01" if damage == "cut" else b"0123456780")
+        with pytest.raises(ArtifactDamaged) as caught:
+            elsewhere.fetch(KEY)
+        where = f"{elsewhere.remote}/{KEY.place}"
+        sizes = {"cut": "has 2 bytes", "removed": "is missing"}
+        found = f"{sizes.get(damage)}, its record says 10"
+        if damage == "changed":
+            found = "its content is not what was written"
+        assert str(caught.value) == (
+            f"{where}/table: {found}; remove the folder {where} and its copy "
+            f"{elsewhere.path(KEY)} and run again"
+        )
+        assert files(elsewhere.root) == []
+
+    def test_a_record_of_something_else_is_found_out(self, store, elsewhere) -> None:
+        wait(forked(lambda: store.publish(KEY, fill)))
+        storage, name = remote_storage(store.remote), f"{KEY.place}/record.json"
+        storage.write(name, storage.read(name).replace(b'"seed": 1', b'"seed": 2'))
+        with pytest.raises(ArtifactDamaged, match=r"fingerprint in recipe\.seed: 2 -> 1; remove"):
+            elsewhere.find(KEY)
+
+    def test_it_works_without_what_was_fetched(self, store) -> None:
+        store.publish(KEY, fill)
+        shutil.rmtree(store.root)
+        assert store.find(KEY) is not None
+        assert files(store.fetch(KEY)) == ["inner/part", "record.json", "table"]
+
+    def test_unfinished_work_goes_on_elsewhere(self, store, elsewhere) -> None:
+        here, there = store.mirror(KEY), elsewhere.mirror(KEY)
+        assert shown(pulled(there)) == {}
+        write(here, {"history": "1", "checkpoints/01/a": "x" * 10, "checkpoints/01/state": "1"})
+        here.push()
+        write(here, {"history": "12", "checkpoints/02/a": "y" * 10, ".aside": "half"})
+        shutil.rmtree(here.folder / "checkpoints" / "01")
+        here.push()
+        before = remote_storage(store.remote).names("work")
+        here.push()
+        assert len(remote_storage(store.remote).names("work")) == len(before) == 3
+        write(here, {"history": "123 never kept"})
+        for mirror in (there, here):
+            kept = shown(pulled(mirror))
+            assert kept == {"history": "12", "checkpoints/02/a": "y" * 10}
+            assert mirror.read("history") == b"12"
+        write(there, {"history": "124"})
+        there.push()
+        with pytest.raises(LeaseLost, match="another process goes on with this training"):
+            here.push()
+        assert shown(pulled(here))["history"] == "124"
+        store.publish(KEY, fill)
+        assert remote_storage(store.remote).names("work") == []
+
+    @pytest.mark.slow
+    def test_keeping_that_is_killed_anywhere_keeps_the_old_or_the_new(self, store, elsewhere):
+        here = store.mirror(KEY)
+        for step in itertools.count():
+            old, new = {"a": f"old {step}", "b": "same"}, {"a": f"new {step}", "c": "more"}
+            for name in ("a", "b", "c"):
+                (pulled(here) / name).unlink(missing_ok=True)
+            write(here, old)
+            here.push()
+            (here.folder / "b").unlink()
+            write(here, new)
+            killed = self.killed_before(step, here.push)
+            kept = shown(pulled(elsewhere.mirror(KEY)))
+            assert kept in ([old, new] if killed else [new])
+            if not killed:
+                break
+        assert step > 5, "it was killed in the middle of its work"
+
+    def test_finished_parts_are_brought_and_torn_ones_are_not(self, store, elsewhere) -> None:
+        here = store.parts(KEY, store.work_path(KEY) / "shards")
+        there = elsewhere.parts(KEY, elsewhere.work_path(KEY) / "shards")
+        for name in ("000000", "000001"):
+            part = here.folder / name
+            part.mkdir(parents=True)
+            fill(part)
+            (part / RECORD).write_text(name)
+            here.keep(part)
+        (here.folder / "plan.json").write_text("[1]")
+        here.keep_file("plan.json")
+        (here.folder / "plan.json").write_text("[2]")
+        here.keep_file("plan.json")
+        storage = remote_storage(store.remote)
+        storage.remove([name for name in storage.names("work") if "/000001/" in name][:1])
+        there.bring()
+        there.bring_file("plan.json")
+        assert (there.folder / "plan.json").read_text() == "[1]"
+        assert files(there.folder) == [
+            *("000000/inner/part", "000000/record.json", "000000/table", "plan.json")
+        ]
+
+
+def write(mirror: Mirror, contents: dict[str, str]) -> None:
+    for name, text in contents.items():
+        (mirror.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (mirror.folder / name).write_text(text)
+
+
+def pulled(mirror: Mirror) -> Path:
+    mirror.pull()
+    return mirror.folder
+
+
+def shown(folder: Path) -> dict[str, str]:
+    """All files but hidden ones."""
+    names = (name for name in files(folder) if not Path(name).name.startswith("."))
+    return {name: (folder / name).read_text() for name in names}
+
+
 class OldClock:
     """A clock of 1999."""
 
@@ -274,7 +453,9 @@ def opened(location: str, cache: Path) -> Store:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    """What is in a folder, but for the id by which a storage of objects knows it."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.stem != ".id")
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ import pytest
 from storage_laws import forked, until, wait
 
 from kdray.errors import InputError, LeaseLost
-from kdray.storage import lease
+from kdray.storage import held, lease
 from kdray.storage.lease import Claim, Lease, hold, is_held
 
 
@@ -60,7 +60,7 @@ def test_it_is_held_by_one_and_then_by_the_next(path: Path) -> None:
 
 
 def test_a_waiter_says_once_for_whom_it_waits(path: Path, holder: int, monkeypatch) -> None:
-    monkeypatch.setattr(lease, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(held, "POLL_SECONDS", 0.01)
     told: list[str] = []
     with pytest.raises(InputError, match=rf"process {holder} on .* goes on; wait for it, or stop"):
         hold(path, waits=told.append, seconds=0.2)

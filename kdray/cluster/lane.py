@@ -1,10 +1,12 @@
 """A lane: a run of Ray Train whose workers train one model after another.
 
 So a model pays neither for new processes nor for their imports. The first worker takes the next
-model from a queue in the storage, and tells the others.
+model from a queue in the storage, or from the driver's where nodes have no folder in common, and
+tells the others.
 
-Checkpoints are the training loop's own, on storage that every worker sees: they resume bit for
-bit, are found again by a new driver, and are written without stalling Ray's controller.
+Checkpoints are the training loop's own, where every worker sees them: they resume bit for bit, are
+found again by a new driver, and are written without stalling Ray's controller. What Ray Train notes
+itself is read by nobody, so the folder for it may be one of each node.
 """
 
 import threading
@@ -19,6 +21,7 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from kdray.cluster.distant_queue import DistantQueue
 from kdray.cluster.failures import reason
 from kdray.cluster.ray_internals import trainer_class
 from kdray.cluster.session import Width, cluster_address, uses_ray_internals
@@ -36,7 +39,7 @@ class Lane:
 
     name: str
     trainings: tuple[PlannedTraining, ...]
-    queue: Queue  # of the numbers of trainings
+    queue: Queue | DistantQueue  # of the numbers of trainings
     threads: int
     tokens_per_pass: int | None
 

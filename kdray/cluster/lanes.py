@@ -13,8 +13,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kdray.cluster.distant_queue import DistantQueue
 from kdray.cluster.lane import Lane, start_lane
-from kdray.cluster.session import Width, run_width, runs_at_once
+from kdray.cluster.session import Width, cluster_address, run_width, runs_at_once
 from kdray.cluster.train import PlannedTraining
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed
@@ -48,6 +49,9 @@ def train(
     shutil.rmtree(folder, ignore_errors=True)  # of a command that was killed
     own = folder / uuid.uuid4().hex  # in which a worker that outlives its command finds nothing
     groups = _by_width(trainings, execution, runs=runs, folder=own)
+    if any(each.store.remote for each in trainings.values()) and cluster_address(execution):
+        for group in groups:
+            group.taken_by = DistantQueue.of(group.queue)
     running = dict[Future[str | None], tuple[Group, str]]()
     try:
         while True:
@@ -111,6 +115,7 @@ class Group:
     lanes: set[str] = field(default_factory=set)
     told: set[int] = field(default_factory=set)  # trainings whose end was told
     deaths: Counter[int] = field(default_factory=Counter)  # of lanes, by what they had in hand
+    taken_by: DistantQueue | None = None  # what lanes are given; None: the queue itself
     barren: int = 0  # lanes in a row that died before they had taken a training
 
     def lanes_wanted(self) -> int:
@@ -123,7 +128,8 @@ class Group:
         name = f"lane-{uuid.uuid4().hex[:8]}"
         self.queue.admit(name)
         self.lanes.add(name)
-        return Lane(name, self.trainings, self.queue, self.width.cpus, execution.tokens_per_pass)
+        queue, threads = self.taken_by or self.queue, self.width.cpus
+        return Lane(name, self.trainings, queue, threads, execution.tokens_per_pass)
 
     def in_hand(self) -> dict[str, str]:
         """The name of what each lane works on."""

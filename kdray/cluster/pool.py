@@ -23,18 +23,28 @@ from kdray.config.execution import Execution
 from kdray.errors import StageFailed
 from kdray.fit.machine import prepare
 from kdray.jobs import Sharded
+from kdray.storage.parts import Parts
 from kdray.teacher.shards import ShardPlan
 
 
 @dataclass(frozen=True, slots=True)
 class ShardWork:
-    """The shards of one step: the job that builds them, and where they and its own files are."""
+    """The shards of one step: the job that builds them, and where they and its own files are.
+
+    `parts` keep them where the nodes have no folder in common.
+    """
 
     job: Sharded
     plan: ShardPlan
     store: Store
     work: Path
     device: str
+    parts: Parts | None = None
+
+    def bring(self) -> None:
+        """Have all shards here that other nodes have made."""
+        if self.parts is not None:
+            self.parts.bring()
 
 
 Shard = tuple[int, int]  # the place of its work among all, and its own in the plan
@@ -53,9 +63,14 @@ class ShardActor:
         for number, index in zip(batch["work"], batch["shard"], strict=True):
             work = self.works[int(number)]
             if self.opened != number:
+                if work.parts is not None:  # this node may be another one than the driver's
+                    work.work.mkdir(parents=True, exist_ok=True)
+                    work.job.prepare(work.work, work.store.fetch, device=work.device)
                 self.build = work.job.builder(work.work, work.store.fetch, device=work.device)
                 self.opened = int(number)
             work.plan.make(int(index), self.build)
+            if work.parts is not None:
+                work.parts.keep(work.plan.path(int(index)))
         return batch
 
 
@@ -85,6 +100,8 @@ def make_shards(works: Sequence[ShardWork], *, execution: Execution) -> Iterator
             if getattr(error, "actor_init_failed", False):  # it would fail again
                 raise failure(error, place=_told(works, left)) from error
             cause = error
+            for work in works:
+                work.bring()
         except Exception as error:  # those of Ray Data's own code are no RayError
             raise failure(error, place=_told(works, left)) from error
         for shard in [each for each in left if works[each[0]].plan.is_made(each[1])]:

@@ -15,7 +15,7 @@ from kdray.errors import ArtifactDamaged, InputError, StageFailed, TrainingDiver
 from kdray.fit.history import HISTORY, certain_rows, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.worker import Worker
-from kdray.storage.lease import Lease
+from kdray.storage.held import Held
 from kdray.tracking import PlannedRun, Tracker, beside
 
 FINAL = (ArtifactDamaged, InputError, TrainingDiverged)
@@ -54,7 +54,7 @@ def train_and_publish(
     threads: int,
     tokens_per_pass: int | None = None,
     told: Callable[[int], None] = lambda step: None,
-    held: Lease | None = None,
+    held: Held | None = None,
 ) -> None:
     """Train in this worker. The first one tells the tracker, publishes, and ends the run.
 
@@ -82,13 +82,13 @@ def train_and_publish(
                     send(step)
                     told(step)
 
-                progress = run(on_checkpoint=tell)
+                progress = run(on_checkpoint=tell, check=lease.check)
             store.publish(key, lambda folder: job.publish(folder, progress), lease)
     tracker.log_history(tracked.run_id, read_history(store.fetch(key) / HISTORY))
     tracker.finish(tracked.run_id, "FINISHED")
 
 
-def _alone(store: Store, key: Key) -> Lease:
+def _alone(store: Store, key: Key) -> Held:
     """Wait to be the one that makes a student. Another that does not end is no fault of its own.
 
     Raises:

@@ -35,7 +35,7 @@ from kdray.fit.machine import prepare
 from kdray.fit.trunk import CHECKPOINTS
 from kdray.fit.worker import Worker
 from kdray.plan.step import Step, params_of, spec_of, tags_of
-from kdray.storage.lease import Lease
+from kdray.storage.held import Held
 from kdray.tracking import Tracker
 
 _TUNE_ENVIRONMENT = {
@@ -131,7 +131,8 @@ def _run_trial(
     where = torch.device(device)
     prepare(threads=threads, device=where)
     step, store = job.trial(values), job.store
-    training = TrainingJob(spec_of(step), store.work_path(step.key), store.fetch)
+    folder, mirror = store.work_path(step.key), store.mirror(step.key)
+    training = TrainingJob(spec_of(step), folder, store.fetch, mirror)
     reported, failed = 0, training.folder / FAILED
     if failed.exists() and (told := read_json(failed))["search"] == search:
         raise StageFailed(told["error"])
@@ -155,7 +156,7 @@ def _train(
     step: Step,
     training: TrainingJob,
     worker: Worker,
-    lease: Lease,
+    lease: Held,
     threads: int,
 ) -> int:
     """Train and publish. -> the update of the last row that was reported: one before the last."""

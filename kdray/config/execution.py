@@ -17,6 +17,8 @@ class Execution(Frozen):
     """Where a study runs, and with how many processes; results do not depend on it."""
 
     storage: Place = "runs"  # a folder that every node sees, or a URI
+    # where each node keeps what it has read from a URI; None: a folder of the user's caches
+    cache: Place | None = None
     address: str | None = None  # of a Ray cluster; None: RAY_ADDRESS, or a local session
     connect_seconds: float = Field(default=15.0, gt=0)  # that the cluster may take to answer
     start_seconds: float = Field(default=60.0, gt=0)  # that a local session may take to start

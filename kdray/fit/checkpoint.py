@@ -7,7 +7,7 @@ checksums of the other files last. A damaged one is passed over for the one befo
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -56,12 +56,19 @@ class Checkpoints:
         folder: where they are.
         keep: how many of the newest are kept; the best that they know of are kept beside them.
         identity: JSON values that a checkpoint must have been written with to be gone on from.
+        on_whole: called in the writer's thread when a checkpoint is whole and old ones are removed.
     """
 
     def __init__(
-        self, folder: Path, *, keep: int = 2, identity: Mapping[str, Any] | None = None
+        self,
+        folder: Path,
+        *,
+        keep: int = 2,
+        identity: Mapping[str, Any] | None = None,
+        on_whole: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder, self.keep, self.identity = folder, keep, identity or {}
+        self._on_whole = on_whole
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[int] | None = None
 
@@ -177,6 +184,7 @@ class Checkpoints:
             self._fail(step, error)
         for old in self._not_kept():
             shutil.rmtree(old)
+        self._on_whole()
         return step
 
     def _not_kept(self) -> list[Path]:

@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from kdray.model.inherit import Weights, inherit
 from kdray.model.storage import WEIGHTS, Shape, load_weights, save_model
 from kdray.schema import Column, Split, View
 from kdray.seeds import derive_seed
+from kdray.storage.mirror import Mirror
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
 from kdray.text.pairing import check_pairs, source_hashes
@@ -50,12 +52,14 @@ METHOD_CONFIG, METHOD_WEIGHTS, TOTALS = "method.json", "method.safetensors", "to
 class TrainingJob:
     """A training as a worker is given it: what, where it is kept, and how to get what it reads.
 
-    `folder` holds checkpoints and history; every worker sees it.
+    `folder` holds checkpoints and history. Every worker sees it, or, where there is a `mirror`, has
+    one of its own that is like the first worker's.
     """
 
     spec: TrainingSpec
     folder: Path
     fetch: Fetch
+    mirror: Mirror | None = None
 
     def run(
         self,
@@ -64,8 +68,13 @@ class TrainingJob:
         threads: int,
         tokens_per_pass: int | None = None,
         on_checkpoint: Callable[[int], None] = lambda step: None,
+        check: Callable[[], None] = lambda: None,
     ) -> Progress:
-        """Train, or continue to the end. -> where the run stands."""
+        """Train, or continue to the end. -> where the run stands.
+
+        `check` is called before the work folder is kept for other machines, and may raise.
+        """
+        self._bring(worker)
         spec, encoded = self.spec, self.fetch(self.spec.encoded)
         pairs = EncodedSplit.load(encoded, Split.DEV)
         check_dev(pairs, model=self.folder.name, max_length=spec.model.max_length)
@@ -93,6 +102,7 @@ class TrainingJob:
             first_step=self.first_step(),
             tokens_per_pass=tokens_per_pass,
             identity=self._identity(tokenizer),
+            keep=partial(self._keep, check),
             on_checkpoint=on_checkpoint,
         )
         self._begin(objective, data, run, worker)
@@ -136,7 +146,20 @@ class TrainingJob:
         if (trunk := self._trunk()) is not None:
             if worker.is_first:
                 trunk.begin(objective, run)
+                run.keep()
             worker.barrier()
+            self._bring(worker)
+
+    def _bring(self, worker: Worker) -> None:
+        """Have in the folder of each worker what was kept last, before any of them goes on."""
+        if self.mirror is not None:
+            self.mirror.pull()
+            worker.barrier()
+
+    def _keep(self, check: Callable[[], None]) -> None:
+        if self.mirror is not None:
+            check()
+            self.mirror.push()
 
     def objective(
         self, tokenizer: Tokenizer, worker: Worker, teacher: OnlineTeacher | None = None

@@ -52,7 +52,8 @@ def run_checkpoints(run: Run) -> Checkpoints:
     """The checkpoints of a run. It keeps as many as are averaged, and at least two."""
     averaging = run.config.effective_averaging()
     last = averaging.checkpoints if isinstance(averaging, LastAveragingConfig) else 1
-    return Checkpoints(run.folder / "checkpoints", keep=max(last, 2), identity=run.identity)
+    folder = run.folder / "checkpoints"
+    return Checkpoints(folder, keep=max(last, 2), identity=run.identity, on_whole=run.keep)
 
 
 def _train(updater: Updater, run: Run, recorder: Recorder | None, progress: Progress) -> Progress:

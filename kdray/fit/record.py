@@ -45,6 +45,8 @@ class Run:
         first_step: updates of the stages before this one, which the steps in the history include.
         tokens_per_pass: target tokens that a worker learns at once; None: its whole share.
         identity: JSON values that distinguish this run's checkpoints from those of other models.
+        keep: called in the thread that writes checkpoints when one is whole, which counts as
+            written once this has returned.
         on_checkpoint: called by the first worker after each checkpoint and at the end, with the
             step up to which the rows of the history are final.
     """
@@ -58,6 +60,7 @@ class Run:
     first_step: int = 0
     tokens_per_pass: int | None = None
     identity: Mapping[str, Any] | None = None
+    keep: Callable[[], None] = lambda: None
     on_checkpoint: Callable[[int], None] = lambda step: None
 
     @property

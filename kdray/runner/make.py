@@ -30,7 +30,7 @@ from kdray.schema import Split
 from kdray.scoring.round_trip import LONGEST, RoundTripJob
 from kdray.scoring.scorer import ScorerFailed
 from kdray.storage.disk import disk_errors
-from kdray.teacher.shards import ShardPlan
+from kdray.teacher.shards import PLAN, ShardPlan
 from kdray.text.encoded import EncodedSplit
 
 
@@ -171,9 +171,14 @@ def _shard_work(study: Study, step: Step, device: str) -> ShardWork:
     with disk_errors(work):
         work.mkdir(parents=True, exist_ok=True)
         rows = job.prepare(work, store.fetch, device=device)
-        shard_rows = study.experiment.execution.shard_pairs
-        plan = ShardPlan.open(work / "shards", rows=rows, shard_rows=shard_rows)
-    return ShardWork(job, plan, store, work, device)
+        shard_rows, folder = study.experiment.execution.shard_pairs, work / "shards"
+        if (parts := store.parts(step.key, folder)) is not None:
+            parts.bring_file(PLAN)
+        plan = ShardPlan.open(folder, rows=rows, shard_rows=shard_rows)
+        if parts is not None:
+            parts.keep_file(PLAN)
+            parts.bring()
+    return ShardWork(job, plan, store, work, device, parts)
 
 
 def _make_works(study: Study, works: Sequence[tuple[Key, ShardWork]], *, heading: str) -> None:
@@ -206,6 +211,7 @@ def _make_works(study: Study, works: Sequence[tuple[Key, ShardWork]], *, heading
 def _join(study: Study, key: Key, work: ShardWork) -> None:
     """Put the shards of a step together and publish it."""
     plan, fetch = work.plan, study.store.fetch
+    work.bring()
     study.store.publish(
         key, lambda folder: work.job.join(plan.finished(), plan.counts(), folder, fetch)
     )

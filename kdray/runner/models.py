@@ -61,7 +61,9 @@ def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]
 
 def planned_training(study: Study, step: Step) -> PlannedTraining:
     """What a worker is given to train a model."""
-    job = TrainingJob(spec_of(step), study.store.work_path(step.key), study.store.fetch)
+    store = study.store
+    folder, mirror = store.work_path(step.key), store.mirror(step.key)
+    job = TrainingJob(spec_of(step), folder, store.fetch, mirror)
     run = study.runs.planned(step.key.fingerprint, step.name, tags_of(step), params_of(step))
     return PlannedTraining(job, study.store, run)
 

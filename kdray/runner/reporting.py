@@ -92,6 +92,8 @@ def write_findings(findings: Findings, folder: Path) -> Findings:
 def make_report(study: Study, findings: Findings, folder: Path | None = None) -> Findings:
     """Write the report and attach it to the study's run. -> the findings with its page."""
     written = write_findings(findings, folder or study.reports)
+    if folder is None:
+        study.store.show(study.reports)
     study.runs.tracker.log_artifacts(study.runs.parent, folder or study.reports, "report")
     return written
 

@@ -17,7 +17,7 @@ from kdray.progress import Display
 from kdray.runner.runs import StudyRuns
 from kdray.scoring.job import ScorerJob
 from kdray.scoring.metrics import check_tokenizer
-from kdray.storage.lease import Lease, hold
+from kdray.storage.held import Held, wait_for
 from kdray.tracking import Tracker
 
 
@@ -110,10 +110,10 @@ def _key(experiment: Experiment) -> Key:
     return Key("study", 1, {"name": experiment.name, **experiment.recipe.model_dump(mode="json")})
 
 
-def _alone(experiment: Experiment, store: Store, display: Display) -> Lease:
+def _alone(experiment: Experiment, store: Store, display: Display) -> Held:
     """Wait to be the only command that makes this study: one writes its runs and its report."""
-    return hold(
-        store.claim(_key(experiment)).path,
+    return wait_for(
+        store.claim(_key(experiment)),
         waits=lambda holder: display.note(
             f"waiting for {holder}: the same study in {store.location}"
         ),
@@ -163,7 +163,8 @@ def open_study(
     for recipe in points_of(experiment.recipe).values():
         check_tokenizer(recipe.evaluation.bleu_tokenize)
     plan = make_plan(experiment, all_signals=all_signals)
-    store = Store.open(experiment.execution.storage, only_looks=only_looks)
+    execution = experiment.execution
+    store = Store.open(execution.storage, cache=execution.cache, only_looks=only_looks)
     _check_costs(plan, store.root / "reports" / experiment.name)
     with ExitStack() as exits:
         if only_looks:

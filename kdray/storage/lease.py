@@ -21,11 +21,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from kdray.errors import InputError, LeaseLost
+from kdray.errors import LeaseLost
+from kdray.storage.held import POLL_SECONDS, wait_for
 
 BEAT_SECONDS = 5.0
 PATIENCE_SECONDS = 60.0  # without a heartbeat, after which an owner counts as dead
-POLL_SECONDS = 0.5
 DAY_SECONDS = 86_400.0  # a file that is older by any clock has no owner, whoever looks first
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 KERNEL = _BOOT.read_text().strip() if _BOOT.exists() else platform.node()
@@ -134,6 +134,11 @@ class Claim:
         self._state: _State | None = None
         self._since = 0.0
 
+    @property
+    def place(self) -> str:
+        """The file, for messages."""
+        return str(self.path)
+
     def take(self) -> Lease | None:
         """Try once. -> the lease, or None while another process holds it.
 
@@ -163,23 +168,14 @@ class Claim:
 def hold(
     path: Path, *, waits: Callable[[str], None] = lambda holder: None, seconds: float = math.inf
 ) -> Lease:
-    """Wait for a lease. `waits` is told, once, whose end is waited for.
+    """Wait for a lease in a file; see `wait_for`."""
+    return wait_for(Claim(path), waits=waits, seconds=seconds)
 
-    Raises:
-        InputError: another process has held it for so many seconds.
-    """
-    claim, began, is_told = Claim(path), time.monotonic(), False
-    while (lease := claim.take()) is None:
-        if claim.holder and not is_told:
-            waits(claim.holder)
-            is_told = True
-        if time.monotonic() - began > seconds:
-            raise InputError(
-                f"{path}: {claim.holder} has worked on this for {seconds:.0f} s and goes on; wait "
-                "for it, or stop it"
-            )
-        time.sleep(POLL_SECONDS)
-    return lease
+
+def this_process() -> str:
+    """This process and the time of day, in words."""
+    since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    return f"process {os.getpid()} on {platform.node()} (since {since})"
 
 
 def is_held(path: Path) -> bool:
@@ -213,10 +209,9 @@ def _create(path: Path) -> Lease | None:
         return None
     with contextlib.suppress(OSError):  # where there are no locks, heartbeats alone count
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    owner, since = uuid.uuid4().hex, datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-    holder = f"process {os.getpid()} on {platform.node()} (since {since})"
+    owner = uuid.uuid4().hex
     try:
-        os.write(descriptor, _content(owner, holder))
+        os.write(descriptor, _content(owner, this_process()))
     except OSError:
         os.close(descriptor)
         path.unlink(missing_ok=True)

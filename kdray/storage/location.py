@@ -2,20 +2,24 @@
 
 import os
 import re
+import uuid
 from pathlib import Path
 from urllib.parse import unquote
 
 from kdray.errors import InputError, redact
 from kdray.storage.disk import prove_writable
-from kdray.storage.remote import remote_storage
+from kdray.storage.remote import prove_usable, remote_storage
 
 _MISTYPED = re.compile(r"file://(?!/)|[a-z][a-z0-9+.-]+:(?!//)")  # a URI that is none
 
 
-def located(location: str | Path, *, only_looks: bool) -> tuple[Path, str | None]:
+def located(
+    location: str | Path, *, cache: str | None, only_looks: bool
+) -> tuple[Path, str | None]:
     """The local folder of a storage, and its URI if it is another than a folder.
 
-    Who `only_looks` needs no folder yet.
+    `cache` is the folder for what this machine reads from a URI. Who `only_looks` needs no folder
+    yet.
 
     Raises:
         InputError: the location is a mistyped URI, no storage has its scheme, the storage
@@ -33,10 +37,13 @@ def located(location: str | Path, *, only_looks: bool) -> tuple[Path, str | None
     remote = uri if colon and scheme != "file" else None
     folder, named_by = Path(unquote(path) if colon else location), "execution.storage"
     if remote is not None:
-        remote_storage(uri)
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = caches / "kdray" / re.sub(r"[^\w.-]+", "-", redact(uri))
-        named_by = "XDG_CACHE_HOME"
+        storage, named_by = remote_storage(uri), "execution.cache"
+        if cache is None:
+            caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+            cache, named_by = str(caches / "kdray"), "XDG_CACHE_HOME"
+        folder = Path(cache) / re.sub(r"[^\w.-]+", "-", redact(uri))
+        if not only_looks:
+            prove_usable(storage, uri, mark=uuid.uuid4().hex)
     return (_there(folder) if only_looks else prove_writable(folder, named_by=named_by)), remote
 
 

@@ -1,25 +1,31 @@
 """Storages other than a folder: what one has to be able to do, and how its URI leads to it.
 
-Packages bring them as entry points of the group `kdray.storage`, named for the scheme of their
-URIs. CONTRIBUTING.md says how to add one; `tests/storage_laws.py` holds what each must obey.
+Those that fsspec knows are there already (`storage/objects`). A package may bring another one, as
+an entry point of the group `kdray.storage` that is named for the scheme of its URIs.
+CONTRIBUTING.md says how; `tests/storage_laws.py` holds what each must obey.
 """
 
+import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 from kdray.config.outside import failures, outside_kinds
-from kdray.errors import InputError
+from kdray.errors import InputError, StorageLost, redact
 
 GROUP = "kdray.storage"
 
 
 class RemoteStorage(Protocol):
-    """Artifacts at places such as `model/74f687d9a6eecbd7`, for all machines that know its URI.
+    """Objects by their names, such as `model/74f687d9a6eecbd7/record.json`.
 
-    What is at a place is whole or counts as absent, whoever was killed while it was put there.
-    Several processes may put the same artifact at once; one of them stays, or the last.
+    All machines that know the URI see the same. An object is whole or absent, whoever is killed
+    while it is written, and what was written is seen by whoever looks later.
+
+    Every call raises:
+        InputError: what is asked for is refused: credentials, rights, a bucket.
+        StorageLost: the storage does not answer.
     """
 
     def __init__(self, uri: str) -> None:
@@ -29,33 +35,57 @@ class RemoteStorage(Protocol):
             InputError: it cannot be used; what, where, why and how to repair it.
         """
 
-    def record(self, place: str) -> bytes | None:
-        """What `record.json` of a place holds, reading no more; None if nothing whole is there."""
+    def read(self, name: str) -> bytes | None:
+        """What an object holds; None if there is none."""
 
-    def records(self, stage: str) -> Iterable[bytes]:
-        """The records of all places that begin with `<stage>/`."""
+    def create(self, name: str, content: bytes) -> bool:
+        """Write an object that is not there. -> False, and nothing is changed, if it is.
 
-    def put(self, folder: Path, place: str) -> None:
-        """Store all files of a folder at a place, `record.json` last."""
+        Of several processes that create the same one at once, one does.
+        """
 
-    def get(self, place: str, folder: Path) -> None:
-        """Copy all files of a place, its record too, into an empty folder."""
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small object, in place of one that is there."""
+
+    def upload(self, file: Path, name: str) -> None:
+        """Write an object of any size, in place of one that is there."""
+
+    def download(self, name: str, file: Path) -> None:
+        """Copy an object into a new file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+
+    def names(self, below: str) -> list[str]:
+        """The names of all objects that begin with `<below>/`, sorted."""
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove objects; those that are gone already are no error."""
 
 
-@cache
 def remote_storage(uri: str) -> RemoteStorage:
     """The storage that a URI names, connected once in each process.
 
     Raises:
-        InputError: no installed package brings its scheme, or it cannot be used.
+        InputError: nothing that is installed knows its scheme, or it cannot be used.
     """
+    return _connected(uri, os.getpid())  # a forked process cannot use its parent's connections
+
+
+@cache
+def _connected(uri: str, process: int) -> RemoteStorage:
+    from kdray.storage.objects import FsspecStorage, is_known  # late: a folder needs no fsspec
+
     brought = outside_kinds(GROUP)
     scheme = uri.partition("://")[0]
+    if scheme not in brought and is_known(scheme):
+        return FsspecStorage(uri)
     if scheme not in brought:
-        known = ", ".join(f"{name}://" for name in ("file", *brought))
+        known = ", ".join(f"{name}://" for name in ("file", "s3", "gs", *brought))
         raise InputError(
             f"execution.storage {uri}: no storage has the scheme {scheme}://; name a folder, use "
-            f"one of {known}, or install the package that brings it"
+            f"one of {known} or another one of fsspec, or install the package that brings it"
             + "".join(f"; {failure}" for failure in failures if GROUP in failure)
         )
     try:
@@ -68,3 +98,23 @@ def remote_storage(uri: str) -> RemoteStorage:
             f"used: {type(error).__name__}: {error}; repair or remove the package that brings it"
         ) from error
     return storage
+
+
+def prove_usable(storage: RemoteStorage, location: str, *, mark: str) -> None:
+    """Create an object twice, and remove it. The second time, it has to be refused.
+
+    Raises:
+        InputError: nothing can be written there, or the storage cannot tell who was first.
+    """
+    name = f"probe/{mark}"
+    try:
+        first, second = (storage.create(name, b"probe") for _ in range(2))
+        storage.remove([name])
+    except StorageLost as error:
+        raise InputError(str(error)) from None
+    if not first or second:
+        raise InputError(
+            f"execution.storage {redact(location)}: does not refuse to create an object that is "
+            "there (If-None-Match), by which commands keep out of each other's way; use a newer "
+            "version of the service, or another one"
+        )

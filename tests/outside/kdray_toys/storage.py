@@ -1,51 +1,64 @@
-"""A storage behind fsspec, at `toy:///folder`: as one in a bucket is, but on the local disk.
+"""A storage of its own kind, at `toy:///folder`: objects as a bucket has them, on the local disk.
 
-A bucket cannot rename. So each time that an artifact is put, its files go to a folder of their own,
-`<place>/<upload>/`, which counts once a record is in it.
+A file that is written aside and linked to its name is whole, and the link fails where one is.
 """
 
+import shutil
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
-import fsspec
-
-from kdray.artifacts import RECORD
 from kdray.errors import InputError
 
 
 class ToyStorage:
-    """Artifacts in a folder that is reached by fsspec only."""
+    """See `kdray.storage.remote.RemoteStorage`."""
 
     def __init__(self, uri: str) -> None:
-        self.fs = fsspec.filesystem("file", auto_mkdir=True)
-        self.root = uri.removeprefix("toy://")
-        if not self.root.startswith("/"):
+        self.root = Path(uri.removeprefix("toy://"))
+        if not self.root.is_absolute():
             raise InputError(f"execution.storage {uri}: not absolute; write toy:///folder")
 
-    def record(self, place: str) -> bytes | None:
-        for path in self._records(place):
-            return bytes(self.fs.cat_file(path))
-        return None
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.root / name).read_bytes()
+        except FileNotFoundError:
+            return None
 
-    def records(self, stage: str) -> Iterable[bytes]:
-        return (self.fs.cat_file(path) for path in self._records(stage))
+    def create(self, name: str, content: bytes) -> bool:
+        aside = self._aside(name)
+        aside.write_bytes(content)
+        try:
+            (self.root / name).hardlink_to(aside)
+        except FileExistsError:
+            return False
+        finally:
+            aside.unlink()
+        return True
 
-    def put(self, folder: Path, place: str) -> None:
-        upload = f"{self.root}/{place}/{uuid.uuid4().hex}"
-        names = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+    def write(self, name: str, content: bytes) -> None:
+        aside = self._aside(name)
+        aside.write_bytes(content)
+        aside.replace(self.root / name)
+
+    def upload(self, file: Path, name: str) -> None:
+        aside = self._aside(name)
+        shutil.copyfile(file, aside)
+        aside.replace(self.root / name)
+
+    def download(self, name: str, file: Path) -> None:
+        shutil.copyfile(self.root / name, file)
+
+    def names(self, below: str) -> list[str]:
+        found = (path for path in (self.root / below).rglob("*") if path.is_file())
+        names = (path.relative_to(self.root).as_posix() for path in found)
+        return sorted(name for name in names if "/.aside-" not in name)
+
+    def remove(self, names: Iterable[str]) -> None:
         for name in names:
-            if name != RECORD:
-                self.fs.put_file(f"{folder}/{name}", f"{upload}/{name}")
-        with self.fs.transaction, self.fs.open(f"{upload}/{RECORD}", "wb") as file:
-            file.write((folder / RECORD).read_bytes())
+            (self.root / name).unlink(missing_ok=True)
 
-    def get(self, place: str, folder: Path) -> None:
-        upload = self._records(place)[0].removesuffix(f"/{RECORD}")
-        for path in self.fs.find(upload):
-            name = path.removeprefix(f"{upload}/")
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            self.fs.get_file(path, f"{folder}/{name}")
-
-    def _records(self, below: str) -> list[str]:
-        return [path for path in self.fs.find(f"{self.root}/{below}") if path.endswith(RECORD)]
+    def _aside(self, name: str) -> Path:
+        folder = (self.root / name).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f".aside-{uuid.uuid4().hex}"

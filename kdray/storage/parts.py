@@ -1,0 +1,62 @@
+"""Finished parts of unfinished work, such as shards: kept in a storage for other machines.
+
+Each part is a folder that is whole or absent, named by its number, and made by any process; of
+several that make the same one, the first stays. What is true of all parts together, such as which
+rows each has, is a file that is kept once, before any part.
+"""
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdray.storage.content import checksums, wrong_size
+from kdray.storage.folders import get_folder, put_folder
+from kdray.storage.record import RECORD
+from kdray.storage.remote import remote_storage
+from kdray.storage.whole import whole
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A local folder of parts, and where they are kept. It can be pickled."""
+
+    uri: str
+    place: str
+    folder: Path
+
+    def bring_file(self, name: str) -> None:
+        """Have the file that was kept, if one was, in place of whatever is here."""
+        content = remote_storage(self.uri).read(f"{self.place}/{name}")
+        if content is not None:
+            with whole(self.folder / name) as aside:
+                aside.write_bytes(content)
+
+    def keep_file(self, name: str) -> None:
+        """Keep a file, unless one is kept."""
+        content = (self.folder / name).read_bytes()
+        remote_storage(self.uri).create(f"{self.place}/{name}", content)
+
+    def keep(self, part: Path) -> None:
+        """Keep a part that is whole."""
+        files = checksums(part)
+        record = json.dumps({"files": files}).encode()
+        put_folder(remote_storage(self.uri), part, f"{self.place}/{part.name}", files, record)
+
+    def bring(self) -> None:
+        """Have all parts here that are kept. One that is torn, or whose file is lost, is left."""
+        storage = remote_storage(self.uri)
+        for name in storage.names(self.place):
+            place, _, last = name.rpartition("/")
+            path = self.folder / place.rpartition("/")[2]
+            if last != RECORD or place.count("/") != self.place.count("/") + 1 or path.exists():
+                continue
+            files = json.loads(storage.read(name) or b'{"files": {}}')["files"]
+            with suppress(_IsLost), whole(path, record=RECORD) as folder:
+                get_folder(storage, place, folder, files)
+                if not files or wrong_size(folder, files) is not None:
+                    raise _IsLost
+
+
+class _IsLost(Exception):
+    """A file of a part is not there, or is torn: the part is made again."""
