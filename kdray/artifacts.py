@@ -265,6 +265,13 @@ class Store:
         """The published artifact; built now if there is none."""
         return self.find(key) or self.publish(key, build)
 
+    def contents(self, stage: str) -> list[dict[str, Any]]:
+        """What the artifacts of a stage are (`Key.content`), the newest first."""
+        records = [record for content in self._records(stage) if (record := parsed(content))]
+        records.sort(key=itemgetter("created"), reverse=True)
+        names = ("version", "recipe", "inputs")
+        return [{name: record[name] for name in names} for record in records]
+
     def explain_miss(self, key: Key) -> list[str]:
         """What differs from the newest artifact of the same stage: why there is no hit."""
         records = [record for content in self._records(key.stage) if (record := parsed(content))]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,18 +15,50 @@ Temperature = Annotated[float, Field(gt=0)]
 BOTH: tuple[StoredView, ...] = (View.REFERENCE, View.HYPOTHESIS)
 
 
+class DrawnConfig(Frozen):
+    """Translations that are drawn, each pair with random numbers of its own."""
+
+    temperature: Temperature = 1.0
+    top_k: int | None = Field(default=None, ge=1)  # only so many of the likeliest tokens
+    top_p: float = Field(default=1.0, gt=0, le=1)  # only the likeliest, which have this mass
+    seed: int = Field(default=1, ge=0)
+
+
 class HypothesesConfig(Frozen):
-    """Beam search over the training sources."""
+    """How the training sources are translated: by a beam search, or drawn."""
 
     beam: int = Field(default=5, ge=1, le=64)
     num_hyps: int = Field(default=1, ge=1, le=64)
     length_penalty: float = Field(default=1.0, ge=0)
     max_length_ratio: float = Field(default=2.0, gt=0)  # hypothesis tokens per source token
     max_length_slack: int = Field(default=10, ge=1)  # tokens added to that
+    # no sequence of so many tokens stands in a translation twice; 0: any may
+    no_repeat_ngram: int = Field(default=0, ge=0, le=100)
+    prefix: str = ""  # what every translation begins with, and what is taken off it again
+    sampling: DrawnConfig | None = None  # instead of a beam
+
+    def identity(self) -> dict[str, Any]:
+        """What decides translations, for fingerprints: what is not asked for is left out."""
+        unused = {"beam", "length_penalty"} if self.sampling else {"sampling"}
+        unused |= set() if self.no_repeat_ngram else {"no_repeat_ngram"}
+        unused |= set() if self.prefix else {"prefix"}
+        return self.model_dump(mode="json", exclude=unused)
+
+    @property
+    def modes(self) -> frozenset[str]:
+        """What is asked for that not every teacher can do; see `Teacher.modes`."""
+        return frozenset(
+            name for name in ("no_repeat_ngram", "prefix", "sampling") if getattr(self, name)
+        )
+
+    @property
+    def words(self) -> str:
+        """The way to translate, in words."""
+        return f"{self.num_hyps} drawn" if self.sampling else f"beam {self.beam}"
 
     @model_validator(mode="after")
     def _beam_holds_them(self) -> Self:
-        if self.num_hyps > self.beam:
+        if self.sampling is None and self.num_hyps > self.beam:
             raise ValueError(
                 f"num_hyps {self.num_hyps} is more than a beam of {self.beam} holds; widen the beam"
             )

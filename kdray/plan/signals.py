@@ -16,8 +16,9 @@ from kdray.plan.text import TextPlan
 from kdray.schema import Form, View
 from kdray.teacher.distributions import DistributionJob
 from kdray.teacher.engine import Teacher
-from kdray.teacher.hypotheses import RecodingJob, TranslationJob
+from kdray.teacher.hypotheses import RecodingJob
 from kdray.teacher.selection import SelectionJob
+from kdray.teacher.translation import TranslationJob, check_modes
 
 Selecting = InterpolationConfig | MultiHypothesisConfig
 
@@ -82,7 +83,7 @@ def plan_signals(
     """Plan the signals that the methods read, or all that the recipe asks for.
 
     Raises:
-        ConfigError: more entries are to be kept than the vocabulary has.
+        ConfigError: the teacher cannot translate in the way that is asked for.
     """
     config, learned, translated = recipe.signals, text.learned, text.translated
     if teacher is None:
@@ -101,7 +102,8 @@ def plan_signals(
         translation = TranslationJob(
             teacher, translated.corpus, config.hypotheses, translated.teacher_encoded
         )
-        hyps = add(translation, "hypotheses", f"Translations, beam {config.hypotheses.beam}")
+        check_modes(config.hypotheses, teacher)
+        hyps = add(translation, "hypotheses", f"Translations, {config.hypotheses.words}")
         chosen_from = hyps
         if not teacher.has_pieces or learned.encoded != learned.teacher_encoded:
             recoding = RecodingJob(hyps, text.tokenizer, translated.encoded)

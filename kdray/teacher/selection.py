@@ -21,7 +21,7 @@ from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.errors import DataError
 from kdray.jobs import Counts
 from kdray.schema import Column, Split
-from kdray.teacher.hypotheses import FILE, Hypotheses, join_tables
+from kdray.teacher.hypotheses import FILE, Hypotheses, in_parts, join_shards
 from kdray.teacher.similarity import Similarity, similarity
 from kdray.text.batching import Rows
 from kdray.text.corpus import Corpus
@@ -147,7 +147,8 @@ class SelectionJob:
             StageFailed: the pairs are not exactly those of the translations.
         """
         wanted = Hypotheses.load(fetch(self.hypotheses)).pair_ids
-        return join_tables(shards, counts, folder, wanted=wanted)
+        sizes = [each["pairs"] for each in counts]
+        return join_shards(shards, counts, folder, wanted=in_parts([wanted], sizes))
 
 
 @dataclass(frozen=True, slots=True)
