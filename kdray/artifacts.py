@@ -255,10 +255,10 @@ class Store:
             except OSError:
                 held.check()  # a new owner removes what the one before it had half made
                 raise
+            shutil.rmtree(self.work_path(key), ignore_errors=True)  # may hold names of its files
             remember(path, record["files"], memory=self._memory(key))
             artifact = self.find(key)
             assert artifact is not None, "it was published"
-            shutil.rmtree(self.work_path(key), ignore_errors=True)
             return artifact
 
     def cached(self, key: Key, build: Callable[[Path], Mapping[str, Any]]) -> Artifact:

@@ -47,7 +47,7 @@ def make(tmp_path):
     def make(deaths):
         job = dying_job(tmp_path, deaths=deaths)
         work = ShardWork(job, plan, Store(tmp_path), tmp_path, "cpu")
-        execution = Execution(cpus=2, decode_actors=2, max_failures=2)
+        execution = Execution(start_seconds=280, cpus=2, decode_actors=2, max_failures=2)
         with session(execution):
             made = make_shards([work], execution=execution)
             told.extend(work.plan.rows(index) for _, index, _ in made)
@@ -92,8 +92,10 @@ def test_a_work_that_is_whole_may_go_while_another_goes_on(tmp_path, monkeypatch
         job = dying_job(folder, deaths=deaths)
         works.append(ShardWork(job, plan, Store(tmp_path), folder, "cpu"))
     told = []
-    with session(Execution(cpus=2, decode_actors=2, max_failures=2)):
-        for number, index, _ in make_shards(works, execution=Execution(cpus=2, decode_actors=2)):
+    with session(Execution(start_seconds=280, cpus=2, decode_actors=2, max_failures=2)):
+        for number, index, _ in make_shards(
+            works, execution=Execution(start_seconds=280, cpus=2, decode_actors=2)
+        ):
             told.append((number, index))
             if sum(of == 0 for of, _ in told) == 3 and works[0].plan.folder.exists():
                 shutil.rmtree(works[0].plan.folder)
@@ -144,7 +146,7 @@ def test_a_row_that_ends_every_process_is_found_and_left_out(tmp_path, monkeypat
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     plan = ShardPlan.open(tmp_path / "shards", rows=120, shard_rows=20)
     work = ShardWork(careful_job(tmp_path, deadly=7), plan, Store(tmp_path), tmp_path, "cpu")
-    execution = Execution(cpus=2, decode_actors=2, decode_tokens=64)
+    execution = Execution(start_seconds=280, cpus=2, decode_actors=2, decode_tokens=64)
     with session(execution):
         made = list(make_shards([work], execution=execution))
     assert sorted(shard for _, shard, _ in made) == list(range(6))

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kdray.config.base import Frozen
+from kdray.config.base import Frozen, Name
+from kdray.config.scores import ScoreConfig
 from kdray.schema import Form, View
 
 StoredView = Literal[View.REFERENCE, View.HYPOTHESIS]
@@ -95,6 +96,7 @@ class Needs:
     distributions: for each view whose distributions it reads, the forms it can use, best first.
     temperature: of those distributions.
     chosen_among: of how many translations of each pair it learns a choice; None: the best one.
+    scored_by: the score of the signals that chooses among them, if one does.
     all_hypotheses: whether it learns every translation that was chosen.
     one_teacher: whether it looks inside the teacher, so that an ensemble cannot serve.
     run_length: whether its updates depend on how long the run will be, so that runs of two lengths
@@ -107,6 +109,7 @@ class Needs:
     distributions: Mapping[View, Sequence[Form]] = field(default_factory=dict)
     temperature: float = 1.0
     chosen_among: int | None = None
+    scored_by: str | None = None
     all_hypotheses: bool = False
     one_teacher: bool = False
     run_length: bool = False
@@ -132,6 +135,7 @@ class SignalsConfig(Frozen):
     """What the teacher gives; null gives nothing of that kind."""
 
     hypotheses: HypothesesConfig | None = HypothesesConfig()
+    scores: dict[Name, ScoreConfig] = Field(default_factory=dict)  # of the hypotheses
     topk: TopKConfig | None = TopKConfig()
     sampled: SampledConfig | None = None
     hidden: HiddenConfig | None = None
@@ -185,6 +189,11 @@ class SignalsConfig(Frozen):
             raise ValueError(
                 f"needs {wanted} hypotheses of each pair, but the teacher gives {config.num_hyps}; "
                 "raise `recipe.signals.hypotheses.num_hyps`, and `beam` with it"
+            )
+        if needs.scored_by is not None and needs.scored_by not in self.scores:
+            there = ", ".join(self.scores) or "none"
+            raise ValueError(
+                f"chooses by {needs.scored_by!r}, but `recipe.signals.scores` has {there}; add it"
             )
         for view in needs.distributions:
             self.best(needs, view)

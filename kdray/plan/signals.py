@@ -2,25 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kdray.artifacts import Key
-from kdray.config.methods.interpolation import InterpolationConfig
-from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
+from kdray.config.methods.scored import ScoredConfig
 from kdray.config.methods.union import SingleMethodConfig, single_methods
 from kdray.config.recipe import Recipe
+from kdray.config.scores import AgreementScoreConfig, CrossEntropyScoreConfig, ScoreConfig
 from kdray.config.signals import SignalsConfig
 from kdray.errors import ConfigError
 from kdray.fit.assemble import Signals
 from kdray.plan.step import SIGNALS, Job, Step
+from kdray.plan.teacher import brought_model
 from kdray.plan.text import TextPlan
 from kdray.schema import Form, View
 from kdray.teacher.distributions import DistributionJob
 from kdray.teacher.engine import Teacher
 from kdray.teacher.hypotheses import RecodingJob
-from kdray.teacher.selection import SelectionJob
+from kdray.teacher.scores import ScoreJob
+from kdray.teacher.selection import Choice, SelectionJob
 from kdray.teacher.translation import TranslationJob, check_modes
 
-Selecting = InterpolationConfig | MultiHypothesisConfig
+Selecting = Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +112,18 @@ def plan_signals(
             recoding = RecodingJob(hyps, text.tokenizer, translated.encoded)
             what = "in the students' pieces"
             chosen_from = add(recoding, f"hypotheses {what}", f"Translations {what}")
+    scores: dict[str, Key] = {}
+    read = {by for m in methods if (by := m.needs().scored_by) is not None}
+    for score in sorted(config.scores if all_signals else read):
+        if chosen_from is not None:
+            scoring = _score_job(config.scores[score], chosen_from, translated.corpus)
+            scores[score] = add(scoring, f"score {score}", "Scores of translations")
     selections: dict[Selecting, Key] = {}
     for choice in sorted({choice_of(m) for m in methods if isinstance(m, Selecting)}, key=repr):
         if chosen_from is not None:
-            job = SelectionJob(chosen_from, learned.corpus, choice, learned.encoded)
-            among = f"by {choice.similarity} among {choice.needs().hypotheses} hypotheses"
+            by = choice.by if isinstance(choice, ScoredConfig) else choice.similarity
+            job = SelectionJob(chosen_from, learned.corpus, choice, learned.encoded, scores.get(by))
+            among = f"by {by} among {choice.needs().hypotheses} hypotheses"
             name, heading = f"{choice.kind} {among}", f"Choice for {choice.kind}"
             selections[choice] = add(job, name, heading)
     stored: dict[tuple[View, Form], Key] = {}
@@ -128,6 +138,18 @@ def plan_signals(
         heading = f"Distributions on {view}, {form}"
         stored[view, form] = add(distribution, f"{form} on {view}", heading)
     return SignalPlan(config, teacher, chosen_from, selections, stored, tuple(steps))
+
+
+def _score_job(config: ScoreConfig, hyps: Key, corpus: Key) -> ScoreJob:
+    """What scores translations.
+
+    Raises:
+        DataError: there is no model where the configuration says.
+    """
+    second = None
+    if isinstance(config, CrossEntropyScoreConfig | AgreementScoreConfig):
+        second = brought_model(Path(config.path))
+    return ScoreJob(hyps, corpus, config, second)
 
 
 def _distributions_read(

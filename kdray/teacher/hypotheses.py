@@ -123,6 +123,7 @@ def join_shards(
     folder: Path,
     *,
     wanted: Iterable[NDArray[np.int64]],
+    file: str = FILE,
 ) -> Counts:
     """Take finished shards into a folder as they are, once they are proved to be whole. -> counts.
 
@@ -138,9 +139,9 @@ def join_shards(
                 f"{shards[0].parent if shards else folder}: there are {len(shards)} shards, and "
                 "not as many as the pairs ask for; remove the folder and run again"
             )
-        table = read_table(shard / FILE)
+        table = read_table(shard / file)
         pair_ids = table[Column.PAIR_ID].to_numpy()[table[Column.HYP_RANK].to_numpy() == 0]
-        quarantined = of_shard.get("quarantined", 0)
+        quarantined = of_shard.get("quarantined", 0) + of_shard.get("below", 0)
         in_order = pairs[np.isin(pairs, pair_ids)]
         if len(pair_ids) + quarantined != len(pairs) or not np.array_equal(pair_ids, in_order):
             raise StageFailed(
