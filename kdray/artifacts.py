@@ -246,16 +246,22 @@ class Store:
             except OSError:
                 held.check()  # a new owner removes what the one before it had half made
                 raise
+            self._forget_work(key)  # may hold names of its files
             if path.exists():
                 remember(path, record["files"], memory=self._memory(key))
             artifact = self.find(key)
             assert artifact is not None, "it was published"
-            self._forget_work(key)
             return artifact
 
     def cached(self, key: Key, build: Callable[[Path], Mapping[str, Any]]) -> Artifact:
         """The published artifact; built now if there is none."""
         return self.find(key) or self.publish(key, build)
+
+    def contents(self, stage: str) -> list[dict[str, Any]]:
+        """What the artifacts of a stage are (`Key.content`), the newest first."""
+        records = sorted(self.records(stage), key=itemgetter("created"), reverse=True)
+        names = ("version", "recipe", "inputs")
+        return [{name: record[name] for name in names} for record in records]
 
     def explain_miss(
         self, key: Key, records: Sequence[Mapping[str, Any]] | None = None

@@ -91,6 +91,25 @@ class PieceEngine(Engine, Protocol):
 
 
 @runtime_checkable
+class DrawingEngine(PieceEngine, Protocol):
+    """An engine that draws as it is told; what a teacher with the mode `sampling` opens."""
+
+    def draw(
+        self,
+        src: Sequence[str],
+        *,
+        seeds: Sequence[Sequence[int]],
+        options: SearchOptions,
+        prefix: str = "",
+    ) -> list[list[Translation]]:
+        """As many translations of each source as it has seeds, in their order.
+
+        A seed alone decides its translation, whatever else is drawn. With a prefix, it is what
+        follows that text. A source that is too long for it has none.
+        """
+
+
+@runtime_checkable
 class Teacher(Protocol):
     """A teacher as a job carries it: plain data that can be pickled.
 
@@ -102,6 +121,12 @@ class Teacher(Protocol):
 
     has_pieces: ClassVar[bool] = False
     """Whether it reads the ids of a tokenizer and writes such ids, and not text alone."""
+
+    modes: ClassVar[frozenset[str]] = frozenset()
+    """What its engine can do beside a beam search, of `no_repeat_ngram`, `prefix`, `sampling`.
+
+    The first is an option of `translate`, the second asks for `go_on`, the third for `draw`.
+    """
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
