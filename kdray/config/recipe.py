@@ -16,6 +16,7 @@ from kdray.config.axes import Axis
 from kdray.config.base import Frozen, Name
 from kdray.config.budget import EqualUpdatesConfig
 from kdray.config.evaluation import EvaluationConfig
+from kdray.config.foreign_teachers import ForeignTeacherConfig
 from kdray.config.initial import RandomInitialConfig, SizeConfig, chosen_layers
 from kdray.config.methods.union import (
     BranchConfig,
@@ -28,7 +29,6 @@ from kdray.config.signals import SignalsConfig
 from kdray.config.teacher import (
     BroughtTeacherConfig,
     EnsembleTeacherConfig,
-    OutsideTeacherConfig,
     TeacherConfig,
     TrainedTeacherConfig,
     members,
@@ -175,7 +175,7 @@ class Recipe(Frozen):
                     f"methods.{name} ({single.kind}) needs a teacher, but there is no teacher; "
                     "add `recipe.teacher` or use cross_entropy"
                 )
-            if needs.distributions and isinstance(self.teacher, OutsideTeacherConfig):
+            if needs.distributions and isinstance(self.teacher, ForeignTeacherConfig):
                 raise ValueError(
                     f"methods.{name} ({single.kind}) reads the teacher's distributions, but a "
                     f"teacher of kind {self.teacher.kind} gives translations alone; take a method "
@@ -234,7 +234,7 @@ class Recipe(Frozen):
                 f"{place}: initial {kind} takes weights from one teacher, and the ensemble has "
                 f"{len(self.teacher.members)}; give it a single teacher or use initial random"
             )
-        if isinstance(self.teacher, OutsideTeacherConfig):
+        if isinstance(self.teacher, ForeignTeacherConfig):
             raise ValueError(
                 f"{place}: initial {kind} takes weights from a kdray model, and a teacher of kind "
                 f"{self.teacher.kind} is none; use initial random"

@@ -1,10 +1,18 @@
 """From the configuration of a teacher to the teacher that jobs carry."""
 
 from kdray.artifacts import Source
+from kdray.config.foreign_teachers import (
+    CommandTeacherConfig,
+    CTranslate2TeacherConfig,
+    FunctionTeacherConfig,
+    OutsideTeacherConfig,
+)
 from kdray.config.outside import failures, outside_kinds
-from kdray.config.teacher import EnsembleTeacherConfig, OutsideTeacherConfig, TeacherConfig
+from kdray.config.teacher import EnsembleTeacherConfig, TeacherConfig
 from kdray.errors import ConfigError
+from kdray.teacher.converted import ConvertedTeacher
 from kdray.teacher.engine import Teacher
+from kdray.teacher.lines import CommandTeacher, FunctionTeacher
 from kdray.teacher.own import OwnModels
 
 FACTORIES = "kdray.teacher"
@@ -15,11 +23,30 @@ def build_teacher(config: TeacherConfig, members: tuple[Source, ...]) -> Teacher
     """The teacher that a configuration describes; `members` are kdray's own models, if it has any.
 
     Raises:
-        ConfigError: nobody makes a teacher of a kind from outside the package.
+        ConfigError: nobody makes a teacher of a kind from outside the package, or a command or a
+            function is not there.
+        DataError: a file of it is missing or damaged.
     """
-    if not isinstance(config, OutsideTeacherConfig):
-        weights = config.weights if isinstance(config, EnsembleTeacherConfig) else "uniform"
-        return OwnModels(members, weights)
+    match config:
+        case OutsideTeacherConfig():
+            return _outside(config)
+        case CTranslate2TeacherConfig():
+            return ConvertedTeacher.of(config)
+        case CommandTeacherConfig():
+            command = CommandTeacher(config)
+            command.check()
+            return command
+        case FunctionTeacherConfig():
+            function = FunctionTeacher(config)
+            function.check()
+            return function
+        case EnsembleTeacherConfig():
+            return OwnModels(members, config.weights)
+        case _:
+            return OwnModels(members)
+
+
+def _outside(config: OutsideTeacherConfig) -> Teacher:
     factories = outside_kinds(FACTORIES)
     if config.kind not in factories:
         problem = (

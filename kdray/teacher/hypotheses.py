@@ -21,7 +21,7 @@ from kdray.errors import StageFailed
 from kdray.jobs import Build, Counts
 from kdray.model.generate import SearchOptions
 from kdray.schema import Column, Split
-from kdray.teacher.engine import Engine, Teacher
+from kdray.teacher.engine import Engine, Teacher, translate
 from kdray.text.batching import Rows
 from kdray.text.pairing import source_hashes
 from kdray.text.sequences import Sequences, id_type, read_table, write_table
@@ -122,7 +122,8 @@ class TranslationJob:
         began = time.perf_counter()
         table = read_rows(pairs, start, stop)
         src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
-        translations = engine.translate(src, SearchOptions(**self.config.model_dump()), refs)
+        options = SearchOptions(**self.config.model_dump())
+        translations = translate(engine, src, options, refs)
         pairs_of = np.repeat(np.arange(len(src)), [len(best) for best in translations])
         rows = [(rank, hyp) for best in translations for rank, hyp in enumerate(best)]
         columns = {
