@@ -1,9 +1,9 @@
 """Teachers that are no kdray models: other tools' folders, commands, functions."""
 
 from abc import abstractmethod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kdray.config.base import Frozen, Place
 from kdray.config.line_command import LineCommandConfig
@@ -74,3 +74,30 @@ class CTranslate2TeacherConfig(ForeignTeacherConfig):
     # pieces that each translation begins with, such as a language's tag; no part of its text
     target_prefix: tuple[str, ...] = ()
     compute_type: ComputeType = "float32"
+
+
+class HuggingFaceTeacherConfig(ForeignTeacherConfig):
+    """A translation model in the form of Hugging Face, from a folder or from the hub.
+
+    It gives distributions too, if its vocabulary is one that kdray's students can share; then
+    there is no `recipe.tokenizer`.
+    """
+
+    kind: Literal["huggingface"]
+    path: Place | None = None
+    hub: NotEmpty | None = None  # its name there, such as Helsinki-NLP/opus-mt-de-en
+    # a branch, a tag or a commit of the hub; a commit alone stays the same
+    revision: NotEmpty = "main"
+    src_lang: str = ""  # as the teacher calls its languages: deu_Latn, de, de_DE
+    tgt_lang: str = ""
+    before_source: str = ""  # text that is put before each source, such as a task of T5
+    compute_type: ComputeType = "float32"
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError(
+                "a teacher of kind huggingface has either a path, which is a folder, or the name "
+                "of a model on the hub; give one of the two"
+            )
+        return self

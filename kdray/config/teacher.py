@@ -10,6 +10,7 @@ from kdray.config.foreign_teachers import (
     CTranslate2TeacherConfig,
     ForeignTeacherConfig,
     FunctionTeacherConfig,
+    HuggingFaceTeacherConfig,
 )
 from kdray.config.foreign_teachers import OutsideTeacherConfig as OutsideTeacherConfig
 from kdray.config.model import ModelConfig
@@ -65,6 +66,7 @@ BuiltInTeacherConfig = (
     | CTranslate2TeacherConfig
     | CommandTeacherConfig
     | FunctionTeacherConfig
+    | HuggingFaceTeacherConfig
 )
 if TYPE_CHECKING:
     TeacherConfig = BuiltInTeacherConfig | OutsideTeacherConfig

@@ -5,6 +5,7 @@ from kdray.config.foreign_teachers import (
     CommandTeacherConfig,
     CTranslate2TeacherConfig,
     FunctionTeacherConfig,
+    HuggingFaceTeacherConfig,
     OutsideTeacherConfig,
 )
 from kdray.config.outside import failures, outside_kinds
@@ -12,6 +13,8 @@ from kdray.config.teacher import EnsembleTeacherConfig, TeacherConfig
 from kdray.errors import ConfigError
 from kdray.teacher.converted import ConvertedTeacher
 from kdray.teacher.engine import Teacher
+from kdray.teacher.huggingface.folder import Origin
+from kdray.teacher.huggingface.teacher import HuggingFaceTeacher, SharedHuggingFaceTeacher
 from kdray.teacher.lines import CommandTeacher, FunctionTeacher
 from kdray.teacher.own import OwnModels
 
@@ -19,8 +22,15 @@ FACTORIES = "kdray.teacher"
 """Entry points: for each kind a function from its configuration to the teacher."""
 
 
-def build_teacher(config: TeacherConfig, members: tuple[Source, ...]) -> Teacher:
-    """The teacher that a configuration describes; `members` are kdray's own models, if it has any.
+def build_teacher(
+    config: TeacherConfig, members: tuple[Source, ...], *, shared: bool = False
+) -> Teacher:
+    """The teacher that a configuration describes.
+
+    Args:
+        config: the description.
+        members: kdray's own models, if it has any; of a model of Hugging Face the conversion.
+        shared: whether students share its vocabulary.
 
     Raises:
         ConfigError: nobody makes a teacher of a kind from outside the package, or a command or a
@@ -40,6 +50,10 @@ def build_teacher(config: TeacherConfig, members: tuple[Source, ...]) -> Teacher
             function = FunctionTeacher(config)
             function.check()
             return function
+        case HuggingFaceTeacherConfig():
+            (converted,) = members
+            kind = SharedHuggingFaceTeacher if shared else HuggingFaceTeacher
+            return kind(config, Origin.of(config), converted)
         case EnsembleTeacherConfig():
             return OwnModels(members, config.weights)
         case _:

@@ -1,5 +1,6 @@
 """A CTranslate2 model that translates pieces to pieces, whatever tool it was converted from."""
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ class PieceTranslator:
         device: `cpu` or `cuda`.
         compute_type: what it computes in; weights of another type are converted when it is loaded.
         end: the piece that ends a sequence.
-        never: pieces that no translation has, beside the unknown one.
+        never: pieces that no translation has, beside the unknown one. Those that the model does
+            not know are left out.
 
     Raises:
         DataError: the folder holds no model that can be read, or the device does not have the type.
@@ -65,7 +67,9 @@ class PieceTranslator:
             raise DataError(
                 f"{folder}: CTranslate2 cannot load it as {compute_type} on {device}: {error}"
             ) from None
-        self.positions, self.end, self.never = positions, end, sorted(never)
+        known = set(target_vocabulary(folder))
+        self.positions, self.end = positions, end
+        self.never = sorted(known.intersection(never))
 
     def search(
         self,
@@ -114,6 +118,7 @@ class PieceTranslator:
             max_decoding_length=options.max_length(
                 len(src[0]), positions=positions, given=len(prefix)
             ),
+            min_decoding_length=len(prefix) + 1,  # so that the first piece is never the end
             max_input_length=0,  # else longer ones would be cut without a word
             suppress_sequences=[[piece] for piece in self.never] or None,
             disable_unk=True,
@@ -131,3 +136,21 @@ class PieceTranslator:
             own = pieces[given : len(pieces) - finished]
             found.append(Found(own, total, finished))
         return found
+
+
+def target_vocabulary(folder: Path) -> list[str]:
+    """The pieces that a model writes, in the order of their ids.
+
+    Raises:
+        DataError: the file of them is missing or damaged.
+    """
+    for stem in ("target_vocabulary", "shared_vocabulary"):
+        for path in (folder / f"{stem}.json", folder / f"{stem}.txt"):
+            if not path.is_file():
+                continue
+            try:
+                text = path.read_text(encoding="utf-8")
+                return list(json.loads(text)) if path.suffix == ".json" else text.split("\n")[:-1]
+            except (OSError, ValueError) as error:
+                raise DataError(f"{path}: cannot be read: {error}; convert it again") from None
+    raise DataError(f"{folder}: holds no vocabulary of the target; convert the model again")
