@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 from kdray.artifacts import Fetch, Source
+from kdray.errors import InputError
 from kdray.methods.online import OnlineTeacher
 from kdray.model.generate import SearchOptions
 
@@ -60,6 +61,26 @@ class Engine(Protocol):
         A source that is too long for it has none. `refs` are the references of training pairs, for
         teachers whose members weigh by them.
         """
+
+
+def translate(
+    engine: Engine,
+    src: Sequence[str],
+    options: SearchOptions,
+    refs: Sequence[str] | None = None,
+) -> list[list[Translation]]:
+    """What an engine translates, which has an entry for each source; see `Engine`.
+
+    Raises:
+        InputError: it has more or fewer, so nobody knows which belongs to which.
+    """
+    translations = engine.translate(src, options, refs)
+    if len(translations) != len(src):
+        raise InputError(
+            f"recipe.teacher: {type(engine).__name__} gave translations of {len(translations)} "
+            f"sources where it was given {len(src)}; a teacher answers each source, in its order"
+        )
+    return translations
 
 
 @runtime_checkable
@@ -153,6 +174,7 @@ class Teacher(Protocol):
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> None:
         """Make in a folder, once, what the processes that open it share."""
+        return
 
     def open(self, fetch: Fetch, *, device: str, threads: int, work: Path | None = None) -> Engine:
         """Make it ready to translate. `work` is the folder that was prepared, if one was.

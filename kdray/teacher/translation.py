@@ -20,7 +20,7 @@ from kdray.schema import Column, Split
 from kdray.seeds import derive_seed
 from kdray.teacher.attempts import NO_ATTEMPT, Attempt
 from kdray.teacher.earlier import Earlier
-from kdray.teacher.engine import DrawingEngine, Engine, PieceEngine, Teacher, Translation
+from kdray.teacher.engine import DrawingEngine, Engine, PieceEngine, Teacher, Translation, translate
 from kdray.teacher.hypotheses import FILE, in_parts, join_shards, read_rows, with_ids
 from kdray.teacher.quarantine import TOO_LONG, Careful, join_quarantine, write_quarantine
 from kdray.text.pairing import source_hashes
@@ -182,7 +182,7 @@ class TranslationMaker:
         if config.prefix:
             assert isinstance(engine, PieceEngine), "the plan was checked for this"
             return engine.go_on(batch.src, [config.prefix] * len(batch.src), options)
-        return engine.translate(batch.src, options, batch.refs)
+        return translate(engine, batch.src, options, batch.refs)
 
 
 @dataclass(frozen=True, slots=True)
