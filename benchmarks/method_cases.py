@@ -64,6 +64,7 @@ def cases(tokens: int) -> Iterator[Case]:
     yield Case("sentence_level", "with_reference", settings=both, own=twice)
     yield Case("interpolation")
     yield Case("multi_hypothesis")
+    yield Case("scored", settings={"by": "risk"})
     yield from hybrids(tokens)
     for form in ("topk", "hidden"):  # asked for the label's probability, then for all
         yield Case("hard_gate", signal=form, own=looks_first, reads=2)

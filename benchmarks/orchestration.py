@@ -42,7 +42,7 @@ from kdray.fit.job import TrainingJob
 from kdray.fit.machine import prepare
 from kdray.fit.spec import TrainingSpec
 from kdray.fit.worker import Worker
-from kdray.text.corpus import build_corpus
+from kdray.text.corpus_building import build_corpus
 from kdray.text.encoded import build_encoded
 from kdray.text.tokenizer import Tokenizer, build_tokenizer
 

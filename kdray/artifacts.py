@@ -1,41 +1,38 @@
-"""Artifacts: folders that are whole or do not exist, found again by a fingerprint.
+"""Artifacts: folders that are whole or do not exist, found by the fingerprint of their key."""
 
-The fingerprint covers the stage's own slice of the recipe, the fingerprints of what it reads and a
-version that is raised by hand when the stage's code changes its result. Where and how wide a stage
-runs is no part of it.
-"""
-
-import hashlib
 import math
-import os
 import re
 import shutil
 import tempfile
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import unquote
 
-from kdray.errors import ArtifactDamaged, InputError, redact
+from kdray.errors import ArtifactDamaged, redact
+from kdray.keys import Brought as Brought
+from kdray.keys import Fetch as Fetch
+from kdray.keys import Key as Key
+from kdray.keys import Source as Source
+from kdray.keys import keys_among as keys_among
 from kdray.storage.content import remember, wrong_content, wrong_size
 from kdray.storage.content import sha256_file as sha256_file
-from kdray.storage.disk import disk_errors, prove_writable
+from kdray.storage.disk import disk_errors
 from kdray.storage.folders import get_folder, put_folder, remove_below
 from kdray.storage.held import Claims, ClaimTwice, Held, wait_for
 from kdray.storage.lease import Claim, clear, hold, is_held
+from kdray.storage.location import located
 from kdray.storage.mirror import Mirror
 from kdray.storage.parts import Parts
 from kdray.storage.record import RECORD as RECORD
 from kdray.storage.record import canonical_json as canonical_json
-from kdray.storage.record import damaged, new_record, parsed, plain, record_in, wrong_record
+from kdray.storage.record import damaged, new_record, parsed, record_in, wrong_record
 from kdray.storage.record import differences as differences
 from kdray.storage.record import read_json as read_json
 from kdray.storage.record import write_json as write_json
-from kdray.storage.remote import RemoteStorage, prove_usable, remote_storage
+from kdray.storage.remote import RemoteStorage, remote_storage
 from kdray.storage.remote_lease import RemoteClaim, cache_id, sweep_alive
 from kdray.storage.whole import leftovers, whole
 
@@ -43,61 +40,11 @@ LEASES, VERIFIED, WORK = "leases", "verified", "work"
 _HALF_MADE = re.compile(r"\.([0-9a-f]{16})-[0-9a-f]{8}")
 _found: dict[tuple[str, str], bytes] = {}
 """Records that this process has seen in storages of objects, where nothing is ever changed."""
-_MISTYPED = re.compile(r"file://(?!/)|[a-z][a-z0-9+.-]+:(?!//)")  # a URI that is none
-
-
 _OF_A_PLACE = rf"[^/]+/[0-9a-f]{{16}}/{RECORD}"
 
 
 class _AnotherStays(Exception):
     """Another process has published the same artifact meanwhile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What an artifact is: its stage and everything that decides its content."""
-
-    stage: str
-    version: int
-    recipe: Mapping[str, Any]  # the slice of the recipe, as JSON values
-    inputs: Mapping[str, str] = field(default_factory=dict)  # name -> fingerprint or checksum
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits."""
-        content = canonical_json({"stage": self.stage, **self.content()})
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-    @property
-    def place(self) -> str:
-        """Where a storage keeps the artifact: `<stage>/<fingerprint>`."""
-        return f"{self.stage}/{self.fingerprint}"
-
-    def content(self) -> dict[str, Any]:
-        """What the fingerprint stands for, within its stage, as JSON values."""
-        content = {"version": self.version, "recipe": self.recipe, "inputs": self.inputs}
-        return dict(plain(content))
-
-
-@dataclass(frozen=True, slots=True)
-class Brought:
-    """A folder that a user brought. It is read where it is, by its absolute path."""
-
-    path: Path
-    fingerprint: str  # stands for its content
-
-
-Source = Key | Brought
-"""What a step reads: an artifact of the store, or what a user brought."""
-
-
-def keys_among(*sources: Source | None) -> tuple[Key, ...]:
-    """The artifacts among sources."""
-    return tuple(source for source in sources if isinstance(source, Key))
-
-
-Fetch = Callable[[Source], Path]
-"""Gives the local folder of what is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,27 +84,8 @@ class Store:
             InputError: the location is a mistyped URI, no storage has its scheme, the storage
                 cannot be used, or the local folder cannot be written, unless the caller only looks.
         """
-        uri = str(location)
-        if _MISTYPED.match(uri):
-            shown = re.sub(":.*@", ":***@", uri)
-            raise InputError(
-                f"execution.storage {shown}: is neither a folder nor a URI; write a URI as "
-                "scheme://…, one of a local folder as file:///…, and a folder whose name has a "
-                "colon as ./…"
-            )
-        scheme, colon, path = uri.partition("://")
-        remote = uri if colon and scheme != "file" else None
-        folder, named_by = Path(unquote(path) if colon else location), "execution.storage"
-        if remote is not None:
-            storage, named_by = remote_storage(uri), "execution.cache"
-            if cache is None:
-                caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-                cache, named_by = str(caches / "kdray"), "XDG_CACHE_HOME"
-            folder = Path(cache) / re.sub(r"[^\w.-]+", "-", redact(uri))
-            _found.clear()
-            if not only_looks:
-                prove_usable(storage, uri, mark=uuid.uuid4().hex)
-        root = _there(folder) if only_looks else prove_writable(folder, named_by=named_by)
+        root, remote = located(location, cache=cache, only_looks=only_looks)
+        _found.clear()
         return cls(root, remote, only_looks)
 
     def path(self, key: Key) -> Path:
@@ -318,7 +246,7 @@ class Store:
             except OSError:
                 held.check()  # a new owner removes what the one before it had half made
                 raise
-            self._forget_work(key)
+            self._forget_work(key)  # may hold names of its files
             if path.exists():
                 remember(path, record["files"], memory=self._memory(key))
             artifact = self.find(key)
@@ -329,12 +257,34 @@ class Store:
         """The published artifact; built now if there is none."""
         return self.find(key) or self.publish(key, build)
 
-    def explain_miss(self, key: Key) -> list[str]:
-        """What differs from the newest artifact of the same stage: why there is no hit."""
-        records = [record for content in self._records(key.stage) if (record := parsed(content))]
-        if not records or key.fingerprint in {record["fingerprint"] for record in records}:
+    def contents(self, stage: str) -> list[dict[str, Any]]:
+        """What the artifacts of a stage are (`Key.content`), the newest first."""
+        records = sorted(self.records(stage), key=itemgetter("created"), reverse=True)
+        names = ("version", "recipe", "inputs")
+        return [{name: record[name] for name in names} for record in records]
+
+    def explain_miss(
+        self, key: Key, records: Sequence[Mapping[str, Any]] | None = None
+    ) -> list[str]:
+        """What differs from the newest artifact of the same stage: why there is no hit.
+
+        `records` are those of the stage, if the caller has read them.
+        """
+        records = self.records(key.stage) if records is None else records
+        if not records or any(record["fingerprint"] == key.fingerprint for record in records):
             return []
         return differences(max(records, key=itemgetter("created")), key.content())
+
+    def records(self, stage: str) -> list[dict[str, Any]]:
+        """The records of all artifacts of a stage; files that are none are left out."""
+        contents: Iterable[bytes | None]
+        if self.remote is None:
+            files = (self.root / stage).glob(f"[!.]*/{RECORD}")
+            contents = (path.read_bytes() for path in files)
+        else:
+            names = [name for name in self._storage.names(stage) if re.fullmatch(_OF_A_PLACE, name)]
+            contents = map(self._storage.read, names)
+        return [record for content in contents if content and (record := parsed(content))]
 
     @property
     def _storage(self) -> RemoteStorage:
@@ -370,12 +320,6 @@ class Store:
         shutil.rmtree(self.work_path(key), ignore_errors=True)
         if self.remote is not None:
             remove_below(self._storage, f"{WORK}/{key.place}")
-
-    def _records(self, stage: str) -> Iterable[bytes]:
-        if self.remote is None:
-            return (path.read_bytes() for path in (self.root / stage).glob(f"[!.]*/{RECORD}"))
-        names = [name for name in self._storage.names(stage) if re.fullmatch(_OF_A_PLACE, name)]
-        return (content for name in names if (content := self._storage.read(name)))
 
     def _checked(
         self,
@@ -415,19 +359,3 @@ class Store:
 
 def _of(lease: Path, holder: str) -> Path:
     return lease.with_name(f"{lease.name}.{holder}")
-
-
-def _there(folder: Path) -> Path:
-    """A folder that is only looked at: it may be absent, and it may be nothing else.
-
-    Raises:
-        InputError: it is a file, or a link that leads to itself.
-    """
-    try:
-        root = folder.resolve()
-        is_other = root.exists() and not root.is_dir()
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"execution.storage {folder}: {error}; name a folder") from None
-    if is_other:
-        raise InputError(f"execution.storage {folder}: is a file; name a folder")
-    return root

@@ -13,13 +13,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
 
 from kdray.config.load import load_experiment
 from kdray.errors import KdrayError, StageFailed, redact
@@ -152,23 +152,27 @@ def studied(
 def show_plan(study: "Study", verb: str) -> None:
     """Print every artifact that a verb makes, whether it is there, and why not."""
     from kdray.pipeline import steps_of
-    from kdray.plan.step import shown_once, wanted
+    from kdray.plan.step import shown_once, unique, wanted
 
-    what = Column("what", overflow="fold")  # names of students differ at their ends
-    table = Table("stage", what, "fingerprint", "state", title=study.experiment.name)
     steps = steps_of(study, verb)
-    names = wanted(steps, study.is_made)
+    looked = study.display.followed("artifacts", list(unique(steps)))
+    made = {step.key.fingerprint for step in looked if study.is_made(step.key)}
+    names = wanted(steps, lambda key: key.fingerprint in made)
+    records = cache(study.store.records)
+    width = max(len(step.stage) for step in steps)
+    study.display.stage(study.experiment.name)
     for step in shown_once(steps):
-        state = "cached" if study.is_made(step.key) else "not needed"
-        if state != "cached" and step.key.fingerprint in names:
-            why = study.store.explain_miss(step.key)
-            state = "would run" + (f" ({'; '.join(why[:2])})" if why else "")
-        table.add_row(step.stage, step.detail or step.name, step.key.fingerprint, state)
-    study.display.console.print(table)
-    for line in study.plan.updates():
+        fingerprint, state, why = step.key.fingerprint, "not needed", ""
+        if fingerprint in made:
+            state = "cached"
+        elif fingerprint in names:
+            state = "would run"
+            changes = study.store.explain_miss(step.key, records(step.key.stage))
+            why = f"  ({'; '.join(changes[:2])})" if changes else ""
+        what = step.detail or step.name
+        study.display.line(f"{step.stage:{width}}  {fingerprint}  {state:10}  {what}{why}")
+    for line in study.plan.notes():
         study.display.note(line)
-    if study.recipe.axes:
-        study.display.note(study.plan.summary())
 
 
 class _Discreet(logging.Formatter):

@@ -58,3 +58,11 @@ class Sharded(Job, Protocol):
         self, shards: Sequence[Path], counts: Sequence[Counts], folder: Path, fetch: Fetch
     ) -> Counts:
         """Put all shards together, which stand in the order of their rows. -> counts."""
+
+
+@runtime_checkable
+class Continuing(Sharded, Protocol):
+    """Sharded, and its rows do not depend on one another: an earlier artifact may hold some."""
+
+    def continues(self, content: Mapping[str, Any]) -> bool:
+        """Whether an artifact of the same stage with such content holds rows that can be taken."""

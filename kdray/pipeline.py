@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from kdray.cell import TEACHER
 from kdray.errors import InputError, StageFailed
 from kdray.plan.step import (
+    CHECKED,
     COMPLEXITY,
+    CONVERTED,
     CORPUS,
     ENCODED,
     EXPORT,
@@ -47,7 +49,7 @@ LAST = {"decode": SIGNALS, "tune": SIGNALS, "train": STUDENT, "evaluate": SCORER
 _OF_TEXT = (CORPUS, TOKENIZER, ENCODED, COMPLEXITY)
 ONLY = {
     "complexity of text": _OF_TEXT,
-    "complexity": (*_OF_TEXT, TEACHER, TEACHER_COMPLEXITY),
+    "complexity": (*_OF_TEXT, TEACHER, CONVERTED, CHECKED, TEACHER_COMPLEXITY),
 }
 """Verbs whose steps are not the first ones, and the stages of these."""
 

@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -23,6 +24,9 @@ from rich.text import Text
 from kdray.errors import redact
 
 LINE_SECONDS = 15.0  # between two plain lines of one bar
+QUIET_SECONDS = 2.0  # what takes no longer is not worth a bar
+
+Item = TypeVar("Item")
 
 
 class Display:
@@ -35,6 +39,10 @@ class Display:
         """Announce a stage."""
         self.console.print(f"[bold]{title}[/bold]  {detail}".rstrip(), highlight=False)
 
+    def line(self, text: str) -> None:
+        """Print one line of a list, however long it is."""
+        self.console.print(redact(text), highlight=False, markup=False, soft_wrap=True)
+
     def note(self, text: str) -> None:
         """Print a line below the stage."""
         self.console.print(f"  {redact(text)}", highlight=False, markup=False)
@@ -45,6 +53,19 @@ class Display:
         bars = Bars(self.console)
         with bars.progress if self.console.is_terminal else nullcontext():
             yield bars
+
+    def followed(self, name: str, items: Sequence[Item]) -> Iterator[Item]:
+        """The items one by one, with a bar as soon as they have taken a moment."""
+        began, bars = time.monotonic(), None
+        with ExitStack() as shown:
+            for done, item in enumerate(items):
+                if bars is None and time.monotonic() - began > QUIET_SECONDS:
+                    bars = shown.enter_context(self.bars())
+                if bars is not None:
+                    bars.move(name, done, len(items))
+                yield item
+            if bars is not None:
+                bars.move(name, len(items), len(items))
 
 
 class Bars:

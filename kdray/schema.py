@@ -17,6 +17,7 @@ class Column(StrEnum):
     HYP_SCORE = "hyp_score"  # float32, sum of log-probabilities
     HYP_RANK = "hyp_rank"  # int32, 0 is the best
     FINISHED = "finished"  # bool, the hypothesis ended with </s> before the length limit
+    SOURCE = "source"  # name of the source in a mixture
 
 
 class Split(StrEnum):

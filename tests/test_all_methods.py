@@ -21,6 +21,7 @@ METHODS = {
     "hybrid": {"gate": {"kind": "token", "stabiliser": {"kind": "bilevel"}}, "layout": "one_pass"},
     "interpolation": {"n": 3},
     "multi_hypothesis": {"n": 2, "candidates": 3},
+    "scored": {"by": "risk", "n": 3},
     "hard_gate": {},
     "selective": {},
     "tie": {"passes": 2},
@@ -40,6 +41,7 @@ STAGES = {
 }
 SIGNALS = {
     "hypotheses": {"beam": 3, "num_hyps": 3},
+    "scores": {"risk": {"kind": "risk"}},
     "topk": {"k": 4},
     "sampled": {"draws": 20},
     "hidden": {},

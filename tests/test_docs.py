@@ -23,7 +23,9 @@ from kdray.config.model import PRESETS, ModelConfig
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
 KEY_PAGES = [
-    page for name in ("configuration", "methods") if (page := ROOT / f"docs/{name}.md").exists()
+    page
+    for name in ("configuration", "methods", "teachers")
+    if (page := ROOT / f"docs/{name}.md").exists()
 ]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [*(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING")), *DOCS]
@@ -152,6 +154,8 @@ def test_a_fragment_loads_in_its_place(key: str, text: str) -> None:
         apply_override(data, ALL_SIGNALS)
     if key == "recipe.teacher" and "kind: checkpoint" in text:
         del data["recipe"]["tokenizer"]
+    if key == "recipe.teacher" and re.search("^kind: (ctr|com|fun|hug)", text, re.MULTILINE):
+        apply_override(data, "recipe.methods={s: {kind: sentence_level}}")
     Experiment.model_validate(data)
 
 

@@ -90,8 +90,8 @@ def test_its_identity_is_that_of_what_it_reads():
 
 def test_a_dry_run_shows_it(tmp_path):
     shown = invoke(tmp_path, tmp_path / "runs", "study", "--dry-run")
-    assert "│ gates " in shown
-    assert "│ gates " not in invoke(tmp_path, tmp_path / "runs", "evaluate", "--dry-run")
+    assert "\ngates " in shown
+    assert "\ngates " not in invoke(tmp_path, tmp_path / "runs", "evaluate", "--dry-run")
 
 
 @pytest.mark.ray

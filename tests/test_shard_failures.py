@@ -1,10 +1,12 @@
 """Processes that make shards may die: others make what is missing, and not without end."""
 
+import json
 import os
 import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kdray.artifacts import Store
@@ -13,6 +15,8 @@ from kdray.cluster.pool import ShardWork, make_shards
 from kdray.cluster.session import session
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed
+from kdray.model import memory
+from kdray.teacher.quarantine import Careful
 from kdray.teacher.shards import ShardPlan
 
 
@@ -43,10 +47,10 @@ def make(tmp_path):
     def make(deaths):
         job = dying_job(tmp_path, deaths=deaths)
         work = ShardWork(job, plan, Store(tmp_path), tmp_path, "cpu")
-        execution = Execution(cpus=2, decode_actors=2, max_failures=2)
+        execution = Execution(start_seconds=280, cpus=2, decode_actors=2, max_failures=2)
         with session(execution):
             made = make_shards([work], execution=execution)
-            told.extend(work.plan.rows(index) for _, index in made)
+            told.extend(work.plan.rows(index) for _, index, _ in made)
         return plan, told
 
     return make
@@ -88,8 +92,10 @@ def test_a_work_that_is_whole_may_go_while_another_goes_on(tmp_path, monkeypatch
         job = dying_job(folder, deaths=deaths)
         works.append(ShardWork(job, plan, Store(tmp_path), folder, "cpu"))
     told = []
-    with session(Execution(cpus=2, decode_actors=2, max_failures=2)):
-        for number, index in make_shards(works, execution=Execution(cpus=2, decode_actors=2)):
+    with session(Execution(start_seconds=280, cpus=2, decode_actors=2, max_failures=2)):
+        for number, index, _ in make_shards(
+            works, execution=Execution(start_seconds=280, cpus=2, decode_actors=2)
+        ):
             told.append((number, index))
             if sum(of == 0 for of, _ in told) == 3 and works[0].plan.folder.exists():
                 shutil.rmtree(works[0].plan.folder)
@@ -102,3 +108,51 @@ def test_a_ray_data_without_these_options_is_left_as_it_is(monkeypatch):
     assert ray_internals.without_restarts() == {"max_restarts": 0}
     monkeypatch.setattr(ray_internals.Dataset, "map_batches", lambda self, fn, *, num_cpus: None)
     assert ray_internals.without_restarts() == {}
+
+
+def careful_job(folder, *, deadly):
+    """A job that translates numbers with care, and whose process dies with one of them."""
+
+    class Build:
+        takes_attempts = True
+
+        def __call__(self, start, stop, shard, *, attempt):
+            def translate(rows):
+                with (Path(folder) / f"log-{start}").open("a") as log:
+                    log.write(f"{len(rows)} {memory.tokens_per_batch()}\n")
+                if start == 40 and deadly in rows:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return [[] for _ in rows]
+
+            careful = Careful(translate, attempt)
+            careful.each(range(stop - start), np.full(stop - start, 8))
+            (shard / "refused.json").write_text(json.dumps(careful.refused))
+            return {"pairs": stop - start}
+
+    class Job:
+        on_gpu = False
+
+        def builder(self, work, fetch, *, device):
+            return Build()
+
+    return Job()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_row_that_ends_every_process_is_found_and_left_out(tmp_path, monkeypatch):
+    """With SIGKILL, as the kernel ends a process that has no memory; its neighbours are kept."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    plan = ShardPlan.open(tmp_path / "shards", rows=120, shard_rows=20)
+    work = ShardWork(careful_job(tmp_path, deadly=7), plan, Store(tmp_path), tmp_path, "cpu")
+    execution = Execution(start_seconds=280, cpus=2, decode_actors=2, decode_tokens=64)
+    with session(execution):
+        made = list(make_shards([work], execution=execution))
+    assert sorted(shard for _, shard, _ in made) == list(range(6))
+    refused = [json.loads((plan.path(n) / "refused.json").read_text()) for n in range(6)]
+    assert [list(each) for each in refused] == [[], [], ["7"], [], [], []]
+    log = [line.split() for line in (tmp_path / "log-40").read_text().splitlines()]
+    assert log[0] == ["20", "64"]
+    assert log[1] == ["4", "32"]  # half of the tokens in a batch
+    assert log[-1][1] == "16"

@@ -34,8 +34,16 @@ def test_study_is_followed_by_one_run_for_each_model(undisturbed):
     parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id]
     assert len(parents) == 1
-    assert len(children) == 3
     assert {r.info.status for r in runs} == {"FINISHED"}
+    signals = [r for r in children if r.data.tags["kdray.role"] == "signals"]
+    assert {r.info.run_name for r in signals} >= {"hypotheses", "topk on reference"}
+    for run_of_it in signals:
+        assert run_of_it.data.metrics["decode/sentences_per_second"] > 0
+        assert run_of_it.data.metrics["decode/seconds_left"] == 0
+        rates = client.get_metric_history(run_of_it.info.run_id, "decode/tokens_per_second")
+        assert [point.step for point in rates][-1] == int(run_of_it.data.params["pairs"])
+    children = [r for r in children if r not in signals]
+    assert len(children) == 3
     for child in children:
         steps = [m.step for m in client.get_metric_history(child.info.run_id, "dev/loss")]
         assert steps in ([10, 20, 30], [200])  # a student's, the teacher's

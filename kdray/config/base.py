@@ -1,5 +1,6 @@
 """The base class of all configuration models, and field types that several of them share."""
 
+import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, get_args
 
@@ -32,7 +33,16 @@ def _kinds(annotation: Any) -> list[Any]:  # noqa: ANN401 (a type expression)
     return [annotation] if not inner else [kind for each in inner for kind in _kinds(each)]
 
 
+def is_url(place: str) -> bool:
+    """Whether a place is named by a URL, as `s3://bucket/corpus`, and not by a path."""
+    return re.match(r"[a-z][a-z0-9+.-]*://", place) is not None
+
+
 def _inside_folder(name: str) -> str:
+    if "**" in name:
+        raise ValueError("** is no pattern here: * stands for a part of one name; write */*")
+    if is_url(name):
+        return name
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise ValueError(
@@ -55,7 +65,7 @@ Place = Annotated[str, AfterValidator(_not_empty)]
 """A path or URI."""
 
 FileInFolder = Annotated[str, AfterValidator(_inside_folder)]
-"""A relative path that cannot leave the folder of its corpus."""
+"""A relative path that cannot leave the folder of its corpus, or a URL; `*` may stand in it."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

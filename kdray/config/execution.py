@@ -33,6 +33,10 @@ class Execution(Frozen):
     tokens_per_pass: int | None = Field(default=None, ge=16)
     parallel_students: int = Field(default=1, ge=1)  # lanes, each of one student after another
     decode_actors: int | None = Field(default=None, ge=1)  # None: one for each CPU, or GPU
+    # padded source tokens in one batch of a teacher; None: found while shards are made
+    decode_tokens: int | None = Field(default=None, ge=16)
+    # that each decoding process may have; None: its share of what is free
+    decode_memory_gb: float | None = Field(default=None, gt=0)
     shard_pairs: int = Field(default=2000, ge=1)  # training pairs in one decoding shard
     max_failures: int = Field(default=3, ge=0)  # restarts of one training, trial or pool
     evaluation_cpus: int | None = Field(default=None, ge=1)  # of each model; None: of one node

@@ -16,6 +16,7 @@ from kdray.config.axes import Axis
 from kdray.config.base import Frozen, Name
 from kdray.config.budget import EqualUpdatesConfig
 from kdray.config.evaluation import EvaluationConfig
+from kdray.config.foreign_teachers import ForeignTeacherConfig, HuggingFaceTeacherConfig
 from kdray.config.initial import RandomInitialConfig, SizeConfig, chosen_layers
 from kdray.config.methods.union import (
     BranchConfig,
@@ -28,7 +29,6 @@ from kdray.config.signals import SignalsConfig
 from kdray.config.teacher import (
     BroughtTeacherConfig,
     EnsembleTeacherConfig,
-    OutsideTeacherConfig,
     TeacherConfig,
     TrainedTeacherConfig,
     members,
@@ -144,10 +144,11 @@ class Recipe(Frozen):
                 f"baseline {self.baseline!r} is not a method; there are {', '.join(self.methods)}"
             )
         trained = any(isinstance(m, TrainedTeacherConfig) for m in members(self.teacher))
-        if self.tokenizer is None and (trained or not members(self.teacher)):
+        brings_one = isinstance(self.teacher, HuggingFaceTeacherConfig) and self.teacher.path
+        if self.tokenizer is None and (trained or not (members(self.teacher) or brings_one)):
             raise ValueError(
                 "tokenizer is missing; it may be left out only with teachers of kind checkpoint, "
-                "which bring their own"
+                "which bring their own, and with a folder of kind huggingface that kdray wrote"
             )
         if self.corpus.noise.teacher_learns == "noisy" and not trained:
             raise ValueError(
@@ -175,11 +176,12 @@ class Recipe(Frozen):
                     f"methods.{name} ({single.kind}) needs a teacher, but there is no teacher; "
                     "add `recipe.teacher` or use cross_entropy"
                 )
-            if needs.distributions and isinstance(self.teacher, OutsideTeacherConfig):
+            if needs.distributions and isinstance(self.teacher, ForeignTeacherConfig):
+                self._check_shared(f"methods.{name} ({single.kind})", self.teacher)
+            if needs.one_teacher and isinstance(self.teacher, ForeignTeacherConfig):
                 raise ValueError(
-                    f"methods.{name} ({single.kind}) reads the teacher's distributions, but a "
-                    f"teacher of kind {self.teacher.kind} gives translations alone; take a method "
-                    "that learns from translations, such as sentence_level, or a kdray teacher"
+                    f"methods.{name} ({single.kind}) looks inside a kdray model, and a teacher of "
+                    f"kind {self.teacher.kind} is none; take another method or a kdray teacher"
                 )
             if needs.one_teacher and len(members(self.teacher)) > 1:
                 raise ValueError(
@@ -201,6 +203,22 @@ class Recipe(Frozen):
                 )
             for number, stage in enumerate(method.stages, start=1):
                 self._check_stage(f"methods.{name}: stage {number}", stage)
+
+    def _check_shared(self, place: str, teacher: ForeignTeacherConfig) -> None:
+        """Raise ValueError when distributions of a teacher are not over the students' pieces."""
+        if not isinstance(teacher, HuggingFaceTeacherConfig):
+            raise ValueError(
+                f"{place} reads the teacher's distributions, but a teacher of kind {teacher.kind} "
+                "gives translations alone; take a method that learns from translations, such as "
+                "sentence_level, or a kdray teacher"
+            )
+        if self.tokenizer is not None:
+            raise ValueError(
+                f"{place} reads the teacher's distributions, which are over the teacher's own "
+                "vocabulary, and recipe.tokenizer gives the students another; take a method that "
+                "learns from translations, such as sentence_level, or leave recipe.tokenizer out "
+                "if the teacher's folder has a tokenizer of kdray"
+            )
 
     def _check_branch(self, place: str, method: BranchConfig) -> None:
         if method.trunk.needs().run_length:
@@ -234,7 +252,7 @@ class Recipe(Frozen):
                 f"{place}: initial {kind} takes weights from one teacher, and the ensemble has "
                 f"{len(self.teacher.members)}; give it a single teacher or use initial random"
             )
-        if isinstance(self.teacher, OutsideTeacherConfig):
+        if isinstance(self.teacher, ForeignTeacherConfig):
             raise ValueError(
                 f"{place}: initial {kind} takes weights from a kdray model, and a teacher of kind "
                 f"{self.teacher.kind} is none; use initial random"

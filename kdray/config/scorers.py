@@ -1,15 +1,12 @@
 """Metrics from outside: a command that is run, or what an installed package brings."""
 
-import re
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from kdray.config.base import Frozen
+from kdray.config.line_command import LineCommandConfig
 from kdray.config.outside import with_outside
-from kdray.errors import redact
-
-_SECRET = re.compile(r"token|secret|passw|credential|api_?key", re.IGNORECASE)
 
 
 class ScorerConfig(Frozen):
@@ -25,32 +22,11 @@ class ScorerConfig(Frozen):
     higher_is_better: bool = True
 
 
-class CommandScorerConfig(ScorerConfig):
-    """A command that reads a segment a line and prints a number a line. No shell reads it."""
+class CommandScorerConfig(LineCommandConfig, ScorerConfig):
+    """A command that reads a segment a line and prints a number a line; once for each model."""
 
     kind: Literal["command"]
-    # the program and its arguments
-    command: tuple[str, ...] = Field(min_length=1)
     input: Literal["json", "tsv"] = "json"
-    environment: dict[str, str] = Field(default_factory=dict)  # added to that of kdray
-    timeout_seconds: float = Field(default=3600.0, gt=0)  # for all translations of a model
-
-    @model_validator(mode="after")
-    def _holds_no_secret(self) -> Self:
-        """Configurations stand in the report and in MLflow."""
-        for name in self.environment:
-            if _SECRET.search(name):
-                raise ValueError(
-                    f"environment.{name}: its value would stand in the report; leave it out here "
-                    "and export it before kdray is started, a scorer inherits it"
-                )
-        for part in (*self.command, *self.environment.values()):
-            if redact(part) != part:
-                raise ValueError(
-                    f"{redact(part)!r} holds credentials, which would stand in the report; let the "
-                    "command read them from an environment variable that is set outside"
-                )
-        return self
 
 
 if TYPE_CHECKING:

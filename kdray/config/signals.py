@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kdray.config.base import Frozen
+from kdray.config.base import Frozen, Name
+from kdray.config.scores import ScoreConfig
 from kdray.schema import Form, View
 
 StoredView = Literal[View.REFERENCE, View.HYPOTHESIS]
@@ -15,18 +16,50 @@ Temperature = Annotated[float, Field(gt=0)]
 BOTH: tuple[StoredView, ...] = (View.REFERENCE, View.HYPOTHESIS)
 
 
+class DrawnConfig(Frozen):
+    """Translations that are drawn, each pair with random numbers of its own."""
+
+    temperature: Temperature = 1.0
+    top_k: int | None = Field(default=None, ge=1)  # only so many of the likeliest tokens
+    top_p: float = Field(default=1.0, gt=0, le=1)  # only the likeliest, which have this mass
+    seed: int = Field(default=1, ge=0)
+
+
 class HypothesesConfig(Frozen):
-    """Beam search over the training sources."""
+    """How the training sources are translated: by a beam search, or drawn."""
 
     beam: int = Field(default=5, ge=1, le=64)
     num_hyps: int = Field(default=1, ge=1, le=64)
     length_penalty: float = Field(default=1.0, ge=0)
     max_length_ratio: float = Field(default=2.0, gt=0)  # hypothesis tokens per source token
     max_length_slack: int = Field(default=10, ge=1)  # tokens added to that
+    # no sequence of so many tokens stands in a translation twice; 0: any may
+    no_repeat_ngram: int = Field(default=0, ge=0, le=100)
+    prefix: str = ""  # what every translation begins with, and what is taken off it again
+    sampling: DrawnConfig | None = None  # instead of a beam
+
+    def identity(self) -> dict[str, Any]:
+        """What decides translations, for fingerprints: what is not asked for is left out."""
+        unused = {"beam", "length_penalty"} if self.sampling else {"sampling"}
+        unused |= set() if self.no_repeat_ngram else {"no_repeat_ngram"}
+        unused |= set() if self.prefix else {"prefix"}
+        return self.model_dump(mode="json", exclude=unused)
+
+    @property
+    def modes(self) -> frozenset[str]:
+        """What is asked for that not every teacher can do; see `Teacher.modes`."""
+        return frozenset(
+            name for name in ("no_repeat_ngram", "prefix", "sampling") if getattr(self, name)
+        )
+
+    @property
+    def words(self) -> str:
+        """The way to translate, in words."""
+        return f"{self.num_hyps} drawn" if self.sampling else f"beam {self.beam}"
 
     @model_validator(mode="after")
     def _beam_holds_them(self) -> Self:
-        if self.num_hyps > self.beam:
+        if self.sampling is None and self.num_hyps > self.beam:
             raise ValueError(
                 f"num_hyps {self.num_hyps} is more than a beam of {self.beam} holds; widen the beam"
             )
@@ -63,6 +96,7 @@ class Needs:
     distributions: for each view whose distributions it reads, the forms it can use, best first.
     temperature: of those distributions.
     chosen_among: of how many translations of each pair it learns a choice; None: the best one.
+    scored_by: the score of the signals that chooses among them, if one does.
     all_hypotheses: whether it learns every translation that was chosen.
     one_teacher: whether it looks inside the teacher, so that an ensemble cannot serve.
     run_length: whether its updates depend on how long the run will be, so that runs of two lengths
@@ -75,6 +109,7 @@ class Needs:
     distributions: Mapping[View, Sequence[Form]] = field(default_factory=dict)
     temperature: float = 1.0
     chosen_among: int | None = None
+    scored_by: str | None = None
     all_hypotheses: bool = False
     one_teacher: bool = False
     run_length: bool = False
@@ -100,6 +135,7 @@ class SignalsConfig(Frozen):
     """What the teacher gives; null gives nothing of that kind."""
 
     hypotheses: HypothesesConfig | None = HypothesesConfig()
+    scores: dict[Name, ScoreConfig] = Field(default_factory=dict)  # of the hypotheses
     topk: TopKConfig | None = TopKConfig()
     sampled: SampledConfig | None = None
     hidden: HiddenConfig | None = None
@@ -153,6 +189,11 @@ class SignalsConfig(Frozen):
             raise ValueError(
                 f"needs {wanted} hypotheses of each pair, but the teacher gives {config.num_hyps}; "
                 "raise `recipe.signals.hypotheses.num_hyps`, and `beam` with it"
+            )
+        if needs.scored_by is not None and needs.scored_by not in self.scores:
+            there = ", ".join(self.scores) or "none"
+            raise ValueError(
+                f"chooses by {needs.scored_by!r}, but `recipe.signals.scores` has {there}; add it"
             )
         for view in needs.distributions:
             self.best(needs, view)

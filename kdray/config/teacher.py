@@ -1,11 +1,18 @@
-"""The teacher: trained by the study, brought as a model, or several of those together."""
+"""The teacher: trained by the study, a kdray model, several of those, or one of another tool."""
 
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from kdray.config.base import Frozen, Place
+from kdray.config.foreign_teachers import (
+    CommandTeacherConfig,
+    CTranslate2TeacherConfig,
+    ForeignTeacherConfig,
+    FunctionTeacherConfig,
+    HuggingFaceTeacherConfig,
+)
+from kdray.config.foreign_teachers import OutsideTeacherConfig as OutsideTeacherConfig
 from kdray.config.model import ModelConfig
 from kdray.config.outside import with_outside
 from kdray.config.training import TrainingConfig
@@ -52,27 +59,15 @@ class EnsembleTeacherConfig(Frozen):
         return self
 
 
-class OutsideTeacherConfig(Frozen):
-    """A teacher from outside the package, which translates text and gives no distributions.
-
-    A subclass sets `kind` to a Literal of its own. It stands under the entry points
-    `kdray.config.teachers`, and what makes the teacher itself under `kdray.teacher`.
-    """
-
-    kind: str
-
-    @abstractmethod
-    def checksum(self) -> str:
-        """What stands for all that decides its translations, in the identity of what is made.
-
-        It is asked for before anything runs, so it must need neither torch nor the teacher itself.
-
-        Raises:
-            InputError: a file that it is to be made of cannot be read.
-        """
-
-
-BuiltInTeacherConfig = TrainedTeacherConfig | BroughtTeacherConfig | EnsembleTeacherConfig
+BuiltInTeacherConfig = (
+    TrainedTeacherConfig
+    | BroughtTeacherConfig
+    | EnsembleTeacherConfig
+    | CTranslate2TeacherConfig
+    | CommandTeacherConfig
+    | FunctionTeacherConfig
+    | HuggingFaceTeacherConfig
+)
 if TYPE_CHECKING:
     TeacherConfig = BuiltInTeacherConfig | OutsideTeacherConfig
 else:
@@ -88,4 +83,4 @@ def members(config: TeacherConfig | None) -> tuple[MemberConfig, ...]:
     """The models of kdray's own that a teacher consists of."""
     if isinstance(config, EnsembleTeacherConfig):
         return config.members
-    return () if config is None or isinstance(config, OutsideTeacherConfig) else (config,)
+    return () if config is None or isinstance(config, ForeignTeacherConfig) else (config,)

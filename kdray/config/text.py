@@ -2,60 +2,10 @@
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
-from kdray.config.base import FileInFolder, Fraction, Frozen, Name, Place
-
-
-class TextPairs(Frozen):
-    """Two UTF-8 text files whose lines translate each other; they may end in `.gz` or `.zst`."""
-
-    format: Literal["text"] = "text"
-    src: FileInFolder
-    tgt: FileInFolder
-
-
-class TsvPairs(Frozen):
-    """A tab-separated file without quoting, also `.gz` or `.zst`; columns count from 0."""
-
-    format: Literal["tsv"]
-    path: FileInFolder
-    src_column: int = Field(default=0, ge=0)
-    tgt_column: int = Field(default=1, ge=0)
-    header: bool = False
-
-
-class JsonlPairs(Frozen):
-    """A JSON object on each line. A dotted field name, as `translation.en`, is a nested field."""
-
-    format: Literal["jsonl"]
-    path: FileInFolder
-    src_field: str
-    tgt_field: str
-
-
-class ParquetPairs(Frozen):
-    """A Parquet file with two string columns."""
-
-    format: Literal["parquet"]
-    path: FileInFolder
-    src_column: str
-    tgt_column: str
-
-
-def _format(source: object) -> str:
-    """Format of a pair source; by default plain text."""
-    given = source.get("format") if isinstance(source, dict) else getattr(source, "format", None)
-    return "text" if given is None else str(given)
-
-
-PairSource = Annotated[
-    Annotated[TextPairs, Tag("text")]
-    | Annotated[TsvPairs, Tag("tsv")]
-    | Annotated[JsonlPairs, Tag("jsonl")]
-    | Annotated[ParquetPairs, Tag("parquet")],
-    Discriminator(_format),
-]
+from kdray.config.base import Fraction, Frozen, Name, Place
+from kdray.config.sources import PairSource, TrainSource
 
 
 class CleaningConfig(Frozen):
@@ -106,7 +56,7 @@ class FilesCorpusConfig(Frozen):
     folder: Place
     src_lang: Name
     tgt_lang: Name
-    train: PairSource
+    train: TrainSource
     dev: PairSource
     tests: dict[Name, PairSource] = Field(min_length=1)
     cleaning: CleaningConfig = CleaningConfig()

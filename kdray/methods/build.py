@@ -27,6 +27,7 @@ METHODS: Mapping[str, type[Method[Any]]] = {
     "sentence_level": CrossEntropy,
     "interpolation": CrossEntropy,
     "multi_hypothesis": CrossEntropy,
+    "scored": CrossEntropy,
     "hybrid": Hybrid,
     "hard_gate": HardGate,
     "selective": Selective,

@@ -8,6 +8,7 @@ choose among the n best is chosen before training: `kdray.teacher.selection`.
 from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
+from kdray.config.methods.scored import ScoredConfig
 from kdray.config.methods.sentence_level import SentenceLevelConfig
 from kdray.methods.base import Batch, Loss, Method, Per, packed_states
 from kdray.methods.kernel import token_losses
@@ -15,7 +16,13 @@ from kdray.model.transformer import Transformer
 
 
 class CrossEntropy(
-    Method[CrossEntropyConfig | SentenceLevelConfig | InterpolationConfig | MultiHypothesisConfig]
+    Method[
+        CrossEntropyConfig
+        | SentenceLevelConfig
+        | InterpolationConfig
+        | MultiHypothesisConfig
+        | ScoredConfig
+    ]
 ):
     """Label-smoothed cross-entropy on one view, or the mean of the two views' means."""
 

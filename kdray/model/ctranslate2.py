@@ -10,10 +10,9 @@ from ctranslate2.specs import attention_spec, common_spec, transformer_spec
 from torch import Tensor, nn
 
 from kdray.model.generate import Hypothesis, SearchOptions
+from kdray.model.memory import tokens_per_batch
 from kdray.model.transformer import DecoderLayer, Transformer
 from kdray.text.tokenizer import EOS, Tokenizer
-
-TOKENS_PER_BATCH = 1024
 
 
 def export(
@@ -106,12 +105,13 @@ class FastTranslator:
             beam_size=options.beam,
             num_hypotheses=options.num_hyps,
             length_penalty=options.length_penalty,
-            max_batch_size=TOKENS_PER_BATCH,
+            max_batch_size=tokens_per_batch(),
             batch_type="tokens",
             max_decoding_length=options.max_length(
                 len(src[0]), positions=self.positions, given=len(given[0])
             ),
             max_input_length=0,
+            no_repeat_ngram_size=options.no_repeat_ngram,
             suppress_sequences=[["<pad>"], ["<s>"]],
             disable_unk=True,
             return_scores=True,

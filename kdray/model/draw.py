@@ -11,8 +11,16 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from kdray.model.generate import Hypothesis, Members, SearchOptions
+from kdray.model.generate import (
+    Hypothesis,
+    Members,
+    Sampling,
+    SearchOptions,
+    batches_by_length,
+    repeats,
+)
 from kdray.model.transformer import Transformer
 from kdray.text.tokenizer import EOS
 
@@ -23,22 +31,23 @@ def draw(
     src: Sequence[Sequence[int]],
     *,
     seeds: Sequence[int],
-    temperature: float,
-    batch_size: int = 32,
+    options: SearchOptions,
+    prefix: Sequence[int] = (),
+    batch_size: int | None = None,
 ) -> list[Hypothesis]:
     """One translation of each source, drawn with the seed that stands beside it.
 
     As in `generate`, the probabilities of several models are averaged, a translation does not begin
-    with `</s>`, and its length is limited. Scores are at temperature 1. One thread computes all of
-    it: sums of several threads may differ in their last digits, and then a draw could too.
+    with `</s>`, its length is limited, no n-gram is repeated if `options` forbid it, and each
+    begins with the tokens of the prefix, which are no part of the score. Scores are of the whole
+    distribution at temperature 1. One thread computes all of it: sums of several threads may differ
+    in their last digits, and then a draw could too.
     """
     drawn: dict[int, Hypothesis] = {}
-    by_length = sorted(range(len(src)), key=lambda i: len(src[i]))
     with _one_thread():
-        for start in range(0, len(src), batch_size):
-            rows = by_length[start : start + batch_size]
+        for rows in batches_by_length(src, batch_size=batch_size):
             batch = [src[i] for i in rows], [seeds[i] for i in rows]
-            drawn |= zip(rows, _draw(models, *batch, temperature), strict=True)
+            drawn |= zip(rows, _draw(models, *batch, options, prefix), strict=True)
     return [drawn[row] for row in range(len(src))]
 
 
@@ -46,12 +55,14 @@ def _draw(
     models: Sequence[Transformer],
     src: Sequence[Sequence[int]],
     seeds: Sequence[int],
-    temperature: float,
+    options: SearchOptions,
+    prefix: Sequence[int],
 ) -> list[Hypothesis]:
     """Tokens by the inverse of the distribution function, in float64."""
+    assert options.sampling is not None, "the caller asks for a draw"
     members = Members(models, src, 1, torch.zeros(len(src), len(models)))
-    positions = min(model.config.max_length for model in models)
-    limits = [SearchOptions().max_length(len(ids), positions=positions) for ids in src]
+    positions, n = min(model.config.max_length for model in models), options.no_repeat_ngram
+    limits = [options.max_length(len(ids), positions=positions, given=len(prefix)) for ids in src]
     numbers = np.stack([np.random.default_rng(seed).random(max(limits)) for seed in seeds])
     numbers_BT = torch.from_numpy(numbers).to(members.device)
     tokens = members.first_tokens()
@@ -59,16 +70,18 @@ def _draw(
     scores = [0.0] * len(src)
     alive = set(range(len(src)))
     for step in range(max(limits)):
-        logp_BV = members.next_log_probs(tokens, step).double()
-        up_to_BV = (logp_BV / temperature).softmax(1).cumsum(1)
-        places = numbers_BT[:, step : step + 1] * up_to_BV[:, -1:]
-        tokens = torch.searchsorted(up_to_BV, places, right=True).clamp_(max=logp_BV.size(1) - 1)
+        banned = [repeats(row, n) for row in ids] if n else []
+        logp_BV = members.next_log_probs(tokens, step, banned).double()
+        if step < len(prefix):
+            tokens = torch.full_like(tokens, prefix[step])
+        else:
+            tokens = drawn_tokens(logp_BV, numbers_BT[:, step : step + 1], options.sampling)
         gained = logp_BV.gather(1, tokens)[:, 0].tolist()
         for row, token in enumerate(tokens[:, 0].tolist()):
             if row in alive:
                 ids[row].append(token)
-                scores[row] += gained[row]
-                if token == EOS or len(ids[row]) == limits[row]:
+                scores[row] += gained[row] if step >= len(prefix) else 0.0
+                if step >= len(prefix) and (token == EOS or len(ids[row]) == limits[row]):
                     alive.remove(row)
         if not alive:
             break
@@ -76,6 +89,28 @@ def _draw(
         Hypothesis(row, score, finished=row[-1] == EOS)
         for row, score in zip(ids, scores, strict=True)
     ]
+
+
+def drawn_tokens(logp_BV: Tensor, numbers_B1: Tensor, sampling: Sampling) -> Tensor:
+    """A token of each distribution, by a number in [0, 1) for each. -> [B, 1].
+
+    First the temperature, then the `top_k` likeliest are kept, then of these the likeliest whose
+    mass reaches `top_p` (Holtzman et al. 2020); equal ones in the order of their ids.
+    """
+    p_BV = (logp_BV / sampling.temperature).softmax(1)
+    if sampling.top_k is not None or sampling.top_p < 1:
+        sorted_BV, order_BV = p_BV.sort(dim=1, descending=True, stable=True)
+        if sampling.top_k is not None:
+            sorted_BV[:, sampling.top_k :] = 0
+        sorted_BV /= sorted_BV.sum(1, keepdim=True)
+        before_BV = sorted_BV.cumsum(1) - sorted_BV
+        sorted_BV[before_BV >= sampling.top_p] = 0
+        p_BV = torch.zeros_like(p_BV).scatter(1, order_BV, sorted_BV)
+    up_to_BV = p_BV.cumsum(1)
+    whole_B1 = up_to_BV[:, -1:]
+    below_B1 = torch.nextafter(whole_B1, torch.zeros_like(whole_B1))  # a product may round up
+    places_B1 = torch.minimum(numbers_B1 * whole_B1, below_B1)
+    return torch.searchsorted(up_to_BV, places_B1, right=True).clamp_(max=logp_BV.size(1) - 1)
 
 
 @contextmanager

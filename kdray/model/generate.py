@@ -12,7 +12,7 @@ score; the next token, which only the best beam can have, may be `</s>`.
 Shapes: B sentences, K beams, M models, V vocabulary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kdray.model.attention import Cache, select_rows
+from kdray.model.memory import padded_cuts
 from kdray.model.transformer import Transformer
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import BOS, EOS, PAD, UNK
@@ -39,11 +40,21 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn: at a temperature, of the top_k likeliest, of those of mass top_p."""
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """How translations are searched.
+    """How translations are searched, or drawn if there is a `sampling`.
 
     A hypothesis has at most max_length_ratio·(source tokens) + max_length_slack tokens besides
-    those that it is given.
+    those that it is given. No n-gram of `no_repeat_ngram` tokens stands in it twice, if that is
+    not 0.
     """
 
     beam: int = 1
@@ -51,6 +62,8 @@ class SearchOptions:
     length_penalty: float = 1.0
     max_length_ratio: float = 2.0
     max_length_slack: int = 10
+    no_repeat_ngram: int = 0
+    sampling: Sampling | None = None
 
     def max_length(self, src_tokens: int, *, positions: int, given: int = 0) -> int:
         """Most tokens of a hypothesis, `</s>` included; never more than the model's positions."""
@@ -65,28 +78,49 @@ def generate(
     options: SearchOptions,
     *,
     prefixes: Sequence[Sequence[int]] | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     log_weights_BM: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """The best `num_hyps` translations of each source, best first.
 
     Each begins with the tokens of its prefix, fewer than the models have positions. Several models
     must have the same vocabulary. Their weights are equal, or exp(log_weights_BM) with a row for
-    each source.
+    each source. Batches have so many sentences, or else as many padded tokens as the process may
+    have in one.
     """
     models = [models] if isinstance(models, Transformer) else list(models)
     if log_weights_BM is None:
         log_weights_BM = torch.zeros(len(src), len(models))
     given = [[] for _ in src] if prefixes is None else prefixes
     results: list[list[Hypothesis]] = [[] for _ in src]
-    by_length = sorted(range(len(src)), key=lambda i: len(src[i]))
-    for start in range(0, len(src), batch_size):
-        rows = by_length[start : start + batch_size]
+    for rows in batches_by_length(src, batch_size=batch_size):
         batch = [src[i] for i in rows], [given[i] for i in rows]
         translations = _search(models, *batch, options, log_weights_BM[rows])
         for row, hyps in zip(rows, translations, strict=True):
             results[row] = hyps
     return results
+
+
+def repeats(ids: Sequence[int], n: int) -> set[int]:
+    """The tokens that would complete an n-gram of a sequence a second time; none with n = 0."""
+    if n == 0 or len(ids) < n:
+        return set()
+    last = tuple(ids[len(ids) - n + 1 :])
+    grams = (tuple(ids[start : start + n]) for start in range(len(ids) - n + 1))
+    return {gram[-1] for gram in grams if gram[:-1] == last}
+
+
+def batches_by_length(
+    src: Sequence[Sequence[int]], *, batch_size: int | None
+) -> Iterator[list[int]]:
+    """The rows of sources in batches of similar length; of so many, or by padded tokens."""
+    lengths = np.array([len(ids) for ids in src], dtype=np.int64)
+    order = np.argsort(lengths, kind="stable")
+    if batch_size is None:
+        cut = padded_cuts(lengths[order])
+    else:
+        cut = list(range(batch_size, len(order), batch_size))
+    yield from (part.tolist() for part in np.split(order, cut) if len(part))
 
 
 Candidate = tuple[float, int, int]
@@ -176,8 +210,13 @@ class Members:
         """What every hypothesis begins with. -> [B·K, 1]."""
         return torch.full((len(self.mask), 1), BOS, device=self.device)
 
-    def next_log_probs(self, tokens: Tensor, step: int) -> Tensor:
-        """Log-probabilities of the next token; -inf if it may not be generated. -> [B·K, V]."""
+    def next_log_probs(
+        self, tokens: Tensor, step: int, banned: Sequence[Collection[int]] = ()
+    ) -> Tensor:
+        """Log-probabilities of the next token; -inf if it may not be generated. -> [B·K, V].
+
+        banned: tokens that may not follow each of the B·K hypotheses, if there are some.
+        """
         member_logits = []
         for model, memory, cache in zip(self.models, self.memories, self.caches, strict=True):
             hidden = model.decode(tokens, memory, self.mask, cache=cache, start=step)[:, 0]
@@ -187,6 +226,9 @@ class Members:
             logp = torch.stack([each.log_softmax(-1) for each in member_logits])
             logits = (logp + self.log_weights).logsumexp(0)  # the softmax below normalises
         logits[:, [PAD, UNK, BOS, *([EOS] if step == 0 else [])]] = -torch.inf
+        for row, ids in enumerate(banned):
+            if ids:
+                logits[row, list(ids)] = -torch.inf
         return logits.log_softmax(-1)
 
     def select(self, parents: list[int]) -> None:
@@ -220,7 +262,7 @@ def _search(
     scores_BK[:, 0] = 0.0
     step = 0
     while not all(sentence.done for sentence in sentences):
-        logp = members.next_log_probs(tokens, step)
+        logp = members.next_log_probs(tokens, step, _banned(sentences, options.no_repeat_ngram))
         candidates = _candidates(scores_BK, logp)
         alive = [sentence.step(c) for sentence, c in zip(sentences, candidates, strict=True)]
         scores_BK = torch.tensor([[score for score, _, _ in rows] for rows in alive], device=device)
@@ -228,6 +270,13 @@ def _search(
         members.select([i * beam + parent for i, rows in enumerate(alive) for _, parent, _ in rows])
         step += 1
     return [_best(sentence.ended, options) for sentence in sentences]
+
+
+def _banned(sentences: Sequence[_Sentence], n: int) -> list[set[int]]:
+    """What may not follow each hypothesis of each sentence; empty if anything may."""
+    if n == 0:
+        return []
+    return [repeats(prefix, n) for sentence in sentences for prefix in sentence.prefixes]
 
 
 def _candidates(scores_BK: Tensor, logp: Tensor) -> list[list[Candidate]]:

@@ -15,7 +15,7 @@ from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
 from kdray.plan.step import EXPORT, SCORER, SCORES, Step
 from kdray.plan.students import Students
-from kdray.plan.teacher import brought_teachers, teacher_steps
+from kdray.plan.teacher import brought_teachers, conversion_steps, teacher_steps
 from kdray.plan.text import TextPlan, plan_text
 from kdray.plan.vocabulary import teacher_entries
 from kdray.scoring.evaluation import EvaluationJob
@@ -50,10 +50,14 @@ def plan_scenario(
     brought = brought_teachers(recipe)
     text = plan_text(recipe, brought)
     trained = tuple(teacher_steps(recipe, text))
-    sources: tuple[Source, ...] = brought or tuple(step.key for step in trained)
-    teacher = None if recipe.teacher is None else build_teacher(recipe.teacher, sources)
+    converted = tuple(conversion_steps(recipe))
+    made_here = tuple(step.key for step in (*trained, *converted))
+    sources: tuple[Source, ...] = made_here or brought
+    teacher = None
+    if recipe.teacher is not None:
+        teacher = build_teacher(recipe.teacher, sources, shared=recipe.tokenizer is None)
     signals = plan_signals(recipe, text, teacher, all_signals=all_signals)
-    if sources and recipe.signals.topk is not None:
+    if (trained or brought) and recipe.signals.topk is not None:
         check_k(recipe.signals.topk, teacher_entries(recipe, brought))
     students = Students(recipe, text, signals, plan_starts(recipe, teacher), counts)
     models = tuple(students.steps())
@@ -62,7 +66,7 @@ def plan_scenario(
     scorers = _scorer_steps(recipe, text, scores)
     looks = (*complexity_steps(text, teacher), *gate_steps(recipe, text, teacher, goals))
     beside = (*scorers, *looks, *_export_steps(exports, goals))
-    made = (*text.steps, *trained, *signals.steps, *models, *scores, *beside)
+    made = (*text.steps, *trained, *converted, *signals.steps, *models, *scores, *beside)
     steps = tuple(_at(point, step) for step in made) if point else made
     return Scenario(point, recipe, steps, text, teacher, students)
 

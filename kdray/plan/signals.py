@@ -2,24 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kdray.artifacts import Key
-from kdray.config.methods.interpolation import InterpolationConfig
-from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
+from kdray.config.methods.scored import ScoredConfig
 from kdray.config.methods.union import SingleMethodConfig, single_methods
 from kdray.config.recipe import Recipe
+from kdray.config.scores import AgreementScoreConfig, CrossEntropyScoreConfig, ScoreConfig
 from kdray.config.signals import SignalsConfig
 from kdray.errors import ConfigError
 from kdray.fit.assemble import Signals
 from kdray.plan.step import SIGNALS, Job, Step
+from kdray.plan.teacher import brought_model
 from kdray.plan.text import TextPlan
 from kdray.schema import Form, View
 from kdray.teacher.distributions import DistributionJob
 from kdray.teacher.engine import Teacher
-from kdray.teacher.hypotheses import RecodingJob, TranslationJob
-from kdray.teacher.selection import SelectionJob
+from kdray.teacher.hypotheses import RecodingJob
+from kdray.teacher.scores import ScoreJob
+from kdray.teacher.selection import Choice, SelectionJob
+from kdray.teacher.translation import TranslationJob, check_modes
 
-Selecting = InterpolationConfig | MultiHypothesisConfig
+Selecting = Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def plan_signals(
     """Plan the signals that the methods read, or all that the recipe asks for.
 
     Raises:
-        ConfigError: more entries are to be kept than the vocabulary has.
+        ConfigError: the teacher cannot translate in the way that is asked for.
     """
     config, learned, translated = recipe.signals, text.learned, text.translated
     if teacher is None:
@@ -101,17 +105,25 @@ def plan_signals(
         translation = TranslationJob(
             teacher, translated.corpus, config.hypotheses, translated.teacher_encoded
         )
-        hyps = add(translation, "hypotheses", f"Translations, beam {config.hypotheses.beam}")
+        check_modes(config.hypotheses, teacher)
+        hyps = add(translation, "hypotheses", f"Translations, {config.hypotheses.words}")
         chosen_from = hyps
         if not teacher.has_pieces or learned.encoded != learned.teacher_encoded:
             recoding = RecodingJob(hyps, text.tokenizer, translated.encoded)
             what = "in the students' pieces"
             chosen_from = add(recoding, f"hypotheses {what}", f"Translations {what}")
+    scores: dict[str, Key] = {}
+    read = {by for m in methods if (by := m.needs().scored_by) is not None}
+    for score in sorted(config.scores if all_signals else read):
+        if chosen_from is not None:
+            scoring = _score_job(config.scores[score], chosen_from, translated.corpus)
+            scores[score] = add(scoring, f"score {score}", "Scores of translations")
     selections: dict[Selecting, Key] = {}
     for choice in sorted({choice_of(m) for m in methods if isinstance(m, Selecting)}, key=repr):
         if chosen_from is not None:
-            job = SelectionJob(chosen_from, learned.corpus, choice, learned.encoded)
-            among = f"by {choice.similarity} among {choice.needs().hypotheses} hypotheses"
+            by = choice.by if isinstance(choice, ScoredConfig) else choice.similarity
+            job = SelectionJob(chosen_from, learned.corpus, choice, learned.encoded, scores.get(by))
+            among = f"by {by} among {choice.needs().hypotheses} hypotheses"
             name, heading = f"{choice.kind} {among}", f"Choice for {choice.kind}"
             selections[choice] = add(job, name, heading)
     stored: dict[tuple[View, Form], Key] = {}
@@ -126,6 +138,18 @@ def plan_signals(
         heading = f"Distributions on {view}, {form}"
         stored[view, form] = add(distribution, f"{form} on {view}", heading)
     return SignalPlan(config, teacher, chosen_from, selections, stored, tuple(steps))
+
+
+def _score_job(config: ScoreConfig, hyps: Key, corpus: Key) -> ScoreJob:
+    """What scores translations.
+
+    Raises:
+        DataError: there is no model where the configuration says.
+    """
+    second = None
+    if isinstance(config, CrossEntropyScoreConfig | AgreementScoreConfig):
+        second = brought_model(Path(config.path))
+    return ScoreJob(hyps, corpus, config, second)
 
 
 def _distributions_read(

@@ -11,9 +11,11 @@ from kdray.jobs import Sharded, Whole
 CORPUS, TOKENIZER, ENCODED, SIGNALS = "corpus", "tokenizer", "encoded", "signals"
 TRUNK, STUDENT, EXPORT, SCORES, SCORER = "trunk", "student", "export", "scores", "scorer"
 COMPLEXITY, TEACHER_COMPLEXITY, GATES = "complexity", "teacher_complexity", "gates"
+CONVERTED, CHECKED = "converted", "checked"  # a teacher of another tool
 TRIAL = "trial"  # of a search: a student that stands in no plan
 STAGES = (
-    *(CORPUS, TOKENIZER, ENCODED, TEACHER, SIGNALS, TRUNK, STUDENT, SCORES, SCORER),
+    *(CORPUS, TOKENIZER, ENCODED, TEACHER, CONVERTED, CHECKED),
+    *(SIGNALS, TRUNK, STUDENT, SCORES, SCORER),
     *(COMPLEXITY, TEACHER_COMPLEXITY, GATES, EXPORT),
 )
 """The stages, in the order of the path. A teacher, a trunk and a student are trainings."""

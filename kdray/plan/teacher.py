@@ -1,10 +1,11 @@
-"""The teacher of an experiment: brought, or trained here, alone or as an ensemble."""
+"""The teacher of an experiment: brought, converted, or trained here, alone or as an ensemble."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from kdray.artifacts import Brought, Key, sha256_file
 from kdray.cell import TEACHER, Cell
+from kdray.config.foreign_teachers import HuggingFaceTeacherConfig
 from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.recipe import Recipe
 from kdray.config.teacher import BroughtTeacherConfig, TrainedTeacherConfig, members
@@ -12,19 +13,26 @@ from kdray.errors import DataError
 from kdray.fit.assemble import Signals
 from kdray.fit.spec import TrainingSpec
 from kdray.model.storage import SHAPE, WEIGHTS, check_weights, load_shape
-from kdray.plan.step import Step
+from kdray.plan.step import CONVERTED, Step
 from kdray.plan.text import TextPlan
+from kdray.teacher.huggingface.conversion import ConversionJob
+from kdray.teacher.huggingface.folder import Origin
+from kdray.teacher.huggingface.teacher import shared_tokenizer
 from kdray.text.tokenizer import Tokenizer
 
 
 def brought_teachers(recipe: Recipe) -> tuple[Brought, ...]:
-    """The models that the recipe brings.
+    """The models that the recipe brings with a tokenizer of kdray.
 
     Raises:
-        DataError: a folder holds no model.
+        DataError: a folder holds no model, or no such tokenizer where students are to share it.
     """
+    if isinstance(recipe.teacher, HuggingFaceTeacherConfig) and recipe.tokenizer is None:
+        origin = Origin.of(recipe.teacher)
+        shared_tokenizer(origin.folder())
+        return (Brought(origin.folder(), origin.fingerprint),)
     configs = [c for c in members(recipe.teacher) if isinstance(c, BroughtTeacherConfig)]
-    return tuple(_brought(Path(config.path)) for config in configs)
+    return tuple(brought_model(Path(config.path)) for config in configs)
 
 
 def teacher_steps(recipe: Recipe, text: TextPlan) -> Iterator[Step]:
@@ -50,7 +58,18 @@ def teacher_steps(recipe: Recipe, text: TextPlan) -> Iterator[Step]:
             yield Step(spec, TEACHER, str(cell), "Teacher", detail, cell, TEACHER)
 
 
-def _brought(path: Path) -> Brought:
+def conversion_steps(recipe: Recipe) -> Iterator[Step]:
+    """The conversion of a teacher of another tool, if it needs one.
+
+    Raises:
+        InputError: there is no such model, it cannot be converted, or a package is missing.
+    """
+    if isinstance(recipe.teacher, HuggingFaceTeacherConfig):
+        job, heading = ConversionJob(Origin.of(recipe.teacher)), "Conversion of the teacher"
+        yield Step(job, CONVERTED, "converted teacher", heading)
+
+
+def brought_model(path: Path) -> Brought:
     """A brought model; its weights, its shape and the tokenizer in its folder stand for it.
 
     Raises:

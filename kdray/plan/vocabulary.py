@@ -51,7 +51,7 @@ def check_embeddings(folder: Path) -> None:
 def teacher_entries(recipe: Recipe, brought: tuple[Brought, ...]) -> int:
     """Entries of the teacher's distributions."""
     if brought:
-        return load_shape(brought[0].path).tgt_vocab
+        return Tokenizer.load(brought[0].path).tgt_vocab
     assert recipe.tokenizer is not None, "only a brought teacher brings one"
     return recipe.tokenizer.vocab_size
 

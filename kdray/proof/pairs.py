@@ -18,7 +18,8 @@ from kdray.errors import DataError
 from kdray.proof.artifacts import Artifacts, Stored
 from kdray.proof.rows import Ids, at_most, doubled, misplaced, of_another, of_count
 from kdray.schema import Column, Split, View
-from kdray.text.corpus import DROPS, pair_id
+from kdray.text.corpus import DROPS
+from kdray.text.judging import pair_id
 from kdray.text.pairing import pair_hashes, source_hashes
 from kdray.text.sequences import Sequences, read_table
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from kdray.reporting.along import Along, follow_axes
+from kdray.reporting.build_tables import build_tables
 from kdray.reporting.compare import MAIN, choices, corrected, differences_of, with_next_runs
 from kdray.reporting.examples import Example, examples_of
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.overview import Overview, overview_of
 from kdray.reporting.samples import Samples, sample_table
 from kdray.reporting.slices import Slices, slices_of
-from kdray.reporting.table import Table, build_tables
+from kdray.reporting.table import Table
 from kdray.reporting.verdict import Verdict, verdict_of
 from kdray.scoring.result import Result
 

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from itertools import groupby
 
-from kdray.artifacts import Key
-from kdray.cluster.pool import ShardWork, make_shards
 from kdray.cluster.session import cluster_address
 from kdray.cluster.task import evaluation_threads, make_each
 from kdray.errors import StageFailed
@@ -16,6 +14,7 @@ from kdray.plan.step import (
     ENCODED,
     GATES,
     SCORES,
+    STUDENT,
     TEACHER_COMPLEXITY,
     Step,
     spec_of,
@@ -23,13 +22,12 @@ from kdray.plan.step import (
     wanted,
 )
 from kdray.runner.models import train_models
+from kdray.runner.shards import make_sharded
 from kdray.runner.study import Study
 from kdray.runner.turns import turns
 from kdray.schema import Split
 from kdray.scoring.round_trip import LONGEST, RoundTripJob
 from kdray.scoring.scorer import ScorerFailed
-from kdray.storage.disk import disk_errors
-from kdray.teacher.shards import PLAN, ShardPlan
 from kdray.text.encoded import EncodedSplit
 
 
@@ -48,6 +46,9 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
     ]
     if any(map(_needs_ray, missing)) and cluster_address(study.experiment.execution) is not None:
         study.start_ray()  # a cluster that does not answer should be known before corpora are read
+    if any(step.stage == STUDENT for step in missing):
+        for note in study.plan.notes():
+            study.display.note(note)
     for _, group in groupby(steps, key=lambda step: step.heading):
         together = list(group)
         missing = [
@@ -78,7 +79,7 @@ def _way_of(step: Step) -> Make:
         case TrainingSpec():
             return train_models
         case Sharded():
-            return _make_shards
+            return make_sharded
         case Whole(is_light=True):
             return _make_here
         case Whole():
@@ -140,79 +141,6 @@ def _make_on_cluster(study: Study, steps: Sequence[Step], _: Sequence[Step]) -> 
                 study.failures[step.key.fingerprint] = StageFailed(str(failure))
                 study.display.note(str(failure))
             bars.move("models", number, len(steps), step.name)
-
-
-def _make_shards(study: Study, steps: Sequence[Step], _: Sequence[Step]) -> None:
-    """All through one pool of processes; each step is published when its last shard is made."""
-    use_gpu = study.experiment.execution.use_gpu
-    devices = ["cuda" if use_gpu and _sharded(step).on_gpu else "cpu" for step in steps]
-    for device in dict.fromkeys(devices):
-        works = [
-            (step.key, _shard_work(study, step, device))
-            for step, of_step in zip(steps, devices, strict=True)
-            if of_step == device
-        ]
-        _make_works(study, works, heading=steps[0].heading)
-
-
-def _sharded(step: Step) -> Sharded:
-    assert isinstance(step.job, Sharded), "the caller has looked"
-    return step.job
-
-
-def _shard_work(study: Study, step: Step, device: str) -> ShardWork:
-    """Prepare a step, and see which of its shards are there already."""
-    job, store = _sharded(step), study.store
-    work = store.work_path(step.key)
-    with disk_errors(work):
-        work.mkdir(parents=True, exist_ok=True)
-        rows = job.prepare(work, store.fetch, device=device)
-        shard_rows, folder = study.experiment.execution.shard_pairs, work / "shards"
-        if (parts := store.parts(step.key, folder)) is not None:
-            parts.bring_file(PLAN)
-        plan = ShardPlan.open(folder, rows=rows, shard_rows=shard_rows)
-        if parts is not None:
-            parts.keep_file(PLAN)
-            parts.bring()
-    return ShardWork(job, plan, store, work, device, parts)
-
-
-def _make_works(study: Study, works: Sequence[tuple[Key, ShardWork]], *, heading: str) -> None:
-    """Make the shards that are missing, and publish every step when it has all of them."""
-    plans = [work.plan for _, work in works]
-    missing = [set(plan.missing()) for plan in plans]
-    rows = sum(stop - start for plan in plans for start, stop in plan.ranges)
-    left = sum(
-        plan.rows(index) for plan, lost in zip(plans, missing, strict=True) for index in lost
-    )
-    shards = sum(map(len, missing))
-    study.display.stage(heading, f"{left} of {rows} pairs in {shards} shards")
-    study.start_ray()
-    for (key, work), lost in zip(works, missing, strict=True):
-        if not lost:  # of a command that was stopped before it had put them together
-            _join(study, key, work)
-    works = [each for each, lost in zip(works, missing, strict=True) if lost]
-    missing = [lost for lost in missing if lost]
-    pool = make_shards([work for _, work in works], execution=study.experiment.execution)
-    with study.display.bars() as bars:
-        made = rows - left
-        bars.move("pairs", made, rows)
-        for number, index in pool:
-            key, work = works[number]
-            made += work.plan.rows(index)
-            bars.move("pairs", made, rows)
-            missing[number].discard(index)
-            if not missing[number]:
-                _join(study, key, work)
-
-
-def _join(study: Study, key: Key, work: ShardWork) -> None:
-    """Put the shards of a step together and publish it."""
-    plan, fetch = work.plan, study.store.fetch
-    work.bring()
-    study.store.publish(
-        key, lambda folder: work.job.join(plan.finished(), plan.counts(), folder, fetch)
-    )
 
 
 def _check_lengths(study: Study, *, made: Sequence[Step]) -> None:

@@ -17,7 +17,7 @@ from kdray.schema import Column, Split
 from kdray.scoring.counts import Segments, score_and_count
 from kdray.scoring.result import storable, write_hyps
 from kdray.scoring.segments import ENDING, write_counts
-from kdray.teacher.engine import Engine, PieceEngine, Teacher, Translation
+from kdray.teacher.engine import Engine, PieceEngine, Teacher, Translation, translate
 from kdray.text.corpus import Corpus
 from kdray.text.prefix import split_references
 
@@ -114,7 +114,7 @@ class EvaluationJob:
         self, engine: Engine, width: int, src: Sequence[str], refs: Sequence[str]
     ) -> tuple["_Translated", Mapping[str, Any]]:
         began = time.perf_counter()
-        translations = engine.translate(src, self._options(width))
+        translations = translate(engine, src, self._options(width))
         seconds = time.perf_counter() - began
         translated, measured = self._scored(engine, translations, refs)
         tokens = [len(best.ids) for best, *_ in translations if best.ids is not None]

@@ -23,6 +23,16 @@ from kdray.text.prefix import split_references
 VERSION = 1
 
 
+def scorer_of(config: ScorerConfig) -> Scorer:
+    """What scores as a configuration says.
+
+    Raises:
+        ConfigError: nobody has a scorer of this kind.
+    """
+    is_command = isinstance(config, CommandScorerConfig)
+    return COMMAND if is_command else outside_scorer(config.kind)
+
+
 @dataclass(frozen=True, slots=True)
 class ScorerJob:
     """Score what is translated already. Whole; see `kdray.jobs`.
@@ -43,8 +53,7 @@ class ScorerJob:
         Raises:
             ConfigError: nobody has a scorer of this kind.
         """
-        is_command = isinstance(self.config, CommandScorerConfig)
-        return COMMAND if is_command else outside_scorer(self.config.kind)
+        return scorer_of(self.config)
 
     @property
     def key(self) -> Key:

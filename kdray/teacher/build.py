@@ -1,25 +1,66 @@
 """From the configuration of a teacher to the teacher that jobs carry."""
 
 from kdray.artifacts import Source
+from kdray.config.foreign_teachers import (
+    CommandTeacherConfig,
+    CTranslate2TeacherConfig,
+    FunctionTeacherConfig,
+    HuggingFaceTeacherConfig,
+    OutsideTeacherConfig,
+)
 from kdray.config.outside import failures, outside_kinds
-from kdray.config.teacher import EnsembleTeacherConfig, OutsideTeacherConfig, TeacherConfig
+from kdray.config.teacher import EnsembleTeacherConfig, TeacherConfig
 from kdray.errors import ConfigError
+from kdray.teacher.converted import ConvertedTeacher
 from kdray.teacher.engine import Teacher
+from kdray.teacher.huggingface.folder import Origin
+from kdray.teacher.huggingface.teacher import HuggingFaceTeacher, SharedHuggingFaceTeacher
+from kdray.teacher.lines import CommandTeacher, FunctionTeacher
 from kdray.teacher.own import OwnModels
 
 FACTORIES = "kdray.teacher"
 """Entry points: for each kind a function from its configuration to the teacher."""
 
 
-def build_teacher(config: TeacherConfig, members: tuple[Source, ...]) -> Teacher:
-    """The teacher that a configuration describes; `members` are kdray's own models, if it has any.
+def build_teacher(
+    config: TeacherConfig, members: tuple[Source, ...], *, shared: bool = False
+) -> Teacher:
+    """The teacher that a configuration describes.
+
+    Args:
+        config: the description.
+        members: kdray's own models, if it has any; of a model of Hugging Face the conversion.
+        shared: whether students share its vocabulary.
 
     Raises:
-        ConfigError: nobody makes a teacher of a kind from outside the package.
+        ConfigError: nobody makes a teacher of a kind from outside the package, or a command or a
+            function is not there.
+        DataError: a file of it is missing or damaged.
     """
-    if not isinstance(config, OutsideTeacherConfig):
-        weights = config.weights if isinstance(config, EnsembleTeacherConfig) else "uniform"
-        return OwnModels(members, weights)
+    match config:
+        case OutsideTeacherConfig():
+            return _outside(config)
+        case CTranslate2TeacherConfig():
+            return ConvertedTeacher.of(config)
+        case CommandTeacherConfig():
+            command = CommandTeacher(config)
+            command.check()
+            return command
+        case FunctionTeacherConfig():
+            function = FunctionTeacher(config)
+            function.check()
+            return function
+        case HuggingFaceTeacherConfig():
+            (converted,) = members
+            kind = SharedHuggingFaceTeacher if shared else HuggingFaceTeacher
+            return kind(config, Origin.of(config), converted)
+        case EnsembleTeacherConfig():
+            return OwnModels(members, config.weights)
+        case _:
+            return OwnModels(members)
+
+
+def _outside(config: OutsideTeacherConfig) -> Teacher:
     factories = outside_kinds(FACTORIES)
     if config.kind not in factories:
         problem = (

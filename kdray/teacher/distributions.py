@@ -16,15 +16,16 @@ from kdray.config.signals import HiddenConfig, SampledConfig, TopKConfig
 from kdray.errors import ConfigError, StageFailed
 from kdray.jobs import Counts
 from kdray.methods.online import OnlineTeacher
+from kdray.model.memory import padded_cuts, tokens_per_batch
 from kdray.schema import Form, Split, View
 from kdray.teacher.engine import Teacher
-from kdray.teacher.ensemble import TOKENS_PER_BATCH, log_weights, read_pairs, weigh
+from kdray.teacher.ensemble import TIMES, log_weights, read_pairs, weigh
 from kdray.teacher.hidden import write_hidden
 from kdray.teacher.hypotheses import Hypotheses, sum_counts
 from kdray.teacher.sampled import write_sampled
 from kdray.teacher.stored import Layout, Read, bytes_in, join_arrays
 from kdray.teacher.topk import write_topk
-from kdray.text.batching import Rows, cuts
+from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit
 from kdray.text.pairing import check_pairs, join
 from kdray.text.sequences import Sequences, offsets_of
@@ -185,8 +186,9 @@ class DistributionMaker:
         rows, lengths = rows[fits], lengths[fits]
         layout = Layout(folder, self.pair_ids[rows], offsets_of(lengths))
         layout.prove(self.src_hashes[rows], self.targets.take(rows))
-        order = np.lexsort((self.src.lengths[rows], lengths))
-        parts = np.split(order, cuts(lengths[order], most=TOKENS_PER_BATCH))
+        longest = np.maximum(self.src.lengths[rows], lengths)
+        order = np.lexsort((lengths, longest))
+        parts = np.split(order, padded_cuts(longest[order], most=TIMES * tokens_per_batch()))
         own = write(
             layout,
             (self._read(rows[part], part) for part in parts if len(part)),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 from kdray.artifacts import Fetch, Source
+from kdray.errors import InputError
 from kdray.methods.online import OnlineTeacher
 from kdray.model.generate import SearchOptions
 
@@ -62,6 +63,26 @@ class Engine(Protocol):
         """
 
 
+def translate(
+    engine: Engine,
+    src: Sequence[str],
+    options: SearchOptions,
+    refs: Sequence[str] | None = None,
+) -> list[list[Translation]]:
+    """What an engine translates, which has an entry for each source; see `Engine`.
+
+    Raises:
+        InputError: it has more or fewer, so nobody knows which belongs to which.
+    """
+    translations = engine.translate(src, options, refs)
+    if len(translations) != len(src):
+        raise InputError(
+            f"recipe.teacher: {type(engine).__name__} gave translations of {len(translations)} "
+            f"sources where it was given {len(src)}; a teacher answers each source, in its order"
+        )
+    return translations
+
+
 @runtime_checkable
 class PieceEngine(Engine, Protocol):
     """An engine that knows its own pieces, and not text alone. Its members weigh equally here."""
@@ -91,6 +112,25 @@ class PieceEngine(Engine, Protocol):
 
 
 @runtime_checkable
+class DrawingEngine(PieceEngine, Protocol):
+    """An engine that draws as it is told; what a teacher with the mode `sampling` opens."""
+
+    def draw(
+        self,
+        src: Sequence[str],
+        *,
+        seeds: Sequence[Sequence[int]],
+        options: SearchOptions,
+        prefix: str = "",
+    ) -> list[list[Translation]]:
+        """As many translations of each source as it has seeds, in their order.
+
+        A seed alone decides its translation, whatever else is drawn. With a prefix, it is what
+        follows that text. A source that is too long for it has none.
+        """
+
+
+@runtime_checkable
 class Teacher(Protocol):
     """A teacher as a job carries it: plain data that can be pickled.
 
@@ -102,6 +142,12 @@ class Teacher(Protocol):
 
     has_pieces: ClassVar[bool] = False
     """Whether it reads the ids of a tokenizer and writes such ids, and not text alone."""
+
+    modes: ClassVar[frozenset[str]] = frozenset()
+    """What its engine can do beside a beam search, of `no_repeat_ngram`, `prefix`, `sampling`.
+
+    The first is an option of `translate`, the second asks for `go_on`, the third for `draw`.
+    """
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -128,6 +174,7 @@ class Teacher(Protocol):
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> None:
         """Make in a folder, once, what the processes that open it share."""
+        return
 
     def open(self, fetch: Fetch, *, device: str, threads: int, work: Path | None = None) -> Engine:
         """Make it ready to translate. `work` is the folder that was prepared, if one was.

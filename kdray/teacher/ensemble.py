@@ -11,11 +11,14 @@ from kdray.methods.base import Target, sentence_means
 from kdray.methods.online import OnlineTeacher
 from kdray.methods.sequences import build_target
 from kdray.methods.targets import DenseTargets
-from kdray.text.batching import Rows, cuts
+from kdray.model.memory import padded_cuts, tokens_per_batch
+from kdray.text.batching import Rows
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import PAD
 
 TOKENS_PER_BATCH = 4096
+TIMES = 4
+"""A batch that is read may have so many times the padded tokens of one that is translated."""
 
 
 def log_weights(read: DenseTargets, target: Target, *, sentences: int) -> Tensor:
@@ -46,7 +49,9 @@ def weigh(teacher: OnlineTeacher, src: Sequences, refs: Sequences, rows: Rows) -
     order = order[refs.lengths[rows[order]] <= teacher.positions]
     if not len(order):
         return weights_BM
-    for part in np.split(order, cuts(refs.lengths[rows[order]], most=TOKENS_PER_BATCH)):
+    for part in np.split(
+        order, padded_cuts(refs.lengths[rows[order]], most=TIMES * tokens_per_batch())
+    ):
         read, target = read_pairs(teacher, src, refs, rows[part])
         weights = log_weights(read, target, sentences=len(part))
         weights_BM[torch.from_numpy(part).to(device)] = weights

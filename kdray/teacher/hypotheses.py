@@ -1,12 +1,14 @@
 """Teacher translations: one Arrow row for each, best first within a pair.
 
+A folder of them holds one table, or the shards that it was made in, each in a folder of its own.
 A teacher that only knows text leaves a table without `hyp_ids`; recoding adds the students' own.
 """
 
-import time
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,20 +17,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from kdray.artifacts import Fetch, Key, Source, keys_among
-from kdray.config.signals import HypothesesConfig
+from kdray.artifacts import RECORD, Fetch, Key, Source, keys_among
 from kdray.errors import StageFailed
-from kdray.jobs import Build, Counts
-from kdray.model.generate import SearchOptions
-from kdray.schema import Column, Split
-from kdray.teacher.engine import Engine, Teacher
+from kdray.jobs import Counts
+from kdray.schema import Column
 from kdray.text.batching import Rows
-from kdray.text.pairing import source_hashes
 from kdray.text.sequences import Sequences, id_type, read_table, write_table
 from kdray.text.tokenizer import Tokenizer
 
-VERSION = 2
 FILE = "hypotheses.arrow"
+SHARD = "[0-9]" * 6
+"""The names of the folders of shards."""
+RECODED = 2
+"""The version of `RecodingJob`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Hypotheses:
         Raises:
             DataError: the file is missing or damaged.
         """
-        table = read_table(folder / FILE)
+        table = read_translations(folder)
         ranks = table[Column.HYP_RANK].to_numpy()
         places = np.flatnonzero(ranks == 0) if best_only else np.arange(len(ranks))
         ids = Sequences.from_column(table[Column.HYP_IDS])
@@ -74,92 +75,6 @@ class Hypotheses:
 
 
 @dataclass(frozen=True, slots=True)
-class TranslationJob:
-    """Translate the training sources with the teacher. Sharded; see `kdray.jobs`.
-
-    Sources that are too long for the teacher go to quarantine: they are counted, without a row.
-    """
-
-    teacher: Teacher
-    corpus: Key
-    config: HypothesesConfig
-    encoded: Key  # in the teacher's pieces, if it has some: a part of the identity
-
-    @property
-    def key(self) -> Key:
-        """Of the teacher, its beam search and the text as it reads it."""
-        read = self.encoded if self.teacher.has_pieces else self.corpus
-        inputs = {**self.teacher.identity, read.stage: read.fingerprint}
-        return Key("hypotheses", VERSION, self.config.model_dump(mode="json"), inputs)
-
-    @property
-    def reads(self) -> tuple[Key, ...]:
-        """The corpus and the teacher."""
-        return keys_among(self.corpus, *self.teacher.sources)
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether the teacher gains from a GPU."""
-        return self.teacher.on_gpu
-
-    def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
-        """Make what the teacher's processes share. -> the number of training pairs."""
-        self.teacher.prepare(work, fetch, device=device)
-        return int(pq.read_metadata(_training_pairs(fetch(self.corpus))).num_rows)
-
-    def builder(self, work: Path, fetch: Fetch, *, device: str) -> Build:
-        """A teacher that translates rows of the corpus.
-
-        Raises:
-            DataError: what the teacher is made of is missing or damaged.
-        """
-        engine = self.teacher.open(fetch, device=device, threads=1, work=work)
-        return partial(self._translate, engine, _training_pairs(fetch(self.corpus)))
-
-    def _translate(
-        self, engine: Engine, pairs: Path, start: int, stop: int, folder: Path
-    ) -> Counts:
-        began = time.perf_counter()
-        table = read_rows(pairs, start, stop)
-        src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
-        translations = engine.translate(src, SearchOptions(**self.config.model_dump()), refs)
-        pairs_of = np.repeat(np.arange(len(src)), [len(best) for best in translations])
-        rows = [(rank, hyp) for best in translations for rank, hyp in enumerate(best)]
-        columns = {
-            Column.PAIR_ID: pa.array(table[Column.PAIR_ID].to_numpy()[pairs_of]),
-            Column.SRC_HASH: pa.array(source_hashes(src)[pairs_of]),
-            Column.HYP_RANK: pa.array([rank for rank, _ in rows], pa.int32()),
-            Column.HYP: pa.array([hyp.text for _, hyp in rows], pa.large_string()),
-            Column.HYP_SCORE: pa.array([hyp.score for _, hyp in rows], pa.float32()),
-            Column.FINISHED: pa.array([hyp.finished for _, hyp in rows], pa.bool_()),
-        }
-        made, counts = pa.table(columns), dict[str, int]()
-        if engine.vocabulary is not None:
-            ids = [hyp.ids for _, hyp in rows]
-            made, counts["tokens"] = _with_ids(made, ids, vocabulary=engine.vocabulary)
-        write_table(folder / FILE, made)
-        translated = sum(bool(best) for best in translations)
-        return {
-            "pairs": translated,
-            "unfinished": sum(not hyp.finished for rank, hyp in rows if rank == 0),
-            "quarantined": len(translations) - translated,
-            **counts,
-            "seconds": time.perf_counter() - began,
-        }
-
-    def join(
-        self, shards: Sequence[Path], counts: Sequence[Counts], folder: Path, fetch: Fetch
-    ) -> Counts:
-        """Put the finished shards together in the corpus's order. -> counts.
-
-        Raises:
-            StageFailed: the pairs are not exactly those of the corpus less the quarantined ones.
-        """
-        corpus = pq.read_table(_training_pairs(fetch(self.corpus)), columns=[Column.PAIR_ID])
-        return join_tables(shards, counts, folder, wanted=corpus[Column.PAIR_ID].to_numpy())
-
-
-@dataclass(frozen=True, slots=True)
 class RecodingJob:
     """Write translations in the pieces of another tokenizer, for students with their own."""
 
@@ -172,7 +87,7 @@ class RecodingJob:
     def key(self) -> Key:
         """Of the translations and the pieces."""
         inputs = {"hypotheses": self.hypotheses, "encoded": self.encoded}
-        return Key("recoded", VERSION, {}, {k: v.fingerprint for k, v in inputs.items()})
+        return Key("recoded", RECODED, {}, {k: v.fingerprint for k, v in inputs.items()})
 
     @property
     def reads(self) -> tuple[Key, ...]:
@@ -181,36 +96,87 @@ class RecodingJob:
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """Fill the folder. -> counts."""
-        table = read_table(fetch(self.hypotheses) / FILE)
+        table = read_translations(fetch(self.hypotheses))
         tokenizer = Tokenizer.load(fetch(self.tokenizer))
         ids = tokenizer.encode_tgt(table[Column.HYP].to_pylist())
         others = table.select([name for name in table.column_names if name != Column.HYP_IDS])
-        recoded, tokens = _with_ids(others, ids, vocabulary=tokenizer.tgt_vocab)
+        recoded, tokens = with_ids(others, ids, vocabulary=tokenizer.tgt_vocab)
         write_table(folder / FILE, recoded)
         return {"translations": table.num_rows, "tokens": tokens}
 
 
-def join_tables(
-    shards: Sequence[Path], counts: Sequence[Counts], folder: Path, *, wanted: NDArray[np.int64]
-) -> Counts:
-    """Put the translations of the wanted pairs, which are cut into shards, one after another.
+def read_translations(folder: Path) -> pa.Table:
+    """Map the table of a folder, or those of its shards one after another.
 
     Raises:
-        StageFailed: the pairs are not exactly the wanted ones, less those in quarantine, in order.
+        DataError: a file is missing or damaged.
     """
-    table = pa.concat_tables([read_table(shard / FILE) for shard in shards])
-    total = sum_counts(counts)
-    pair_ids = table[Column.PAIR_ID].to_numpy()[table[Column.HYP_RANK].to_numpy() == 0]
-    quarantined = total.get("quarantined", 0)
-    in_order = wanted[np.isin(wanted, pair_ids)]
-    if len(pair_ids) + quarantined != len(wanted) or not np.array_equal(pair_ids, in_order):
-        raise StageFailed(
-            f"{shards[0].parent}: translations of {len(pair_ids)} pairs and {quarantined} in "
-            f"quarantine do not make up the {len(wanted)} that there must be, in their order; "
-            "remove the folder and run again"
-        )
-    write_table(folder / FILE, table)
-    return total
+    shards = sorted(folder.glob(f"{SHARD}/{FILE}"))
+    if not shards:
+        return read_table(folder / FILE)
+    return pa.concat_tables([read_table(shard) for shard in shards])
+
+
+def join_shards(
+    shards: Sequence[Path],
+    counts: Sequence[Counts],
+    folder: Path,
+    *,
+    wanted: Iterable[NDArray[np.int64]],
+    file: str = FILE,
+) -> Counts:
+    """Take finished shards into a folder as they are, once they are proved to be whole. -> counts.
+
+    Nothing is copied where files can have two names, and one shard at a time is looked at.
+    wanted: the pairs of each shard, in their order.
+
+    Raises:
+        StageFailed: the pairs of a shard are not exactly the wanted ones, less those in quarantine.
+    """
+    for shard, of_shard, pairs in zip_longest(shards, counts, wanted):
+        if shard is None or pairs is None:
+            raise StageFailed(
+                f"{shards[0].parent if shards else folder}: there are {len(shards)} shards, and "
+                "not as many as the pairs ask for; remove the folder and run again"
+            )
+        table = read_table(shard / file)
+        pair_ids = table[Column.PAIR_ID].to_numpy()[table[Column.HYP_RANK].to_numpy() == 0]
+        quarantined = of_shard.get("quarantined", 0) + of_shard.get("below", 0)
+        in_order = pairs[np.isin(pairs, pair_ids)]
+        if len(pair_ids) + quarantined != len(pairs) or not np.array_equal(pair_ids, in_order):
+            raise StageFailed(
+                f"{shard}: translations of {len(pair_ids)} pairs and {quarantined} in quarantine "
+                f"do not make up the {len(pairs)} that there must be, in their order; remove the "
+                "folder and run again"
+            )
+        place = folder / shard.name
+        place.mkdir()
+        for path in shard.iterdir():
+            if path.name != RECORD:
+                _link(path, place / path.name)
+    return sum_counts(counts)
+
+
+def _link(path: Path, other: Path) -> None:
+    """Give a file a second name; where that cannot be, copy it."""
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)
+
+
+def in_parts(
+    batches: Iterable[NDArray[np.int64]], sizes: Iterable[int]
+) -> Iterator[NDArray[np.int64]]:
+    """What comes in batches, in parts of the given sizes; what is left over is a last part."""
+    left, batches = np.zeros(0, dtype=np.int64), iter(batches)
+    for size in sizes:
+        while len(left) < size and (batch := next(batches, None)) is not None:
+            left = np.concatenate((left, batch))
+        yield left[:size]
+        left = left[size:]
+    if rest := sum(map(len, batches)) + len(left):
+        yield np.full(rest, -1)
 
 
 def sum_counts(counts: Sequence[Counts]) -> dict[str, Any]:
@@ -227,11 +193,7 @@ def read_rows(path: Path, start: int, stop: int) -> pa.Table:
     return file.read_row_groups(groups).slice(start - begins[groups[0]], stop - start)
 
 
-def _training_pairs(corpus: Path) -> Path:
-    return corpus / f"{Split.TRAIN}.parquet"
-
-
-def _with_ids(
+def with_ids(
     table: pa.Table, ids: Sequence[Sequence[int] | None], *, vocabulary: int
 ) -> tuple[pa.Table, int]:
     """A table of translations with their pieces behind their texts. -> it, number of pieces."""

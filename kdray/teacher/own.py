@@ -18,7 +18,7 @@ from kdray.errors import DataError
 from kdray.methods.targets import DenseTargets, Member
 from kdray.model.ctranslate2 import FastTranslator, export
 from kdray.model.draw import draw
-from kdray.model.generate import Hypothesis, SearchOptions, generate
+from kdray.model.generate import Hypothesis, Sampling, SearchOptions, generate
 from kdray.model.storage import load_model, load_shape
 from kdray.model.transformer import Taps, Transformer
 from kdray.seeds import derive_seed
@@ -38,6 +38,7 @@ class OwnModels(Teacher):
 
     on_gpu: ClassVar[bool] = True
     has_pieces: ClassVar[bool] = True
+    modes: ClassVar[frozenset[str]] = frozenset({"no_repeat_ngram", "prefix", "sampling"})
 
     members: tuple[Source, ...]
     weights: Literal["uniform", "perplexity"] = "uniform"
@@ -169,15 +170,33 @@ class OwnEngine:
         self, src: Sequence[str], *, seed: int, temperature: float
     ) -> list[list[Translation]]:
         """See `PieceEngine`."""
+        seeds = [[derive_seed(seed, "sampling", row)] for row in range(len(src))]
+        return self.draw(src, seeds=seeds, options=SearchOptions(sampling=Sampling(temperature)))
+
+    def draw(
+        self,
+        src: Sequence[str],
+        *,
+        seeds: Sequence[Sequence[int]],
+        options: SearchOptions,
+        prefix: str = "",
+    ) -> list[list[Translation]]:
+        """See `DrawingEngine`."""
         ids = self.tokenizer.encode_src(src)
-        rows = [row for row, pieces in enumerate(ids) if len(pieces) <= self.positions]
+        given = self.tokenizer.encode_tgt([prefix])[0][:-1] if prefix else []
+        fits = [row for row, pieces in enumerate(ids) if len(pieces) <= self.positions]
+        rows = [row for row in fits for _ in seeds[row]] if len(given) < self.positions else []
         drawn = draw(
             self.load().models,
             [ids[row] for row in rows],
-            seeds=[derive_seed(seed, "sampling", row) for row in rows],
-            temperature=temperature,
+            seeds=[seed for row in fits for seed in seeds[row]][: len(rows)],
+            options=options,
+            prefix=given,
         )
-        own = {row: [hyp] for row, hyp in zip(rows, drawn, strict=True)}
+        own: dict[int, list[Hypothesis]] = {}
+        for row, hyp in zip(rows, drawn, strict=True):
+            rest = Hypothesis(hyp.ids[len(given) :], hyp.score, hyp.finished)
+            own.setdefault(row, []).append(rest)
         return self._in_place(own, lines=len(src))
 
     def force(self, src: Sequence[str], refs: Sequence[str]) -> Forced:

@@ -1,4 +1,4 @@
-"""Which of a pair's hypotheses are learned: the closest to its reference, or those of least risk.
+"""Which of a pair's hypotheses are learned: by its reference, by risk, or by a score.
 
 The closest is Kim & Rush's sequence-level interpolation (2016, section 3.3). Least risk is minimum
 Bayes risk: each candidate's mean similarity to all candidates of its pair, which stand for the
@@ -13,20 +13,23 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from kdray.artifacts import Fetch, Key
+from kdray.artifacts import Fetch, Key, keys_among
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
+from kdray.config.methods.scored import ScoredConfig
 from kdray.errors import DataError
 from kdray.jobs import Counts
 from kdray.schema import Column, Split
-from kdray.teacher.hypotheses import FILE, Hypotheses, join_tables
-from kdray.teacher.similarity import Similarity, similarity
+from kdray.teacher.hypotheses import FILE, Hypotheses, in_parts, join_shards
+from kdray.teacher.scores import Scores, load_scores
+from kdray.teacher.similarity import Similarity, similarity, utility
 from kdray.text.batching import Rows
 from kdray.text.corpus import Corpus
 from kdray.text.pairing import check_pairs, join, source_hashes
 from kdray.text.sequences import write_table
+
+Choice = InterpolationConfig | MultiHypothesisConfig | ScoredConfig
 
 VERSION = 1
 DECIMALS = 9  # of a similarity; what differs by less is equal, and the better rank wins
@@ -66,18 +69,9 @@ def least_risk(candidates: Candidates, n: int, measure: Similarity) -> list[int]
     """
     eligible = candidates.eligible()
     if len(eligible) > 1:
-        utility = _utility(candidates.texts, measure)[eligible].round(DECIMALS)
-        eligible = eligible[np.argsort(-utility, kind="stable")]
+        utilities = utility(candidates.texts, measure)[eligible].round(DECIMALS)
+        eligible = eligible[np.argsort(-utilities, kind="stable")]
     return [int(place) for place in eligible[:n]]
-
-
-def _utility(texts: Sequence[str], measure: Similarity) -> NDArray[np.float64]:
-    """Mean similarity of each text to all of them, equal ones compared once. -> [texts]."""
-    distinct = list(dict.fromkeys(texts))
-    place = {text: i for i, text in enumerate(distinct)}
-    of_text = np.array([place[text] for text in texts])
-    weight = np.bincount(of_text) / len(texts)
-    return np.asarray((measure.among(distinct) @ weight)[of_text])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +86,23 @@ class SelectionJob:
 
     hypotheses: Key
     corpus: Key
-    config: InterpolationConfig | MultiHypothesisConfig
+    config: Choice
     encoded: Key  # in the students' pieces: a part of the identity
+    scores: Key | None = None
 
     @property
     def key(self) -> Key:
         """Of the translations and how to choose, which label smoothing is no part of."""
-        recipe = self.config.model_dump(mode="json", exclude={"label_smoothing"})
+        recipe = self.config.model_dump(mode="json", exclude={"label_smoothing", "by"})
         inputs = {"hypotheses": self.hypotheses, "encoded": self.encoded}
+        inputs |= {"scores": self.scores} if self.scores else {}
         return Key("selection", VERSION, recipe, {k: v.fingerprint for k, v in inputs.items()})
 
     @property
     def reads(self) -> tuple[Key, ...]:
         """The translations, and the corpus if references are looked at."""
         uses_refs = isinstance(self.config, InterpolationConfig)
-        return (self.hypotheses, *([self.corpus] if uses_refs else []))
+        return keys_among(self.hypotheses, self.scores, self.corpus if uses_refs else None)
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
         """Nothing is shared. -> the number of pairs that have translations."""
@@ -136,7 +132,8 @@ class SelectionJob:
             folder = str(fetch(self.hypotheses))
             check_pairs(hyps.src_hashes, hashes, hyps.pair_ids, what=folder)
         first = np.append(np.flatnonzero(hyps.ranks == 0), len(hyps.ranks))
-        return SelectionMaker(self.config, hyps, first, refs)
+        scores = None if self.scores is None else load_scores(fetch(self.scores), hyps)
+        return SelectionMaker(self.config, hyps, first, refs, scores)
 
     def join(
         self, shards: Sequence[Path], counts: Sequence[Counts], folder: Path, fetch: Fetch
@@ -147,7 +144,8 @@ class SelectionJob:
             StageFailed: the pairs are not exactly those of the translations.
         """
         wanted = Hypotheses.load(fetch(self.hypotheses)).pair_ids
-        return join_tables(shards, counts, folder, wanted=wanted)
+        sizes = [each["pairs"] + each.get("below", 0) for each in counts]
+        return join_shards(shards, counts, folder, wanted=in_parts([wanted], sizes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +156,20 @@ class SelectionMaker:
     reference of each pair, if the choice is by references.
     """
 
-    config: InterpolationConfig | MultiHypothesisConfig
+    config: Choice
     hyps: Hypotheses
     first: Rows
     refs: Mapping[int, str]
+    scores: Scores | None = None
 
     def __call__(self, start: int, stop: int, folder: Path) -> Counts:
         """Choose for pairs start to stop and write the table of what was chosen. -> counts."""
         began = time.perf_counter()
-        measure = similarity(self.config.similarity)
-        chosen = [self._choose(pair, measure) for pair in range(start, stop)]
+        if isinstance(self.config, ScoredConfig):
+            chosen = [self._by_score(pair, self.config) for pair in range(start, stop)]
+        else:
+            measure = similarity(self.config.similarity)
+            chosen = [self._choose(pair, measure, self.config) for pair in range(start, stop)]
         ranks = [rank for places in chosen for rank in range(len(places))]
         firsts = np.repeat(self.first[start:stop], [len(places) for places in chosen])
         rows = firsts + np.array([place for places in chosen for place in places], dtype=np.int64)
@@ -176,17 +178,33 @@ class SelectionMaker:
         table = table.set_column(column, Column.HYP_RANK, pa.array(ranks, pa.int32()))
         write_table(folder / FILE, table)
         return {
-            "pairs": len(chosen),
+            "pairs": sum(map(bool, chosen)),
             "translations": len(rows),
             "tokens": int(self.hyps.ids.lengths[rows].sum()),
             "unfinished": int((~self.hyps.finished[rows]).sum()),
-            "not_the_best": sum(places[0] != 0 for places in chosen),
+            "not_the_best": sum(places[0] != 0 for places in chosen if places),
+            **({"below": chosen.count([])} if self.scores is not None else {}),
             "seconds": time.perf_counter() - began,
         }
 
-    def _choose(self, pair: int, measure: Similarity) -> list[int]:
+    def _by_score(self, pair: int, config: ScoredConfig) -> list[int]:
+        """The place of the finished hypothesis with the highest score, unless that is too low."""
+        assert self.scores is not None, "it was planned with scores"
+        first, stop = self.first[pair : pair + 2]
+        rows = np.arange(first, min(first + config.n, stop))
+        eligible = Candidates([""] * len(rows), self.hyps.finished[rows].tolist()).eligible()
+        scores = np.nan_to_num(self.scores[rows[eligible]], nan=-np.inf)
+        best = int(scores.argmax())
+        least = -np.inf if config.at_least is None else config.at_least
+        if scores[best] == -np.inf or scores[best] < least:
+            return []
+        return [int(eligible[best])]
+
+    def _choose(
+        self, pair: int, measure: Similarity, config: InterpolationConfig | MultiHypothesisConfig
+    ) -> list[int]:
         """Places of the chosen among the hypotheses of a pair."""
-        config, first, stop = self.config, *self.first[pair : pair + 2]
+        first, stop = self.first[pair : pair + 2]
         most = config.n if isinstance(config, InterpolationConfig) else config.candidates
         rows = np.arange(first, min(first + most, stop))
         candidates = Candidates(self.hyps.texts(rows), self.hyps.finished[rows].tolist())

@@ -65,6 +65,10 @@ class ShardPlan:
             counts = build(start, stop, folder)
             write_json(folder / RECORD, {"start": start, "stop": stop, "counts": counts})
 
+    def record(self, index: int) -> dict[str, Any]:
+        """What a finished shard says of itself: its rows and its counts."""
+        return dict(read_json(self.path(index) / RECORD))
+
     def counts(self) -> list[dict[str, Any]]:
         """What each finished shard says of itself, in the same order."""
         return [dict(read_json(shard / RECORD)["counts"]) for shard in self.finished()]

@@ -32,6 +32,15 @@ def similarity(name: SimilarityName) -> Similarity:
     return SentenceChrf() if name == "chrf" else SentenceBleu()
 
 
+def utility(texts: Sequence[str], measure: Similarity) -> NDArray[np.float64]:
+    """Mean similarity of each text to all of them, equal ones compared once. -> [texts]."""
+    distinct = list(dict.fromkeys(texts))
+    place = {text: i for i, text in enumerate(distinct)}
+    of_text = np.array([place[text] for text in texts])
+    weight = np.bincount(of_text) / len(texts)
+    return np.asarray((measure.among(distinct) @ weight)[of_text])
+
+
 class SentenceBleu:
     """See `similarity`."""
 

@@ -10,11 +10,11 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from kdray.config.text import CleaningConfig
-from kdray.text.compared import compared, letters, script
+from kdray.text.compared import compared, letters
 
 Pair = tuple[str, str]  # source, reference
 
@@ -46,12 +46,11 @@ def stripped(pair: Pair) -> Pair:
 
 def pair_digest(src: str, ref: str, *, size: int, occurrence: int = 0) -> bytes:
     """`size` bytes of BLAKE2b over both sides, their lengths and a number."""
-    digest = hashlib.blake2b(digest_size=size)
-    for part in (src.encode(), ref.encode()):
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    digest.update(occurrence.to_bytes(8, "little"))
-    return digest.digest()
+    sides = src.encode(), ref.encode()
+    lengths = (len(side).to_bytes(8, "little") for side in sides)
+    parts = (part for side in zip(lengths, sides, strict=True) for part in side)
+    content = b"".join((*parts, occurrence.to_bytes(8, "little")))
+    return hashlib.blake2b(content, digest_size=size).digest()
 
 
 class HeldOut:
@@ -65,20 +64,36 @@ class HeldOut:
         everything = [pair for pairs in self._splits.values() for pair in pairs]
         self._sources = {src for src, _ in everything}
         self._references = {ref for _, ref in everything}
-        self._keys = {key for pair in everything for key in _overlap_keys(pair)}
-        # Keys that occur in any training pair (False), and in those that were kept (True).
-        self._matched: dict[bool, set[tuple[str, ...]]] = {False: set(), True: set()}
+        keys = dict.fromkeys(key for pair in everything for key in _overlap_keys(pair))
+        self._numbers = {key: number for number, key in enumerate(keys)}
+        self._letters = (
+            {_ascii_letters(src) for src in self._sources},
+            {_ascii_letters(ref) for ref in self._references},
+        )
+        # Numbers of keys that occur in any training pair (False), and in those kept (True).
+        self._matched: dict[bool, set[int]] = {False: set(), True: set()}
 
     def has_both_sides(self, src: str, ref: str) -> bool:
-        """Whether source and reference each occur in dev or test."""
-        return compared(src) in self._sources and compared(ref) in self._references
+        """Whether source and reference, as they are compared, each occur in dev or test."""
+        return src in self._sources and ref in self._references
+
+    def matches(self, src: str, ref: str) -> list[int]:
+        """Numbers of what a training pair, as it is compared, has in common with dev and test."""
+        letters_of_src, letters_of_ref = self._letters
+        if _ascii_letters(src) not in letters_of_src and _ascii_letters(ref) not in letters_of_ref:
+            return []  # as for nearly all pairs: no words are equal, so nothing is
+        keys = _overlap_keys((src, ref))
+        return [self._numbers[key] for key in keys if key in self._numbers]
+
+    def record(self, numbers: Iterable[int], *, kept: bool) -> None:
+        """Note what training pairs have in common; `kept`: cleaning did not drop them."""
+        self._matched[False].update(numbers)
+        if kept:
+            self._matched[True].update(numbers)
 
     def observe(self, src: str, ref: str, *, kept: bool) -> None:
-        """Compare a training pair with dev and test; `kept`: cleaning did not drop it."""
-        keys = self._keys.intersection(_overlap_keys((compared(src), compared(ref))))
-        self._matched[False].update(keys)
-        if kept:
-            self._matched[True].update(keys)
+        """Compare a training pair with dev and test."""
+        self.record(self.matches(compared(src), compared(ref)), kept=kept)
 
     def overlap(self, *, kept: bool) -> dict[str, dict[str, int]]:
         """For each split, how many of its pairs match an observed training pair, or a kept one.
@@ -90,74 +105,52 @@ class HeldOut:
         counts = {}
         for name, pairs in self._splits.items():
             keys = (key for pair in pairs for key in _overlap_keys(pair))
-            matches = Counter(key[0] for key in keys if key in matched)
+            matches = Counter(key[0] for key in keys if self._numbers[key] in matched)
             counts[name] = {kind: matches[kind] for kind in _OVERLAP_KINDS}
         return counts
 
 
-class Cleaner:
-    """Judges training pairs in their order, and counts what it drops.
+def fault(
+    config: CleaningConfig, held_out: HeldOut | None, raw: Pair, src: str, ref: str
+) -> Drop | None:
+    """Why a pair is dropped whatever other pairs there are, None if it is not.
 
-    `held_out` is needed only for `config.drop_overlap`. Duplicates are recognised by 16-byte
-    digests, which take about 80 bytes of memory for each kept pair.
+    Both sides of `raw` are stripped already; `src` and `ref` are they as they are compared.
     """
+    if not src or not ref:
+        return Drop.EMPTY
+    if config.drop_control and (_CONTROL.search(raw[0]) or _CONTROL.search(raw[1])):
+        return Drop.CONTROL
+    longer = max(len(src), len(ref))
+    if longer > config.max_chars:
+        return Drop.TOO_LONG
+    # n words and the spaces between them are 2n - 1 characters: most pairs need no counting.
+    may_have_more = longer > 2 * config.max_words
+    if may_have_more and max(len(src.split()), len(ref.split())) > config.max_words:
+        return Drop.TOO_LONG
+    fewer, more = sorted((letters(src), letters(ref)))
+    if more >= config.ratio_slack and more > config.max_ratio * fewer:
+        return Drop.RATIO
+    if config.drop_identical and src == ref:
+        return Drop.IDENTICAL
+    if config.drop_overlap and held_out is not None and held_out.has_both_sides(src, ref):
+        return Drop.OVERLAP
+    return None
 
-    def __init__(self, config: CleaningConfig, *, held_out: HeldOut | None = None) -> None:
-        self.drops = Counter({reason: 0 for reason in Drop})
-        self.by_script: dict[str, Counter[str]] = {}  # scripts of the sides -> READ and reasons
-        self._config = config
-        self._held_out = held_out if config.drop_overlap else None
-        self._kept: set[bytes] = set()
 
-    def judge(self, src: str, ref: str) -> Drop | None:
-        """Why this pair is dropped, None if it is kept. Both sides are `stripped` already."""
-        reason = self._fault(src, ref)
-        counts = self.by_script.setdefault(f"{script(src)}-{script(ref)}", Counter())
-        counts[READ] += 1
-        if reason is not None:
-            self.drops[reason] += 1
-            counts[reason.value] += 1
-        return reason
+def costs(by_script: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What rules about length cost a pair of scripts more than a few pairs, in words.
 
-    def costs(self) -> list[str]:
-        """What rules about length cost a pair of scripts more than a few pairs, in words."""
-        return [
-            f"cleaning dropped {counts[rule] / counts[READ]:.1%} of the {scripts} pairs as "
-            f"{rule.value} ({counts[rule]} of {counts[READ]}); look at drops.parquet, and if these "
-            f"are translations, raise {key} in corpus.cleaning"
-            for scripts, counts in self.by_script.items()
-            for rule, key in _LENGTH_RULES
-            if counts[READ] >= _ENOUGH_PAIRS and counts[rule] > _COSTLY * counts[READ]
-        ]
-
-    def _fault(self, raw_src: str, raw_ref: str) -> Drop | None:
-        config, src, ref = self._config, compared(raw_src), compared(raw_ref)
-        if not src or not ref:
-            return Drop.EMPTY
-        if config.drop_control and (_CONTROL.search(raw_src) or _CONTROL.search(raw_ref)):
-            return Drop.CONTROL
-        longer = max(len(src), len(ref))
-        if longer > config.max_chars:
-            return Drop.TOO_LONG
-        # n words and the spaces between them are 2n - 1 characters: most pairs need no counting.
-        may_have_more = longer > 2 * config.max_words
-        if may_have_more and max(len(src.split()), len(ref.split())) > config.max_words:
-            return Drop.TOO_LONG
-        fewer, more = sorted((letters(src), letters(ref)))
-        if more >= config.ratio_slack and more > config.max_ratio * fewer:
-            return Drop.RATIO
-        if config.drop_identical and src == ref:
-            return Drop.IDENTICAL
-        if self._held_out is not None and self._held_out.has_both_sides(src, ref):
-            return Drop.OVERLAP
-        if config.drop_duplicates and self._seen_before(src, ref):
-            return Drop.DUPLICATE
-        return None
-
-    def _seen_before(self, src: str, ref: str) -> bool:
-        known = len(self._kept)
-        self._kept.add(pair_digest(src, ref, size=16))
-        return len(self._kept) == known
+    `by_script`: of each pair of scripts how many were READ, and dropped for each reason.
+    """
+    return [
+        f"cleaning dropped {counts.get(rule, 0) / counts[READ]:.1%} of the {scripts} pairs as "
+        f"{rule.value} ({counts.get(rule, 0)} of {counts[READ]}); look at drops.parquet, and if "
+        f"these are translations, raise {key} in corpus.cleaning"
+        for scripts, counts in by_script.items()
+        for rule, key in _LENGTH_RULES
+        if counts[READ] >= _ENOUGH_PAIRS and counts.get(rule, 0) > _COSTLY * counts[READ]
+    ]
 
 
 _OVERLAP_KINDS = ("pair", "src", "tgt", "pair_words", "src_words", "tgt_words")
@@ -182,6 +175,12 @@ class _WordCharacters(dict[int, int]):
 
 
 _WORD_CHARACTERS = _WordCharacters()
+_NO_ASCII_LETTERS = bytes(set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz0123456789"))
+
+
+def _ascii_letters(text: str) -> bytes:
+    """The ASCII letters and digits of a text, which are the same if its words are, and soon had."""
+    return text.lower().encode().translate(None, _NO_ASCII_LETTERS)
 
 
 def _only_words(text: str) -> str:

@@ -33,7 +33,6 @@ _FIRST_LETTERS = 24
 _LETTER = re.compile(r"[^\W\d_]")
 
 
-@lru_cache(maxsize=16)  # a pair is asked for by several checks, one after another
 def compared(text: str) -> str:
     """The form in which two texts are compared: what cannot be told apart is equal.
 
@@ -42,7 +41,7 @@ def compared(text: str) -> str:
     Characters without width are removed too. A text of nothing else is the empty string.
     """
     if text.isascii() and text.isprintable():
-        return " ".join(text.split())
+        return " ".join(text.split()) if "  " in text else text.strip()
     if unicodedata.is_normalized("NFKC", text) and not _CHANGED.search(text):
         return text.strip()
     normal = _IGNORED.sub("", str(_normalizer().normalize(text)))
@@ -70,6 +69,8 @@ def script(text: str) -> str:
 
 def _is_western(text: str) -> bool:
     """Whether all of it stands in Latin-1, which is quickly known, and whose letters are Latin."""
+    if text.isascii():
+        return True
     try:
         text.encode("latin-1")
     except UnicodeEncodeError:

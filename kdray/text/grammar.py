@@ -11,31 +11,22 @@ All randomness is `random.Random.random`, the one method whose sequence Python g
 versions. Imports neither torch nor ray.
 """
 
-import hashlib
-import math
 import random
-from bisect import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, islice, pairwise
-from typing import Generic, NamedTuple, TypeVar
+from itertools import islice
+from typing import NamedTuple
 
 from kdray.config.text import GeneratedCorpusConfig, GrammarConfig
 from kdray.errors import ConfigError
 from kdray.schema import Split
+from kdray.text.lexicon import SRC_STEMS, TGT_STEMS, Sense, Word, Zipf, coiner, derive, spread
 
 GENERATED_TEST = "test-generated"  # the split that holds the one test set
 
 PATIENCE = 10_000  # sentences in a row that dev or test has already, before it is an error
-_BLOCK = 10  # words of neighbouring frequency; each block has its share of words with a property
 _ZIPF_OFFSET = 2.0  # the probability of a word is proportional to 1 / (rank + offset), rank >= 1
 
-# Onsets, and the letters of a syllable. Source stems end in a vowel and their suffixes are
-# consonants, target stems end in a consonant and their suffixes are vowels. So it is certain where
-# the suffix of a word starts.
-_StemShape = tuple[tuple[str, ...], tuple[str, str]]
-_SRC_STEMS: _StemShape = ((), ("bdfgklmnprstvz", "aeiou"))
-_TGT_STEMS: _StemShape = (("бвгджзклмнпрстхш",), ("аеиоуы", "бвгджзклмнпрстхш"))
 _SRC_PLURAL, _TGT_PLURAL = "s", "и"
 _TENSES = (("", "а"), ("n", "о"), ("t", "у"))  # suffix in the source, in the target
 _GENDERS = ("е", "о", "ы")
@@ -45,27 +36,6 @@ _ADJECTIVE, _MAX_ADJECTIVES = 0.35, 2
 _ADVERB, _PLURAL = 0.25, 0.35
 _RELATIVE = 0.4  # of the modifiers of a noun; the others are prepositional
 _TRANSITIVE = 0.6  # of the verbs
-
-Item = TypeVar("Item")
-
-
-class Sense(NamedTuple):
-    """A translation of a source word."""
-
-    stem: str
-    gender: int  # of nouns: words that agree with this noun have the suffix of its gender
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Word:
-    """A source word: its translations, and how it changes the word order of the target."""
-
-    stem: str
-    senses: tuple[Sense, ...]
-    is_drawn: bool  # its sense is drawn; otherwise the theme of the governing word selects it
-    theme: int  # number of the sense that it selects for ambiguous words that it governs
-    moves: bool  # noun before its adjectives, verb behind its object, adverb before its verb, ...
-    transitive: bool  # of verbs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,10 +79,10 @@ class Grammar:
     def __init__(self, config: GrammarConfig, *, seed: int) -> None:
         self._config = config
         self._seed = seed
-        self._senses = _Zipf(range(config.senses), offset=0)
+        self._senses = Zipf(range(config.senses), offset=0)
         self._sense_entropy = self._senses.entropy()
-        self._coin_src = _coiner(_SRC_STEMS, derive(seed, "source"))
-        self._coin_tgt = _coiner(_TGT_STEMS, derive(seed, "target"))
+        self._coin_src = coiner(SRC_STEMS, derive(seed, "source"))
+        self._coin_tgt = coiner(TGT_STEMS, derive(seed, "target"))
         self._determiners = self._lexicon("determiners", _DETERMINERS, content=False)
         self._prepositions = self._lexicon("prepositions", _PREPOSITIONS, content=False)
         self._conjunctions = self._lexicon("conjunctions", _CONJUNCTIONS, content=False)
@@ -205,14 +175,14 @@ class Grammar:
         assert token.governor is not None, "every content word has a governor"
         return word.senses[token.governor.theme]
 
-    def _lexicon(self, name: str, size: int, *, content: bool = True) -> "_Zipf[Word]":
+    def _lexicon(self, name: str, size: int, *, content: bool = True) -> "Zipf[Word]":
         """The words of a class; only content words are ambiguous."""
         config, seed = self._config, self._seed
         ambiguity = config.ambiguity if content else 0.0
-        ambiguous = _spread(ambiguity, size, derive(seed, f"ambiguous {name}"))
-        decided = iter(_spread(config.context, sum(ambiguous), derive(seed, f"context {name}")))
-        moves = _spread(config.reordering, size, derive(seed, f"order of {name}"))
-        transitive = _spread(_TRANSITIVE, size, derive(seed, f"objects of {name}"))
+        ambiguous = spread(ambiguity, size, derive(seed, f"ambiguous {name}"))
+        decided = iter(spread(config.context, sum(ambiguous), derive(seed, f"context {name}")))
+        moves = spread(config.reordering, size, derive(seed, f"order of {name}"))
+        transitive = spread(_TRANSITIVE, size, derive(seed, f"objects of {name}"))
         traits = derive(seed, f"themes and genders of {name}")
         syllables = 2 if content else 1
         words = [
@@ -229,7 +199,7 @@ class Grammar:
             )
             for rank in range(size)
         ]
-        return _Zipf(words, offset=_ZIPF_OFFSET)
+        return Zipf(words, offset=_ZIPF_OFFSET)
 
 
 def generate_pairs(config: GeneratedCorpusConfig) -> dict[str, Iterator[GeneratedPair]]:
@@ -256,12 +226,6 @@ def generate_pairs(config: GeneratedCorpusConfig) -> dict[str, Iterator[Generate
     return {**splits, Split.TRAIN.value: islice(train, config.train_pairs)}
 
 
-def derive(seed: int, purpose: str) -> random.Random:
-    """The random numbers of one purpose, independent of those of any other."""
-    digest = hashlib.blake2b(f"kdray grammar/{seed}/{purpose}".encode(), digest_size=16).digest()
-    return random.Random(int.from_bytes(digest))
-
-
 def _untaken(grammar: Grammar, rng: random.Random, taken: set[str]) -> Iterator[GeneratedPair]:
     refused = 0
     while refused < PATIENCE:
@@ -277,50 +241,3 @@ def _untaken(grammar: Grammar, rng: random.Random, taken: set[str]) -> Iterator[
 
 def _leaf(token: Token) -> Tree:
     return Tree((token,), (token,))
-
-
-class _Zipf(Generic[Item]):
-    """Items drawn with probabilities proportional to 1 / (rank + offset), ranks from 1."""
-
-    def __init__(self, items: Sequence[Item], *, offset: float) -> None:
-        cumulative = list(accumulate(1 / (rank + offset) for rank in range(1, len(items) + 1)))
-        self._items, self._cumulative = items, [weight / cumulative[-1] for weight in cumulative]
-
-    def draw(self, rng: random.Random) -> Item:
-        return self._items[bisect(self._cumulative, rng.random())]
-
-    def entropy(self) -> float:
-        """Entropy of a draw in nats."""
-        shares = (high - low for low, high in pairwise((0.0, *self._cumulative)))
-        return -sum(share * math.log(share) for share in shares)
-
-
-def _coiner(shape: _StemShape, rng: random.Random) -> Callable[[int], str]:
-    """A function that coins a new stem of about the given number of syllables.
-
-    A stem that exists already is replaced by a longer one.
-    """
-    onset, syllable = shape
-    coined: set[str] = set()
-
-    def coin(syllables: int) -> str:
-        stem = ""
-        while not stem or stem in coined:
-            letters = (*onset, *syllable * (syllables + int(rng.random() * 2)))
-            stem = "".join(choice[int(rng.random() * len(choice))] for choice in letters)
-            syllables += 1
-        coined.add(stem)
-        return stem
-
-    return coin
-
-
-def _spread(share: float, size: int, rng: random.Random) -> list[bool]:
-    """Which of `size` words have a property: the same share of rare and of frequent ones."""
-    chosen = [False] * size
-    for start in range(0, size, _BLOCK):
-        block = range(start, min(start + _BLOCK, size))
-        count = round(share * block.stop) - round(share * start)
-        for rank in sorted(block, key=lambda _: rng.random())[:count]:
-            chosen[rank] = True
-    return chosen

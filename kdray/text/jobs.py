@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 from kdray.artifacts import Brought, Fetch, Key, Source, keys_among
 from kdray.config.text import CorpusConfig, NoiseConfig, TokenizerConfig
 from kdray.jobs import Counts
-from kdray.text.corpus import build_corpus, corpus_key
+from kdray.text.corpus_building import build_corpus, corpus_key
 from kdray.text.encoded import build_encoded, encoded_key
 from kdray.text.noise import build_noise, noise_key
 from kdray.text.tokenizer import Tokenizer, build_tokenizer, tokenizer_key

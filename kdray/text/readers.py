@@ -1,13 +1,10 @@
-r"""Reads sentence pairs from a user's files, in their order.
+"""Reads sentence pairs from a user's files, in their order.
 
-A line ends with `\n` and with nothing else: U+2028, form feeds and the like are text. One `\r` at
-the end of a line and a byte order mark at the start of a file are removed. No reader skips a line:
-what cannot be read is a DataError. Imports neither torch nor ray.
+No reader skips a line: what cannot be read is a DataError. What a line is says `kdray.text.lines`,
+and which files a source has `kdray.text.parts`. Imports neither torch nor ray.
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from itertools import chain, islice, zip_longest
 from pathlib import Path
@@ -15,18 +12,29 @@ from typing import assert_never
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
-from kdray.config.text import JsonlPairs, PairSource, ParquetPairs, TextPairs, TsvPairs
+from kdray.config.sources import (
+    ArchivePairs,
+    HuggingFacePairs,
+    JsonlPairs,
+    Mixture,
+    PairSource,
+    ParquetPairs,
+    SacrebleuPairs,
+    TextPairs,
+    TmxPairs,
+    TsvPairs,
+)
 from kdray.errors import DataError
+from kdray.text.archives import archive_sides
+from kdray.text.lines import decoded, lines_of, one_line
+from kdray.text.parts import Part, parts_of
+from kdray.text.tmx import tmx_pairs
 
-_CHUNK_BYTES = 1 << 18
 _BATCH_ROWS = 8192
-_ZSTD_MAX_WINDOW = 1 << 31  # what `zstd --long=31` writes
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def read_pairs(source: PairSource, folder: Path) -> Iterator[tuple[str, str]]:
+def read_pairs(source: PairSource | Mixture, folder: str | Path) -> Iterator[tuple[str, str]]:
     """The pairs (source text, target text) of a source, in the order of its files.
 
     Nothing is read before the first pair is asked for. Text is given as it stands in the file:
@@ -34,66 +42,59 @@ def read_pairs(source: PairSource, folder: Path) -> Iterator[tuple[str, str]]:
 
     Raises:
         DataError: a file is missing, unreadable, truncated or outside `folder`; a line is not
-            UTF-8 or not in the format; the two sides of a TextPairs differ in length.
+            UTF-8 or not in the format; two sides differ in length.
     """
-    paths = source_files(source, folder)
+    for part in parts_of(source, folder):
+        yield from read_part(part)
+
+
+def read_part(part: Part) -> Iterator[tuple[str, str]]:
+    """The pairs of one part, all of them.
+
+    Raises:
+        DataError: see `read_pairs`.
+    """
+    source, path = part.source, part.files[0]
     match source:
         case TextPairs():
-            yield from _text_pairs(*paths)
+            src, tgt = part.files
+            return _sides((str(src), lines_of(src)), (str(tgt), lines_of(tgt)))
+        case ArchivePairs():
+            return _sides(*archive_sides(path, source.src_suffix, source.tgt_suffix))
+        case TmxPairs():
+            return tmx_pairs(path, source.src_tag, source.tgt_tag)
         case TsvPairs():
-            yield from _tsv_pairs(source, *paths)
+            return _tsv_pairs(source, path, part.first_line)
         case JsonlPairs():
-            yield from _jsonl_pairs(source, *paths)
+            return _jsonl_pairs(source, path)
         case ParquetPairs():
-            yield from _parquet_pairs(source, *paths)
+            return _parquet_pairs(source, path)
+        case SacrebleuPairs() | HuggingFacePairs():
+            raise AssertionError("its parts are of another format")
         case _:
             assert_never(source)
 
 
-def source_files(source: PairSource, folder: Path) -> list[Path]:
-    """The files of a source: source side and target side of TextPairs, else the one file.
-
-    Raises:
-        DataError: a file is missing, or lies outside `folder` (a symbolic link may lead there).
-    """
-    names = [source.src, source.tgt] if isinstance(source, TextPairs) else [source.path]
-    return [_existing(folder, name) for name in names]
-
-
-def first_line(source: PairSource) -> int:
-    """Number of the line that holds the first pair, counted from 1; it is 2 below a header."""
-    return 2 if isinstance(source, TsvPairs) and source.header else 1
-
-
-def _existing(folder: Path, name: str) -> Path:
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(
-            f"{path}: is a link to {path.resolve()}, outside the corpus folder; copy the file "
-            "into the folder, or name the folder that holds it as corpus.folder"
-        )
-    if not path.is_file():
-        fault = "is a folder or a device" if path.exists() else "does not exist"
-        raise DataError(f"{path}: {fault}; correct the file name or corpus.folder")
-    return path
-
-
-def _text_pairs(src_path: Path, tgt_path: Path) -> Iterator[tuple[str, str]]:
-    pairs = zip_longest(_lines(src_path), _lines(tgt_path))
+def _sides(
+    src_side: tuple[str, Iterator[str]], tgt_side: tuple[str, Iterator[str]]
+) -> Iterator[tuple[str, str]]:
+    """The lines of both sides, whose places are named in messages."""
+    (src_place, src_lines), (tgt_place, tgt_lines) = src_side, tgt_side
+    pairs = zip_longest(src_lines, tgt_lines)
     for count, (src, tgt) in enumerate(pairs):
         if src is None or tgt is None:
             longer = count + 1 + sum(1 for _ in pairs)
             src_count, tgt_count = (count, longer) if src is None else (longer, count)
             raise DataError(
-                f"{src_path} has {src_count} lines and {tgt_path} has {tgt_count}: they do not "
+                f"{src_place} has {src_count} lines and {tgt_place} has {tgt_count}: they do not "
                 "translate each other line by line; restore the pair of files from one source"
             )
         yield src, tgt
 
 
-def _tsv_pairs(source: TsvPairs, path: Path) -> Iterator[tuple[str, str]]:
+def _tsv_pairs(source: TsvPairs, path: Path, first_line: int) -> Iterator[tuple[str, str]]:
     needed = max(source.src_column, source.tgt_column) + 1
-    for number, line in islice(enumerate(_lines(path), start=1), first_line(source) - 1, None):
+    for number, line in islice(enumerate(lines_of(path), start=1), first_line - 1, None):
         cells = line.split("\t")
         if len(cells) < needed:
             raise DataError(
@@ -106,7 +107,7 @@ def _tsv_pairs(source: TsvPairs, path: Path) -> Iterator[tuple[str, str]]:
 
 def _jsonl_pairs(source: JsonlPairs, path: Path) -> Iterator[tuple[str, str]]:
     src_keys, tgt_keys = source.src_field.split("."), source.tgt_field.split(".")
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         where = f"{path}, line {number}"
         try:
             value = json.loads(line)
@@ -152,7 +153,7 @@ def _parquet_pairs(source: ParquetPairs, path: Path) -> Iterator[tuple[str, str]
                 f"{path}, row {row}: column {names[0] if src is None else names[1]} is null; "
                 "fill the value or remove the row"
             )
-        yield _decoded(src, path, f"row {row}"), _decoded(tgt, path, f"row {row}")
+        yield decoded(src, f"{path}, row {row}"), decoded(tgt, f"{path}, row {row}")
 
 
 def _parquet_batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -162,7 +163,7 @@ def _parquet_batches(path: Path, names: list[str]) -> Iterator[pa.RecordBatch]:
             yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=sorted(set(names)))
     except (OSError, pa.ArrowException) as error:
         raise DataError(
-            f"{path}: cannot be read as Parquet ({_one_line(error)}); get the file again"
+            f"{path}: cannot be read as Parquet ({one_line(error)}); get the file again"
         ) from None
 
 
@@ -184,66 +185,3 @@ def _check_columns(path: Path, schema: pa.Schema, names: list[str]) -> None:
 def _bytes_of(column: pa.Array) -> list[bytes | None]:
     """Undecoded, because Arrow does not check that its strings are UTF-8."""
     return list(column.cast(pa.large_string()).cast(pa.large_binary()).to_pylist())
-
-
-def _lines(path: Path) -> Iterator[str]:
-    for number, raw in enumerate(_raw_lines(path), start=1):
-        if number == 1:
-            raw = raw.removeprefix(_BYTE_ORDER_MARK)
-        yield _decoded(raw.removesuffix(b"\r"), path, f"line {number}")
-
-
-def _raw_lines(path: Path) -> Iterator[bytes]:
-    pending: list[bytes] = []  # parts of a line whose end has not been read
-    for chunk in _chunks(path):
-        *complete, rest = chunk.split(b"\n")
-        if complete:
-            complete[0] = b"".join([*pending, complete[0]])
-            pending.clear()
-            yield from complete
-        pending.append(rest)
-    if last := b"".join(pending):
-        yield last
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    """The uncompressed content of a file, whose suffix says how it is compressed."""
-    try:
-        if path.suffix == ".zst":
-            yield from _zstd_chunks(path)
-            return
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                yield chunk
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
-        raise DataError(
-            f"{path}: cannot be read to its end ({_one_line(error)}); get the file again"
-        ) from None
-
-
-def _zstd_chunks(path: Path) -> Iterator[bytes]:
-    """All frames of a file. zstandard's own file object is silent about a truncated last frame."""
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_MAX_WINDOW)
-    frame = None
-    with path.open("rb") as file:
-        while compressed := file.read(_CHUNK_BYTES):
-            while compressed:
-                frame = frame or decompressor.decompressobj()
-                yield frame.decompress(compressed)
-                compressed, frame = frame.unused_data, None if frame.eof else frame
-    if frame is not None:
-        raise EOFError("the last zstd frame is truncated")
-
-
-def _decoded(raw: bytes, path: Path, place: str) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}, {place}: byte {error.start + 1} is 0x{raw[error.start]:02x}, which is not "
-            "UTF-8; convert the file, for example with `iconv -f <its encoding> -t UTF-8`"
-        ) from None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

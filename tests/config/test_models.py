@@ -12,7 +12,7 @@ from kdray.config.experiment import Experiment
 from kdray.config.model import PRESETS, ModelConfig, Preset
 from kdray.config.signals import SignalsConfig
 from kdray.schema import View
-from kdray.text.corpus import corpus_key
+from kdray.text.corpus_building import corpus_key
 from kdray.text.tokenizer import tokenizer_key
 
 SHAPE = ("width", "feedforward", "heads", "encoder_layers", "decoder_layers")

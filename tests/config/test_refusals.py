@@ -121,8 +121,8 @@ def test_a_missing_or_unknown_kind_lists_those_there_are(load) -> None:
     assert missing == (
         "recipe.methods.x: `kind` is missing; "
         "there are cross_entropy, token_level, sentence_level, interpolation, multi_hypothesis, "
-        "hybrid, hard_gate, selective, tie, annealing, divergence, taid, imitation, on_policy, "
-        "feature, stages, branch"
+        "scored, hybrid, hard_gate, selective, tie, annealing, divergence, taid, imitation, "
+        "on_policy, feature, stages, branch"
     )
     unknown = refusal(load, "recipe.methods.x={kind: word_level}")
     assert "'word_level'" in unknown

@@ -28,7 +28,8 @@ from kdray.measures.text import (
 )
 from kdray.schema import Column
 from kdray.text.encoded import EncodedSplit, encode_table
-from kdray.text.grammar import Grammar, derive
+from kdray.text.grammar import Grammar
+from kdray.text.lexicon import derive
 from kdray.text.pairing import source_hashes
 from kdray.text.sequences import Sequences, write_table
 

@@ -24,6 +24,7 @@ from kdray.config.methods.imitation import ImitationConfig
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.config.methods.on_policy import OnPolicyConfig
+from kdray.config.methods.scored import ScoredConfig
 from kdray.config.methods.selective import SelectiveConfig
 from kdray.config.methods.sentence_level import SentenceLevelConfig
 from kdray.config.methods.taid import TaidConfig
@@ -45,7 +46,9 @@ def expected(trial: Trial, batch: Batch) -> Tensor:
             return dense.ce(REFERENCE, eps).mean()
         case SentenceLevelConfig(label_smoothing=eps, with_reference=True):
             return (dense.ce(HYPOTHESIS, eps).mean() + dense.ce(REFERENCE, eps).mean()) / 2
-        case SentenceLevelConfig() | InterpolationConfig() | MultiHypothesisConfig() as config:
+        case (
+            SentenceLevelConfig() | InterpolationConfig() | MultiHypothesisConfig() | ScoredConfig()
+        ) as config:
             return dense.ce(HYPOTHESIS, config.label_smoothing).mean()
         case TokenLevelConfig(alpha=alpha, temperature=t, label_smoothing=eps, prefix=view):
             return ((1 - alpha) * dense.ce(view, eps) + alpha * t**2 * dense.kl(view, t)).mean()

@@ -48,6 +48,7 @@ WITHOUT_DISTRIBUTIONS = {
     },
     "interpolation": {"kind": "interpolation"},
     "multi_hypothesis": {"kind": "multi_hypothesis"},
+    "scored": {"kind": "scored", "by": "risk", "label_smoothing": 0.1},
 }  # fmt: skip
 HYBRIDS = {
     f"hybrid_{layout}_{name}": {"kind": "hybrid", "layout": layout, "gate": gate}

@@ -2,6 +2,7 @@
 
 import pytest
 
+from kdray.model import memory
 from kdray.model.generate import SearchOptions, generate
 
 pytestmark = pytest.mark.slow
@@ -14,6 +15,8 @@ OPTIONS = {
     "n_best_without_penalty": SearchOptions(beam=4, num_hyps=4, length_penalty=0.0),
     "mild_penalty": SearchOptions(beam=4, num_hyps=2, length_penalty=0.6),
     "short": SearchOptions(beam=4, max_length_ratio=0.3, max_length_slack=1),
+    "no_bigram_twice": SearchOptions(beam=4, num_hyps=3, no_repeat_ngram=2),
+    "no_token_twice": SearchOptions(no_repeat_ngram=1),
     "greedy_short": SearchOptions(max_length_ratio=0.3, max_length_slack=1),
 }
 
@@ -29,6 +32,20 @@ def test_both_forms_give_the_same_translations(translators, options):
         for hyp, other in zip(ours, theirs, strict=True):
             assert hyp.score == pytest.approx(other.score, abs=1e-3)
         assert len(ours) == options.num_hyps
+
+
+@pytest.mark.parametrize("tokens", [16, 100, 100_000])
+def test_the_budget_of_a_batch_changes_no_translation(translators, tokens, monkeypatch):
+    options = SearchOptions(beam=4, num_hyps=3)
+    expected = translators.fast.translate(translators.sources, options)
+    monkeypatch.setattr(memory, "_tokens", tokens)
+    for again in (
+        translators.fast.translate(translators.sources, options),
+        generate(translators.model, translators.sources, options),
+    ):
+        assert [[hyp.ids for hyp in best] for best in again] == [
+            [hyp.ids for hyp in best] for best in expected
+        ]
 
 
 def test_outputs_are_peaked_enough_to_compare(translators):

@@ -77,7 +77,7 @@ REFUSED = {
     "recipe.tokenizer=null": "tokenizer is missing",
     "recipe.teacher.pth=a": "recipe.teacher.pth: no such key; did you mean 'path'?",
     "recipe.teacher={kind: dictionary}": "recipe.teacher.path: missing",
-    "recipe.teacher={kind: phrasebook}": "'trained', 'checkpoint', 'ensemble', 'dictionary'",
+    "recipe.teacher={kind: phrasebook}": "'command', 'function', 'dictionary'",
     "recipe.teacher.path=nowhere": "recipe.teacher.path nowhere: cannot be read",
 }  # fmt: skip
 
@@ -249,7 +249,7 @@ def test_a_configuration_without_a_checksum_is_no_teacher(monkeypatch):
     union = with_outside(BuiltInTeacherConfig, "group", base=OutsideTeacherConfig)
     assert get_args(union)[0] == BuiltInTeacherConfig
     (failure,) = outside.failures
-    assert "keyless is not a kdray.config.teacher.OutsideTeacherConfig" in failure
+    assert "keyless is not a kdray.config.foreign_teachers.OutsideTeacherConfig" in failure
 
 
 def test_a_shard_of_nothing_but_long_sources_is_an_empty_table(teacher, tmp_path):

@@ -5,8 +5,8 @@ import pytest
 from made_tables import sentences
 
 from kdray.errors import DataError
+from kdray.reporting.build_tables import build_tables
 from kdray.reporting.samples import sample_table
-from kdray.reporting.table import build_tables
 from kdray.scoring.counts import score_and_count
 from kdray.scoring.metrics import score
 from kdray.scoring.result import Score

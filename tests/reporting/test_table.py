@@ -10,8 +10,8 @@ from made_tables import sentences
 from kdray.condition import Condition
 from kdray.errors import DataError
 from kdray.reporting.analysis import analyse
+from kdray.reporting.build_tables import build_tables
 from kdray.reporting.difference import Finding
-from kdray.reporting.table import build_tables
 from kdray.scoring.result import Score
 from kdray.text.prefix import split_references
 

@@ -11,8 +11,9 @@ from sacrebleu import sentence_chrf
 
 from kdray.config.scorers import CommandScorerConfig
 from kdray.errors import ConfigError
-from kdray.scoring.command import check_command, run_command
+from kdray.scoring.command import run_command
 from kdray.scoring.scorer import ScorerFailed, Segment
+from kdray.text.line_command import check_program as check_command
 
 SEGMENTS = [
     Segment("ein Haus", "a house", "a home"),

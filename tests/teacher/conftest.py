@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from trained_translators import all_translators
 
 from kdray.config.model import ModelConfig
 from kdray.model.storage import Shape, save_model, tensors
@@ -18,6 +19,8 @@ from kdray.text.tokenizer import EOS
 
 VOCAB, POSITIONS, PAIRS = 40, 12, 20
 LONG = 11  # this pair has a reference that is longer than the positions
+
+__all__ = ["all_translators"]
 
 NewTeacher = Callable[..., Path]
 

@@ -10,9 +10,9 @@ from sharded import at, own
 
 from kdray.config.signals import HiddenConfig, SampledConfig, TopKConfig
 from kdray.errors import ConfigError, DataError, StageFailed
+from kdray.model import memory
 from kdray.model.storage import load_model
 from kdray.schema import Form, Split, View
-from kdray.teacher import distributions, ensemble
 from kdray.teacher.distributions import DistributionJob, check_k
 from kdray.teacher.hypotheses import Hypotheses
 from kdray.teacher.loading import load_distributions
@@ -126,8 +126,7 @@ def test_shards_and_batches_do_not_count(make, monkeypatch, teacher, other, form
     """Padding moves the last bits of float32, so numbers are compared after float16's rounding."""
     models = (teacher, other) if weighted else (teacher,)
     first, counts, folder = make(CONFIGS[form], models, view=view, by_perplexity=weighted)
-    monkeypatch.setattr(distributions, "TOKENS_PER_BATCH", 25)
-    monkeypatch.setattr(ensemble, "TOKENS_PER_BATCH", 20)
+    monkeypatch.setattr(memory, "_tokens", 6)
     second, others, again = make(
         CONFIGS[form], models, view=view, by_perplexity=weighted, shard_rows=100
     )

@@ -12,9 +12,11 @@ from pydantic import TypeAdapter
 from kdray.artifacts import Store
 from kdray.config.text import CorpusConfig
 from kdray.errors import DataError, InputError
-from kdray.text import corpus as corpus_module
+from kdray.text import preparation as preparation_module
 from kdray.text.cleaning import Drop
-from kdray.text.corpus import DROPS, Corpus, build_corpus, corpus_key, pair_id, prove_unique
+from kdray.text.corpus import DROPS, Corpus
+from kdray.text.corpus_building import build_corpus, corpus_key, prove_unique
+from kdray.text.judging import pair_id
 
 TRAIN = [
     ("one house", "ein Haus"),
@@ -178,7 +180,7 @@ def test_equal_ids_are_refused():
 
 
 def test_more_rows_than_a_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus_module, "_BATCH_ROWS", 4)
+    monkeypatch.setattr(preparation_module, "ROW_GROUP", 4)
     train = [(f"source {n}", f"Ziel {n}") for n in range(10)]
     _, corpus = build(write_corpus(tmp_path / "in", train=train), tmp_path / "out")
     assert pairs_of(corpus.table("train")) == train

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from kdray.config.text import GeneratedCorpusConfig, GrammarConfig
 from kdray.errors import ConfigError
 from kdray.text import grammar as grammar_module
-from kdray.text.grammar import GENERATED_TEST, Grammar, derive, generate_pairs
+from kdray.text.grammar import GENERATED_TEST, Grammar, generate_pairs
+from kdray.text.lexicon import derive
 
 SMALL = {"nouns": 10, "verbs": 10, "adjectives": 10, "adverbs": 10}
 

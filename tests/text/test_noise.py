@@ -17,7 +17,8 @@ from kdray.jobs import NOTES
 from kdray.schema import Column
 from kdray.text import noise as noise_module
 from kdray.text.corpus import Corpus
-from kdray.text.noise import Damage, Operation, build_noise, damage_of, noise_key, noisy
+from kdray.text.damage import Damage, Operation, damage_of, noisy
+from kdray.text.noise import build_noise, noise_key
 
 NAMES = ("delete", "replace", "swap")
 SUBSETS = [names for size in (1, 2, 3) for names in combinations(NAMES, size)]

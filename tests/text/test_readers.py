@@ -11,9 +11,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdray.config.text import JsonlPairs, ParquetPairs, TextPairs, TsvPairs
+from kdray.config.sources import JsonlPairs, ParquetPairs, TextPairs, TsvPairs
 from kdray.errors import DataError
-from kdray.text.readers import first_line, read_pairs, source_files
+from kdray.text.parts import parts_of
+from kdray.text.readers import read_pairs
 
 PAIRS = [("a house", "ein Haus"), ("  two\u2028words ", "zwei\x0cWörter"), ("", "leer")]
 TEXT = TextPairs(src="a.src", tgt="a.tgt")
@@ -95,8 +96,8 @@ def test_tsv_columns_are_chosen_and_quotes_are_text(tmp_path):
         tmp_path, 'id\tde\ten\n1\t"Haus\t"house\n', src_column=2, tgt_column=1, header=True
     )
     assert list(read_pairs(source, tmp_path)) == [('"house', '"Haus')]
-    assert first_line(source) == 2
-    assert first_line(TEXT) == 1
+    (part,) = parts_of(source, tmp_path)
+    assert part.first_line == 2
 
 
 def test_byte_order_mark_and_missing_last_newline_are_no_text(tmp_path):
@@ -133,7 +134,7 @@ def test_all_members_of_a_compressed_file_are_read(tmp_path, suffix):
 @pytest.mark.parametrize("lost", [1, 5, 40])
 def test_truncated_compressed_file_is_an_error(tmp_path, suffix, lost):
     source = compressed(tmp_path, suffix, joined(f"line {number}" for number in range(1000)))
-    for path in source_files(source, tmp_path):
+    for path in parts_of(source, tmp_path)[0].files:
         path.write_bytes(path.read_bytes()[:-lost])
     with pytest.raises(DataError, match=rf"src\.{suffix}: cannot be read to its end"):
         list(read_pairs(source, tmp_path))
@@ -238,7 +239,7 @@ def test_missing_file_and_folder_are_named(tmp_path):
         list(read_pairs(TEXT, tmp_path))
     (tmp_path / "a.tgt").mkdir()
     with pytest.raises(DataError, match=r"a\.tgt: is a folder"):
-        source_files(TEXT, tmp_path)
+        parts_of(TEXT, tmp_path)
 
 
 def test_link_may_stay_in_the_folder_but_not_leave_it(tmp_path):
@@ -256,5 +257,5 @@ def test_link_may_stay_in_the_folder_but_not_leave_it(tmp_path):
 
 def test_source_files_name_the_source_side_first(tmp_path):
     write_text(tmp_path, PAIRS)
-    assert [path.name for path in source_files(TEXT, tmp_path)] == ["a.src", "a.tgt"]
-    assert [path.name for path in source_files(tsv(tmp_path, ""), tmp_path)] == ["a.tsv"]
+    assert [path.name for path in parts_of(TEXT, tmp_path)[0].files] == ["a.src", "a.tgt"]
+    assert [path.name for path in parts_of(tsv(tmp_path, ""), tmp_path)[0].files] == ["a.tsv"]

@@ -19,6 +19,7 @@ from kdray.config.methods.imitation import ImitationConfig
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.config.methods.on_policy import OnPolicyConfig
+from kdray.config.methods.scored import ScoredConfig
 from kdray.config.methods.selective import SelectiveConfig
 from kdray.config.methods.sentence_level import SentenceLevelConfig
 from kdray.config.methods.taid import TaidConfig
@@ -33,6 +34,7 @@ BuiltInMethodConfig = (
     | SentenceLevelConfig
     | InterpolationConfig
     | MultiHypothesisConfig
+    | ScoredConfig
     | HybridConfig
     | HardGateConfig
     | SelectiveConfig

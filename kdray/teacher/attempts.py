@@ -1,0 +1,85 @@
+"""What a process has in hand, so that its death can be laid to the rows that it died with.
+
+A process that is killed says nothing. Before it works on some rows of a shard it writes them down,
+and the driver, which learns which process died, keeps them beside the shard. Whoever makes the
+shard next works with half the padded tokens in a batch, then with the suspects one by one, and
+leaves out a row with which a process died alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdray.artifacts import read_json, write_json
+
+IN_HAND, DEATHS = "in-hand.json", "deaths.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a process to make a shard.
+
+    deaths: the rows that processes before it had in hand when they died; empty if a process had
+    not begun with rows. file: where this one writes down its own.
+    """
+
+    worker: str = ""
+    deaths: tuple[tuple[int, ...], ...] = ()
+    file: Path | None = None
+
+    def hold(self, rows: Sequence[int]) -> None:
+        """Write down the rows that are worked on from now on."""
+        if self.file is not None:
+            write_json(self.file, {"worker": self.worker, "rows": list(rows)})
+
+    def end(self) -> None:
+        """Nothing is in hand any more."""
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
+
+    @property
+    def deadly(self) -> frozenset[int]:
+        """Rows with which a process died when it had no other in hand."""
+        return frozenset(rows[0] for rows in self.deaths if len(rows) == 1)
+
+    @property
+    def suspects(self) -> frozenset[int]:
+        """Rows that the last process that died had in hand, if it was warned by a death before."""
+        return frozenset(self.deaths[-1]) if len(self.deaths) > 1 else frozenset()
+
+
+NO_ATTEMPT = Attempt()
+"""Of a process of which nobody would know that it died."""
+
+
+def attempt_at(shard: Path, worker: str) -> Attempt:
+    """The next try at the shard that is to come to this place."""
+    deaths = _read(_beside(shard, DEATHS), [])
+    file = _beside(shard, IN_HAND)
+    attempt = Attempt(worker, tuple(tuple(rows) for rows in deaths), file)
+    attempt.hold([])
+    return attempt
+
+
+def lay_death(shards: Path, worker: str | None) -> None:
+    """Note, beside the shard that a dead process had in hand, with which rows it died.
+
+    Where nobody knows which process it was, as when a machine had no memory left, all shards in
+    hand are begun again with smaller batches, and no row is suspected.
+    """
+    for file in shards.glob(f"*.{IN_HAND}"):
+        in_hand = _read(file, {})
+        if worker in (None, in_hand.get("worker")):
+            deaths = file.with_name(file.name.replace(IN_HAND, DEATHS))
+            rows = in_hand.get("rows", []) if worker else []
+            write_json(deaths, [*_read(deaths, []), rows])
+            file.unlink(missing_ok=True)
+
+
+def _beside(shard: Path, name: str) -> Path:
+    return shard.with_name(f"{shard.name}.{name}")
+
+
+def _read(file: Path, otherwise: Any) -> Any:  # noqa: ANN401 (what was written)
+    return read_json(file) if file.exists() else otherwise

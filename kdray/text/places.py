@@ -1,0 +1,146 @@
+"""Which local files does a name in a configuration stand for?
+
+A name is a path in the folder of the corpus, or a URL of a file system that fsspec knows. It may
+hold `*`. What a URL names is copied once, whole or not at all, into `$XDG_CACHE_HOME/kdray/sources`
+(`~/.cache`), which every node of a cluster has to see, and read there.
+"""
+
+import glob
+import hashlib
+import re
+from collections.abc import Callable
+from errno import EDQUOT, ENOSPC, EROFS
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+import fsspec
+
+from kdray.config.base import is_url
+from kdray.errors import DataError, redact
+from kdray.storage.caches import cache_folder
+from kdray.storage.disk import disk_errors
+from kdray.storage.whole import whole
+from kdray.text.lines import one_line
+
+_DONE = "copied"
+Asked = TypeVar("Asked")
+
+
+def files_of(folder: str | Path, name: str) -> list[Path]:
+    """The files of a name, those of a pattern in the order of their names.
+
+    Raises:
+        DataError: there is none, one lies outside `folder` (a symbolic link may lead there), or it
+            cannot be copied from where a URL says that it is.
+    """
+    if (url := _url(folder, name)) is not None:
+        return [_copied(url, found) for found in _remote(url)]
+    home = Path(_local(str(folder)))
+    if "*" not in name or (home / name).is_file():
+        return [_existing(home, name)]
+    pattern = "*".join(glob.escape(part) for part in name.split("*"))
+    names = sorted(str(path.relative_to(home)) for path in home.glob(pattern) if path.is_file())
+    if not names:
+        raise DataError(f"{home / name}: no file has such a name; correct it or corpus.folder")
+    return [_existing(home, each) for each in names]
+
+
+def stars(name: str, path: Path) -> tuple[str, ...]:
+    """What the stars in the last part of a pattern stand for in the name of a file."""
+    regex = "([^/]*)".join(map(re.escape, PurePosixPath(name).name.split("*")))
+    match = re.fullmatch(regex, path.name)
+    return match.groups() if match else ()
+
+
+def folder_of(folder: str | Path, name: str) -> Path | None:
+    """The folder of that name in the folder of the corpus, if there is one."""
+    if _url(folder, name) is not None:
+        return None
+    path = Path(_local(str(folder))) / name
+    return _inside(Path(_local(str(folder))), path) if path.is_dir() else None
+
+
+def _url(folder: str | Path, name: str) -> str | None:
+    """The URL that a name stands for, unless it is a local file."""
+    if is_url(name):
+        return None if name.startswith("file://") else name
+    if is_url(str(folder)) and not str(folder).startswith("file://"):
+        return f"{str(folder).rstrip('/')}/{name}"
+    return None
+
+
+def _local(place: str) -> str:
+    return unquote(place.removeprefix("file://")) if place.startswith("file://") else place
+
+
+def _existing(folder: Path, name: str) -> Path:
+    path = Path(_local(name)) if name.startswith("file://") else _inside(folder, folder / name)
+    if not path.is_file():
+        fault = "is a folder or a device" if path.exists() else "does not exist"
+        raise DataError(f"{path}: {fault}; correct the file name or corpus.folder")
+    return path
+
+
+def _inside(folder: Path, path: Path) -> Path:
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"{path}: is a link to {path.resolve()}, outside the corpus folder; copy the file "
+            "into the folder, or name the folder that holds it as corpus.folder"
+        )
+    return path
+
+
+def _remote(url: str) -> list[str]:
+    """The paths within a URL's file system, sorted if it is a pattern."""
+    if "*" not in url:
+        return [url]
+
+    def listed() -> list[str]:
+        system, pattern = fsspec.core.url_to_fs(url)
+        return [system.unstrip_protocol(path) for path in sorted(system.glob(pattern))]
+
+    if not (found := _asked(url, listed)):
+        raise DataError(f"{redact(url)}: no file has such a name; correct it or corpus.folder")
+    return found
+
+
+def _copied(url: str, found: str) -> Path:
+    """The local copy of a remote file, made now unless this content was copied before."""
+
+    def opened() -> tuple[Any, str, str]:
+        system, path = fsspec.core.url_to_fs(found)
+        if not system.isfile(path):
+            raise FileNotFoundError("there is no such file")
+        return system, path, system.ukey(path)
+
+    system, path, version = _asked(url, opened)
+    name = hashlib.sha256(f"{redact(found)} {version}".encode()).hexdigest()[:24]
+    place = cache_folder("sources") / name
+    copy = place / PurePosixPath(path).name
+    if not (place / _DONE).exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with disk_errors(place), whole(place, record=_DONE) as folder:
+            target = folder / copy.name
+            _asked(url, lambda: system.get_file(path, str(target)))
+            (folder / _DONE).write_text(redact(found), encoding="utf-8")
+    return copy
+
+
+def _asked(url: str, ask: Callable[[], Asked]) -> Asked:
+    """What a file system answers. Its errors are of any class, and are told as ours."""
+    try:
+        return ask()
+    except ImportError as error:
+        raise DataError(
+            f"{redact(url)}: its file system needs a package ({one_line(error)}); install it, for "
+            "s3:// with `pip install 'kdray[s3]'`"
+        ) from None
+    except Exception as error:  # whatever a file system raises
+        if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT, EROFS):
+            raise  # said by the local disk
+        said = redact(one_line(error)) or type(error).__name__
+        raise DataError(
+            f"{redact(url)}: cannot be read ({said}); correct the URL, your "
+            "credentials or the network, or copy the file and name its path"
+        ) from None
