@@ -3,6 +3,7 @@
 import mlflow
 import pytest
 from micro_study import CONFIG, run, scores
+from notebook_cells import COMPARE, SEARCH, execute
 
 from kdray.config.costs import read_costs
 
@@ -65,6 +66,16 @@ def test_search_ranks_its_trials_on_dev(config, undisturbed):
     assert len(table) == 4
     losses = [float(line.split("|")[4]) for line in table[2:]]
     assert losses == sorted(losses)
+    names = execute(SEARCH, STORAGE=str(undisturbed), STUDY="micro")
+    assert len(names["learning"].chart.panels[0].lines) == len(names["trials"]) == 2
+    assert names["gate"] is not None
+
+
+def test_the_notebook_reads_the_study(undisturbed):
+    names = execute(COMPARE, STORAGE=str(undisturbed), STUDY="micro")
+    assert {run.cell.method for run in names["pair"]} == {"cross_entropy", "hybrid"}
+    assert list(names["readings"]["method"]) == ["hybrid"]
+    assert names["trade"].chart.panels[0].front
 
 
 def test_more_workers_than_the_cluster_has_is_refused(config, tmp_path):
