@@ -26,6 +26,7 @@ class StudyRuns:
     file: Path  # what holds the ids
     ids: dict[str, str]
     origin: Mapping[str, str] = field(default_factory=dict)  # tags of every run
+    question: str = ""  # what the study asks
     parent: str = ""  # the study's own run; it has no parent itself
 
     @classmethod
@@ -41,9 +42,9 @@ class StudyRuns:
         fingerprint = Key("study", 1, recipe).fingerprint
         file = store.root / "tracking" / f"{experiment.name}-{fingerprint}.json"
         ids = read_json(file) if file.exists() else {}
-        runs = cls(tracker, file, ids, origin())
+        runs = cls(tracker, file, ids, origin(), question_of(experiment))
         name = f"{experiment.name}-{fingerprint[:8]}"
-        tags = {ROLE: STUDY, "kdray.recipe": fingerprint, NOTE: _description(experiment)}
+        tags = {ROLE: STUDY, "kdray.recipe": fingerprint, NOTE: runs.question}
         runs.parent = runs.ensure(STUDY, name, tags, recipe)
         tracker.log_config(runs.parent, experiment.model_dump(mode="json"))
         return runs
@@ -86,7 +87,7 @@ class StudyRuns:
             self.tracker.finish(self.parent, status)
 
 
-def _description(experiment: Experiment) -> str:
+def question_of(experiment: Experiment) -> str:
     """What a study asks, in one line."""
     recipe = experiment.recipe
     axes = f", along {', '.join(recipe.axes)}" if recipe.axes else ""
