@@ -2,10 +2,11 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kdray.artifacts import RECORD, Key, read_json
+from kdray.condition import Condition
 from kdray.plan.step import Step, spec_of
 from kdray.reporting.analysis import Analysis
 from kdray.runner.study import Study
@@ -15,7 +16,7 @@ from kdray.text.corpus import Corpus
 from kdray.tracking import DataSet
 
 SAMPLES = 50  # sentences of dev whose translations stand among the artifacts of a run
-CONTEXTS = {Split.TRAIN: "training", Split.DEV: "validation"}
+CONTEXTS: Mapping[str, str] = {Split.TRAIN: "training", Split.DEV: "validation"}
 
 
 def data_of(study: Study, corpus: Key) -> list[DataSet]:
@@ -45,8 +46,12 @@ def tell_data(study: Study, model: Step, run_id: str) -> None:
 
 def tell_samples(study: Study, model: Step, run_id: str, results: Sequence[Result]) -> None:
     """Store sources, references and translations of the first sentences of dev, as a table."""
-    corpus, main = spec_of(model).corpus, study.recipe.evaluation.main_beam
-    of_dev = [r for r in results if r.split == Split.DEV and r.beam == main and r.hyps_path]
+    corpus, main = spec_of(model).corpus, Condition.of_beam(study.recipe.evaluation.main_beam)
+    of_dev = [
+        each
+        for each in results
+        if each.split == Split.DEV and each.condition == main and each.hyps_path
+    ]
     if not of_dev or not isinstance(corpus, Key):
         return
     table = Corpus(study.store.fetch(corpus)).table(Split.DEV).slice(0, SAMPLES)
