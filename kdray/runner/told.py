@@ -23,17 +23,17 @@ def data_of(study: Study, corpus: Key) -> list[DataSet]:
     """The parts of a corpus, each with the checksum of its file."""
     folder = study.store.fetch(corpus)
     record = read_json(folder / RECORD)
-    pairs = record["counts"].get("pairs", {})
+    files, pairs = record["files"], record["counts"].get("pairs", {})
+    tests = sorted(Path(name).stem for name in files if name.startswith("test-"))
     return [
         DataSet(
-            name=f"{corpus.fingerprint}/{split}",
-            digest=told["sha256"][:32],
+            name=split,
+            digest=files[f"{split}.parquet"]["sha256"][:32],
             context=CONTEXTS.get(split, "test"),
-            source=str(folder / name),
+            source=str(folder / f"{split}.parquet"),
             rows=int(pairs.get(split, 0)),
         )
-        for name, told in sorted(record["files"].items())
-        if (split := Path(name).stem) in CONTEXTS or split.startswith("test-")
+        for split in (*CONTEXTS, *tests)
     ]
 
 
@@ -67,13 +67,9 @@ def tell_samples(study: Study, model: Step, run_id: str, results: Sequence[Resul
 def tell_verdict(study: Study, analysis: Analysis) -> None:
     """Describe experiment and study: the question, the verdict, the report, how to compare."""
     tracker, run_id = study.runs.tracker, study.runs.parent
-    report = tracker.link(run_id, "report/report.html")
-    said = [study.runs.question, f"**{analysis.overview.headline}**", *analysis.overview.sentences]
-    where = f"[Report]({report})" if report else "The report is among the artifacts of the study."
-    text = "\n\n".join([*said, where])
+    overview = analysis.overview
+    first = f"**{overview.headline}** {study.runs.question}"  # all that MLflow shows at first
+    pages = " · ".join(f"[{name}]({page})" for name, page in tracker.pages(run_id).items())
+    text = "\n\n".join([first, *overview.sentences, pages])
     tracker.describe(run_id, text)
-    compare = (
-        'To compare students, filter by `tags."kdray.role" = "student"`, tick some and press '
-        "Compare; or group the table by `kdray.method_name` to see means over seeds."
-    )
-    tracker.describe_experiment(f"{text}\n\n{compare}")
+    tracker.describe_experiment(text)

@@ -99,9 +99,9 @@ class Tracker:
     def describe(self, run_id: str, text: str) -> None:
         """Store the description of a run."""
 
-    def link(self, run_id: str, artifact_file: str = "") -> str:
-        """Where MLflow's pages show a run, or one of its files; empty if there is none."""
-        return ""
+    def pages(self, run_id: str) -> Mapping[str, str]:
+        """What MLflow's pages have of a study, by names for a person, and their addresses."""
+        return {}
 
     def log_artifacts(self, run_id: str, folder: Path, artifact_path: str) -> None:
         """Store the content of a folder under `artifact_path`."""

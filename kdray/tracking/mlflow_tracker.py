@@ -15,8 +15,9 @@ import yaml
 
 from kdray.errors import redact
 from kdray.tracking.contract import FINGERPRINT, NOTE, ROLE, DataSet, RunStatus, Tracker
+from kdray.tracking.pages import list_page, run_page
 from kdray.tracking.points import Curves
-from kdray.tracking.store import cause, connect, public
+from kdray.tracking.store import PRIMARY_METRIC, cause, connect, public
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class MlflowTracker(Tracker):
                 self._client.log_inputs(run_id, [_input(each) for each in datasets])
 
     def describe_experiment(self, text: str) -> None:
-        """The description has no size limit of its own; that of a tag is 5000 characters."""
+        """An earlier description is replaced."""
         with self._tolerating("describing the experiment"):
             self._client.set_experiment_tag(self.experiment_id, NOTE, text)
 
@@ -122,10 +123,16 @@ class MlflowTracker(Tracker):
             with self._tolerating("describing a run"):
                 self._client.set_tag(run_id, NOTE, text)
 
-    def link(self, run_id: str, artifact_file: str = "") -> str:
-        """Relative to the page that shows it, so that it holds for every server."""
-        place = f"/artifacts/{artifact_file}" if artifact_file else ""
-        return f"#/experiments/{self.experiment_id}/runs/{run_id}{place}" if run_id else ""
+    def pages(self, run_id: str) -> Mapping[str, str]:
+        """Relative addresses, so that they hold for every server."""
+        if not run_id:
+            return {}
+        of, best = self.experiment_id, PRIMARY_METRIC
+        return {
+            "report": run_page(of, run_id, "report/report.html"),
+            "students, best first": list_page(of, "student", metric=best),
+            "their curves": list_page(of, "student", metric=best, charts=True),
+        }
 
     def log_artifacts(self, run_id: str, folder: Path, artifact_path: str) -> None:
         """Files of the same name are replaced."""

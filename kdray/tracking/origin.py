@@ -16,8 +16,12 @@ def origin() -> Mapping[str, str]:
 
     The commit is told only where kdray's own files are under version control.
     """
+    command = _command()
+    words = [Path(word).name if Path(word).exists() else word for word in command[:4]]
     tags = {
-        "mlflow.source.name": redact(shlex.join(_command())),
+        "kdray.command": redact(shlex.join(command)),
+        # MLflow shows what stands after the last slash.
+        "mlflow.source.name": redact(" ".join(words)),
         "mlflow.source.type": "LOCAL",
         "kdray.version": kdray.__version__,
     }
