@@ -13,6 +13,7 @@ from kdray.reporting.facts import StudyFacts
 from kdray.reporting.gates import GateReadings
 from kdray.reporting.layout import terminal
 from kdray.reporting.write import write_report
+from kdray.runner.champion import log_models
 from kdray.runner.costs import COSTS, costs_of
 from kdray.runner.facts import study_facts
 from kdray.runner.gate import gate_readings
@@ -95,6 +96,7 @@ def make_report(study: Study, findings: Findings, folder: Path | None = None) ->
     written = write_findings(findings, folder or study.reports)
     study.runs.tracker.log_artifacts(study.runs.parent, folder or study.reports, "report")
     tell_verdict(study, findings.analysis)
+    log_models(study, findings.analysis.verdicts, findings.results)
     return written
 
 

@@ -103,6 +103,11 @@ class Tracker:
         """What MLflow's pages have of a study, by names for a person, and their addresses."""
         return {}
 
+    def log_model(
+        self, run_id: str, student: Path, *, example: Sequence[str], register_as: str | None
+    ) -> None:
+        """Keep a student as the model of a finished run, once; see `kdray.tracking.models`."""
+
     def log_artifacts(self, run_id: str, folder: Path, artifact_path: str) -> None:
         """Store the content of a folder under `artifact_path`."""
 

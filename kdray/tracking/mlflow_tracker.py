@@ -15,6 +15,7 @@ import yaml
 
 from kdray.errors import redact
 from kdray.tracking.contract import FINGERPRINT, NOTE, ROLE, DataSet, RunStatus, Tracker
+from kdray.tracking.models import log_translator
 from kdray.tracking.pages import list_page, run_page
 from kdray.tracking.points import Curves
 from kdray.tracking.store import PRIMARY_METRIC, cause, connect, public
@@ -133,6 +134,16 @@ class MlflowTracker(Tracker):
             "students, best first": list_page(of, "student", metric=best),
             "their curves": list_page(of, "student", metric=best, charts=True),
         }
+
+    def log_model(
+        self, run_id: str, student: Path, *, example: Sequence[str], register_as: str | None
+    ) -> None:
+        """The run's end stays as it is."""
+        if run_id:
+            with self._tolerating("storing a model"):
+                log_translator(
+                    self._client, run_id, student, example=example, register_as=register_as
+                )
 
     def log_artifacts(self, run_id: str, folder: Path, artifact_path: str) -> None:
         """Files of the same name are replaced."""
