@@ -6,6 +6,7 @@ from micro_study import CONFIG, run, scores
 from notebook_cells import COMPARE, SEARCH, execute
 
 from kdray.config.costs import read_costs
+from kdray.tracking import NOTE
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -46,6 +47,30 @@ def test_study_is_followed_by_one_run_for_each_model(undisturbed):
     (teacher,) = [child for child in children if child.info.run_name == "teacher"]
     students = [child for child in children if child is not teacher]
     assert all(child.info.start_time >= teacher.info.end_time for child in students)
+
+
+def test_mlflow_has_the_verdict_the_data_and_the_winner(undisturbed):
+    client = mlflow.MlflowClient(f"sqlite:///{undisturbed / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("micro")
+    runs = client.search_runs([experiment.experiment_id])
+    roles = {run.info.run_id: run.data.tags["kdray.role"] for run in runs}
+    (study,) = (run for run in runs if roles[run.info.run_id] == "study")
+    for note in (experiment.tags[NOTE], study.data.tags[NOTE]):
+        assert note.startswith("**Dev prefers ")
+        assert f"runs/{study.info.run_id}/artifacts/report/report.html?" in note
+    models = [run for run in runs if roles[run.info.run_id] in ("student", "teacher")]
+    assert len(models) == 3
+    for run in models:
+        assert {each.dataset.name for each in run.inputs.dataset_inputs} == {
+            *("train", "dev", "test-generated")
+        }
+        assert "kdray.study" in run.data.tags["mlflow.source.name"]
+        assert run.data.metrics["best_dev_loss"] > 0
+        assert [each.path for each in client.list_artifacts(run.info.run_id)] == ["samples"]
+    (winner,) = (run for run in runs if run.outputs and run.outputs.model_outputs)
+    assert roles[winner.info.run_id] == "student"
+    assert winner.info.status == "FINISHED"
+    assert winner.data.tags["kdray.method_name"] in experiment.tags[NOTE].split(";")[0]
 
 
 def test_second_run_makes_nothing(config, undisturbed):

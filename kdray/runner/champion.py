@@ -1,7 +1,7 @@
 """Students that MLflow keeps as models: the winner of each scenario, or all, as is configured."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from kdray.artifacts import write_json
@@ -53,20 +53,21 @@ def _winners(
 
 
 def _log(study: Study, step: Step, *, register_as: str | None) -> None:
-    evaluation, student = study.recipe.evaluation, study.store.fetch(step.key)
     corpus = Corpus(study.store.fetch(study.plan.scenario(step).text.clean.corpus))
+    study.runs.tracker.log_model(
+        study.runs.ids.get(step.key.fingerprint, ""),  # without continuing the run
+        partial(_write, study, step),
+        example=corpus.table(Split.DEV)[Column.SRC].to_pylist()[:EXAMPLES],
+        register_as=register_as,
+    )
+
+
+def _write(study: Study, step: Step, folder: Path) -> None:
+    """Fill a folder with what `kdray.tracking.translator` reads."""
+    evaluation, student = study.recipe.evaluation, study.store.fetch(step.key)
+    write_ctranslate2(CTranslate2Config(kind="ctranslate2"), student, folder)
     options = SearchOptions(beam=evaluation.main_beam, length_penalty=evaluation.length_penalty)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "student"
-        folder.mkdir()
-        write_ctranslate2(CTranslate2Config(kind="ctranslate2"), student, folder)
-        names = ("beam", "length_penalty", "max_length_ratio", "max_length_slack")
-        how = {name: getattr(options, name) for name in names}
-        how["positions"] = load_shape(student).config.max_length
-        write_json(folder / "decoding.json", how)
-        study.runs.tracker.log_model(
-            study.runs.ids.get(step.key.fingerprint, ""),  # without continuing the run
-            folder,
-            example=corpus.table(Split.DEV)[Column.SRC].to_pylist()[:EXAMPLES],
-            register_as=register_as,
-        )
+    names = ("beam", "length_penalty", "max_length_ratio", "max_length_slack")
+    how = {name: getattr(options, name) for name in names}
+    how["positions"] = load_shape(student).config.max_length
+    write_json(folder / "decoding.json", how)

@@ -1,7 +1,7 @@
 """What may the rest of kdray ask of a tracker? The base class itself tracks nothing."""
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -104,9 +104,17 @@ class Tracker:
         return {}
 
     def log_model(
-        self, run_id: str, student: Path, *, example: Sequence[str], register_as: str | None
+        self,
+        run_id: str,
+        write: Callable[[Path], None],
+        *,
+        example: Sequence[str],
+        register_as: str | None,
     ) -> None:
-        """Keep a student as the model of a finished run, once; see `kdray.tracking.models`."""
+        """Keep a student as the model of a finished run, once; see `kdray.tracking.models`.
+
+        `write` fills a folder with it, and is called only if the run has no model.
+        """
 
     def log_artifacts(self, run_id: str, folder: Path, artifact_path: str) -> None:
         """Store the content of a folder under `artifact_path`."""

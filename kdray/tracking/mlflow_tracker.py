@@ -136,13 +136,18 @@ class MlflowTracker(Tracker):
         }
 
     def log_model(
-        self, run_id: str, student: Path, *, example: Sequence[str], register_as: str | None
+        self,
+        run_id: str,
+        write: Callable[[Path], None],
+        *,
+        example: Sequence[str],
+        register_as: str | None,
     ) -> None:
         """The run's end stays as it is."""
         if run_id:
             with self._tolerating("storing a model"):
                 log_translator(
-                    self._client, run_id, student, example=example, register_as=register_as
+                    self._client, run_id, write, example=example, register_as=register_as
                 )
 
     def log_artifacts(self, run_id: str, folder: Path, artifact_path: str) -> None:

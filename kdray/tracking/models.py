@@ -6,20 +6,23 @@ Only a client is used, and none of MLflow's global state: other runs may go on m
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from kdray.tracking.contract import NOTE
+
 CODE = Path(__file__).with_name("translator.py")
 ALIAS = "champion"
+SCORES = ("dev_final/", "test/", "best_")  # names of metrics that say how good a student is
 _NEEDED = ("ctranslate2", "sentencepiece", "numpy")  # MLflow adds itself
 
 
 def log_translator(
     client: Any,  # noqa: ANN401 (MlflowClient)
     run_id: str,
-    student: Path,
+    write: Callable[[Path], None],
     *,
     example: Sequence[str],
     register_as: str | None,
@@ -29,8 +32,8 @@ def log_translator(
     Args:
         client: of the store.
         run_id: of the run that the student was trained in.
-        student: a folder with `model` in CTranslate2's form, SentencePiece models, and
-            `decoding.json`.
+        write: fills a folder with the student: `model` in CTranslate2's form, SentencePiece
+            models, and `decoding.json`.
         example: sentences that MLflow shows how to use the model with; it tries them.
         register_as: a name in the registry, whose alias `champion` is then this student.
     """
@@ -38,12 +41,18 @@ def log_translator(
     if known := list(run.outputs.model_outputs) if run.outputs else []:
         model_id = known[0].model_id
     else:
-        model_id = _store(client, run, student, example=example)
+        model_id = _store(client, run, write, example=example)
     if register_as is not None:
         _register(client, model_id, run_id, register_as)
 
 
-def _store(client: Any, run: Any, student: Path, *, example: Sequence[str]) -> str:  # noqa: ANN401
+def _store(
+    client: Any,  # noqa: ANN401
+    run: Any,  # noqa: ANN401
+    write: Callable[[Path], None],
+    *,
+    example: Sequence[str],
+) -> str:
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
     from mlflow.pyfunc import save_model
@@ -53,12 +62,14 @@ def _store(client: Any, run: Any, student: Path, *, example: Sequence[str]) -> s
         run.info.experiment_id,
         name=run.info.run_name.replace("/", "-").replace(".", "-").replace(":", "-"),
         source_run_id=run_id,
-        tags={name: tag for name, tag in run.data.tags.items() if name.startswith("kdray.")},
+        tags={name: tag for name, tag in run.data.tags.items() if _is_of_the_model(name)},
         params=run.data.params,
         model_type="translation",
     )
     with tempfile.TemporaryDirectory() as folder, _quietly():
-        place = Path(folder) / "model"
+        place, student = Path(folder) / "model", Path(folder) / "student"
+        student.mkdir()
+        write(student)
         save_model(
             str(place),
             mlflow_model=Model(run_id=run_id, model_id=model.model_id),
@@ -72,7 +83,26 @@ def _store(client: Any, run: Any, student: Path, *, example: Sequence[str]) -> s
         client.log_model_artifacts(model.model_id, str(place))
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step)])
+    _link_scores(client, run, model.model_id)
     return str(model.model_id)
+
+
+def _is_of_the_model(tag: str) -> bool:
+    return tag.startswith("kdray.") or tag in (NOTE, "mlflow.user")
+
+
+def _link_scores(client: Any, run: Any, model_id: str) -> None:  # noqa: ANN401
+    """Show the scores of a run beside its model. The run's own points are the same ones again."""
+    from mlflow.entities import Metric
+
+    run_id = run.info.run_id
+    scores = [
+        Metric(point.key, point.value, point.timestamp, point.step, model_id=model_id)
+        for name in run.data.metrics
+        if name.startswith(SCORES)
+        for point in client.get_metric_history(run_id, name)[-1:]
+    ]
+    client.log_batch(run_id, metrics=scores, synchronous=True)
 
 
 def _register(client: Any, model_id: str, run_id: str, name: str) -> None:  # noqa: ANN401

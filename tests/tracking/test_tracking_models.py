@@ -1,14 +1,16 @@
 """A student in MLflow translates as kdray does, in a process that has nothing of kdray."""
 
 import json
+import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from mlflow import MlflowClient
-from tracking_probe import row, start
+from tracking_probe import curve, row, start
 
 from kdray.config.model import ModelConfig
 from kdray.model.ctranslate2 import FastTranslator, export
@@ -62,6 +64,10 @@ def kept(
     return folder
 
 
+def copied(kept: Path, folder: Path) -> None:
+    shutil.copytree(kept, folder, dirs_exist_ok=True)
+
+
 def load(storage: Path, model: str, texts: list[str]) -> subprocess.CompletedProcess[str]:
     uri = f"sqlite:///{storage / 'mlflow.db'}"
     return subprocess.run(
@@ -80,13 +86,17 @@ def test_a_kept_student_translates_as_it_did(
     texts = [src for src, _ in toy_pairs[:20]]
     run_id = start(tracker)
     tracker.log_history(run_id, [row(10)])
+    tracker.log_scores(run_id, {"test/flickr/bleu": 33.0})
     tracker.finish(run_id, "FINISHED", ended=1_700_000_100.0)
-    tracker.log_model(run_id, kept, example=texts[:2], register_as=None)
+    tracker.log_model(run_id, partial(copied, kept), example=texts[:2], register_as=None)
 
     run = client.get_run(run_id)
     assert (run.info.status, run.info.end_time) == ("FINISHED", 1_700_000_100_000)
     (output,) = run.outputs.model_outputs
     assert output.step == 10
+    model = client.get_logged_model(output.model_id)
+    assert [(each.key, each.value) for each in model.metrics] == [("test/flickr/bleu", 33.0)]
+    assert curve(client, run_id, "test/flickr/bleu") == [(10, 33.0)]
     done = load(storage, f"models:/{output.model_id}", texts)
     assert done.returncode == 0, done.stderr
     tokenizer = Tokenizer.load(kept)
@@ -107,7 +117,7 @@ def test_a_student_is_kept_once_and_the_champion_is_the_last_one(
     name = request.node.name.replace("[", " ").replace("]", "")
     runs = [start(tracker), start(tracker)]
     for run_id in (*runs, runs[1]):
-        tracker.log_model(run_id, kept, example=["ba de"], register_as=name)
+        tracker.log_model(run_id, partial(copied, kept), example=["ba de"], register_as=name)
     models = [client.get_run(run_id).outputs.model_outputs for run_id in runs]
     assert [len(each) for each in models] == [1, 1]
     assert len(client.search_model_versions(f"name = '{name}'")) == 2
@@ -120,6 +130,6 @@ def test_a_student_is_kept_once_and_the_champion_is_the_last_one(
 def test_a_store_that_is_gone_stops_nothing(
     dead: Tracker, kept: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dead.log_model("r", kept, example=["ba"], register_as=None)
+    dead.log_model("r", partial(copied, kept), example=["ba"], register_as=None)
     assert "storing a model failed, which stops nothing else" in caplog.text
     assert "hunter2" not in caplog.text
