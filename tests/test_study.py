@@ -53,21 +53,21 @@ def test_mlflow_has_the_verdict_the_data_and_the_winner(undisturbed):
     client = mlflow.MlflowClient(f"sqlite:///{undisturbed / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("micro")
     runs = client.search_runs([experiment.experiment_id])
-    roles = {run.info.run_id: run.data.tags["kdray.role"] for run in runs}
-    (study,) = (run for run in runs if roles[run.info.run_id] == "study")
+    roles = {each.info.run_id: each.data.tags["kdray.role"] for each in runs}
+    (study,) = (each for each in runs if roles[each.info.run_id] == "study")
     for note in (experiment.tags[NOTE], study.data.tags[NOTE]):
         assert note.startswith("**Dev prefers ")
         assert f"runs/{study.info.run_id}/artifacts/report/report.html?" in note
-    models = [run for run in runs if roles[run.info.run_id] in ("student", "teacher")]
+    models = [each for each in runs if roles[each.info.run_id] in ("student", "teacher")]
     assert len(models) == 3
-    for run in models:
-        assert {each.dataset.name for each in run.inputs.dataset_inputs} == {
+    for model in models:
+        assert {each.dataset.name for each in model.inputs.dataset_inputs} == {
             *("train", "dev", "test-generated")
         }
-        assert "kdray.study" in run.data.tags["mlflow.source.name"]
-        assert run.data.metrics["best_dev_loss"] > 0
-        assert [each.path for each in client.list_artifacts(run.info.run_id)] == ["samples"]
-    (winner,) = (run for run in runs if run.outputs and run.outputs.model_outputs)
+        assert "kdray.study" in model.data.tags["mlflow.source.name"]
+        assert model.data.metrics["best_dev_loss"] > 0
+        assert [each.path for each in client.list_artifacts(model.info.run_id)] == ["samples"]
+    (winner,) = (each for each in runs if each.outputs and each.outputs.model_outputs)
     assert roles[winner.info.run_id] == "student"
     assert winner.info.status == "FINISHED"
     assert winner.data.tags["kdray.method_name"] in experiment.tags[NOTE].split(";")[0]
