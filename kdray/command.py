@@ -152,7 +152,7 @@ def studied(
 def show_plan(study: "Study", verb: str) -> None:
     """Print every artifact that a verb makes, whether it is there, and why not."""
     from kdray.pipeline import steps_of
-    from kdray.plan.step import shown_once, unique, wanted
+    from kdray.plan.step import STUDENT, shown_once, unique, wanted
 
     steps = steps_of(study, verb)
     looked = study.display.followed("artifacts", list(unique(steps)))
@@ -171,7 +171,7 @@ def show_plan(study: "Study", verb: str) -> None:
             why = f"  ({'; '.join(changes[:2])})" if changes else ""
         what = step.detail or step.name
         study.display.line(f"{step.stage:{width}}  {fingerprint}  {state:10}  {what}{why}")
-    for line in study.plan.notes():
+    for line in study.plan.notes() if any(step.stage == STUDENT for step in steps) else ():
         study.display.note(line)
 
 
