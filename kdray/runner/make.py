@@ -64,7 +64,7 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
         with closing(turns(study, missing)) as held:
             for mine in held:
                 make = _way_of(mine[0])
-                make(study, mine, together)
+                make(study, mine)
         _check_lengths(study, made=together)
 
 
@@ -72,8 +72,8 @@ def _needs_ray(step: Step) -> bool:
     return not (isinstance(step.job, Whole) and step.job.is_light)
 
 
-Make = Callable[[Study, Sequence[Step], Sequence[Step]], None]
-"""Makes what is missing of the steps that stand together in a plan."""
+Make = Callable[[Study, Sequence[Step]], None]
+"""Makes the missing ones of steps that stand together in the plan, under one heading."""
 
 
 def _way_of(step: Step) -> Make:
@@ -89,7 +89,7 @@ def _way_of(step: Step) -> Make:
             return _make_on_cluster
 
 
-def _make_here(study: Study, steps: Sequence[Step], _: Sequence[Step]) -> None:
+def _make_here(study: Study, steps: Sequence[Step]) -> None:
     """One after another, in this process."""
     for number, step in enumerate(steps, start=1):
         try:
@@ -129,7 +129,7 @@ def _note_scorer(study: Study, step: Step, failure: ScorerFailed, *, left: int) 
     study.display.note(str(noted))
 
 
-def _make_on_cluster(study: Study, steps: Sequence[Step], _: Sequence[Step]) -> None:
+def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
     """Side by side, each on CPUs of its own, so that speeds compare."""
     study.display.stage(steps[0].heading, f"{len(steps)} models")
     study.start_ray()
@@ -146,7 +146,7 @@ def _make_on_cluster(study: Study, steps: Sequence[Step], _: Sequence[Step]) -> 
             bars.move("models", number, len(steps), step.name)
 
 
-def _make_shards(study: Study, steps: Sequence[Step], _: Sequence[Step]) -> None:
+def _make_shards(study: Study, steps: Sequence[Step]) -> None:
     """All through one pool of processes; each step is published when its last shard is made."""
     use_gpu = study.experiment.execution.use_gpu
     devices = ["cuda" if use_gpu and _sharded(step).on_gpu else "cpu" for step in steps]
