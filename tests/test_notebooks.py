@@ -3,44 +3,29 @@
 import json
 import shutil
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
+from notebook_cells import COMPARE, NOTEBOOKS, SEARCH, cells, execute
 
 from kdray.artifacts import Key, Store
 from kdray.cell import Cell
+from kdray.cluster.trials import TrialResult
 from kdray.condition import Condition
+from kdray.config.search import SearchConfig
 from kdray.fit.history import HISTORY, History
 from kdray.reporting.analysis import analyse
 from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
 from kdray.reporting.write import write_report
+from kdray.runner.search import write_trials
 from kdray.schema import Column
 from kdray.scoring.counts import score_and_count
 from kdray.scoring.result import Result, Score, write_hyps
 from kdray.scoring.segments import ENDING, write_counts
 from kdray.text.corpus import Corpus
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-COMPARE = next(path for path in NOTEBOOKS if path.name == "compare_methods.ipynb")
 WRONG = {("ce", 1): 20, ("ce", 2): 22, ("mixed", 1): 2, ("mixed", 2): 3}  # sentences, of 50
 STEPS = (10, 20, 30)
 FILE = "dev.beam-4.txt"
-
-
-def cells(path, kind):
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    return [cell for cell in notebook["cells"] if cell["cell_type"] == kind]
-
-
-def execute(path, **parameters):
-    """Run the code cells in order, parameters after the cell that has their defaults."""
-    names = {}
-    for cell in cells(path, "code"):
-        exec(compile("".join(cell["source"]), f"{path.name}: {cell['id']}", "exec"), names)
-        if "parameters" in cell["metadata"].get("tags", []):
-            assert parameters.keys() <= names.keys()
-            names |= parameters
-    return names
 
 
 def history(method, seed, *, gate):
@@ -179,6 +164,10 @@ def test_methods_are_compared_from_a_finished_study(tmp_path, toy_corpus):
     assert [point.y for point in gate.lines[0].points] == [0.1, 0.2, 0.3]
     assert all(names[name]._repr_svg_().startswith("<svg") for name in ("dev_loss", "gate"))
 
+    (panel,) = names["trade"].chart.panels  # both had as many tokens: the better one is the front
+    assert {dot.name: dot.at.x for dot in panel.dots} == {"ce": 1000, "mixed": 1000}
+    assert [point.y for point in panel.front] == [pytest.approx(mixed["mean"])]
+
     assert [(run.cell.method, run.cell.seed) for run in names["pair"]] == [("ce", 1), ("mixed", 1)]
     extremes = names["extremes"]
     table = Corpus(toy_corpus.path).table("dev")
@@ -196,3 +185,67 @@ def test_a_study_without_gates_says_so(tmp_path, toy_corpus, capsys):
     write_study(tmp_path, toy_corpus, gate=False)
     assert execute(COMPARE, STORAGE=str(tmp_path), STUDY="small")["gate"] is None
     assert "No method of this study logged a gate" in capsys.readouterr().out
+
+
+def write_search(root, space, trials):
+    """A search as far as its notebook reads it. `trials`: values, score, curve, whether stopped."""
+    store, results = Store.open(root), []
+    for values, score, curve, is_stopped in trials:
+        key = Key("model", 1, values)
+
+        def build(folder, curve=curve):
+            log = History(folder / HISTORY, step=0)
+            for step, loss in zip(STEPS, curve, strict=False):
+                log.append({"step": step, "time": 0.0, "dev/loss": loss})
+            return {}
+
+        if is_stopped:
+            store.work_path(key).mkdir(parents=True)
+            build(store.work_path(key))
+        elif score is not None:
+            store.publish(key, build)
+        step = 0 if score is None else STEPS[len(curve) - 1]
+        error = "it diverged" if score is None else None
+        results.append(TrialResult(values, score, step, key.fingerprint, error))
+    config = SearchConfig(method="mixed", space=space, metric="dev/loss")
+    (root / "reports" / "small").mkdir(parents=True)
+    write_trials(root / "reports" / "small" / "search.json", config, results)
+
+
+def test_a_search_is_read(tmp_path, capsys):
+    space = {
+        "gate.initial": {"kind": "uniform", "low": 0, "high": 1},
+        "signal": {"kind": "choice", "values": ["topk", "online"]},
+    }
+    trials = [
+        ({"gate.initial": 0.7, "signal": "topk"}, 1.0, (3.0, 2.0, 1.0), False),
+        ({"gate.initial": 0.6, "signal": "online"}, 1.5, (3.0, 2.0, 1.5), False),
+        ({"gate.initial": 0.2, "signal": "topk"}, 2.0, (2.0,), True),
+        ({"gate.initial": 0.1, "signal": "topk"}, None, (), False),
+    ]
+    write_search(tmp_path / "runs", space, trials)
+    shutil.move(tmp_path / "runs", tmp_path / "copied")  # as from another machine
+    names = execute(SEARCH, STORAGE=str(tmp_path / "copied"), STUDY="small")
+
+    table = names["trials"]
+    assert list(table.index) == [1, 2, 3, 4]
+    assert list(table["error"].dropna()) == ["it diverged"]
+    said = capsys.readouterr().out
+    assert "mixed:\n  gate.initial: 0.7\n  signal: topk\n" in said
+    assert "No trial of this search logged a gate: mixed has none." in said
+    assert names["ranks"]["gate.initial"] == -1, "the loss falls as the gate rises"
+    assert names["means"]["signal"]["count"].to_dict() == {"online": 1, "topk": 2}
+
+    dots = names["first"].chart.panels[0].dots
+    assert [(dot.name, dot.at.x, dot.at.y) for dot in dots] == [
+        ("trial 1", 0.7, 1.0), ("trial 2", 0.6, 1.5), ("trial 3", 0.2, 2.0),
+    ]  # fmt: skip
+    of_choice = names["against"]("signal").chart
+    assert of_choice.x.ticks == ((0, "topk"), (1, "online"))
+    assert [dot.at.x for dot in of_choice.panels[0].dots] == [0, 1, 0]
+    (learning,) = names["learning"].chart.panels
+    ends = {line.name: line.points[-1].x for line in learning.lines}
+    assert ends == {"trial 1": 30, "trial 2": 30, "trial 3": 10}
+    (front,) = names["front"].chart.panels
+    assert [(at.x, at.y) for at in front.front] == [(10, -2.0), (30, -1.0)]
+    assert all(names[name]._repr_svg_().startswith("<svg") for name in ("first", "front"))

@@ -34,7 +34,7 @@ def search(undisturbed, tmp_path):
 
 def trials(storage):
     """The trials in the order of their ranks, and the runs in MLflow that follow them."""
-    results = json.loads((storage / "reports" / "micro" / "search.json").read_text())
+    results = json.loads((storage / "reports" / "micro" / "search.json").read_text())["trials"]
     client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("micro").experiment_id
     runs = client.search_runs([experiment], "tags.`kdray.role` = 'trial'")

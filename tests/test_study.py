@@ -3,8 +3,10 @@
 import mlflow
 import pytest
 from micro_study import CONFIG, run, scores
+from notebook_cells import COMPARE, SEARCH, execute
 
 from kdray.config.costs import read_costs
+from kdray.tracking import NOTE
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -47,6 +49,30 @@ def test_study_is_followed_by_one_run_for_each_model(undisturbed):
     assert all(child.info.start_time >= teacher.info.end_time for child in students)
 
 
+def test_mlflow_has_the_verdict_the_data_and_the_winner(undisturbed):
+    client = mlflow.MlflowClient(f"sqlite:///{undisturbed / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("micro")
+    runs = client.search_runs([experiment.experiment_id])
+    roles = {each.info.run_id: each.data.tags["kdray.role"] for each in runs}
+    (study,) = (each for each in runs if roles[each.info.run_id] == "study")
+    for note in (experiment.tags[NOTE], study.data.tags[NOTE]):
+        assert note.startswith("**Dev prefers ")
+        assert f"runs/{study.info.run_id}/artifacts/report/report.html?" in note
+    models = [each for each in runs if roles[each.info.run_id] in ("student", "teacher")]
+    assert len(models) == 3
+    for model in models:
+        assert {each.dataset.name for each in model.inputs.dataset_inputs} == {
+            *("train", "dev", "test-generated")
+        }
+        assert "kdray.study" in model.data.tags["mlflow.source.name"]
+        assert model.data.metrics["best_dev_loss"] > 0
+        assert [each.path for each in client.list_artifacts(model.info.run_id)] == ["samples"]
+    (winner,) = (each for each in runs if each.outputs and each.outputs.model_outputs)
+    assert roles[winner.info.run_id] == "student"
+    assert winner.info.status == "FINISHED"
+    assert winner.data.tags["kdray.method_name"] in experiment.tags[NOTE].split(";")[0]
+
+
 def test_second_run_makes_nothing(config, undisturbed):
     def made():
         return {p: p.stat().st_mtime_ns for p in undisturbed.glob("*/*/record.json")}
@@ -65,6 +91,16 @@ def test_search_ranks_its_trials_on_dev(config, undisturbed):
     assert len(table) == 4
     losses = [float(line.split("|")[4]) for line in table[2:]]
     assert losses == sorted(losses)
+    names = execute(SEARCH, STORAGE=str(undisturbed), STUDY="micro")
+    assert len(names["learning"].chart.panels[0].lines) == len(names["trials"]) == 2
+    assert names["gate"] is not None
+
+
+def test_the_notebook_reads_the_study(undisturbed):
+    names = execute(COMPARE, STORAGE=str(undisturbed), STUDY="micro")
+    assert {run.cell.method for run in names["pair"]} == {"cross_entropy", "hybrid"}
+    assert list(names["readings"]["method"]) == ["hybrid"]
+    assert names["trade"].chart.panels[0].front
 
 
 def test_more_workers_than_the_cluster_has_is_refused(config, tmp_path):

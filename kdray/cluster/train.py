@@ -12,7 +12,7 @@ import torch
 
 from kdray.artifacts import Key, Store
 from kdray.errors import ArtifactDamaged, InputError, StageFailed, TrainingDiverged
-from kdray.fit.history import HISTORY, certain_rows, read_history
+from kdray.fit.history import HISTORY, best_values, certain_rows, read_history
 from kdray.fit.job import TrainingJob
 from kdray.fit.worker import Worker
 from kdray.storage.lease import Lease
@@ -84,7 +84,9 @@ def train_and_publish(
 
                 progress = run(on_checkpoint=tell)
             store.publish(key, lambda folder: job.publish(folder, progress), lease)
-    tracker.log_history(tracked.run_id, read_history(store.fetch(key) / HISTORY))
+    history = read_history(store.fetch(key) / HISTORY)
+    tracker.log_history(tracked.run_id, history)
+    tracker.log_scores(tracked.run_id, best_values(history))
     tracker.finish(tracked.run_id, "FINISHED")
 
 

@@ -1,5 +1,7 @@
 """The execution: where things run and how wide. It never enters a fingerprint."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from kdray.config.base import Frozen, Place
@@ -11,6 +13,10 @@ class TrackingConfig(Frozen):
     enabled: bool = True
     uri: str | None = None
     system_metrics: bool = True
+    # students that MLflow keeps as models: the winner of each scenario, all of them, or none
+    models: Literal["winner", "all", "none"] = "winner"
+    # a name of MLflow's registry, whose alias `champion` is then the winner
+    register_as: str | None = Field(default=None, pattern=r"^[\w -]+$", max_length=200)
 
 
 class Execution(Frozen):

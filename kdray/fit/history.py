@@ -1,6 +1,7 @@
 """The history of a training run: metrics over steps, one JSON object a line."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -50,6 +51,19 @@ def read_history(path: Path) -> Sequence[dict[str, float]]:
         except ValueError:
             continue
     return rows
+
+
+def best_values(rows: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """The best value of each quality on dev, as `best_dev_bleu`, and the update it was reached."""
+    best: dict[str, float] = {}
+    for name, sign in (("bleu", 1), ("chrf", 1), ("loss", -1)):
+        metric = f"dev/{name}"
+        found = [row for row in rows if math.isfinite(row.get(metric, math.nan))]
+        if found:
+            row = max(found, key=lambda row: sign * row[metric])
+            best[f"best_dev_{name}"] = row[metric]
+            best[f"best_dev_{name}_update"] = row["step"]
+    return best
 
 
 def certain_rows(path: Path, step: int) -> Sequence[dict[str, float]]:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kdray.artifacts import Key
-from kdray.cell import TEACHER, Cell
+from kdray.cell import TEACHER, Cell, shown
 from kdray.fit.spec import TeacherLayers, TrainingSpec
 from kdray.jobs import Sharded, Whole
+from kdray.tracking import FINGERPRINT, NOTE, ROLE
 
 CORPUS, TOKENIZER, ENCODED, SIGNALS = "corpus", "tokenizer", "encoded", "signals"
 TRUNK, STUDENT, EXPORT, SCORES, SCORER = "trunk", "student", "export", "scores", "scorer"
@@ -62,12 +63,28 @@ def spec_of(step: Step) -> TrainingSpec:
 
 
 def tags_of(step: Step) -> Mapping[str, str]:
-    """What MLflow finds a model's run by."""
+    """What MLflow finds a model's run by, and a description of it in one line."""
+    spec, cell = spec_of(step), step.cell
+    assert cell is not None, "every model has one"
     return {
-        "kdray.role": step.stage,
+        ROLE: step.stage,
+        FINGERPRINT: step.key.fingerprint,
+        NOTE: _description(step, cell),
         "kdray.method": step.kind,
-        "kdray.fingerprint": step.key.fingerprint,
+        "kdray.method_name": cell.method,
+        "kdray.size": cell.size,
+        "kdray.seed": str(spec.seed),
+        "kdray.corpus": spec.corpus.fingerprint,
+        **{f"kdray.axis.{axis}": label for axis, label in cell.point},
     }
+
+
+def _description(step: Step, cell: Cell) -> str:
+    method = "" if cell.is_teacher else f" by {cell.method} ({step.kind})"
+    length = "" if cell.length is None else f", {cell.length} updates"
+    point = f", at {shown(cell.point)}" if cell.point else ""
+    spec = spec_of(step)
+    return f"A {step.stage}{method}: size {cell.size}, seed {spec.seed}{length}{point}."
 
 
 def params_of(step: Step) -> Mapping[str, object]:

@@ -13,11 +13,13 @@ from kdray.reporting.facts import StudyFacts
 from kdray.reporting.gates import GateReadings
 from kdray.reporting.layout import terminal
 from kdray.reporting.write import write_report
+from kdray.runner.champion import log_models
 from kdray.runner.costs import COSTS, costs_of
 from kdray.runner.facts import study_facts
 from kdray.runner.gate import gate_readings
 from kdray.runner.results import curves_of
 from kdray.runner.study import Study
+from kdray.runner.told import tell_verdict
 from kdray.scoring.result import Result
 
 MANY_POINTS = 3  # of a grid: with more, a terminal would show tables without end
@@ -93,6 +95,8 @@ def make_report(study: Study, findings: Findings, folder: Path | None = None) ->
     """Write the report and attach it to the study's run. -> the findings with its page."""
     written = write_findings(findings, folder or study.reports)
     study.runs.tracker.log_artifacts(study.runs.parent, folder or study.reports, "report")
+    tell_verdict(study, findings.analysis)
+    log_models(study, findings.analysis.verdicts, findings.results)
     return written
 
 

@@ -7,11 +7,12 @@ from typing import Any
 from kdray.artifacts import Key, read_json
 from kdray.cell import TEACHER
 from kdray.condition import Condition
-from kdray.fit.history import HISTORY, read_history
+from kdray.fit.history import HISTORY, best_values, read_history
 from kdray.plan.step import SCORER, SCORES, STUDENT, Step, unique
 from kdray.reporting.curves import Curves
 from kdray.runner.models import model_run
 from kdray.runner.study import Study
+from kdray.runner.told import tell_data, tell_samples
 from kdray.schema import Split
 from kdray.scoring.evaluation import LEFT_OUT, UNSCORED, EvaluationJob, condition_of
 from kdray.scoring.evaluation import SCORES as FILE
@@ -151,7 +152,8 @@ def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
     run lasts as long as its training, also if another study trained the model.
     """
     main = Condition.of_beam(study.recipe.evaluation.main_beam)
-    scores: dict[str, float] = {}
+    history = read_history(study.store.fetch(model.key) / HISTORY)
+    scores = dict(best_values(history))
     for result in results:
         is_dev = result.split == Split.DEV
         split = "dev_final" if is_dev else f"test/{result.split.removeprefix('test-')}"
@@ -166,9 +168,10 @@ def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
     for name in ("num_params", "shared_updates"):
         if name in artifact.counts:
             scores[name] = artifact.counts[name]
-    history = read_history(study.store.fetch(model.key) / HISTORY)
     run_id = model_run(study, model, began=history[0]["time"])
     tracker = study.runs.tracker
     tracker.log_history(run_id, history)
     tracker.log_scores(run_id, scores)
+    tell_data(study, model, run_id)
+    tell_samples(study, model, run_id, results)
     tracker.finish(run_id, "FINISHED", ended=history[-1]["time"])

@@ -7,13 +7,13 @@ learns of it, so a study that was killed goes on with the same runs and each cur
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kdray.artifacts import Key, Store, read_json, write_json
 from kdray.config.experiment import Experiment
-from kdray.tracking import PlannedRun, RunStatus, Tracker, open_tracker
+from kdray.tracking import NOTE, ROLE, PlannedRun, RunStatus, Tracker, open_tracker, origin
 
 STUDY = "study"
 
@@ -25,6 +25,8 @@ class StudyRuns:
     tracker: Tracker
     file: Path  # what holds the ids
     ids: dict[str, str]
+    origin: Mapping[str, str] = field(default_factory=dict)  # tags of every run
+    question: str = ""  # what the study asks
     parent: str = ""  # the study's own run; it has no parent itself
 
     @classmethod
@@ -40,9 +42,9 @@ class StudyRuns:
         fingerprint = Key("study", 1, recipe).fingerprint
         file = store.root / "tracking" / f"{experiment.name}-{fingerprint}.json"
         ids = read_json(file) if file.exists() else {}
-        runs = cls(tracker, file, ids)
+        runs = cls(tracker, file, ids, origin(), question_of(experiment))
         name = f"{experiment.name}-{fingerprint[:8]}"
-        tags = {"kdray.role": STUDY, "kdray.recipe": fingerprint}
+        tags = {ROLE: STUDY, "kdray.recipe": fingerprint, NOTE: runs.question}
         runs.parent = runs.ensure(STUDY, name, tags, recipe)
         tracker.log_config(runs.parent, experiment.model_dump(mode="json"))
         return runs
@@ -51,7 +53,8 @@ class StudyRuns:
         self, key: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any]
     ) -> PlannedRun:
         """The run written down under `key`, or else a new one, which has not begun yet."""
-        return PlannedRun(self.tracker, name, self.parent, self.ids.get(key), tags, params)
+        run_id, every = self.ids.get(key), {**self.origin, **tags}
+        return PlannedRun(self.tracker, name, self.parent, run_id, every, params)
 
     def ensure(
         self,
@@ -82,3 +85,14 @@ class StudyRuns:
             raise
         finally:
             self.tracker.finish(self.parent, status)
+
+
+def question_of(experiment: Experiment) -> str:
+    """What a study asks, in one line."""
+    recipe = experiment.recipe
+    axes = f", along {', '.join(recipe.axes)}" if recipe.axes else ""
+    seeds = len(recipe.students.seeds)
+    return (
+        f"Compares {', '.join(recipe.methods)}, of sizes {', '.join(recipe.students.sizes)} with "
+        f"{seeds} seed{'s' if seeds > 1 else ''} each{axes}."
+    )

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -190,10 +191,16 @@ def _write(study: Study, config: SearchConfig, results: Sequence[TrialResult]) -
         table.add_row(*row)
     study.display.console.print(table)
     lines = map(markdown_row, [headings, ["---"] * len(headings), *rows])
-    write_json(study.reports / "search.json", [asdict(result) for result in results])
+    write_trials(study.reports / "search.json", config, results)
     (study.reports / "search.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     study.runs.tracker.log_artifacts(study.runs.parent, study.reports, "search")
     study.display.note(f"written to {study.reports / 'search.md'}")
+
+
+def write_trials(path: Path, config: SearchConfig, results: Sequence[TrialResult]) -> None:
+    """Write the search as it was configured, and its trials: what a notebook reads."""
+    trials = [asdict(result) for result in results]
+    write_json(path, {"search": config.model_dump(mode="json"), "trials": trials})
 
 
 def _shown(value: object) -> str:

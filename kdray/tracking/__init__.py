@@ -8,9 +8,22 @@ anything else, raises.
 """
 
 from kdray.tracking.beside import beside
-from kdray.tracking.contract import RunStatus, Tracker
+from kdray.tracking.contract import FINGERPRINT, NOTE, ROLE, DataSet, RunStatus, Tracker
 from kdray.tracking.mlflow_tracker import MlflowTracker
 from kdray.tracking.opening import open_tracker
+from kdray.tracking.origin import origin
 from kdray.tracking.planned import PlannedRun
 
-__all__ = ["MlflowTracker", "PlannedRun", "RunStatus", "Tracker", "beside", "open_tracker"]
+__all__ = [
+    "FINGERPRINT",
+    "NOTE",
+    "ROLE",
+    "DataSet",
+    "MlflowTracker",
+    "PlannedRun",
+    "RunStatus",
+    "Tracker",
+    "beside",
+    "open_tracker",
+    "origin",
+]

@@ -1,12 +1,37 @@
 """What may the rest of kdray ask of a tracker? The base class itself tracks nothing."""
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 FINGERPRINT = "kdray.fingerprint"
 """The tag that says which model a run follows."""
+ROLE = "kdray.role"
+"""The tag that says what a run is of: a study, a teacher, signals, a student, a trial."""
+NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as the description of a run or an experiment, in Markdown."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A part of a corpus that a run read.
+
+    Attributes:
+        name: of the corpus and the part.
+        digest: a checksum of its file, at most 36 characters.
+        context: what it is read for: `training`, `validation` or `test`.
+        source: where its file is.
+        rows: pairs in it.
+    """
+
+    name: str
+    digest: str
+    context: str
+    source: str
+    rows: int
+
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -32,8 +57,8 @@ class Tracker:
     ) -> str:
         """Continue the run `run_id` if it still exists, or create one; it is RUNNING afterwards.
 
-        Without a `run_id`, a child of the parent that has all of the tags, `FINGERPRINT` among
-        them, is continued. A new run begins at `began` (unix seconds), or now.
+        Without a `run_id`, a child of the parent that has the same `FINGERPRINT` and `ROLE` among
+        its tags is continued. A new run begins at `began` (unix seconds), or now.
 
         `params` are nested; they are stored under dotted names. Params that the run has already
         keep their first value, as MLflow allows no other; a warning names those that differ.
@@ -61,6 +86,35 @@ class Tracker:
 
     def log_config(self, run_id: str, config: Mapping[str, Any]) -> None:
         """Store a configuration of plain values as `config.yaml`."""
+
+    def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
+        """Store a text as a file among the run's artifacts."""
+
+    def log_data(self, run_id: str, datasets: Sequence[DataSet]) -> None:
+        """Say which data a run read. What it was told before is not repeated."""
+
+    def describe_experiment(self, text: str) -> None:
+        """Store the description of the experiment, which MLflow shows above its runs."""
+
+    def describe(self, run_id: str, text: str) -> None:
+        """Store the description of a run."""
+
+    def pages(self, run_id: str) -> Mapping[str, str]:
+        """What MLflow's pages have of a study, by names for a person, and their addresses."""
+        return {}
+
+    def log_model(
+        self,
+        run_id: str,
+        write: Callable[[Path], None],
+        *,
+        example: Sequence[str],
+        register_as: str | None,
+    ) -> None:
+        """Keep a student as the model of a finished run, once; see `kdray.tracking.models`.
+
+        `write` fills a folder with it, and is called only if the run has no model.
+        """
 
     def log_artifacts(self, run_id: str, folder: Path, artifact_path: str) -> None:
         """Store the content of a folder under `artifact_path`."""

@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +14,17 @@ from typing import Any
 import yaml
 
 from kdray.errors import redact
-from kdray.tracking.contract import FINGERPRINT, RunStatus, Tracker
+from kdray.tracking.contract import FINGERPRINT, NOTE, ROLE, DataSet, RunStatus, Tracker
+from kdray.tracking.models import log_translator
+from kdray.tracking.pages import list_page, run_page
 from kdray.tracking.points import Curves
-from kdray.tracking.store import cause, connect, public
+from kdray.tracking.store import PRIMARY_METRIC, cause, connect, public
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 60.0  # after a failure of MLflow, curves wait for at least this long
 RETRY_COST = 10  # and at least this many times as long as the failed attempt took
+PARENT = "mlflow.parentRunId"
 _CUT = "… (whole value in config.yaml)"
 
 
@@ -53,7 +56,7 @@ class MlflowTracker(Tracker):
     ) -> str:
         """The tag `mlflow.parentRunId` names the parent, as MLflow's own nested runs have it."""
         if parent_id:
-            tags = {**tags, "mlflow.parentRunId": parent_id}
+            tags = {**tags, PARENT: parent_id}
         with self._tolerating("opening a run"):
             known = run_id or self._child(parent_id, tags)
             run = self._continue(known, tags=tags) or self._client.create_run(
@@ -97,6 +100,55 @@ class MlflowTracker(Tracker):
             text = redact(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
             with self._tolerating("storing a configuration"):
                 self._client.log_text(run_id, text, "config.yaml")
+
+    def log_text(self, run_id: str, text: str, artifact_file: str) -> None:
+        """A file of the same name is replaced."""
+        if run_id:
+            with self._tolerating("storing a text"):
+                self._client.log_text(run_id, text, artifact_file)
+
+    def log_data(self, run_id: str, datasets: Sequence[DataSet]) -> None:
+        """They are told apart by name and digest."""
+        if run_id and datasets:
+            with self._tolerating("naming the data"):
+                self._client.log_inputs(run_id, [_input(each) for each in datasets])
+
+    def describe_experiment(self, text: str) -> None:
+        """An earlier description is replaced."""
+        with self._tolerating("describing the experiment"):
+            self._client.set_experiment_tag(self.experiment_id, NOTE, text)
+
+    def describe(self, run_id: str, text: str) -> None:
+        """An earlier description is replaced."""
+        if run_id:
+            with self._tolerating("describing a run"):
+                self._client.set_tag(run_id, NOTE, text)
+
+    def pages(self, run_id: str) -> Mapping[str, str]:
+        """Relative addresses, so that they hold for every server."""
+        if not run_id:
+            return {}
+        of, best = self.experiment_id, PRIMARY_METRIC
+        return {
+            "report": run_page(of, run_id, "report/report.html"),
+            "students, best first": list_page(of, "student", metric=best),
+            "their curves": list_page(of, "student", metric=best, charts=True),
+        }
+
+    def log_model(
+        self,
+        run_id: str,
+        write: Callable[[Path], None],
+        *,
+        example: Sequence[str],
+        register_as: str | None,
+    ) -> None:
+        """The run's end stays as it is."""
+        if run_id:
+            with self._tolerating("storing a model"):
+                log_translator(
+                    self._client, run_id, write, example=example, register_as=register_as
+                )
 
     def log_artifacts(self, run_id: str, folder: Path, artifact_path: str) -> None:
         """Files of the same name are replaced."""
@@ -148,10 +200,11 @@ class MlflowTracker(Tracker):
         return connect(self.uri)
 
     def _child(self, parent_id: str | None, tags: Mapping[str, str]) -> str | None:
-        """The run with all of these tags, if one of them is a fingerprint, and one the parent."""
+        """The run of the same parent, role and fingerprint, if these tags name one."""
         if not parent_id or FINGERPRINT not in tags:
             return None
-        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        same = {name: tags[name] for name in (FINGERPRINT, ROLE, PARENT) if name in tags}
+        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in same.items())
         runs = self._client.search_runs([self.experiment_id], query, max_results=1)
         return str(runs[0].info.run_id) if runs else None
 
@@ -223,6 +276,16 @@ class MlflowTracker(Tracker):
         if (kind, detail) not in self._warned:
             self._warned.add((kind, detail))
             logger.warning("MLflow at %s: %s", redact(public(self.uri)), message)
+
+
+def _input(data: DataSet) -> Any:  # noqa: ANN401 (mlflow's DatasetInput)
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+    profile = json.dumps({"num_rows": data.rows})
+    source = json.dumps({"uri": data.source})
+    dataset = Dataset(data.name, data.digest, "local", source, profile=profile)
+    return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, data.context)])
 
 
 def _ms(seconds: float | None) -> int | None:

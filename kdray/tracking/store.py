@@ -26,6 +26,13 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for each run that ends
 }
+PRIMARY_METRIC = "dev_final/bleu"  # dev chooses; tests are looked at afterwards
+_FIRST_LOOK = {
+    "kdray.version": kdray.__version__,
+    "mlflow.experimentKind": "custom_model_development",  # opens at its runs, not at traces
+    "mlflow.experiment.primaryMetric.name": PRIMARY_METRIC,
+    "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+}
 # These loggers repeat errors that name the URI, and report each start and stop.
 _LOGGERS = ("mlflow.store.db.utils", "mlflow.system_metrics.system_metrics_monitor")
 
@@ -129,7 +136,8 @@ def ensure_experiment(uri: str, name: str, *, storage: Path) -> str:
             f"with `mlflow experiments restore --experiment-id {experiment.experiment_id}`, "
             "or give the study another name"
         )
-    client.set_experiment_tag(experiment.experiment_id, "kdray.version", kdray.__version__)
+    for tag, value in _FIRST_LOOK.items():
+        client.set_experiment_tag(experiment.experiment_id, tag, value)
     return str(experiment.experiment_id)
 
 

@@ -147,3 +147,9 @@ def test_a_missing_field_is_placed_under_the_test_set_that_lacks_it(load) -> Non
 
 def test_numbers_as_keys_are_refused(load) -> None:
     assert "keys should be strings" in refusal(load, edits={"name: small": "name: small\n7: x"})
+
+
+@pytest.mark.parametrize("name", ["flickr/en-de", "'a:b'", "''"])
+def test_a_name_that_mlflows_registry_refuses_is_known_at_once(load, name: str) -> None:
+    message = refusal(load, f"execution.tracking.register_as={name}")
+    assert message.startswith("execution.tracking.register_as: ")
