@@ -6,7 +6,8 @@ r"""Does a measure of complexity predict which method wins?
 A scenario is a point of a study's axes and a size of student. A family is what neighbours have in
 common: a named point (a corpus), or one axis of numbers of one study. All that is predicted of a
 family comes from the scenarios of other families; the point that the axes of a study share belongs
-to each of them, and is left out with each. It is a family too, for which other studies alone speak.
+to each of them, and is left out with each. It is a family too, for which other studies alone speak;
+a family of which nothing else can tell, as that one of a single report, is not predicted.
 
 Scores are in percent of the teacher's, means over seeds. JSON lines tell of:
 
@@ -153,14 +154,13 @@ def _is_number(label: str) -> bool:
 
 def correlations(scenarios: Sequence[Scenario]) -> list[dict[str, object]]:
     """Of each measure with the advantage of the sentence level, the strongest first."""
-    by_family = defaultdict[str, list[Scenario]](list)
+    by_family = defaultdict[tuple[str, str], list[Scenario]](list)
     for scenario in scenarios:
-        by_family[scenario.family].append(scenario)
+        by_family[scenario.study, scenario.family].append(scenario)
+    families = [same for same in by_family.values() if len(same) > 3]
     lines = []
     for column, name in enumerate(MEASURES):
-        within = [
-            rho for same in by_family.values() if len(same) > 3 and (rho := _rho(same, column))
-        ]
+        within = [rho for same in families if (rho := _rho(same, column)) is not None]
         lines.append(
             {
                 "measure": name,
@@ -191,6 +191,8 @@ def advice(scenarios: Sequence[Scenario]) -> dict[str, object]:
     for left_out in families:
         held = [each for each in scenarios if (each.study, each.family) == left_out]
         others = [each for each in scenarios if not are_neighbours(left_out, each)]
+        if not others:
+            continue
         y = np.array([[each.scores[method] for method in methods] for each in others])
         y -= y.mean(axis=1, keepdims=True)
         best_of_all = methods[int(y.mean(axis=0).argmax())]
@@ -204,6 +206,8 @@ def advice(scenarios: Sequence[Scenario]) -> dict[str, object]:
             constant.append((left_out, best - each.scores[best_of_all]))
             right.append(each.scores[chosen] == best)
             right_constant.append(each.scores[best_of_all] == best)
+    if not advised:
+        raise SystemExit("nothing can be predicted: give reports of at least two families")
     saved = defaultdict[tuple[str, str], list[float]](list)
     for (name, with_advice), (_, without) in zip(advised, constant, strict=True):
         saved[name].append(without - with_advice)
@@ -213,7 +217,7 @@ def advice(scenarios: Sequence[Scenario]) -> dict[str, object]:
     low, high = np.percentile(drawn[:, 0] / drawn[:, 1], [2.5, 97.5])
     return {
         "methods": methods,
-        "families": ["/".join(filter(None, each)) for each in families],
+        "families": ["/".join(filter(None, each)) for each in saved],
         "scenarios": len(advised),
         "measures": int(known.sum()),
         "right": round(float(np.mean(right)), 3),

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -68,13 +68,19 @@ def program() -> Iterator[None]:
     try:
         with exit_codes():
             yield
+        return
     except SystemExit as ended:
-        if isinstance(ended.code, int) and ended.code:
-            atexit._run_exitfuncs()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(ended.code)
-        raise
+        if not isinstance(ended.code, int) or not ended.code:
+            raise
+        code = ended.code
+    except Exception as fault:
+        sys.excepthook(type(fault), fault, fault.__traceback__)
+        code = 1
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+            stream.flush()
+    os._exit(code)
 
 
 @contextmanager

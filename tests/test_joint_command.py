@@ -36,8 +36,10 @@ def report(*arguments):
     return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_two_studies_are_one_page(tmp_path, without_ray):
+def test_two_studies_are_one_page(tmp_path, without_ray, capsys):
     first = finished(tmp_path, "first")
+    said = capsys.readouterr().out
+    assert said.index("students.seeds holds one seed") < said.index("Corpus")
     second = finished(tmp_path, "second", sizes={"tiny": {"preset": "tiny"}})
     done = report(first, second, "--into", tmp_path / "both")
     assert done.returncode == 0, done.stdout + done.stderr

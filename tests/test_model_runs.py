@@ -110,8 +110,8 @@ def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_p
     study.is_made, study.is_lost = lambda key: True, lambda step: False
     study.store.work_path = lambda key: tmp_path
     scenario = SimpleNamespace(of=lambda stage: [])
-    study.plan = SimpleNamespace(of=lambda stage: [toy_step], scenarios=[scenario])
+    study.plan = SimpleNamespace(of=lambda stage: [toy_step], scenarios=[scenario], steps=[])
     study.experiment = SimpleNamespace(execution=None)
-    models.train_models(study, [replace(toy_step, name=n) for n in ("first", "second")], [])
+    models.train_models(study, [replace(toy_step, name=n) for n in ("first", "second")])
     assert order == [0, 1]
     assert opened == [("first", None), ("second", None)]

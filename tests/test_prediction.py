@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "prediction.py"
-METHODS = ("cross_entropy", "token_level", "sentence_level")
 MEASURE = "text/lexical_entropy"
-LEVELS = {"noise": "corpus.noise.rate", "ambiguity": "corpus.grammar.ambiguity"}
+AXES = ("noise", "ambiguity")
 
 
 def report(name, draw, *, advantage):
     """A report of two axes, whose measure decides who wins by as much as `advantage` says."""
     tables, complexity = [], {}
     points = [{"noise": "0", "ambiguity": "0"}]
-    points += [{**points[0], axis: f"0.{level}"} for axis in LEVELS for level in range(1, 5)]
+    points += [{**points[0], axis: f"0.{level}"} for axis in AXES for level in range(1, 5)]
     for point in points:
         measure = draw.uniform(-1, 1)
         start = "".join(f"{axis}={label}/" for axis, label in point.items())
@@ -37,16 +36,22 @@ def report(name, draw, *, advantage):
     return {"study": name, "complexity": complexity, "tables": tables}
 
 
+def printed(*paths):
+    """The lines about measures, and the one about advice."""
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *paths], capture_output=True, text=True, timeout=100, check=True
+    )
+    *measures, advice = map(json.loads, done.stdout.splitlines())
+    return measures, advice
+
+
 @pytest.mark.parametrize(("advantage", "is_useful"), [(5.0, True), (0.0, False)])
 def test_what_advice_saves_is_told_with_its_interval(tmp_path, advantage, is_useful):
     draw, paths = random.Random(3), []
     for name in ("one", "two", "three"):
         paths.append(tmp_path / f"{name}.json")
         paths[-1].write_text(json.dumps(report(name, draw, advantage=advantage)))
-    done = subprocess.run(
-        [sys.executable, SCRIPT, *paths], capture_output=True, text=True, timeout=100, check=True
-    )
-    *measures, advice = map(json.loads, done.stdout.splitlines())
+    measures, advice = printed(*paths)
     assert len(advice["families"]) == 9
     assert advice["scenarios"] == 27
     assert (advice["saved_low"] > 0) == is_useful
@@ -57,3 +62,22 @@ def test_what_advice_saves_is_told_with_its_interval(tmp_path, advantage, is_use
         assert advice["saved"] == pytest.approx(
             advice["regret_without"] - advice["regret"], abs=0.01
         )
+
+
+def test_one_report_tells_nothing_of_the_point_that_its_axes_share(tmp_path):
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(report("one", random.Random(3), advantage=5.0)))
+    _, advice = printed(path)
+    assert advice["families"] == ["one/ambiguity", "one/noise"]
+    assert advice["scenarios"] == 8
+
+
+def test_families_of_two_studies_are_not_mixed(tmp_path):
+    """In one study the measure speaks for one method, in the other for the other."""
+    draw, paths = random.Random(3), []
+    for name, advantage in (("one", 5.0), ("two", -5.0)):
+        paths.append(tmp_path / f"{name}.json")
+        paths[-1].write_text(json.dumps(report(name, draw, advantage=advantage)))
+    measures, _ = printed(*paths)
+    (line,) = [each for each in measures if each["measure"] == MEASURE]
+    assert line["rho_within_families"] == pytest.approx(0, abs=0.1)

@@ -61,7 +61,7 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
         with closing(turns(study, missing)) as held:
             for mine in held:
                 make = _way_of(mine[0])
-                make(study, mine, together)
+                make(study, mine)
         _check_lengths(study, made=together)
 
 
@@ -69,8 +69,8 @@ def _needs_ray(step: Step) -> bool:
     return not (isinstance(step.job, Whole) and step.job.is_light)
 
 
-Make = Callable[[Study, Sequence[Step], Sequence[Step]], None]
-"""Makes what is missing of the steps that stand together in a plan."""
+Make = Callable[[Study, Sequence[Step]], None]
+"""Makes the missing ones of steps that stand together in the plan, under one heading."""
 
 
 def _way_of(step: Step) -> Make:
@@ -86,7 +86,7 @@ def _way_of(step: Step) -> Make:
             return _make_on_cluster
 
 
-def _make_here(study: Study, steps: Sequence[Step], _: Sequence[Step]) -> None:
+def _make_here(study: Study, steps: Sequence[Step]) -> None:
     """One after another, in this process."""
     for number, step in enumerate(steps, start=1):
         try:
@@ -126,7 +126,7 @@ def _note_scorer(study: Study, step: Step, failure: ScorerFailed, *, left: int) 
     study.display.note(str(noted))
 
 
-def _make_on_cluster(study: Study, steps: Sequence[Step], _: Sequence[Step]) -> None:
+def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
     """Side by side, each on CPUs of its own, so that speeds compare."""
     study.display.stage(steps[0].heading, f"{len(steps)} models")
     study.start_ray()

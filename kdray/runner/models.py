@@ -26,18 +26,19 @@ BAR_NOTES = (
 """What a bar says of the newest value of a metric."""
 
 
-def train_models(study: Study, missing: Sequence[Step], together: Sequence[Step]) -> None:
-    """Train what is missing of the steps that are trained together.
+def train_models(study: Study, missing: Sequence[Step]) -> None:
+    """Train what is missing of the steps that the plan has under one heading.
 
     How wide a run is depends on how many there are together, and not on how many are missing.
 
     Raises:
         StageFailed: no scenario has its teacher, or no student can be trained any more.
     """
-    every = list(unique(together))
+    heading = missing[0].heading
+    every = list(unique(step for step in study.plan.steps if step.heading == heading))
     made = sum(study.is_made(step.key) for step in every)
     cached = f", {made} cached" if made else ""
-    study.display.stage(missing[0].heading, f"{len(missing)} to train{cached}")
+    study.display.stage(heading, f"{len(missing)} to train{cached}")
     for line in _forms_read(study) if missing[0].stage != TEACHER else ():
         study.display.note(line)
     study.start_ray()

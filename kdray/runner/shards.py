@@ -21,7 +21,7 @@ BUDGETS = "batches"
 """The folder, in a storage, of what is known of the size of batches."""
 
 
-def make_sharded(study: Study, steps: Sequence[Step], _: Sequence[Step]) -> None:
+def make_sharded(study: Study, steps: Sequence[Step]) -> None:
     """All through one pool of processes; each step is published when its last shard is made."""
     use_gpu = study.experiment.execution.use_gpu
     devices = ["cuda" if use_gpu and _sharded(step).on_gpu else "cpu" for step in steps]

@@ -32,7 +32,7 @@ def draw_learning(curves: Curves, looks: Looks) -> tuple[list[Chart], list[Chart
 
 
 def _each_once(curves: Curves) -> Curves:
-    """Without the places of models that stand at another place too; one at all has no place."""
+    """A model that several scenarios share is drawn in the first; one that all share, in none."""
     once: dict[Cell, Rows] = {}
     for cell, rows in curves.items():
         if rows not in once.values():
