@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
@@ -45,18 +45,28 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found, by its place, and the places of what was fetched."""
+
+    found: dict[str, Artifact] = field(default_factory=dict)
+    fetched: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """All artifacts, each at `<stage>/<fingerprint>`. It can be pickled.
 
     `root` is a local folder, seen by all nodes of the cluster. Unfinished work is there, and what
     the program keeps besides artifacts. Without a `remote`, the artifacts are there too; with one,
     its URI, they are in that storage, and `root` holds those that were fetched or made here.
-    With `only_looks`, nothing is written in a folder store.
+    With `only_looks`, nothing is written in a folder store. `seen` is kept by a store
+    whose artifacts are looked for once.
     """
 
     root: Path
     remote: str | None = field(default=None, repr=False)  # may hold credentials
     only_looks: bool = False
+    seen: Seen | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def open(cls, location: str | Path, *, only_looks: bool = False) -> Self:
@@ -68,6 +78,10 @@ class Store:
         """
         root, remote = located(location, only_looks=only_looks)
         return cls(root, remote, only_looks)
+
+    def at_rest(self) -> Self:
+        """The same store for somebody who knows that its artifacts stay as they are meanwhile."""
+        return replace(self, seen=Seen())
 
     def path(self, key: Key) -> Path:
         """Where the content of an artifact is on this machine, or will be."""
@@ -92,6 +106,8 @@ class Store:
             ArtifactDamaged: the record is missing or names another content, or a file of a folder
                 store is missing, or is not what was written.
         """
+        if self.seen is not None and key.place in self.seen.found:
+            return self.seen.found[key.place]
         if self.remote is None:
             folder, content = self.path(key), record_in(self.path(key))
         else:
@@ -99,7 +115,10 @@ class Store:
         if content is None:
             return None
         record = self._checked(key, content, folder, reads=not self.only_looks)
-        return Artifact(key=key, path=self.path(key), counts=record["counts"])
+        artifact = Artifact(key=key, path=self.path(key), counts=record["counts"])
+        if self.seen is not None:
+            self.seen.found[key.place] = artifact
+        return artifact
 
     def fetch(self, source: Source) -> Path:
         """The local folder with the verified content of an artifact, or of what was brought.
@@ -112,11 +131,15 @@ class Store:
         if isinstance(source, Brought):
             return source.path
         path, remote = self.path(source), self.remote
+        if self.seen is not None and source.place in self.seen.fetched:
+            return path
         if remote is not None and record_in(path) is None and self.find(source) is not None:
             self._copy(source, remote)
         if (content := record_in(path)) is None:
             raise ArtifactDamaged(f"{self._where(source)}: is gone; run the same command again")
         self._checked(source, content, path)
+        if self.seen is not None:
+            self.seen.fetched.add(source.place)
         return path
 
     def verify(self, key: Key) -> None:
