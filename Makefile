@@ -51,6 +51,27 @@ test-all: $(STAMP) ## Run every test
 check: $(STAMP) ## Run the fast tests: no Ray session, nothing slow
 	$(BIN)/python -m pytest $(PARALLEL) -m "not ray and not slow" $(ARGS)
 
+# mutmut has an environment of its own, which sees the packages of .venv, and works in build/mutants on
+# links to all that is here: it is told what to change by a pyproject.toml alone.
+MUTMUT := .venv/mutmut/bin
+PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+FILE ?= kdray/fit/loop.py
+TESTS ?= $(patsubst kdray/%,tests/%,$(dir $(FILE)))
+
+$(MUTMUT)/mutmut: $(STAMP)
+	$(BIN)/python -m venv .venv/mutmut
+	$(MUTMUT)/pip install -q -c constraints.txt mutmut==3.8.1
+	$(BIN)/python $(PURELIB) > "$$($(MUTMUT)/python $(PURELIB))/kdray.pth"
+
+.PHONY: mutants
+mutants: $(MUTMUT)/mutmut ## Change FILE in small ways, and list the changes that TESTS do not notice
+	rm -rf build/mutants && mkdir -p build/mutants
+	ln -s $(abspath $(filter-out build pyproject.toml,$(wildcard * .ci .gitignore))) build/mutants
+	sed 's|^\[tool.mutmut\].*|&\nonly_mutate = ["$(FILE)"]\npytest_add_cli_args_test_selection = ["$(TESTS)"]|' \
+	  pyproject.toml > build/mutants/pyproject.toml
+	cd build/mutants && PYTHONPATH=$$PWD/mutants OMP_NUM_THREADS=1 nice $(abspath $(MUTMUT))/mutmut run
+	cd build/mutants && $(abspath $(MUTMUT))/mutmut results
+
 .PHONY: lint
 lint: $(STAMP) ## Check style, types and layers
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
@@ -57,6 +57,14 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What was found, by its place, and the places of what was fetched."""
+
+    found: dict[str, Artifact] = field(default_factory=dict)
+    fetched: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """All artifacts, each at `<stage>/<fingerprint>`. It can be pickled.
 
@@ -65,11 +73,13 @@ class Store:
     storage of objects, artifacts are there, and what others need to go on with unfinished work;
     each node has a `root` of its own, which holds what was fetched or made there.
     With `only_looks`, nothing is written in a store.
+    `seen` is kept by a store whose artifacts are looked for once.
     """
 
     root: Path
     remote: str | None = field(default=None, repr=False)  # may hold credentials
     only_looks: bool = False
+    seen: Seen | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def open(
@@ -87,6 +97,10 @@ class Store:
         root, remote = located(location, cache=cache, only_looks=only_looks)
         _found.clear()
         return cls(root, remote, only_looks)
+
+    def at_rest(self) -> Self:
+        """The same store for somebody who knows that its artifacts stay as they are meanwhile."""
+        return replace(self, seen=Seen())
 
     def path(self, key: Key) -> Path:
         """Where the content of an artifact is on this machine, or will be."""
@@ -133,6 +147,8 @@ class Store:
             ArtifactDamaged: the record is missing or names another content, or a file of a folder
                 store is missing, or is not what was written.
         """
+        if self.seen is not None and key.place in self.seen.found:
+            return self.seen.found[key.place]
         folder = self.path(key) if self.remote is None else None
         content = record_in(folder) if folder is not None else self._remote_record(key)
         if content is None:
@@ -140,7 +156,10 @@ class Store:
         record = self._checked(key, content, folder, reads=not self.only_looks)
         if self.remote is not None:
             _found[self.remote, key.place] = content
-        return Artifact(key=key, path=self.path(key), counts=record["counts"])
+        artifact = Artifact(key=key, path=self.path(key), counts=record["counts"])
+        if self.seen is not None:
+            self.seen.found[key.place] = artifact
+        return artifact
 
     def fetch(self, source: Source) -> Path:
         """The local folder with the verified content of an artifact, or of what was brought.
@@ -153,11 +172,15 @@ class Store:
         if isinstance(source, Brought):
             return source.path
         path = self.path(source)
+        if self.seen is not None and source.place in self.seen.fetched:
+            return path
         if self.remote is not None and record_in(path) is None and self.find(source) is not None:
             self._copy(source)
         if (content := record_in(path)) is None:
             raise ArtifactDamaged(f"{self._where(source)}: is gone; run the same command again")
         self._checked(source, content, path)
+        if self.seen is not None:
+            self.seen.fetched.add(source.place)
         return path
 
     def verify(self, key: Key) -> None:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from kdray.config.load import load_experiment
+from kdray.config.load import load_experiment, naming
 from kdray.errors import KdrayError, StageFailed, redact
 from kdray.progress import Display
 from kdray.storage.disk import disk_failure
@@ -146,13 +146,34 @@ def studied(
 
     looks, decodes = only_looks or dry_run, verb == "decode"  # also what no method reads
     display = Display(Console(stderr=to_stderr))
-    with open_study(experiment, display, all_signals=decodes, only_looks=looks) as study:
+    opening = open_study(experiment, display, all_signals=decodes, only_looks=looks)
+    with ExitStack() as opened:
+        with naming(config):
+            study = opened.enter_context(opening)
+            if dry_run:
+                check_verb(study, verb)
         if verify:
             study.verify()
         if dry_run:
             show_plan(study, verb)
             raise typer.Exit
         yield study
+
+
+def check_verb(study: "Study", verb: str) -> None:
+    """Refuse what a verb cannot do, as far as it is known before anything is made.
+
+    Raises:
+        ConfigError: a scorer's program is not there, or the search cannot be made.
+    """
+    from kdray.runner.study import check_scorers
+
+    if verb != "report":
+        check_scorers(study.plan, study.store)
+    if verb == "tune":
+        from kdray.runner.search import check_search  # with Ray Tune
+
+        check_search(study)
 
 
 def show_plan(study: "Study", verb: str) -> None:

@@ -84,27 +84,42 @@ def run_complexity(study: Study, verb: str) -> None:
 def run_evaluation(study: Study) -> Findings:
     """Make everything up to the scores of all models."""
     make_steps(study, steps_of(study, "evaluate"))
-    return find(measured_in(study, results_of(study)))
+    return find(_measured(study), study.display)
 
 
 def run_study(study: Study) -> Findings:
     """Make everything. Students that fail are left out of the report and named in it."""
     make_steps(study, steps_of(study, "study"))
-    return make_report(study, find(measured_in(study, results_of(study))))
+    return make_report(study, find(_measured(study), study.display))
 
 
 def scored(study: Study) -> Measured:
     """What is measured of the models that are scored already.
 
     Raises:
-        StageFailed: none is.
+        InputError: there is no such storage.
+        StageFailed: none is scored.
     """
-    if not (results := results_of(study)):
+    store = study.store
+    if store.remote is None and not store.root.is_dir():
+        raise InputError(
+            f"execution.storage {store.location}: there is no such folder, so nothing of "
+            f"{study.experiment.name} is in it; name the storage of a study that was run, or run "
+            "`python -m kdray.study` with the same configuration first"
+        )
+    at_rest = study.at_rest()
+    if not (results := results_of(at_rest)):
         raise StageFailed(
-            f"{study.store.location}: no model of {study.experiment.name} is scored; run `python "
+            f"{store.location}: no model of {study.experiment.name} is scored; run `python "
             "-m kdray.evaluate` with the same configuration first"
         )
-    return measured_in(study, results)
+    return measured_in(at_rest, results)
+
+
+def _measured(study: Study) -> Measured:
+    """What is measured of a study in which nothing is made any more."""
+    at_rest = study.at_rest()
+    return measured_in(at_rest, results_of(at_rest))
 
 
 def run_report(study: Study, folder: Path | None) -> Findings:
@@ -113,7 +128,7 @@ def run_report(study: Study, folder: Path | None) -> Findings:
     Raises:
         StageFailed: none is.
     """
-    return _written(study, find(scored(study)), study.reports, folder)
+    return _written(study, find(scored(study), study.display), study.reports, folder)
 
 
 def run_joint_report(studies: Sequence[Study], folder: Path | None) -> Findings:
@@ -125,13 +140,13 @@ def run_joint_report(studies: Sequence[Study], folder: Path | None) -> Findings:
     """
     measured = joined([scored(study) for study in studies])
     default = studies[0].reports.with_name(measured.facts.name[:100])
-    return _written(studies[0], find(measured), default, folder)
+    return _written(studies[0], find(measured, studies[0].display), default, folder)
 
 
 def _written(study: Study, findings: Findings, default: Path, folder: Path | None) -> Findings:
     """The findings with a page, unless the default place cannot be written to."""
     try:
-        return write_findings(findings, folder or default)
+        return write_findings(findings, folder or default, study.display)
     except OSError as error:
         if folder is not None:
             raise InputError(

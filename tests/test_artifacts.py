@@ -143,3 +143,16 @@ def test_whatever_is_unequal_differs(one: dict[str, object], other: dict[str, ob
 
 def test_differences_ignore_what_only_the_record_has() -> None:
     assert differences({"created": "now", "version": 1}, {"version": 1}) == []
+
+
+def test_a_store_at_rest_looks_once_for_what_is_there_and_again_for_what_is_not(tmp_path):
+    store, key, later = Store.open(tmp_path), Key("corpus", 1, {}), Key("corpus", 2, {})
+    store.publish(key, lambda folder: {"pairs": 3})
+    at_rest = store.at_rest()
+    assert at_rest.find(later) is None
+    assert at_rest.find(key) == store.find(key)
+    store.publish(later, lambda folder: {})
+    assert at_rest.find(later) is not None
+    (store.path(key) / RECORD).unlink()
+    assert at_rest.find(key) is not None
+    assert store.find(key) is None

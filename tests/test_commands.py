@@ -23,6 +23,13 @@ from kdray.runner.models import planned_training
 from kdray.runner.study import Study, open_study
 from kdray.text.tokenizer import Tokenizer
 
+SCORER = (
+    "recipe.evaluation.scorers={comet: {kind: command, command: [no-such-scorer], signature: x}}"
+)
+COSTS = (
+    "recipe.students.training.budget={kind: target_tokens, costs: runs/reports/micro/costs.json}"
+)
+
 
 @pytest.fixture
 def config(tmp_path):
@@ -78,16 +85,6 @@ def test_bad_input_is_one_message_and_exit_code_2(config, capsys, override, word
         assert word in message.replace("\n", "")
 
 
-@pytest.mark.slow
-def test_search_of_a_value_that_the_method_lacks_is_refused(config, tmp_path, capsys):
-    space = "search.space={gate.temper: {kind: choice, values: [1]}}"
-    storage = f"execution.storage={tmp_path / 'runs'}"
-    with pytest.raises(SystemExit) as ended, exit_codes():
-        app(["tune", str(config), "--set", space, "--set", storage], standalone_mode=False)
-    assert ended.value.code == 2
-    assert "gate.temper" in capsys.readouterr().err
-
-
 def refused(capsys, *arguments):
     """What a command says that ends with exit code 2."""
     with pytest.raises(SystemExit) as ended, exit_codes():
@@ -96,6 +93,42 @@ def refused(capsys, *arguments):
     message = capsys.readouterr().err
     assert "Traceback" not in message
     return " ".join(message.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.parametrize(
+    ("search", "words"),
+    [("search.space={gate.temper: {kind: choice, values: [1]}}", "gate.temper"),
+     ("search=null", "no `search`")],
+)  # fmt: skip
+def test_a_search_that_cannot_be_made_is_refused(config, tmp_path, capsys, search, words, dry):
+    storage = f"execution.storage={tmp_path / 'runs'}"
+    assert words in refused(capsys, "tune", config, "--set", search, "--set", storage, *dry)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["report"], ["runs: there is no such folder", "micro", "name the storage of a study"]),
+        (["study", "--dry-run", "--set", SCORER], ["scorers.comet: command 'no-such-scorer'"]),
+        (["study", "--dry-run", "--set", COSTS], [".budget.costs: ", "costs.json has no cost of"]),
+        (["study", "--dry-run", "--set", "execution.storage=s3:y"], ["neither a folder nor a URI"]),
+    ],
+)
+def test_what_only_looks_refuses_what_could_not_be_used_and_names_the_file(
+    config, tmp_path, capsys, monkeypatch, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    costs = tmp_path / "runs" / "reports" / "micro" / "costs.json"
+    if COSTS in arguments:
+        write_json(costs, {"versions": {}, "costs": []})
+    verb, *others = arguments
+    message = refused(capsys, verb, config, *others)
+    assert all(word in message for word in words), message
+    if verb != "report":
+        assert f"error: {config}: " in message
+    assert (tmp_path / "runs").exists() == (COSTS in arguments)
 
 
 @pytest.mark.parametrize("model", ["teacher", "nano/cross_entropy/seed-1"])

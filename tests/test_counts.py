@@ -258,6 +258,24 @@ def test_a_table_that_lacks_a_method_or_holds_no_costs_is_refused(stored, tmp_pa
         make_plan(experiment(budget))
 
 
+def test_a_row_is_found_among_many_and_a_table_that_was_written_anew_is_read_anew(tmp_path):
+    table = table_of(experiment())
+    (first, *_) = table.costs
+    others = [
+        Cost.model_validate({
+            **first.model_dump(), "update": {**first.update.model_dump(), "tokens_per_update": n}
+        })
+        for n in range(1, 400)
+    ]  # fmt: skip
+    many = CostTable(versions={}, costs=(*others, *table.costs, *others))
+    for cost in many.costs:
+        assert many.of(cost.update) == [each for each in many.costs if each.update == cost.update]
+    path = tmp_path / "costs.json"
+    for each in (table, many):
+        path.write_text(each.model_dump_json())
+        assert read_costs(path) == each
+
+
 @pytest.mark.slow
 def test_the_costs_of_a_study_are_a_budget_for_the_next(tmp_path, without_ray):
     methods = {"plain": PLAIN, "both": BOTH, "staged": STAGED, "rising": EVERY["rising"],

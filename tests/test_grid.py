@@ -129,7 +129,10 @@ def test_what_follows_from_a_value_is_worked_out_at_each_point():
     [
         ({"a": {"path": "corpus.grammer.ambiguity", "values": [1]}}, r"recipe\.axes\.a.*grammar"),
         ({"a": {"path": "students.sizes.huge.width", "values": [8]}}, r"no such field.*nano"),
-        ({"a": {"path": "corpus.grammar.ambiguity", "values": [0, 2]}}, r"at a 2.*ambiguity"),
+        (
+            {"a": {"path": "corpus.grammar.ambiguity", "values": [0, 2]}},
+            r"axes\.a: 2: corpus\..*equal to 1",
+        ),
         ({"a": AMBIGUITY, "b": AMBIGUITY}, r"axes\.b.*the axis a sets"),
         ({"a": AMBIGUITY, "b": {"path": "corpus.grammar", "values": [None]}}, "one field"),
         ({"a": {"path": "students.seeds", "values": [1, 2]}}, "the same at all points"),
@@ -137,11 +140,21 @@ def test_what_follows_from_a_value_is_worked_out_at_each_point():
         ({"a": {"path": "signals.topk.k", "values": []}}, r"axes\.a\.values"),
         ({"a": {"points": {}}}, r"axes\.a\.points"),
         ({"a": {"path": "signals.topk.k", "value": [4]}}, r"axes\.a.*value"),
-        ({"a": {"path": "methods.hybrid.gate", "values": ["x"]}}, r"at a x.*gate"),
+        (
+            {"a": {"path": "methods.hybrid.gate", "values": ["x"]}},
+            r"axes\.a: x: methods\.hybrid\.gate",
+        ),
         ({"a": {"path": "signals.topk.k", "values": [4, 4.0]}}, "repeat a value"),
         ({"a": {"points": {"x": {"evaluation": {"beams": [1]}}, "y": {}}}}, r"holds evaluation\."),
         ({"a": {"points": {"x": {"signals.topk.k": 4}, "y": {"signals.topk.k": 4}}}}, "the same"),
         ({"a": {"points": {"x": {"signals.topk.k": 4, "signals.topk": {"k": 2}}}}}, "is a part"),
+        (
+            {"a": {"path": "corpus.noise.rate", "values": ["0.1", "0.2"]}},
+            r"axes\.a: '0\.1' is text",
+        ),
+        ({"a": {"path": "signals.topk.k", "values": [4, "8"]}}, "'8' is text.*without quotes"),
+        ({"a": {"path": "corpus.noise.rate", "values": [[1]]}}, r"values\.0: .*boolean or int"),
+        ({"a": {"points": {"x": {"corpus.noise.rate": 2}}}}, r"axes\.a: x: corpus\."),
     ],
 )
 def test_an_axis_that_cannot_be_is_refused_with_its_place(axes, words, tmp_path):
@@ -149,5 +162,19 @@ def test_an_axis_that_cannot_be_is_refused_with_its_place(axes, words, tmp_path)
     raw["recipe"]["axes"] = axes
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(raw))
-    with pytest.raises(ConfigError, match=f"(?s){words}"):
+    with pytest.raises(ConfigError, match=f"(?s){words}") as refused:
         load_experiment(path)
+    told = str(refused.value).splitlines()
+    assert all(line.startswith(f"{path}: recipe.axes.a") for line in told) or "axes.b" in told[0]
+    assert len(told) == 1 or "value: no such key" in told[1]
+
+
+def test_text_of_digits_is_a_value_of_a_field_that_is_text(tmp_path):
+    raw = yaml.safe_load(CONFIG)
+    raw["recipe"]["axes"] = {"lang": {"path": "corpus.tgt_lang", "values": ["1", "2"]}}
+    files = {name: {"src": "a", "tgt": "b"} for name in ("train", "dev")}
+    raw["recipe"]["corpus"] = {"kind": "files", "folder": ".", "src_lang": "en", **files,
+                               "tgt_lang": "de", "tests": {"news": files["dev"]}}  # fmt: skip
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    assert len(points_of(load_experiment(path).recipe)) == 2

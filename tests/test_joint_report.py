@@ -48,6 +48,18 @@ def measured(name, *, axes=None, methods=("ce",), **changes):
     return Measured(replace(facts, **changes), results, curves, ())
 
 
+def trained_as(part, other, *, only=None):
+    """A study whose models are those of another one, or of some of its methods."""
+    known = {result.cell: result.fingerprint for result in other.results}
+    results = [
+        replace(result, fingerprint=known[result.cell])
+        if result.cell in known and only in (None, result.cell.method)
+        else result
+        for result in part.results
+    ]
+    return replace(part, results=results)
+
+
 def test_each_study_stands_at_its_own_place():
     both = joined([measured("one", axes={"noise": NOISE}), measured("two", axes={"noise": NOISE})])
     points = [
@@ -83,3 +95,46 @@ def test_a_method_that_is_another_one_elsewhere_is_noted():
     recipe = {**other.facts.recipe, "methods": {"ce": {"kind": "other"}}}
     both = joined([measured("one"), replace(other, facts=replace(other.facts, recipe=recipe))])
     assert "ce is not the same in one and two" in both.facts.notes[-1]
+
+
+def test_the_same_models_under_another_name_are_refused():
+    one = measured("one", axes={"noise": NOISE}, methods=("ce", "kd"))
+    again = trained_as(measured("two", axes={"noise": NOISE}, methods=("ce", "kd")), one)
+    words = r"one and two hold the same trained models of ce and kd \(noise 0, nano\) on test-x"
+    with pytest.raises(ConfigError, match=words):
+        joined([one, again])
+    more = trained_as(measured("three", axes={"noise": NOISE}, methods=("ce", "kd", "x")), one)
+    with pytest.raises(ConfigError, match="one and three hold the same"):
+        joined([one, measured("two", axes={"noise": NOISE}), more])
+    alone = trained_as(measured("alone", axes={"noise": NOISE}), one)
+    with pytest.raises(ConfigError, match="the same trained models of ce "):
+        joined([one, alone])
+
+
+def test_a_point_in_common_is_refused_also_where_a_method_is_the_same_at_all_points():
+    one = measured("one", axes={"noise": NOISE}, methods=("ce", "kd"))
+    shared = [
+        replace(result, fingerprint="one-ce") if result.cell.method == "ce" else
+        replace(result, fingerprint=f"kd at {result.cell.point}")
+        for result in one.results
+    ]  # fmt: skip
+    one = replace(one, results=shared)
+    other = measured("two", axes={"noise": NOISE}, methods=("ce", "kd", "x"))
+    at_0 = [
+        replace(result, fingerprint=each.fingerprint)
+        if (each := next((r for r in shared if r.cell == result.cell), None))
+        and result.cell.point == (("noise", "0"),)
+        else result
+        for result in other.results
+    ]
+    with pytest.raises(ConfigError, match=r"of ce and kd \(noise 0, nano\)"):
+        joined([one, replace(other, results=at_0)])
+
+
+def test_a_baseline_that_was_trained_once_may_stand_in_both():
+    one = measured("one", methods=("ce", "kd"))
+    both = joined([one, trained_as(measured("two", methods=("ce", "kd")), one, only="ce")])
+    assert [result.fingerprint for result in both.results] == [
+        *("one-ce", "one-kd"),
+        *("one-ce", "two-kd"),
+    ]

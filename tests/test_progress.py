@@ -57,3 +57,15 @@ def test_a_terminal_shows_bars_in_place():
         bars.move("model", 0, 4)
         bars.move("model", 3, 4, "loss 1")
     assert re.search(r"model .*3/4.*loss 1", file.getvalue())
+
+
+def test_what_takes_a_moment_has_a_bar_and_what_is_quick_has_none(seconds):
+    file = io.StringIO()
+    display = Display(Console(file=file, width=80))
+    assert list(display.followed("quick", range(5))) == [0, 1, 2, 3, 4]
+    assert file.getvalue() == ""
+    for _ in display.followed("slow", range(40)):
+        seconds[0] += 1
+    first, *_, last = file.getvalue().splitlines()
+    assert first.startswith("  slow: 3/40")
+    assert last.startswith("  slow: 40/40")

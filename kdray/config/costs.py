@@ -5,7 +5,9 @@ update is all of a method but its real numbers, which are weights and temperatur
 it reads, the shape of the student, and the tokens of an update.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,13 @@ from kdray.config.base import Frozen
 from kdray.config.faults import faults
 from kdray.config.methods.union import SingleMethodConfig
 from kdray.config.model import SHAPE, ModelConfig
-from kdray.config.plain_yaml import read_mapping
+from kdray.config.plain_yaml import a_mapping, read_text
 from kdray.config.signals import SignalsConfig
 from kdray.errors import ConfigError
 from kdray.schema import Form, View
+
+WHAT, REPAIR = "a table of costs", "give the costs.json of a report"
+MOST_BYTES = 16 * 2**20  # some twenty thousand rows; a study has as many as it has methods
 
 
 class Update(Frozen):
@@ -85,6 +90,21 @@ class CostTable(Frozen):
     versions: dict[str, str]
     costs: tuple[Cost, ...]
 
+    def of(self, update: Update) -> Sequence[Cost]:
+        """The rows of an update; more than one if it ran on several machines."""
+        return self._by_update.get(_text(update), ())
+
+    @cached_property
+    def _by_update(self) -> dict[str, list[Cost]]:
+        rows: dict[str, list[Cost]] = {}
+        for cost in self.costs:
+            rows.setdefault(_text(cost.update), []).append(cost)
+        return rows
+
+
+def _text(update: Update) -> str:
+    return json.dumps(update.model_dump(mode="json"), sort_keys=True)
+
 
 def read_costs(path: Path) -> CostTable:
     """Read a table that a report has written.
@@ -92,9 +112,21 @@ def read_costs(path: Path) -> CostTable:
     Raises:
         ConfigError: it cannot be read, or is no such table.
     """
-    data = read_mapping(path, what="a table of costs", repair="give the costs.json of a report")
     try:
-        return CostTable.model_validate(data)
+        written = path.stat().st_mtime_ns
+    except OSError:
+        written = 0  # reading it tells why
+    return _read(path, written)
+
+
+@lru_cache(maxsize=8)  # each point of a grid asks for it
+def _read(path: Path, written: int) -> CostTable:
+    try:
+        data = json.loads(read_text(path, repair=REPAIR, most=MOST_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not JSON ({error}); {REPAIR}") from None
+    try:
+        return CostTable.model_validate(a_mapping(data, path, what=WHAT, repair=REPAIR))
     except ValidationError as error:
         raise ConfigError("\n".join(faults(error, str(path), CostTable))) from None
 

@@ -1,5 +1,6 @@
 """Values within nested mappings, by dotted keys."""
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -19,3 +20,11 @@ def set_dotted(data: dict[str, Any], dotted: str, value: object) -> None:
             raise ValueError(f"{key!r} holds {inner!r}, which has no keys of its own")
         here = inner
     here[last] = value
+
+
+def get_dotted(data: Mapping[str, Any], dotted: str) -> Any:  # noqa: ANN401 (whatever is there)
+    """The value at a dotted key that is there."""
+    here: Any = data
+    for key in dotted.split("."):
+        here = here[key]
+    return here

@@ -1,6 +1,7 @@
 """What is wrong with a configuration, in words: pydantic's errors as a person can use them."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -10,13 +11,24 @@ from pydantic_core import ErrorDetails
 
 from kdray.config.outside import kinds_of
 
+MOST = 20  # faults that are told
+_PLAIN = re.compile(r"bool|int|float|str|literal\[.*\]")  # pydantic's names of what a value may be
+
 
 def faults(error: ValidationError, file: str, root: type[BaseModel]) -> Iterator[str]:
-    """A line for each of pydantic's errors: the file, the place, the fault, its value or repair.
+    """A line for each fault: the file, the place, the fault, its value or repair.
 
     `root` is the model that was to be read.
     """
-    errors = error.errors(include_url=False)
+    told = [f"{file}: {place}: {fault}" for place, fault in faults_by_place(error, root)]
+    yield from told[:MOST]
+    if len(told) > MOST:
+        yield f"{file}: and {len(told) - MOST} faults more"
+
+
+def faults_by_place(error: ValidationError, root: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    """The place of each fault as a dotted key, and the fault in words with its value or repair."""
+    errors = _joined(error.errors(include_url=False))
     for item in errors:
         if item["type"] == "too_short" and any(_is_inside(other, item) for other in errors):
             continue  # pydantic counts only valid entries, and an entry's own error is listed
@@ -33,7 +45,20 @@ def faults(error: ValidationError, file: str, root: type[BaseModel]) -> Iterator
             value = item.get("input")
             shown = "" if isinstance(value, Mapping | BaseModel) else f" (found {value!r})"
             fault = f"{message[0].lower()}{message[1:]}{shown}"
-        yield f"{file}: {place}: {fault}"
+        yield place, fault
+
+
+def _joined(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """One error for a value that may be of several plain types and is of none."""
+    joined: dict[tuple[int | str, ...], ErrorDetails] = {}
+    for item in errors:
+        *outer, last = item["loc"] or ("",)
+        loc = tuple(outer) if _PLAIN.fullmatch(str(last)) else item["loc"]
+        if loc in joined and loc != item["loc"]:
+            kind = re.sub("^Input should be (a valid )?", "", item["msg"])
+            item = {**joined[loc], "msg": f"{joined[loc]['msg']} or {kind}"}
+        joined[loc] = {**item, "loc": loc}
+    return list(joined.values())
 
 
 def _follow(loc: tuple[int | str, ...], root: type[BaseModel]) -> tuple[str, list[type[BaseModel]]]:

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from kdray.cell import Point, shown
-from kdray.config.axes import Axis
-from kdray.config.dotted import set_dotted
-from kdray.config.faults import faults
+from kdray.config.axes import Axis, FieldAxis
+from kdray.config.dotted import get_dotted, set_dotted
+from kdray.config.faults import faults_by_place
 from kdray.config.recipe import Recipe
 from kdray.errors import ConfigError
 
@@ -58,10 +58,39 @@ def _at(recipe: Recipe, point: Point) -> Recipe:
             except ValueError as error:
                 raise ConfigError(f"recipe.axes.{name}, {label}: {dotted}: {error}") from None
     try:
-        return Recipe.model_validate(data)
+        there = Recipe.model_validate(data)
     except ValidationError as error:
-        lines = faults(error, f"recipe.axes, at {shown(point)}", Recipe)
+        lines = [
+            f"{_guilty(recipe, point, place)}: {place}: {fault}"
+            for place, fault in faults_by_place(error, Recipe)
+        ]
         raise ConfigError("\n".join(lines)) from None
+    _check_text(recipe, point, there)
+    return there
+
+
+def _guilty(recipe: Recipe, point: Point, place: str) -> str:
+    """The axis that sets a place, and its value; the whole point if it is none or several."""
+    guilty = [
+        f"recipe.axes.{name}: {label}"
+        for name, label in point
+        if any(_is_in(place, d) or _is_in(d, place) for d in recipe.axes[name].settings[label])
+    ]
+    return guilty[0] if len(guilty) == 1 else f"recipe.axes, at {shown(point)}"
+
+
+def _check_text(recipe: Recipe, point: Point, there: Recipe) -> None:
+    """Refuse text that the recipe reads as a number: the values of the axis would have no order."""
+    for name, label in point:
+        axis = recipe.axes[name]
+        value = axis.settings[label][axis.path] if isinstance(axis, FieldAxis) else None
+        if isinstance(axis, FieldAxis) and isinstance(value, str):
+            read = get_dotted(there.model_dump(mode="json"), axis.path)
+            if isinstance(read, int | float) and not isinstance(read, bool):
+                raise ConfigError(
+                    f"recipe.axes.{name}: {value!r} is text, and {axis.path} is a number; write it "
+                    "without quotes"
+                )
 
 
 def _check_paths(recipe: Recipe) -> None:

@@ -1,7 +1,8 @@
 """Reads a YAML file and `--set` overrides into an `Experiment`."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from kdray.config.faults import faults
 from kdray.config.grid import points_of
 from kdray.config.outside import failures
 from kdray.config.plain_yaml import parse, read_mapping
-from kdray.errors import ConfigError
+from kdray.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +33,23 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
         experiment = Experiment.model_validate(data)
     except ValidationError as error:
         raise ConfigError("\n".join((*faults(error, str(path), Experiment), *failures))) from None
-    points_of(experiment.recipe)  # each is checked before anything is planned
+    with naming(path):
+        points_of(experiment.recipe)  # each is checked before anything is planned
     for failure in failures:
         log.warning(failure)
     return experiment
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What is refused of a configuration in here is told with its file."""
+    try:
+        yield
+    except InputError as error:
+        lines = str(error).split("\n")
+        if type(error) not in (ConfigError, InputError) or lines[0].startswith(f"{path}: "):
+            raise  # of a corpus or a model it names their files
+        raise type(error)("\n".join(f"{path}: {line}" for line in lines)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import yaml
 from kdray.errors import ConfigError
 
 MOST_DEEP, MOST_VALUES, MOST_SHOWN = 50, 100_000, 40
+MOST_BYTES = 2**20  # of a configuration: PyYAML reads some ten thousand values a second
 _BOOL, _FLOAT, _TIMESTAMP = (f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "timestamp"))
 
 
@@ -22,7 +23,7 @@ def parse(text: str) -> Any:  # noqa: ANN401 (whatever YAML holds)
 
 
 def read_mapping(path: Path, *, what: str, repair: str) -> dict[str, Any]:
-    """Read a file whose keys are those of one mapping; JSON is YAML too.
+    """Read a YAML file whose keys are those of one mapping.
 
     Args:
         path: of the file.
@@ -33,7 +34,24 @@ def read_mapping(path: Path, *, what: str, repair: str) -> dict[str, Any]:
         ConfigError: it cannot be read, is not YAML, or holds something else than a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        data = parse(read_text(path, repair=repair))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    return a_mapping(data, path, what=what, repair=repair)
+
+
+def read_text(path: Path, *, repair: str, most: int = MOST_BYTES) -> str:
+    """The text of a file of at most so many bytes.
+
+    Raises:
+        ConfigError: it cannot be read, is longer, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise ConfigError(f"{path}: is longer than {most / 2**20:g} MiB; {repair}")
+        return content.decode("utf-8").replace("\r\n", "\n")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); {repair}") from None
     except UnicodeDecodeError as error:
@@ -41,10 +59,14 @@ def read_mapping(path: Path, *, what: str, repair: str) -> dict[str, Any]:
             f"{path}: not UTF-8 (byte {error.object[error.start]:#04x} at {error.start}); "
             "save it as UTF-8"
         ) from None
-    try:
-        data = parse(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+
+
+def a_mapping(data: object, path: Path, *, what: str, repair: str) -> dict[str, Any]:
+    """What a file holds, which has to be a mapping.
+
+    Raises:
+        ConfigError: it is something else.
+    """
     if not isinstance(data, dict):
         content = "nothing" if data is None else type(data).__name__
         raise ConfigError(f"{path}: found {content}, {what} is a mapping of keys; {repair}")

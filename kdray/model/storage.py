@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,13 @@ class Shape(Frozen):
 
     def num_params(self) -> int:
         """Parameters of such a model, tied ones counted once; takes no memory for them."""
-        with _WithoutMemory():
-            return self.build().num_params()
+        return _num_params(self)
+
+
+@lru_cache  # a report asks for those of each scenario
+def _num_params(shape: Shape) -> int:
+    with _WithoutMemory():
+        return shape.build().num_params()
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -177,7 +177,7 @@ class Counts:
             )
         return sum(cost.updates * cost.seconds for cost in costs) / updates
 
-    def _measured(self, method: SingleMethodConfig, size: str) -> list[Cost]:
+    def _measured(self, method: SingleMethodConfig, size: str) -> Sequence[Cost]:
         """The rows of the table for a method; more than one if it ran on several machines."""
         assert self.table is not None, "asked only where there is one"
         recipe = self.recipe
@@ -188,7 +188,7 @@ class Counts:
             model=recipe.students.sizes[size],
             tokens_per_update=training.tokens_per_update,
         )
-        costs = [cost for cost in self.table.costs if cost.update == update]
+        costs = self.table.of(update)
         if not costs:
             raise ConfigError(
                 f"{PLACE}.costs: {training.budget.costs} has no cost of {method.kind} with the "

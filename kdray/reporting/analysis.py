@@ -1,6 +1,6 @@
 """Everything that a report says, computed from results: tables, verdicts, axes, examples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -16,6 +16,7 @@ from kdray.reporting.table import Table
 from kdray.reporting.verdict import Verdict, verdict_of
 from kdray.scoring.result import Result
 
+Built = tuple[Table, list[Result]]
 EXAMPLES, EXAMPLES_OF_EACH = 24, 6
 """How many sentences are shown: about so many in all, and so many of each scenario."""
 
@@ -33,10 +34,16 @@ class Analysis:
     num_tests: int  # comparisons that p-values are corrected for
 
 
-def analyse(results: Sequence[Result], *, study: StudyFacts) -> Analysis:
+def analyse(
+    results: Sequence[Result],
+    *,
+    study: StudyFacts,
+    follow: Callable[[Sequence[Built]], Iterable[Built]] = iter,
+) -> Analysis:
     """Compute all that a report says.
 
-    Needs the files of counts that the results name; no model, no tracker, no network.
+    Needs the files of counts that the results name; no model, no tracker, no network. Whoever wants
+    to show progress lets `follow` hand out the tables, on which most of the time is spent.
 
     Raises:
         DataError: results, counts and references do not belong together.
@@ -52,7 +59,7 @@ def analyse(results: Sequence[Result], *, study: StudyFacts) -> Analysis:
     examples: list[Example] = []
     shown = [table for table in tables if not table.is_dev and table.beam == study.main_beam]
     of_each = min(EXAMPLES_OF_EACH, max(1, EXAMPLES // max(len(shown), 1)))
-    for number, (table, of_table) in enumerate(built):
+    for number, (table, of_table) in enumerate(follow(built)):
         by_metric = sample_table(table, of_table, study=study)
         differences = [each for samples in by_metric.values() for each in differences_of(samples)]
         tables[number] = replace(table, differences=tuple(differences))

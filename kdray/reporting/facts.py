@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from kdray.cell import Point
@@ -20,9 +21,9 @@ class Segment:
     ref: str  # what comes after the prefix, if one is given
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SplitText:
-    """An evaluation set: source and reference of each line."""
+    """An evaluation set: source and reference of each line. Two are equal if they are one."""
 
     src: Sequence[str]
     refs: Sequence[str]
@@ -30,12 +31,17 @@ class SplitText:
 
     def segments(self, share: float = 0.0) -> list[Segment]:
         """The lines that are scored if models are given a share of each reference."""
-        parts = split_references(self.refs, share)
-        return [Segment(self.src[part.row], part.continuation) for part in parts]
+        return _segments(self, share)
 
     def rows(self, share: float = 0.0) -> list[int]:
         """Where these lines stand in the whole set."""
         return [part.row for part in split_references(self.refs, share)]
+
+
+@lru_cache(maxsize=256)  # for the tables of all points that share a text
+def _segments(text: SplitText, share: float) -> list[Segment]:
+    parts = split_references(text.refs, share)
+    return [Segment(text.src[part.row], part.continuation) for part in parts]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """From measurements to a folder that answers the study's question: the one entry of reporting."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from kdray.reporting.pages import render_pages
 from kdray.reporting.table import Table
 from kdray.scoring.result import Result
 
+File = tuple[str, Chart]
+
 
 def write_report(
     folder: Path,
@@ -28,17 +30,19 @@ def write_report(
     analysis: Analysis,
     curves: Curves,
     gates: Sequence[GateReadings] = (),
+    follow: Callable[[Sequence[File]], Iterable[File]] = iter,
 ) -> None:
     """Write `report.html`, `report.md`, `results.json`, `results.csv` and `charts/`.
 
-    An earlier report is replaced. Needs no model, no tracker, no network.
+    An earlier report is replaced. Needs no model, no tracker, no network. Whoever wants to show
+    progress lets `follow` hand out the charts.
 
     Raises:
         DataError: results, translations and references do not belong together.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = draw_study(study=study, analysis=analysis, curves=curves, gates=gates)
-    _save(folder / "charts", figures.files)
+    _save(folder / "charts", follow(figures.files))
     data = {
         "study": study.name,
         "results": [result.to_json() for result in results],
@@ -58,7 +62,7 @@ def write_report(
     (folder / "report.html").write_text(html, encoding="utf-8")
 
 
-def _save(folder: Path, charts: Sequence[tuple[str, Chart]]) -> None:
+def _save(folder: Path, charts: Iterable[File]) -> None:
     """Write each chart as SVG; those of an earlier report are removed."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.svg"):

@@ -1,6 +1,7 @@
 """How complex the scenario of a study is: its measures together, for a person or a program."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import groupby
 
 import rich.box
@@ -21,6 +22,7 @@ from kdray.schema import Split
 from kdray.text.tokenizer import Tokenizer
 
 _TRUE = ("true_entropy_per_word", "true_entropy_per_sentence")  # in the record of a corpus
+load_tokenizer = lru_cache(maxsize=16)(Tokenizer.load)  # for all scenarios that share one
 _LATER = "not measured yet; `python -m kdray.complexity` with the same configuration does it"
 
 
@@ -109,7 +111,7 @@ def _student_params(study: Study, scenario: Scenario) -> dict[str, int]:
     text = scenario.text
     if not all(map(study.is_made, keys_among(text.tokenizer))):
         return {}
-    tokenizer = Tokenizer.load(study.store.fetch(text.tokenizer))
+    tokenizer = load_tokenizer(study.store.fetch(text.tokenizer))
     return {
         f"students/{name}": Shape(
             config=size.shape,

@@ -18,13 +18,12 @@ from kdray.plan.scenario import Scenario
 from kdray.plan.step import CORPUS, SCORES, STUDENT, TOKENIZER, Step, spec_of
 from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
 from kdray.reporting.numbers import listed
-from kdray.runner.complexity import measures_of
+from kdray.runner.complexity import load_tokenizer, measures_of
 from kdray.runner.results import unscored
 from kdray.runner.study import Study
 from kdray.schema import Column, Split
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
-from kdray.text.tokenizer import Tokenizer
 
 PACKAGES = ("ray", "torch", "mlflow", "sacrebleu", "sentencepiece", "ctranslate2", "pyarrow")
 
@@ -51,7 +50,10 @@ def study_facts(study: Study) -> StudyFacts:
         main_beam=recipe.evaluation.main_beam,
         budget=_budget(study),
         bootstrap_samples=recipe.evaluation.bootstrap_samples,
-        scenarios={s.point: _scenario_facts(study, s) for s in scenarios},
+        scenarios={
+            s.point: _scenario_facts(study, s)
+            for s in study.display.followed("scenarios", scenarios)
+        },
         axes={name: axis.numbers for name, axis in recipe.axes.items()},
         notes=(*_text_notes(study), *study.notes, *unscored(study), *_training_notes(study)),
         complexity=measures_of(study),
@@ -81,29 +83,31 @@ def _quarantined(study: Study, scenario: Scenario) -> dict[str, Any]:
 
 def _scenario_facts(study: Study, scenario: Scenario) -> ScenarioFacts:
     """References of a scenario whose corpus is made; of another one none."""
-    texts: dict[str, SplitText] = {}
-    if study.is_made(scenario.text.clean.corpus):
-        text = Corpus(study.store.fetch(scenario.text.clean.corpus))
-        for split in (str(Split.DEV), *(f"test-{name}" for name in text.tests)):
-            table = text.table(split)
-            src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
-            texts[split] = SplitText(src, refs, _rarity(study, scenario, src))
+    of, fetch = scenario.text, study.store.fetch
+    texts: Mapping[str, SplitText] = {}
+    if study.is_made(of.clean.corpus):
+        encoded = tokenizer = None
+        if study.is_made(of.learned.encoded):
+            encoded, tokenizer = fetch(of.learned.encoded), fetch(of.tokenizer)
+        texts = _texts(fetch(of.clean.corpus), encoded, tokenizer)
     return ScenarioFacts(texts, scenario.recipe.evaluation.bleu_tokenize)
 
 
-def _rarity(study: Study, scenario: Scenario, lines: Sequence[str]) -> Sequence[float]:
-    """How rare the words of an evaluation set are in what students learn from, if that is made."""
-    encoded = scenario.text.learned.encoded
-    if not study.is_made(encoded):
-        return ()
-    tokenizer = _tokenizer(study.store.fetch(scenario.text.tokenizer))
-    return rarity(_piece_counts(study.store.fetch(encoded)), lines, tokenizer)
+@lru_cache(maxsize=64)  # for all points that share them
+def _texts(corpus: Path, encoded: Path | None, tokenizer: Path | None) -> Mapping[str, SplitText]:
+    """The evaluation sets of a corpus, and how rare their words are in what students learn from."""
+    text, texts = Corpus(corpus), {}
+    for split in (str(Split.DEV), *(f"test-{name}" for name in text.tests)):
+        table = text.table(split)
+        src, refs = (table[name].to_pylist() for name in (Column.SRC, Column.REF))
+        rare: Sequence[float] = ()
+        if encoded is not None and tokenizer is not None:
+            rare = rarity(_piece_counts(encoded), src, load_tokenizer(tokenizer))
+        texts[split] = SplitText(src, refs, rare)
+    return texts
 
 
-_tokenizer = lru_cache(maxsize=16)(Tokenizer.load)
-
-
-@lru_cache(maxsize=64)  # the tests and points that share a training text
+@lru_cache(maxsize=64)  # for the tests of a text, and the corpora that share it
 def _piece_counts(encoded: Path) -> NDArray[np.int64]:
     """How often each piece occurs in the training sources."""
     return np.bincount(EncodedSplit.load(encoded, Split.TRAIN).src.values)

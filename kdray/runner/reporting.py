@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from kdray.artifacts import write_json
@@ -66,16 +67,17 @@ def measured_in(study: Study, results: Sequence[Result]) -> Measured:
     )
 
 
-def find(measured: Measured) -> Findings:
+def find(measured: Measured, display: Display) -> Findings:
     """Compute what the measurements say.
 
     Raises:
         DataError: results and references do not belong together.
     """
-    return Findings(measured, analyse(measured.results, study=measured.facts))
+    follow = partial(display.followed, "tables")
+    return Findings(measured, analyse(measured.results, study=measured.facts, follow=follow))
 
 
-def write_findings(findings: Findings, folder: Path) -> Findings:
+def write_findings(findings: Findings, folder: Path, display: Display) -> Findings:
     """Write the report into a folder. -> the findings with its page."""
     measured = findings.measured
     write_report(
@@ -85,6 +87,7 @@ def write_findings(findings: Findings, folder: Path) -> Findings:
         analysis=findings.analysis,
         curves=measured.curves,
         gates=measured.gates,
+        follow=partial(display.followed, "charts"),
     )
     if measured.costs is not None:
         write_json(folder / COSTS, measured.costs.model_dump(mode="json"))
@@ -93,7 +96,7 @@ def write_findings(findings: Findings, folder: Path) -> Findings:
 
 def make_report(study: Study, findings: Findings, folder: Path | None = None) -> Findings:
     """Write the report and attach it to the study's run. -> the findings with its page."""
-    written = write_findings(findings, folder or study.reports)
+    written = write_findings(findings, folder or study.reports, study.display)
     if folder is None:
         study.store.show(study.reports)
     study.runs.tracker.log_artifacts(study.runs.parent, folder or study.reports, "report")

@@ -29,7 +29,7 @@ def results_of(study: Study) -> list[Result]:
     """Results of all models that are scored, the teacher's first; the tracker is told."""
     models = {step.key.fingerprint: step for step in unique(_models(study))}
     results: list[Result] = []
-    for step in study.plan.of(SCORES):
+    for step in study.display.followed("scores", study.plan.of(SCORES)):
         if study.is_made(step.key) and all(map(study.is_made, step.reads)):
             of_model = _results(study, step)
             results += of_model
@@ -94,7 +94,7 @@ def _scores_from_outside(
 ) -> Mapping[tuple[str, Condition], dict[str, Score]]:
     """What the scorers that ran through say of a model, by split and condition, then by scorer."""
     said: dict[tuple[str, Condition], dict[str, Score]] = {}
-    for step in study.plan.of(SCORER):
+    for step in study.plan.of(SCORER) if study.recipe.evaluation.scorers else ():
         job = step.job
         assert isinstance(job, ScorerJob), "the stage has no other"
         if job.scores == scores.key and study.is_made(step.key):

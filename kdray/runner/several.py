@@ -1,20 +1,26 @@
 """Several studies in one report: each is a value of an axis of its own, called `study`."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 from kdray.cell import Cell, Point, within
+from kdray.condition import Condition
 from kdray.errors import ConfigError
 from kdray.reporting.facts import STUDIES, StudyFacts
+from kdray.reporting.numbers import listed
 from kdray.runner.reporting import Measured
+from kdray.scoring.result import Result
 
 
 def joined(parts: Sequence[Measured]) -> Measured:
     """What several studies measured, side by side.
 
     Raises:
-        ConfigError: two studies have one name, or differ in what all tables of a report share.
+        ConfigError: two studies have one name, differ in what all tables of a report share, or
+            hold a comparison of the same models.
     """
     names = [part.facts.name for part in parts]
     if repeated := [name for name in names if names.count(name) > 1]:
@@ -26,6 +32,8 @@ def joined(parts: Sequence[Measured]) -> Measured:
     _check_same("recipe.baseline", names, [part.facts.baseline for part in parts])
     _check_same("the beam of the verdict", names, [part.facts.main_beam for part in parts])
     _check_same("the budget of students", names, [part.facts.budget for part in parts])
+    for one, other in combinations(parts, 2):
+        _check_not_the_same(one, other)
     every = [_placed(part) for part in parts]
     return Measured(
         facts=_facts([part.facts for part in every], names),
@@ -43,6 +51,36 @@ def _check_same(what: str, names: Sequence[str], values: Sequence[object]) -> No
             f"{what} is {told}: one report compares what has it in common; set it to the same in "
             "all studies"
         )
+
+
+def _check_not_the_same(one: Measured, other: Measured) -> None:
+    """Refuse a comparison that stands in both studies: it would count twice.
+
+    A single method may be in common, such as a baseline that was trained once.
+    """
+    ours, theirs = ({_what(each) for each in _students(part)} for part in (one, other))
+    is_part = ours <= theirs or theirs <= ours
+    methods: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for each in _students(one):
+        if _what(each) in theirs:
+            methods[each.cell.place, each.split].append(each.cell.method)
+    for (place, split), names in methods.items():
+        if len(set(names)) > 1 or is_part:
+            raise ConfigError(
+                f"{one.facts.name} and {other.facts.name} hold the same trained models of "
+                f"{listed(list(dict.fromkeys(names)))} ({place}) on {split}, which would count as "
+                "if they were trained anew; leave out one of the studies, or in one of them what "
+                "the other has too"
+            )
+
+
+def _students(part: Measured) -> list[Result]:
+    return [result for result in part.results if not result.cell.is_teacher]
+
+
+def _what(result: Result) -> tuple[str, str, Condition]:
+    """What was measured: the model, the test and the condition."""
+    return result.fingerprint, result.split, result.condition
 
 
 def _check_axes(names: Sequence[str], parts: Sequence[StudyFacts]) -> None:

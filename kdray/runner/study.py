@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kdray.artifacts import Key, Store
 from kdray.cluster.session import cluster_address, node_cpus, session, where
 from kdray.config.experiment import Experiment
-from kdray.config.grid import points_of
 from kdray.config.recipe import Recipe
 from kdray.errors import ArtifactDamaged, ConfigError, StageFailed
 from kdray.plan.experiment import Plan, make_plan
@@ -73,6 +72,10 @@ class Study:
         """Whether an artifact is published and whole."""
         return self.store.find(key) is not None
 
+    def at_rest(self) -> "Study":
+        """The same while nothing is made: each artifact is looked for once."""
+        return replace(self, store=self.store.at_rest())
+
     def verify(self) -> None:
         """Read all that is made, whatever was verified before.
 
@@ -81,7 +84,7 @@ class Study:
         """
         self.display.stage("Verification", "of all that is made")
         damaged = []
-        for step in unique(self.plan.steps):
+        for step in self.display.followed("artifacts", list(unique(self.plan.steps))):
             try:
                 self.store.verify(step.key)
             except ArtifactDamaged as error:
@@ -125,7 +128,7 @@ def _alone(experiment: Experiment, store: Store, display: Display) -> Held:
     )
 
 
-def _check_scorers(plan: Plan, store: Store) -> None:
+def check_scorers(plan: Plan, store: Store) -> None:
     """Refuse a scorer that has something to score and cannot be run.
 
     Raises:
@@ -165,9 +168,9 @@ def open_study(
     Raises:
         InputError: a file, a folder, the storage, the tracker or the metric cannot be used.
     """
-    for recipe in points_of(experiment.recipe).values():
-        check_tokenizer(recipe.evaluation.bleu_tokenize)
     plan = make_plan(experiment, all_signals=all_signals)
+    for name in {each.recipe.evaluation.bleu_tokenize for each in plan.scenarios}:
+        check_tokenizer(name)
     execution = experiment.execution
     store = Store.open(execution.storage, cache=execution.cache, only_looks=only_looks)
     _check_costs(plan, store.root / "reports" / experiment.name)
@@ -175,7 +178,7 @@ def open_study(
         if only_looks:
             runs = StudyRuns(Tracker(), store.root / "untracked.json", {})
         else:
-            _check_scorers(plan, store)
+            check_scorers(plan, store)
             store.sweep()
             exits.enter_context(_alone(experiment, store, display))
             runs = StudyRuns.open(experiment, store)

@@ -110,6 +110,6 @@ def _chance(difference: float, variance: float, df: float, level: float) -> floa
     if not variance:
         return 1.0
     df = min(df, 1e6)
-    critical = stats.t.isf(level / 2, df)
+    critical = -special.stdtrit(df, level / 2)
     shift = min(difference / variance**0.5, 30.0)  # beyond, the chance is 1 to any precision
     return float(stats.nct.sf(critical, df, shift))

@@ -1,10 +1,13 @@
 """Values that YAML can express and no configuration needs are refused at once, with their line."""
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 
+from kdray.config.costs import read_costs
+from kdray.config.faults import MOST
 from kdray.config.load import load_experiment
 from kdray.config.model import ModelConfig
 from kdray.errors import ConfigError
@@ -66,7 +69,7 @@ def test_aliases_that_multiply_are_not_followed(tmp_path, text, words):
 
 
 def test_a_long_chain_of_aliases_is_a_short_way(tmp_path):
-    assert "c199: no such key" in " ".join(refusal_of_any_length(tmp_path, CHAIN).split())
+    assert "c0: no such key" in " ".join(refusal_of_any_length(tmp_path, CHAIN).split())
 
 
 def refusal_of_any_length(folder, text):
@@ -106,3 +109,21 @@ def test_true_still_is_true_where_it_is_due_or_anything_is(load):
 
 def test_large_models_are_possible():
     assert ModelConfig(preset="base", width=4096, heads=32, feedforward=16384).width == 4096
+
+
+@pytest.mark.parametrize("read", [load_experiment, read_costs])
+def test_a_file_without_end_is_refused(read):
+    with pytest.raises(ConfigError, match=r"^/dev/zero: is longer than (1|16) MiB; give the "):
+        read(Path("/dev/zero"))
+
+
+def test_of_many_faults_the_first_are_told(tmp_path):
+    update = {"method": {}, "sequences": 1, "reads": {}, "model": {}, "tokens_per_update": 1}
+    row = {"update": update, "machine": {}, "updates": 0, "target_tokens": 1, "seconds": 1}
+    path = tmp_path / "costs.json"
+    path.write_text(json.dumps({"versions": {}, "costs": [row] * 1000}))
+    with pytest.raises(ConfigError) as refused:
+        read_costs(path)
+    *told, last = str(refused.value).splitlines()
+    assert len(told) == MOST
+    assert last == f"{path}: and {4000 - MOST} faults more"

@@ -1,4 +1,4 @@
-"""An update that is learned in several passes is the update that is learned in one."""
+"""One update: learned in several passes it is that which is learned in one, and it is clipped."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from kdray.fit.worker import Worker
 LINEAR = sorted(METHODS.keys() - {"selective", "on_policy", "imitation"})
 
 
-def one_update(method, *, tokens_per_pass):
+def one_update(method, *, tokens_per_pass=None, clip_norm=1e9):
     objective = new_objective(method, dropout=0.0)
     data = training_data(objective.method)
     optimizer = torch.optim.AdamW(objective.parameters(), fused=True)
@@ -26,7 +26,7 @@ def one_update(method, *, tokens_per_pass):
                      if p.grad is not None})  # fmt: skip
 
     optimizer.register_step_pre_hook(keep)
-    run = new_run(Path("none"), changed(clip_norm=1e9), tokens_per_pass=tokens_per_pass)
+    run = new_run(Path("none"), changed(clip_norm=clip_norm), tokens_per_pass=tokens_per_pass)
     updater = Updater(objective, optimizer, data, run, Worker())
     passes = len(updater._share(updater._rows(0)).batches)
     meter = Meter()
@@ -43,6 +43,16 @@ def test_passes_change_nothing(method):
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6)
     assert theirs == pytest.approx(metrics, rel=1e-4, abs=1e-6)
+
+
+def test_a_gradient_is_shortened_to_the_longest_that_may_be_and_its_own_length_is_logged():
+    _, gradient, metrics = one_update("cross_entropy")
+    length = torch.stack([part.norm() for part in gradient.values()]).norm().item()
+    assert metrics["gradient_norm"] == pytest.approx(length, rel=1e-5)
+    _, shorter, clipped = one_update("cross_entropy", clip_norm=length / 4)
+    assert clipped["gradient_norm"] == pytest.approx(length, rel=1e-5)
+    for name, part in gradient.items():
+        torch.testing.assert_close(shorter[name], part / 4, rtol=1e-4, atol=1e-7)
 
 
 def test_a_pass_holds_at_most_what_it_may():

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 
 from markupsafe import Markup
@@ -11,7 +12,7 @@ from kdray.reporting.charts import layers
 from kdray.reporting.charts.frame import Frame, draw_frame, frame_of
 from kdray.reporting.charts.labels import width_of
 from kdray.reporting.charts.looks import Look
-from kdray.reporting.charts.markup import element, path, pixels
+from kdray.reporting.charts.markup import element, joined, path, pixels
 from kdray.reporting.charts.spec import Chart, Panel
 
 COLUMNS = 2  # of panels in a file
@@ -23,38 +24,38 @@ def draw_panels(chart: Chart) -> list[Markup]:
 
     The page has to bring `chart_style()`. Numbers are in `<title>`, for browsers without scripts.
     """
-    frame = frame_of(chart)
+    frame, drawn = _drawn(chart)
     size = f"0 0 {pixels(frame.size.width)} {pixels(frame.height)}"
     return [
         element(
             "svg",
-            *_inside(frame, chart, panel),
+            inside,
             class_="chart",
             viewBox=size,
             role="img",
             tabindex="0",
             aria_label=described(chart, panel),
         )
-        for panel in chart.panels
+        for panel, inside in zip(chart.panels, drawn, strict=True)
     ]
 
 
 def draw_file(chart: Chart) -> str:
     """The chart as a file of its own, which follows the reader's light or dark colours."""
-    frame = frame_of(chart)
+    frame, drawn = _drawn(chart)
     columns = max(1, min(COLUMNS, len(chart.panels)))
     rows = math.ceil(len(chart.panels) / columns)
     width, height = columns * (frame.size.width + 16) + 16, rows * (frame.height + 16) + 40
     panels = [
         element(
             "svg",
-            *_inside(frame, chart, panel),
+            inside,
             x=16 + number % columns * (frame.size.width + 16),
             y=40 + number // columns * (frame.height + 16),
             width=frame.size.width,
             height=frame.height,
         )
-        for number, panel in enumerate(chart.panels)
+        for number, inside in enumerate(drawn)
     ]
     drawing = element(
         "svg",
@@ -110,6 +111,13 @@ def swatch(look: Look) -> Markup:
         viewBox="0 0 24 12",
         aria_hidden="true",
     )
+
+
+@lru_cache(maxsize=8192)  # a report has each chart on its page and in a file
+def _drawn(chart: Chart) -> tuple[Frame, list[Markup]]:
+    """The frame of all panels, and what is drawn in each."""
+    frame = frame_of(chart)
+    return frame, [joined(*_inside(frame, chart, panel)) for panel in chart.panels]
 
 
 def _inside(frame: Frame, chart: Chart, panel: Panel) -> Sequence[Markup]:

@@ -14,7 +14,7 @@ def element(name: str, *inside: str | Markup, **attributes: Attribute) -> Markup
     `class_` is the attribute class, `aria_label` is aria-label; one that is None is left out.
     """
     said = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_text(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_text(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -39,7 +39,7 @@ def path(points: list[tuple[float, float]], *, closed: bool = False) -> str:
 
 
 def _text(value: Attribute) -> str:
-    return _clean(value) if isinstance(value, str) else pixels(value or 0.0)
+    return escape(_clean(value)) if isinstance(value, str) else pixels(value or 0.0)
 
 
 def _clean(text: str) -> str:

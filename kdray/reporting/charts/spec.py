@@ -150,9 +150,9 @@ NARROW: Final = Size(360, 300, points=100, told=24)
 SMALL: Final = Size(360, 230, points=48, told=12)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Chart:
-    """A figure.
+    """A figure. Two are equal if they are one.
 
     Attributes:
         name: of its file, without a suffix.
