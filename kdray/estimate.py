@@ -51,7 +51,8 @@ def plan(
             )
         with tempfile.TemporaryDirectory(prefix="kdray-plan-") as folder:
             small = sample_of(running.experiment, Path(folder), pairs=pairs, updates=updates)
-            with sampled(small, Display(running.display.console)) as sample:
+            shown, whole = Display(running.display.console), running.recipe.corpus
+            with sampled(small, shown, whole=whole) as sample:
                 there = resources()
         devices = Devices.of(
             execution,

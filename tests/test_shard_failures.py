@@ -166,7 +166,7 @@ def test_a_row_that_ends_every_process_is_found_and_left_out(tmp_path, monkeypat
 
 
 def dying_teacher(folder, *, deaths):
-    """A teacher of text, sent to workers whole; the process that is given line 50 dies, so often."""
+    """A teacher of text, sent to workers whole; a process that is given line 50 dies, so often."""
 
     class Dying(Teacher):
         fingerprints = ("dying",)
