@@ -140,9 +140,7 @@ def _put_references(study: Study, job: TranslationJob) -> None:
     """
     split = EncodedSplit.load(study.store.fetch(job.encoded), Split.TRAIN)
     rows, ranks = np.repeat(np.arange(len(split)), job.config.num_hyps), job.config.num_hyps
-    ids = pa.array(
-        [row.tolist() for row in (split.ref[int(i)] for i in rows)], pa.list_(pa.uint32())
-    )
+    refs = [split.ref[int(row)].tolist() for row in rows]
     texts = Corpus(study.store.fetch(job.corpus)).table(Split.TRAIN)[Column.REF]
     columns = {
         Column.PAIR_ID: pa.array(split.pair_ids[rows]),
