@@ -34,8 +34,9 @@ from kdray.scoring.evaluation import SCORES, UNSCORED, EvaluationJob
 from kdray.scoring.result import read_hyps
 from kdray.teacher.build import build_teacher
 from kdray.teacher.engine import Teacher, Translation
-from kdray.teacher.hypotheses import Hypotheses, RecodingJob, TranslationJob
+from kdray.teacher.hypotheses import Hypotheses, RecodingJob
 from kdray.teacher.selection import SelectionJob
+from kdray.teacher.translation import TranslationJob
 
 TRAINING = "updates: 9, schedule: {kind: cosine, peak: 0.001, warmup: 2}"
 EXPERIMENT = f"""\
