@@ -177,7 +177,7 @@ def limits_of(hours: float | None, size: str | None) -> Limits:
 def show_plan(study: "Study", verb: str) -> None:
     """Print every artifact that a verb makes, whether it is there, and why not."""
     from kdray.pipeline import steps_of
-    from kdray.plan.step import shown_once, wanted
+    from kdray.plan.step import STUDENT, shown_once, wanted
 
     what = Column("what", overflow="fold")  # names of students differ at their ends
     table = Table("stage", what, "fingerprint", "state", title=study.experiment.name)
@@ -190,10 +190,8 @@ def show_plan(study: "Study", verb: str) -> None:
             state = "would run" + (f" ({'; '.join(why[:2])})" if why else "")
         table.add_row(step.stage, step.detail or step.name, step.key.fingerprint, state)
     study.display.console.print(table)
-    for line in study.plan.updates():
+    for line in study.plan.notes() if any(step.stage == STUDENT for step in steps) else ():
         study.display.note(line)
-    if study.recipe.axes:
-        study.display.note(study.plan.summary())
 
 
 class _Discreet(logging.Formatter):

@@ -79,6 +79,19 @@ def test_what_points_have_in_common_is_made_once():
     assert "4 trainings" in plan.summary()
 
 
+def test_too_few_seeds_are_told_before_anything_is_made():
+    def told(**students):
+        raw = experiment({}).model_dump(mode="json")
+        raw["recipe"]["students"] |= students
+        return [
+            note for note in make_plan(Experiment.model_validate(raw)).notes() if "seed" in note
+        ]
+
+    (note,) = told(seeds=[1])
+    assert "students.seeds holds one seed" in note
+    assert not told(seeds=[1, 2])
+
+
 def test_steps_stand_after_what_they_read_and_beside_their_like():
     axes = {"ambiguity": AMBIGUITY, "size": SIZES}
     plan = make_plan(experiment(axes))

@@ -49,6 +49,19 @@ class Plan:
             f"{steps} steps for {len(self.steps)}"
         )
 
+    def notes(self) -> list[str]:
+        """What should be known before anything is trained, in words."""
+        recipe = self.scenarios[0].recipe
+        notes = self.updates()
+        if len(self.scenarios) > 1:
+            notes.append(self.summary())
+        if len(recipe.methods) > 1 and len(recipe.students.seeds) == 1:
+            notes.append(
+                "students.seeds holds one seed: how much seeds differ stays unknown, so no "
+                "difference between methods can be a finding; give two at least, better three"
+            )
+        return notes
+
     def updates(self) -> list[str]:
         """How many updates methods make, where they differ, in words."""
         where: dict[str, list[str]] = {}

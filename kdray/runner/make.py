@@ -14,6 +14,7 @@ from kdray.plan.step import (
     ENCODED,
     GATES,
     SCORES,
+    STUDENT,
     TEACHER_COMPLEXITY,
     Step,
     spec_of,
@@ -45,6 +46,9 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
     ]
     if any(map(_needs_ray, missing)) and cluster_address(study.experiment.execution) is not None:
         study.start_ray()  # a cluster that does not answer should be known before corpora are read
+    if any(step.stage == STUDENT for step in missing):
+        for note in study.plan.notes():
+            study.display.note(note)
     for _, group in groupby(steps, key=lambda step: step.heading):
         together = list(group)
         missing = [

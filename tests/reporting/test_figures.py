@@ -136,9 +136,19 @@ def test_results_of_training_come_before_what_is_only_logged():
 def test_teachers_of_several_scenarios_are_no_seeds_of_each_other():
     point = (("noise", "0"),)
     teacher = Cell("teacher", "teacher", 1, role="teacher", point=point)
-    curves = {teacher: [{"step": 1, "a/b": 1.0}], Cell.teacher(1): [{"step": 1, "a/b": 2.0}]}
-    _, (chart,) = draw_learning(curves, {"teacher": TEACHER})
+    one, two = ([{"step": step, "a/b": value} for step in (1, 2)] for value in (1.0, 2.0))
+    looks = {"teacher": TEACHER}
+    _, (chart,) = draw_learning({teacher: one, Cell.teacher(1): two}, looks)
     assert len(chart.panels) == 2
+    _, (shared,) = draw_learning({teacher: one, Cell.teacher(1): one}, looks)
+    assert [panel.title for panel in shared.panels] == ["teacher"]
+
+
+def test_what_was_logged_once_is_no_curve():
+    once = [{"step": 1, "dev/bleu": 1.0, "train/loss": 1.0}, {"step": 2, "train/loss": 0.5}]
+    learning, metrics = draw_learning({Cell("ce", "tiny", 1): once}, LOOKS)
+    assert not learning
+    assert [chart.y.label for chart in metrics] == ["train/loss"]
 
 
 def test_quarters_have_a_place_each_and_the_deviation_over_seeds():

@@ -164,7 +164,7 @@ def test_other_beams_are_kept_but_folded_away(filled, tmp_path):
 
 
 def test_a_second_report_replaces_the_first(filled, tmp_path):
-    curves = {Cell("ce", "tiny", 1): [{"step": 1, "dev/bleu": 1.0}]}
+    curves = {Cell("ce", "tiny", 1): [{"step": step, "dev/bleu": 1.0} for step in (1, 2)]}
     (tmp_path / "charts").mkdir()
     (tmp_path / "charts" / "99-old.svg").write_text("old")
     first = write(filled, tmp_path, curves=curves)

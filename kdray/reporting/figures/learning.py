@@ -1,9 +1,11 @@
 """Learning curves: one chart for each logged metric, with a panel for each size and scenario."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from kdray.cell import Cell
 from kdray.reporting.charts.spec import SMALL, WIDE, Axis, Chart, Line, Panel, Point, Size
-from kdray.reporting.curves import Curves, Series, count_not_finite, metric_names, series_of
+from kdray.reporting.curves import Curves, Rows, Series, count_not_finite, metric_names, series_of
 from kdray.reporting.figures.methods import Looks
 
 RESULT = ("dev/bleu", "dev/loss")  # shown; other metrics are for those who look for a fault
@@ -13,18 +15,31 @@ def draw_learning(curves: Curves, looks: Looks) -> tuple[list[Chart], list[Chart
     """Charts of what tells how well training went, and smaller ones of all other metrics.
 
     Teachers have charts of their own: they are trained for longer, and their scores are higher.
+    What every model logged once only, such as a single validation at the end, is no curve.
     """
     students = {cell: rows for cell, rows in curves.items() if not cell.is_teacher}
-    teachers = {cell: rows for cell, rows in curves.items() if cell.is_teacher}
+    teachers = _each_once({cell: rows for cell, rows in curves.items() if cell.is_teacher})
     result: list[Chart] = []
     others: list[Chart] = []
     for metric in metric_names(curves):
         drawn, size = (result, WIDE) if metric in RESULT else (others, SMALL)
         for of, part in (("", students), (" of the teacher", teachers)):
             chart = draw_metric(part, metric, looks, size=size, of=of)
-            if chart.panels:
+            lines = [line for panel in chart.panels for line in panel.lines]
+            if any(len(points) > 1 for line in lines for points in (line.points, *line.singles)):
                 drawn.append(chart)
     return result, others
+
+
+def _each_once(curves: Curves) -> Curves:
+    """Without the places of models that stand at another place too; one at all has no place."""
+    once: dict[Cell, Rows] = {}
+    for cell, rows in curves.items():
+        if rows not in once.values():
+            once[cell] = rows
+    if len(once) == 1 < len(curves):
+        return {replace(cell, point=()): rows for cell, rows in once.items()}
+    return once
 
 
 def draw_metric(
