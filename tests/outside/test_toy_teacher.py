@@ -151,7 +151,7 @@ def test_its_translations_reach_students_in_their_pieces(
     assert 0 < len(short) < len(pairs)
     del counts["seconds"]
     assert counts == {
-        "pairs": len(short), "quarantined": len(pairs) - len(short), "unfinished": 0,
+        "pairs": len(short), "quarantined": len(pairs) - len(short), "unfinished": 0, "reused": 0,
     }  # fmt: skip
 
     pieces, recoded = tmp_path / "pieces", tmp_path / "recoded"
