@@ -6,6 +6,7 @@ import kdray
 from kdray.command import program
 from kdray.complexity import complexity
 from kdray.decode import decode
+from kdray.estimate import plan
 from kdray.evaluate import evaluate
 from kdray.gate import gate
 from kdray.report import report
@@ -20,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for verb in (study, tune, decode, train, evaluate, report, gate, complexity, verify):
+for verb in (study, tune, decode, train, evaluate, report, gate, complexity, plan, verify):
     app.command()(verb)
 
 

@@ -22,12 +22,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from kdray.config.load import load_experiment, naming
-from kdray.errors import KdrayError, StageFailed, redact
+from kdray.errors import InputError, KdrayError, StageFailed, redact
+from kdray.limits import Limits, limited, size_of
 from kdray.progress import Display
 from kdray.storage.disk import disk_failure
 
 if TYPE_CHECKING:
     from kdray.runner.study import Study
+
+NO_LIMITS = Limits()
 
 Config = Annotated[
     Path, typer.Argument(help="YAML file of the experiment; tune_configs/ holds examples.")
@@ -46,6 +49,14 @@ Verify = Annotated[
         "--verify",
         help="Read all that the experiment has made, also what was verified before, first.",
     ),
+]
+MaxHours = Annotated[
+    float | None,
+    typer.Option(min=0, help="End in order after so many hours; the same command goes on later."),
+]
+MaxBytes = Annotated[
+    str | None,
+    typer.Option(help="End in order when the storage holds so much, as 500M or 1.5T."),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would run and what is cached; run nothing.")
@@ -135,6 +146,7 @@ def studied(
     verify: bool = False,
     only_looks: bool = False,
     to_stderr: bool = False,
+    limits: Limits = NO_LIMITS,
 ) -> "Iterator[Study]":
     """The study that a configuration describes; a dry run shows what a verb makes and ends.
 
@@ -157,7 +169,20 @@ def studied(
         if dry_run:
             show_plan(study, verb)
             raise typer.Exit
-        yield study
+        with limited(limits, study.store.root):
+            yield study
+
+
+def limits_of(hours: float | None, size: str | None) -> Limits:
+    """The limits that options name.
+
+    Raises:
+        InputError: a size is none.
+    """
+    try:
+        return Limits(hours, None if size is None else size_of(size))
+    except ValueError as error:
+        raise InputError(f"--max-bytes {error}") from None
 
 
 def check_verb(study: "Study", verb: str) -> None:

@@ -1,6 +1,16 @@
 """`python -m kdray.decode CONFIG`: the teacher and the signals it leaves for its students."""
 
-from kdray.command import Config, DryRun, Overrides, Verify, run, studied
+from kdray.command import (
+    Config,
+    DryRun,
+    MaxBytes,
+    MaxHours,
+    Overrides,
+    Verify,
+    limits_of,
+    run,
+    studied,
+)
 
 
 def decode(
@@ -8,12 +18,17 @@ def decode(
     overrides: Overrides = [],  # noqa: B006
     dry_run: DryRun = False,
     verify: Verify = False,
+    max_hours: MaxHours = None,
+    max_bytes: MaxBytes = None,
 ) -> None:
     """Train or load the teacher, then store its translations and distributions.
 
     Stores every signal that the configuration names, also those that none of its methods reads.
     """
-    with studied(config, overrides, "decode", dry_run=dry_run, verify=verify) as running:
+    limits = limits_of(max_hours, max_bytes)
+    with studied(
+        config, overrides, "decode", dry_run=dry_run, verify=verify, limits=limits
+    ) as running:
         from kdray.pipeline import run_steps
 
         run_steps(running, "decode")

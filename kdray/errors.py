@@ -47,6 +47,12 @@ class TrainingDiverged(StageFailed):
     """The loss or a gradient became non-finite."""
 
 
+class LimitReached(KdrayError):
+    """A command was told how much it may use, and has; what it made is kept."""
+
+    exit_code = 3
+
+
 class LeaseLost(StageFailed):
     """Another process took over what this one was making, since it seemed to be dead."""
 

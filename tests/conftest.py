@@ -158,18 +158,18 @@ def undisturbed(shared_folder: Path) -> Path:
 @pytest.fixture
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner as it is, but what it gives to Ray is done here, one after another."""
-    from kdray.cluster.pool import ShardActor  # imports Ray: only where it is needed
+    from kdray.cluster.pool import Made, ShardActor  # imports Ray: only where it is needed
     from kdray.cluster.train import train_and_publish
     from kdray.fit.worker import Worker
-    from kdray.runner import make, models
+    from kdray.runner import make, models, shards
     from kdray.runner.study import Study
 
     def shards_here(works, *, execution):
-        actor = ShardActor(works)
+        actor = ShardActor(works, execution.decode_tokens, None, 1)
         for number, work in enumerate(works):
             for index in work.plan.missing():
                 actor({"work": [number], "shard": [index]})
-                yield number, index
+                yield Made(number, index, "here")
 
     def train_here(trainings, *, execution, runs, folder, watch):
         for name, training in trainings.items():
@@ -186,7 +186,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
                 failure = error
             yield step, failure
 
-    monkeypatch.setattr(make, "make_shards", shards_here)
+    monkeypatch.setattr(shards, "make_shards", shards_here)
     monkeypatch.setattr(models, "train", train_here)
     monkeypatch.setattr(make, "make_each", each_here)
     monkeypatch.setattr(make, "evaluation_threads", lambda asked: asked or 1)

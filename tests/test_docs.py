@@ -31,7 +31,8 @@ DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [*(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "CONTRIBUTING")), *DOCS]
 FRAGMENTS_OF = ROOT / "tune_configs/multi30k.yaml"  # the experiment that fragments are put into
 ALL_SIGNALS = """recipe.signals={hypotheses: {num_hyps: 8, beam: 8}, sampled: {}, hidden: {},
-    topk: {temperatures: [1.0, 1.5, 2.0]}, online: true}"""  # for fragments that are methods
+    scores: {risk: {kind: risk}}, topk: {temperatures: [1.0, 1.5, 2.0]}, online: true}"""
+"""For fragments that are methods."""
 
 Row = dict[str, str]  # heading -> cell
 

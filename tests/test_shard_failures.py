@@ -7,17 +7,24 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import sharded
 
 from kdray.artifacts import Store
 from kdray.cluster import ray_internals
 from kdray.cluster.pool import ShardWork, make_shards
 from kdray.cluster.session import session
 from kdray.config.execution import Execution
+from kdray.config.signals import HypothesesConfig
 from kdray.errors import StageFailed
 from kdray.model import memory
+from kdray.teacher.engine import Teacher, Translation
+from kdray.teacher.hypotheses import read_translations
 from kdray.teacher.quarantine import Careful
 from kdray.teacher.shards import ShardPlan
+from kdray.teacher.translation import TranslationJob
 
 
 def dying_job(folder, *, deaths):
@@ -156,3 +163,54 @@ def test_a_row_that_ends_every_process_is_found_and_left_out(tmp_path, monkeypat
     assert log[0] == ["20", "64"]
     assert log[1] == ["4", "32"]  # half of the tokens in a batch
     assert log[-1][1] == "16"
+
+
+def dying_teacher(folder, *, deaths):
+    """A teacher of text, sent to workers whole; a process that is given line 50 dies, so often."""
+
+    class Dying(Teacher):
+        fingerprints = ("dying",)
+        positions = vocabulary = None
+
+        def open(self, fetch, *, device, threads, work=None):
+            return self
+
+        def translate(self, src, options, refs=None):
+            died = len(list(Path(folder).glob("died-*")))
+            if "line 50" in src and died < deaths:
+                (Path(folder) / f"died-{died}").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return [[Translation(line.upper(), -1.0, finished=True)] for line in src]
+
+    return Dying()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.long
+def test_rows_are_those_of_an_undisturbed_run_whoever_dies(tmp_path, monkeypatch):
+    """Processes die in mid-decode; other shards are wider, and made by another number of them."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    table = {"pair_id": range(120), "src": [f"line {n}" for n in range(120)], "ref": ["r"] * 120}
+    pq.write_table(pa.table(table), corpus / "train.parquet")
+
+    def job(deaths):
+        teacher = dying_teacher(tmp_path, deaths=deaths)
+        return TranslationJob(teacher, sharded.at(corpus), HypothesesConfig(), sharded.ENCODED)
+
+    sharded.make(job(0), tmp_path / "undisturbed", shard_rows=33)
+    work = tmp_path / "work"
+    plan = ShardPlan.open(work / "shards", rows=120, shard_rows=20)
+    shards = ShardWork(job(2), plan, Store(tmp_path), work, "cpu")
+    execution = Execution(start_seconds=280, cpus=2, decode_actors=2)
+    with session(execution):
+        made = list(make_shards([shards], execution=execution))
+    assert sorted(shard for _, shard, _ in made) == list(range(6))
+    assert len(list(tmp_path.glob("died-*"))) == 2
+    joined = tmp_path / "joined"
+    joined.mkdir()
+    counts = job(0).join(plan.finished(), plan.counts(), joined, sharded.fetch)
+    assert (counts["pairs"], counts["quarantined"]) == (120, 0)
+    assert read_translations(joined).equals(read_translations(tmp_path / "undisturbed"))

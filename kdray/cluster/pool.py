@@ -78,7 +78,7 @@ class ShardActor:
         prepare(threads=1, device=torch.device(device))
         self.works, self.tokens = works, tokens
         self.memory = memory or free_memory(device, processes=processes)
-        self.worker = str(ray.get_runtime_context().get_actor_id())
+        self.worker = str(ray.get_runtime_context().get_actor_id()) if ray.is_initialized() else ""
         self.opened: int | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

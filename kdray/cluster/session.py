@@ -237,6 +237,12 @@ def _nodes() -> list[tuple[int, int]]:
     ]
 
 
+def resources() -> dict[str, int]:
+    """CPUs and GPUs of the cluster that this process has joined."""
+    there = ray.cluster_resources()
+    return {kind: int(there.get(kind, 0)) for kind in ("CPU", "GPU")}
+
+
 def node_cpus() -> list[int]:
     """The number of CPUs of each node that has any."""
     return [cpus for cpus, _ in _nodes()]

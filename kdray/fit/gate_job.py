@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -45,7 +45,7 @@ class GateJob:
     @property
     def key(self) -> Key:
         """Of the student, its teacher, the corpus and the search."""
-        recipe = {"pairs": PAIRS, "search": asdict(self.search)}
+        recipe = {"pairs": PAIRS, "search": self.search.identity()}
         inputs = {
             **self.teacher.identity,
             "student": self.student.fingerprint,

@@ -13,7 +13,8 @@ Shapes: B sentences, K beams, M models, V vocabulary.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,6 +65,11 @@ class SearchOptions:
     max_length_slack: int = 10
     no_repeat_ngram: int = 0
     sampling: Sampling | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What decides translations, as JSON values: what is not asked for is left out."""
+        asked = {"no_repeat_ngram": self.no_repeat_ngram, "sampling": self.sampling}
+        return {k: v for k, v in asdict(self).items() if k not in asked or asked[k]}
 
     def max_length(self, src_tokens: int, *, positions: int, given: int = 0) -> int:
         """Most tokens of a hypothesis, `</s>` included; never more than the model's positions."""

@@ -1,6 +1,7 @@
 """The steps that read the gates of students, for the report. No training reads them."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from kdray.config.recipe import Recipe
 from kdray.fit.gate_job import GateJob
@@ -9,6 +10,7 @@ from kdray.model.generate import SearchOptions
 from kdray.plan.step import GATES, Step, spec_of
 from kdray.plan.text import TextPlan
 from kdray.teacher.engine import Teacher
+from kdray.teacher.translation import search_options
 
 
 def gate_job(
@@ -19,7 +21,9 @@ def gate_job(
     if not method_class(spec.method.kind).has_gate:
         return None
     assert teacher is not None, "a gate could not be trained without"
-    options = SearchOptions(**({} if search is None else search.model_dump(exclude={"num_hyps"})))
+    options = SearchOptions()
+    if search is not None:  # the best translation, also where a recipe draws
+        options = replace(search_options(search), num_hyps=1, sampling=None)
     return GateJob(student.key, spec.training.updates, teacher, text.clean.corpus, options)
 
 

@@ -26,6 +26,7 @@ from kdray.text.pairing import pair_hashes
 from kdray.text.sequences import Ints, Sequences, offsets_of
 
 OFFSETS, PAIR_HASHES = "offsets", "pair_hashes"
+COPIED_AT_A_TIME = 2**22  # bytes
 OF_THE_FIRST_SHARD = ("temperatures.npy", "output.safetensors")
 
 
@@ -168,10 +169,13 @@ def _join_array(shards: Sequence[Path], path: Path) -> None:
         np.save(path, offsets_of(np.concatenate([np.diff(part) for part in parts])))
         return
     shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
-    whole = new_array(path, dtype=parts[0].dtype, shape=shape)
-    for start, part in zip(offsets_of(np.array([len(p) for p in parts])), parts, strict=False):
-        whole[start : start + len(part)] = part
-    whole.flush()
+    with path.open("wb") as whole:
+        header = {"descr": np.lib.format.dtype_to_descr(parts[0].dtype), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(whole, {**header, "shape": shape})
+        for shard, part in zip(shards, parts, strict=True):
+            with shard.open("rb") as file:  # not by its map: pages of it would count as memory
+                file.seek(part.offset)
+                shutil.copyfileobj(file, whole, COPIED_AT_A_TIME)
 
 
 def new_array(path: Path, *, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:

@@ -113,7 +113,7 @@ ALL_METHODS: dict[str, Mapping[str, object]] = {
 }
 
 TYPICAL = [
-    "cross_entropy", "sentence_level_with_reference", "interpolation", "multi_hypothesis",
+    "cross_entropy", "sentence_level_with_reference", "interpolation", "multi_hypothesis", "scored",
     "token_level-topk", "token_level-hidden", "token_level_warm-topk", "token_level_warm-hidden",
     "hybrid_two_pass_scalar_prior-topk", "hybrid_two_pass_sentence_centred-topk",
     "hybrid_one_pass_token_none-topk", "hybrid_one_pass_entropy_soft-topk",

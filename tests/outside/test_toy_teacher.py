@@ -34,8 +34,9 @@ from kdray.scoring.evaluation import SCORES, UNSCORED, EvaluationJob
 from kdray.scoring.result import read_hyps
 from kdray.teacher.build import build_teacher
 from kdray.teacher.engine import Teacher, Translation
-from kdray.teacher.hypotheses import Hypotheses, RecodingJob, TranslationJob
+from kdray.teacher.hypotheses import Hypotheses, RecodingJob
 from kdray.teacher.selection import SelectionJob
+from kdray.teacher.translation import TranslationJob
 
 TRAINING = "updates: 9, schedule: {kind: cosine, peak: 0.001, warmup: 2}"
 EXPERIMENT = f"""\
@@ -150,7 +151,7 @@ def test_its_translations_reach_students_in_their_pieces(
     assert 0 < len(short) < len(pairs)
     del counts["seconds"]
     assert counts == {
-        "pairs": len(short), "quarantined": len(pairs) - len(short), "unfinished": 0,
+        "pairs": len(short), "quarantined": len(pairs) - len(short), "unfinished": 0, "reused": 0,
     }  # fmt: skip
 
     pieces, recoded = tmp_path / "pieces", tmp_path / "recoded"

@@ -1,6 +1,9 @@
 """Shards are whole or missing, and a plan outlives the run that made it."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,3 +122,39 @@ def test_an_array_has_its_room_before_it_is_filled(tmp_path: Path, size: str, sa
     """A page that finds no room ends the process by SIGBUS."""
     done = run_mounted(SMALL, tmp_path, "-c", ARRAY, tmp_path, size=size)
     assert (done.returncode, done.stdout) == (0, said), done.stderr
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from kdray.teacher.shards import ShardPlan
+
+def build(start, stop, folder):
+    (folder / "rows").write_text(f"{start} {stop}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+ShardPlan.open(Path(sys.argv[1]), rows=10, shard_rows=4).make(1, build)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_between_data_and_record_has_made_nothing(plan: ShardPlan) -> None:
+    died = subprocess.run([sys.executable, "-c", KILLED, str(plan.folder)], check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert plan.missing() == [0, 1, 2]
+    for index in plan.missing():
+        plan.make(index, build)
+    assert [(shard / "rows").read_text() for shard in plan.finished()] == ["0 4", "4 8", "8 10"]
+
+
+def test_after_a_full_disk_the_same_plan_is_made_to_its_end(plan: ShardPlan) -> None:
+    def fill(start: int, stop: int, folder: Path) -> dict[str, int]:
+        with largest_file(3):
+            return build(start, stop, folder)
+
+    plan.make(0, fill)
+    with pytest.raises(StageFailed, match="raise the limit"):
+        plan.make(2, lambda *args: fill(10**6, 10**6, args[2]))
+    for index in plan.missing():
+        plan.make(index, build)
+    assert [(shard / "rows").read_text() for shard in plan.finished()] == ["0 4", "4 8", "8 10"]
