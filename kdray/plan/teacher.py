@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kdray.artifacts import Brought, Key, sha256_file
 from kdray.cell import TEACHER, Cell
-from kdray.config.foreign_teachers import HuggingFaceTeacherConfig
+from kdray.config.foreign_teachers import ForeignTeacherConfig, HuggingFaceTeacherConfig
 from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.recipe import Recipe
 from kdray.config.teacher import BroughtTeacherConfig, TrainedTeacherConfig, members
@@ -13,8 +13,10 @@ from kdray.errors import DataError
 from kdray.fit.assemble import Signals
 from kdray.fit.spec import TrainingSpec
 from kdray.model.storage import SHAPE, WEIGHTS, check_weights, load_shape
-from kdray.plan.step import CONVERTED, Step
+from kdray.plan.step import CHECKED, CONVERTED, Step
 from kdray.plan.text import TextPlan
+from kdray.teacher.check import CheckJob
+from kdray.teacher.engine import Teacher
 from kdray.teacher.huggingface.conversion import ConversionJob
 from kdray.teacher.huggingface.folder import Origin
 from kdray.teacher.huggingface.teacher import shared_tokenizer
@@ -67,6 +69,13 @@ def conversion_steps(recipe: Recipe) -> Iterator[Step]:
     if isinstance(recipe.teacher, HuggingFaceTeacherConfig):
         job, heading = ConversionJob(Origin.of(recipe.teacher)), "Conversion of the teacher"
         yield Step(job, CONVERTED, "converted teacher", heading)
+
+
+def check_steps(recipe: Recipe, text: TextPlan, teacher: Teacher | None) -> Iterator[Step]:
+    """The check of a teacher of another tool, before anything is decoded with it."""
+    if teacher is not None and isinstance(recipe.teacher, ForeignTeacherConfig):
+        job = CheckJob(teacher, text.clean.corpus, recipe.evaluation.bleu_tokenize)
+        yield Step(job, CHECKED, "check of the teacher", "Check of the teacher")
 
 
 def _brought(path: Path) -> Brought:

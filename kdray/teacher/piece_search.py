@@ -36,12 +36,13 @@ class PieceTranslator:
         threads: how many.
         device: `cpu` or `cuda`.
         compute_type: what it computes in; weights of another type are converted when it is loaded.
+            On a CPU, float32 stands for the types of 16 bits, which few have.
         end: the piece that ends a sequence.
         never: pieces that no translation has, beside the unknown one. Those that the model does
             not know are left out.
 
     Raises:
-        DataError: the folder holds no model that can be read, or the device does not have the type.
+        DataError: the folder holds no model that can be read, or the device cannot be used.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class PieceTranslator:
         end: str = "</s>",
         never: Collection[str] = (),
     ) -> None:
+        if device == "cpu" and compute_type in ("float16", "bfloat16"):
+            compute_type = "float32"
         try:
             self.translator = ctranslate2.Translator(
                 str(folder),

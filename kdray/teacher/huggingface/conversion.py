@@ -57,9 +57,9 @@ class ConversionJob:
                 shutil.copyfile(path, folder / TOKENIZER / path.name)
         facts = {
             "model_type": config.model_type,
-            "positions": getattr(config, "max_position_embeddings", None),
             "end": config.eos_token_id,
             "never": sorted(pieces.never),
+            "unk": pieces.tgt.index(str(tokenizer.unk_token)),
             "src": pieces.src,
             "tgt": pieces.tgt,
         }
