@@ -17,7 +17,6 @@ import numpy as np
 from sacrebleu.metrics.chrf import CHRF
 
 from kdray.artifacts import Fetch, Key, keys_among, write_json
-from kdray.config.foreign_teachers import CTranslate2TeacherConfig, HuggingFaceTeacherConfig
 from kdray.errors import DataError
 from kdray.jobs import NOTES, Counts
 from kdray.model.generate import SearchOptions
@@ -30,6 +29,7 @@ from kdray.teacher.huggingface.against_torch import compare, objections, words
 from kdray.teacher.huggingface.loading import load_torch
 from kdray.teacher.huggingface.teacher import HuggingFaceEngine, HuggingFaceTeacher
 from kdray.teacher.lines import LinesEngine
+from kdray.teacher.marian import MarianTeacher
 from kdray.text.corpus import Corpus
 
 VERSION = 1
@@ -163,12 +163,11 @@ def scripts(lines: Sequence[str]) -> Counter[str]:
 
 def in_float32(teacher: Teacher) -> Teacher | None:
     """The same teacher computing in float32; None if it does so already, or cannot be told to."""
-    if not isinstance(teacher, ConvertedTeacher | HuggingFaceTeacher):
+    if not isinstance(teacher, ConvertedTeacher | HuggingFaceTeacher | MarianTeacher):
         return None
-    config: CTranslate2TeacherConfig | HuggingFaceTeacherConfig = teacher.config
-    if config.compute_type == "float32":
+    if teacher.config.compute_type == "float32":
         return None
-    changed: Any = config.model_copy(update={"compute_type": "float32"})
+    changed: Any = teacher.config.model_copy(update={"compute_type": "float32"})
     return replace(teacher, config=changed)
 
 
