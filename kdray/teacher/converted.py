@@ -1,6 +1,7 @@
 """A folder that a converter of CTranslate2 wrote, as a teacher: text in, text out."""
 
 import json
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from kdray.config.foreign_teachers import CTranslate2TeacherConfig, MarianTeache
 from kdray.errors import DataError
 from kdray.model.generate import SearchOptions
 from kdray.teacher.engine import Teacher, Translation
-from kdray.teacher.piece_search import PieceTranslator
+from kdray.teacher.piece_search import PieceTranslator, target_vocabulary
 
 MODEL, CONFIG = "model.bin", "config.json"
+OPUS_TAG = re.compile(">>.+<<")  # of a language, before a source of OPUS-MT
 USUAL_PIECES = (
     ("source.spm", "target.spm"),
     ("src.model", "tgt.model"),
@@ -156,7 +158,7 @@ def open_engine(
         device=device,
         compute_type=compute_type,
         end=end,
-        never=("<pad>", "<s>"),
+        never={"<pad>", "<s>", *filter(OPUS_TAG.fullmatch, target_vocabulary(folder))},
         added=bool(facts.get("add_source_bos")) + bool(facts.get("add_source_eos")),
     )
     models = tuple(load_pieces(file) for file in pieces)

@@ -102,7 +102,7 @@ def test_it_says_what_the_same_weights_say_at_hugging_face(both, toy_pairs, tmp_
         teacher.open(fetch, device="cpu", threads=1).translate(src, OPTIONS) for teacher in teachers
     )
     texts, of_others = ([best.text.split() for (best,) in each] for each in (ours, others))
-    # there, the source's pieces put words together; and beams of random weights nearly tie
+    # beams of random weights nearly tie
     assert sum(text == other for text, other in zip(texts, of_others, strict=True)) >= 27
     assert [best.score for (best,) in ours] == pytest.approx([b.score for (b,) in others], abs=1e-3)
 
