@@ -27,7 +27,11 @@ from kdray.teacher.converted import ConvertedTeacher
 from kdray.teacher.engine import Engine, Teacher, Translation, translate
 from kdray.teacher.huggingface.against_torch import compare, objections, words
 from kdray.teacher.huggingface.loading import load_torch
-from kdray.teacher.huggingface.teacher import HuggingFaceEngine, HuggingFaceTeacher
+from kdray.teacher.huggingface.teacher import (
+    HuggingFaceEngine,
+    HuggingFaceTeacher,
+    SharedHuggingFaceTeacher,
+)
 from kdray.teacher.lines import LinesEngine
 from kdray.teacher.marian import MarianTeacher
 from kdray.text.corpus import Corpus
@@ -76,10 +80,12 @@ class CheckJob:
         facts, notes = self._facts(hyps, refs, seconds)
         wrong = [*text_objections(src, hyps, refs), *_unlike_alone(engine, src, hyps)]
         if isinstance(engine, HuggingFaceEngine) and isinstance(self.teacher, HuggingFaceTeacher):
-            seen = compare(engine, load_torch(self.teacher.origin.folder()), src[:COMPARED])
+            model, some = self._original(fetch), src[:COMPARED]
+            seen = compare(engine, model, some)
             facts["original"] = asdict(seen)
             notes.append(words(seen))
-            wrong += objections(seen, compute_type=self.teacher.config.compute_type)
+            compute_type, vocabulary = self.teacher.config.compute_type, len(engine.facts["tgt"])
+            wrong += objections(seen, compute_type=compute_type, vocabulary=vocabulary)
         if (exact := in_float32(self.teacher)) is not None:
             others, needed = _translated(exact.open(fetch, device="cpu", threads=threads), src)
             of_exact, _ = self._facts(others, refs, needed)
@@ -97,6 +103,13 @@ class CheckJob:
             )
         write_json(folder / FILE, facts)
         return {"sentences": len(src), "bleu": facts["bleu"], NOTES: notes}
+
+    def _original(self, fetch: Fetch) -> Any:  # noqa: ANN401 (a model of transformers)
+        """What the teacher was converted of; it has to belong to a vocabulary that is shared."""
+        assert isinstance(self.teacher, HuggingFaceTeacher)
+        if isinstance(self.teacher, SharedHuggingFaceTeacher):
+            return self.teacher.reader(fetch, device="cpu").model
+        return load_torch(self.teacher.origin.folder())
 
     def _facts(
         self, hyps: Sequence[Translation | None], refs: Sequence[str], seconds: float

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import re
 import shutil
 import sys
@@ -82,6 +83,7 @@ def test_a_trained_teacher_passes_and_what_was_seen_is_told(
     tried, compared = counts[NOTES]
     assert "tried on 50 sentences of dev: BLEU" in tried
     assert "on 24 sentences" in compared
+    assert pickle.loads(pickle.dumps(job)).key == job.key
     facts = json.loads((tmp_path / "seen" / FILE).read_text())
     assert facts["original"]["wrong"] == 0
     assert facts["original"]["tokens"] > 100
@@ -114,7 +116,7 @@ def test_a_conversion_that_is_another_model_is_found_out(toy_pairs, tmp_path):
 
     good = seen(converted)
     assert (good.sentences, good.wrong, good.unlike_alone) == (20, 0, 0)
-    assert list(objections(good, compute_type="float32")) == []
+    assert list(objections(good, compute_type="float32", vocabulary=30)) == []
     other = shutil.copytree(folder, tmp_path / "other")
     weights = load_file(other / "model.safetensors")
     rows = weights["model.decoder.embed_tokens.weight"]
@@ -123,5 +125,5 @@ def test_a_conversion_that_is_another_model_is_found_out(toy_pairs, tmp_path):
     of_other = HuggingFaceTeacherConfig(kind="huggingface", path=str(other))
     ConversionJob(Origin.of(of_other)).make(mixed, fetch, threads=1)
     for compute_type in ("float32", "int8"):
-        (*_, last) = objections(seen(mixed), compute_type=compute_type)
+        (*_, last) = objections(seen(mixed), compute_type=compute_type, vocabulary=30)
         assert re.search("another model|log-probabilities differ", last)

@@ -7,6 +7,7 @@ tie, or are different models; and no search of another library has to be trusted
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import log
 from typing import Any
 
 import torch
@@ -92,7 +93,7 @@ def _read(
     return logp.max(1).values - own, own.sum()
 
 
-def objections(seen: Compared, *, compute_type: str) -> Iterator[str]:
+def objections(seen: Compared, *, compute_type: str, vocabulary: int) -> Iterator[str]:
     """Why a conversion cannot be trusted, if it cannot.
 
     With weights of few bits other tokens may win; only what is gibberish is refused.
@@ -104,6 +105,11 @@ def objections(seen: Compared, *, compute_type: str) -> Iterator[str]:
         yield (
             f"at {seen.wrong} of {seen.tokens} tokens the original would go on differently, by up "
             f"to {seen.worst:.3g} nats: the conversion is another model"
+        )
+    if seen.tokens and seen.log_prob < -log(vocabulary):
+        yield (
+            f"it gives its own tokens {seen.log_prob:.3f} nats each, less than if all {vocabulary} "
+            "pieces were equally likely"
         )
     if exact and seen.score_difference > NEAR:
         yield (
