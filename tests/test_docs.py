@@ -155,7 +155,7 @@ def test_a_fragment_loads_in_its_place(key: str, text: str) -> None:
         apply_override(data, ALL_SIGNALS)
     if key == "recipe.teacher" and "kind: checkpoint" in text:
         del data["recipe"]["tokenizer"]
-    if key == "recipe.teacher" and re.search("^kind: (ctr|com|fun|hug)", text, re.MULTILINE):
+    if key == "recipe.teacher" and re.search("^kind: (ctr|com|fun|hug|mar)", text, re.MULTILINE):
         apply_override(data, "recipe.methods={s: {kind: sentence_level}}")
     Experiment.model_validate(data)
 

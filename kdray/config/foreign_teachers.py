@@ -76,6 +76,22 @@ class CTranslate2TeacherConfig(ForeignTeacherConfig):
     compute_type: ComputeType = "float32"
 
 
+class MarianTeacherConfig(ForeignTeacherConfig):
+    """A model of Marian, such as OPUS-MT publishes: npz weights, YAML vocabularies, SentencePiece.
+
+    It is converted to CTranslate2 once.
+    """
+
+    kind: Literal["marian"]
+    # a folder with decoder.yml, or with one npz file and its vocabularies
+    path: Place
+    # SentencePiece models, in the folder or elsewhere; null: source.spm and target.spm
+    source_pieces: NotEmpty | None = None
+    target_pieces: NotEmpty | None = None
+    source_prefix: tuple[str, ...] = ()  # pieces before each source, such as >>deu<<
+    compute_type: ComputeType = "float32"
+
+
 class HuggingFaceTeacherConfig(ForeignTeacherConfig):
     """A translation model in the form of Hugging Face, from a folder or from the hub.
 

@@ -11,6 +11,7 @@ from kdray.config.foreign_teachers import (
     ForeignTeacherConfig,
     FunctionTeacherConfig,
     HuggingFaceTeacherConfig,
+    MarianTeacherConfig,
 )
 from kdray.config.foreign_teachers import OutsideTeacherConfig as OutsideTeacherConfig
 from kdray.config.model import ModelConfig
@@ -67,6 +68,7 @@ BuiltInTeacherConfig = (
     | CommandTeacherConfig
     | FunctionTeacherConfig
     | HuggingFaceTeacherConfig
+    | MarianTeacherConfig
 )
 if TYPE_CHECKING:
     TeacherConfig = BuiltInTeacherConfig | OutsideTeacherConfig

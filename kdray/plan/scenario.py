@@ -15,7 +15,7 @@ from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
 from kdray.plan.step import EXPORT, SCORER, SCORES, Step
 from kdray.plan.students import Students
-from kdray.plan.teacher import brought_teachers, conversion_steps, teacher_steps
+from kdray.plan.teacher import brought_teachers, check_steps, conversion_steps, teacher_steps
 from kdray.plan.text import TextPlan, plan_text
 from kdray.plan.vocabulary import teacher_entries
 from kdray.scoring.evaluation import EvaluationJob
@@ -56,6 +56,7 @@ def plan_scenario(
     teacher = None
     if recipe.teacher is not None:
         teacher = build_teacher(recipe.teacher, sources, shared=recipe.tokenizer is None)
+    checked = tuple(check_steps(recipe, text, teacher))
     signals = plan_signals(recipe, text, teacher, all_signals=all_signals)
     if (trained or brought) and recipe.signals.topk is not None:
         check_k(recipe.signals.topk, teacher_entries(recipe, brought))
@@ -66,7 +67,7 @@ def plan_scenario(
     scorers = _scorer_steps(recipe, text, scores)
     looks = (*complexity_steps(text, teacher), *gate_steps(recipe, text, teacher, goals))
     beside = (*scorers, *looks, *_export_steps(exports, goals))
-    made = (*text.steps, *trained, *converted, *signals.steps, *models, *scores, *beside)
+    made = (*text.steps, *trained, *converted, *checked, *signals.steps, *models, *scores, *beside)
     steps = tuple(_at(point, step) for step in made) if point else made
     return Scenario(point, recipe, steps, text, teacher, students)
 

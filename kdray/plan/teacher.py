@@ -5,19 +5,27 @@ from pathlib import Path
 
 from kdray.artifacts import Brought, Key, sha256_file
 from kdray.cell import TEACHER, Cell
-from kdray.config.foreign_teachers import HuggingFaceTeacherConfig
+from kdray.config.foreign_teachers import (
+    ForeignTeacherConfig,
+    HuggingFaceTeacherConfig,
+    MarianTeacherConfig,
+)
 from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.recipe import Recipe
 from kdray.config.teacher import BroughtTeacherConfig, TrainedTeacherConfig, members
 from kdray.errors import DataError
 from kdray.fit.assemble import Signals
 from kdray.fit.spec import TrainingSpec
+from kdray.jobs import Whole
 from kdray.model.storage import SHAPE, WEIGHTS, check_weights, load_shape
-from kdray.plan.step import CONVERTED, Step
+from kdray.plan.step import CHECKED, CONVERTED, Step
 from kdray.plan.text import TextPlan
+from kdray.teacher.check import CheckJob
+from kdray.teacher.engine import Teacher
 from kdray.teacher.huggingface.conversion import ConversionJob
 from kdray.teacher.huggingface.folder import Origin
 from kdray.teacher.huggingface.teacher import shared_tokenizer
+from kdray.teacher.marian import MarianConversionJob
 from kdray.text.tokenizer import Tokenizer
 
 
@@ -64,9 +72,21 @@ def conversion_steps(recipe: Recipe) -> Iterator[Step]:
     Raises:
         InputError: there is no such model, it cannot be converted, or a package is missing.
     """
-    if isinstance(recipe.teacher, HuggingFaceTeacherConfig):
-        job, heading = ConversionJob(Origin.of(recipe.teacher)), "Conversion of the teacher"
-        yield Step(job, CONVERTED, "converted teacher", heading)
+    match recipe.teacher:
+        case HuggingFaceTeacherConfig():
+            job: Whole = ConversionJob(Origin.of(recipe.teacher))
+        case MarianTeacherConfig():
+            job = MarianConversionJob.of(recipe.teacher)
+        case _:
+            return
+    yield Step(job, CONVERTED, "converted teacher", "Conversion of the teacher")
+
+
+def check_steps(recipe: Recipe, text: TextPlan, teacher: Teacher | None) -> Iterator[Step]:
+    """The check of a teacher of another tool, before anything is decoded with it."""
+    if teacher is not None and isinstance(recipe.teacher, ForeignTeacherConfig):
+        job = CheckJob(teacher, text.clean.corpus, recipe.evaluation.bleu_tokenize)
+        yield Step(job, CHECKED, "check of the teacher", "Check of the teacher")
 
 
 def brought_model(path: Path) -> Brought:

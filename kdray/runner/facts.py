@@ -15,7 +15,7 @@ from kdray.jobs import NOTES
 from kdray.measures.rarity import rarity
 from kdray.plan.experiment import trained_updates
 from kdray.plan.scenario import Scenario
-from kdray.plan.step import CORPUS, SCORES, STUDENT, TOKENIZER, Step, spec_of
+from kdray.plan.step import CHECKED, CORPUS, SCORES, STUDENT, TOKENIZER, Step, spec_of
 from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
 from kdray.reporting.numbers import listed
 from kdray.runner.complexity import load_tokenizer, measures_of
@@ -25,6 +25,8 @@ from kdray.schema import Column, Split
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
 
+NOTED = (CORPUS, TOKENIZER, CHECKED)
+"""Stages of which the report tells what a person should read."""
 PACKAGES = ("ray", "torch", "mlflow", "sacrebleu", "sentencepiece", "ctranslate2", "pyarrow")
 
 
@@ -120,8 +122,8 @@ def _budget(study: Study) -> str:
 
 
 def _text_notes(study: Study) -> list[str]:
-    """What corpus and tokenizer cost, where they cost something."""
-    made = [study.store.find(s.key) for s in study.plan.steps if s.stage in (CORPUS, TOKENIZER)]
+    """What corpus and tokenizer cost, where they cost something, and how a teacher was tried."""
+    made = [study.store.find(s.key) for s in study.plan.steps if s.stage in NOTED]
     return [note for each in made if each is not None for note in each.counts.get(NOTES, ())]
 
 

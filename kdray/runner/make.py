@@ -140,6 +140,9 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
                     raise failure
                 study.failures[step.key.fingerprint] = StageFailed(str(failure))
                 study.display.note(str(failure))
+            elif (artifact := study.store.find(step.key)) is not None:
+                for note in artifact.counts.get(NOTES, ()):
+                    study.display.note(note)
             bars.move("models", number, len(steps), step.name)
 
 

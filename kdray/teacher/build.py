@@ -6,6 +6,7 @@ from kdray.config.foreign_teachers import (
     CTranslate2TeacherConfig,
     FunctionTeacherConfig,
     HuggingFaceTeacherConfig,
+    MarianTeacherConfig,
     OutsideTeacherConfig,
 )
 from kdray.config.outside import failures, outside_kinds
@@ -16,6 +17,7 @@ from kdray.teacher.engine import Teacher
 from kdray.teacher.huggingface.folder import Origin
 from kdray.teacher.huggingface.teacher import HuggingFaceTeacher, SharedHuggingFaceTeacher
 from kdray.teacher.lines import CommandTeacher, FunctionTeacher
+from kdray.teacher.marian import MarianTeacher
 from kdray.teacher.own import OwnModels
 
 FACTORIES = "kdray.teacher"
@@ -29,7 +31,7 @@ def build_teacher(
 
     Args:
         config: the description.
-        members: kdray's own models, if it has any; of a model of Hugging Face the conversion.
+        members: kdray's own models, if it has any; of a model that is converted the conversion.
         shared: whether students share its vocabulary.
 
     Raises:
@@ -54,6 +56,8 @@ def build_teacher(
             (converted,) = members
             kind = SharedHuggingFaceTeacher if shared else HuggingFaceTeacher
             return kind(config, Origin.of(config), converted)
+        case MarianTeacherConfig():
+            return MarianTeacher(config, members[0])
         case EnsembleTeacherConfig():
             return OwnModels(members, config.weights)
         case _:

@@ -1,6 +1,7 @@
 """A folder that a converter of CTranslate2 wrote, as a teacher: text in, text out."""
 
 import json
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,14 @@ from typing import BinaryIO, ClassVar
 import sentencepiece as spm
 
 from kdray.artifacts import Brought, Fetch, Key, Source, sha256_file
-from kdray.config.foreign_teachers import CTranslate2TeacherConfig
+from kdray.config.foreign_teachers import CTranslate2TeacherConfig, MarianTeacherConfig
 from kdray.errors import DataError
 from kdray.model.generate import SearchOptions
 from kdray.teacher.engine import Teacher, Translation
-from kdray.teacher.piece_search import PieceTranslator
+from kdray.teacher.piece_search import PieceTranslator, target_vocabulary
 
 MODEL, CONFIG = "model.bin", "config.json"
+OPUS_TAG = re.compile(">>.+<<")  # of a language, before a source of OPUS-MT
 USUAL_PIECES = (
     ("source.spm", "target.spm"),
     ("src.model", "tgt.model"),
@@ -78,24 +80,17 @@ class ConvertedTeacher(Teacher):
         Raises:
             DataError: a file is missing or damaged.
         """
-        folder, config = fetch(self.model), self.config
-        facts = _facts(folder)
-        end = str(facts.get("eos_token", "</s>"))
-        suffix = config.source_suffix
-        if suffix is None:
-            suffix = () if facts.get("add_source_eos") else (end,)
-        translator = PieceTranslator(
-            folder,
-            positions=positions_of(folder),
-            threads=threads,
-            device=device,
+        config = self.config
+        return open_engine(
+            fetch(self.model),
+            self.pieces,
             compute_type=config.compute_type,
-            end=end,
-            never=("<pad>", "<s>"),
+            device=device,
+            threads=threads,
+            prefix=config.source_prefix,
+            suffix=config.source_suffix,
+            target_prefix=config.target_prefix,
         )
-        models = tuple(load_pieces(file) for file in self.pieces)
-        prefix, target_prefix = config.source_prefix, config.target_prefix
-        return ConvertedEngine(translator, models, prefix, suffix, target_prefix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +127,42 @@ class ConvertedEngine:
     def _text(self, pieces: list[str]) -> str:
         if not self.models:
             return " ".join(pieces)
-        return str(self.models[-1].decode_pieces(pieces))
+        text = str(self.models[-1].decode_pieces(pieces))
+        return text.replace("▁", " ").strip()  # it leaves that in pieces of the other side
+
+
+def open_engine(
+    folder: Path,
+    pieces: Sequence[Path],
+    *,
+    compute_type: str,
+    device: str,
+    threads: int,
+    prefix: tuple[str, ...] = (),
+    suffix: tuple[str, ...] | None = None,
+    target_prefix: tuple[str, ...] = (),
+) -> ConvertedEngine:
+    """Load a model and what cuts text for it; see `CTranslate2TeacherConfig` for the rest.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    facts = _facts(folder)
+    end = str(facts.get("eos_token", "</s>"))
+    if suffix is None:
+        suffix = () if facts.get("add_source_eos") else (end,)
+    translator = PieceTranslator(
+        folder,
+        positions=positions_of(folder),
+        threads=threads,
+        device=device,
+        compute_type=compute_type,
+        end=end,
+        never={"<pad>", "<s>", *filter(OPUS_TAG.fullmatch, target_vocabulary(folder))},
+        added=bool(facts.get("add_source_bos")) + bool(facts.get("add_source_eos")),
+    )
+    models = tuple(load_pieces(file) for file in pieces)
+    return ConvertedEngine(translator, models, prefix, suffix, target_prefix)
 
 
 def model_folder(path: Path) -> Path:
@@ -156,13 +186,15 @@ def model_files(folder: Path) -> Iterator[Path]:
         yield from folder.glob(pattern)
 
 
-def piece_files(config: CTranslate2TeacherConfig, path: Path) -> tuple[Path, ...]:
+def piece_files(
+    config: CTranslate2TeacherConfig | MarianTeacherConfig, path: Path
+) -> tuple[Path, ...]:
     """The SentencePiece models of source and target; none where spaces cut.
 
     Raises:
         DataError: one is missing, or none stands under a usual name.
     """
-    if config.pieces == "spaces":
+    if isinstance(config, CTranslate2TeacherConfig) and config.pieces == "spaces":
         return ()
     src, tgt = config.source_pieces, config.target_pieces
     names = (src or tgt, tgt or src)

@@ -36,12 +36,13 @@ class PieceTranslator:
         threads: how many.
         device: `cpu` or `cuda`.
         compute_type: what it computes in; weights of another type are converted when it is loaded.
+            On a CPU, float32 stands for the types of 16 bits, which few have.
         end: the piece that ends a sequence.
-        never: pieces that no translation has, beside the unknown one. Those that the model does
-            not know are left out.
+        never: pieces that no translation has, beside the unknown one; the model need not have them.
+        added: how many pieces the model adds to each source itself, such as its end.
 
     Raises:
-        DataError: the folder holds no model that can be read, or the device does not have the type.
+        DataError: the folder holds no model that can be read, or the device cannot be used.
     """
 
     def __init__(
@@ -54,7 +55,10 @@ class PieceTranslator:
         compute_type: str = "float32",
         end: str = "</s>",
         never: Collection[str] = (),
+        added: int = 0,
     ) -> None:
+        if device == "cpu" and compute_type in ("float16", "bfloat16"):
+            compute_type = "float32"
         try:
             self.translator = ctranslate2.Translator(
                 str(folder),
@@ -68,7 +72,7 @@ class PieceTranslator:
                 f"{folder}: CTranslate2 cannot load it as {compute_type} on {device}: {error}"
             ) from None
         known = set(target_vocabulary(folder))
-        self.positions, self.end = positions, end
+        self.positions, self.end, self.added = positions, end, added
         self.never = sorted(known.intersection(never))
 
     def search(
@@ -86,7 +90,7 @@ class PieceTranslator:
         """
         by_length: dict[int, list[int]] = {}
         for row, pieces in enumerate(src):
-            if self.positions is None or len(pieces) <= self.positions:
+            if self.positions is None or len(pieces) + self.added <= self.positions:
                 by_length.setdefault(len(pieces), []).append(row)
         queued = [
             (rows, self._submit([src[row] for row in rows], options, prefix, tokens_per_batch))
@@ -116,7 +120,7 @@ class PieceTranslator:
             max_batch_size=tokens_per_batch,
             batch_type="tokens",
             max_decoding_length=options.max_length(
-                len(src[0]), positions=positions, given=len(prefix)
+                len(src[0]) + self.added, positions=positions, given=len(prefix)
             ),
             min_decoding_length=len(prefix) + 1,  # so that the first piece is never the end
             max_input_length=0,  # else longer ones would be cut without a word

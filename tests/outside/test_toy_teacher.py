@@ -78,7 +78,7 @@ REFUSED = {
     "recipe.tokenizer=null": "tokenizer is missing",
     "recipe.teacher.pth=a": "recipe.teacher.pth: no such key; did you mean 'path'?",
     "recipe.teacher={kind: dictionary}": "recipe.teacher.path: missing",
-    "recipe.teacher={kind: phrasebook}": "'command', 'function', 'dictionary'",
+    "recipe.teacher={kind: phrasebook}": "'huggingface', 'marian', 'dictionary'",
     "recipe.teacher.path=nowhere": "recipe.teacher.path nowhere: cannot be read",
 }  # fmt: skip
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import sentencepiece as spm
 import torch
+from pegasus_teacher import pegasus_teacher
 from sacrebleu import corpus_bleu
-from sharded import at, fetch, own
+from sharded import fetch, own
 
-from kdray.config.foreign_teachers import HuggingFaceTeacherConfig
 from kdray.config.model import ModelConfig
 from kdray.config.text import TokenizerConfig
 from kdray.errors import DataError
@@ -17,10 +17,8 @@ from kdray.export.pegasus import write_pegasus, write_tokenizer
 from kdray.model.generate import SearchOptions
 from kdray.model.storage import Shape, load_model, save_model, tensors
 from kdray.teacher.ensemble import read_pairs
-from kdray.teacher.huggingface.conversion import ConversionJob
-from kdray.teacher.huggingface.folder import Origin
 from kdray.teacher.huggingface.loading import load_torch
-from kdray.teacher.huggingface.teacher import SharedHuggingFaceTeacher, shared_tokenizer
+from kdray.teacher.huggingface.teacher import shared_tokenizer
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import Tokenizer, build_tokenizer
 
@@ -28,30 +26,26 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def student(all_translators, toy_tokenizers, shared_folder, tmp_path_factory):
-    """The folder of a trained kdray model with its tokenizer."""
+def made(all_translators, toy_tokenizers, shared_folder, tmp_path_factory):
+    """A folder with the trained model, and the teacher that it became."""
     all_translators("joint")
-    folder = tmp_path_factory.mktemp("student")
-    for name in ("model.json", "weights.safetensors"):
-        shutil.copy(shared_folder / "translator-joint" / name, folder)
-    toy_tokenizers["joint"].save(folder)
-    return folder
+    folder = tmp_path_factory.mktemp("round-trip")
+    return pegasus_teacher(shared_folder / "translator-joint", toy_tokenizers["joint"], folder)
 
 
-@pytest.fixture(scope="module")
-def written(student, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pegasus")
-    write_pegasus(student, folder)
-    return folder
+@pytest.fixture
+def student(made):
+    return made[0]
 
 
-@pytest.fixture(scope="module")
-def teacher(written, tmp_path_factory):
-    config = HuggingFaceTeacherConfig(kind="huggingface", path=str(written))
-    converted = tmp_path_factory.mktemp("converted")
-    job = ConversionJob(Origin.of(config))
-    job.make(converted, fetch, threads=1)
-    return SharedHuggingFaceTeacher(config, job.origin, at(converted))
+@pytest.fixture
+def teacher(made):
+    return made[1]
+
+
+@pytest.fixture
+def written(teacher):
+    return teacher.origin.folder()
 
 
 @pytest.mark.parametrize("beam", [1, 4])

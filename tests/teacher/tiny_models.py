@@ -130,10 +130,13 @@ def mbart50(folder: Path, src: Sequence[str], tgt: Sequence[str]) -> None:
     finish(MBartForConditionalGeneration(config), folder)
 
 
-def madlad(folder: Path, src: Sequence[str], tgt: Sequence[str]) -> None:
+def madlad(folder: Path, src: Sequence[str], tgt: Sequence[str], *, kind: str = "T5") -> None:
     """MADLAD: a T5 whose output matrix is its own, with tags of languages among its pieces."""
-    from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
+    import transformers
+    from transformers import T5Tokenizer
 
+    config_class = getattr(transformers, f"{kind}Config")
+    model_class = getattr(transformers, f"{kind}ForConditionalGeneration")
     tags = ["<2de>", "<2fr>"]
     model = pieces_of(
         [*src, *tgt], 60, pad_id=1, eos_id=2, unk_id=0, bos_id=-1, pad_piece="<s>",
@@ -145,12 +148,19 @@ def madlad(folder: Path, src: Sequence[str], tgt: Sequence[str]) -> None:
     tokenizer = T5Tokenizer.from_pretrained(folder)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(1)
-    config = T5Config(
+    config = config_class(
         vocab_size=len(tokenizer) + 3, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2,
         feed_forward_proj="gated-gelu", tie_word_embeddings=False, decoder_start_token_id=0,
         pad_token_id=1, eos_token_id=2, dropout_rate=0.0, initializer_factor=1.0,
     )  # fmt: skip
-    finish(T5ForConditionalGeneration(config), folder)
+    model = model_class(config)
+    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight))
+    finish(model, folder)
+
+
+def mt5(folder: Path, src: Sequence[str], tgt: Sequence[str]) -> None:
+    """mT5: T5 of another name."""
+    madlad(folder, src, tgt, kind="MT5")
 
 
 MODELS = {
@@ -159,4 +169,5 @@ MODELS = {
     "nllb": (nllb, {"src_lang": "eng_Latn", "tgt_lang": "deu_Latn"}),
     "mbart50": (mbart50, {"src_lang": "en_XX", "tgt_lang": "de_DE"}),
     "madlad": (madlad, {"tgt_lang": "de"}),
+    "mt5": (mt5, {"tgt_lang": "fr"}),
 }

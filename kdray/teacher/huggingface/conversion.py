@@ -57,9 +57,9 @@ class ConversionJob:
                 shutil.copyfile(path, folder / TOKENIZER / path.name)
         facts = {
             "model_type": config.model_type,
-            "positions": getattr(config, "max_position_embeddings", None),
             "end": config.eos_token_id,
             "never": sorted(pieces.never),
+            "unk": pieces.tgt.index(str(tokenizer.unk_token)),
             "src": pieces.src,
             "tgt": pieces.tgt,
         }
@@ -97,7 +97,7 @@ def _loader(config: Any, pieces: Vocabularies) -> Any:  # noqa: ANN401
                 model.config.normalize_embedding = model_type == "mbart"
             spec = super().get_model_spec(model)
             if model_type in ("t5", "mt5"):
-                scaled = getattr(config, "scale_decoder_outputs", config.tie_word_embeddings)
+                scaled = getattr(config, "scale_decoder_outputs", False)
                 spec.decoder.scale_outputs = config.d_model**-0.5 if scaled else 1.0
             return spec
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class Origin:
         if config.path is not None:
             folder = Path(config.path).absolute()
             check_architecture(folder)
-            files = {path.name: sha256_file(path) for path in files_of(folder)}
+            files = {path.name: _checksum(path, *_version(path)) for path in files_of(folder)}
             return cls(str(folder), None, Key("huggingface", 1, files).fingerprint)
         assert config.hub is not None, "the configuration was checked for this"
         commit = _commit(config.hub, config.revision)
@@ -136,6 +137,16 @@ def files_of(folder: Path) -> Iterator[Path]:
         )
     yield from weights
     yield from sorted(path for name in READ for path in folder.glob(name))
+
+
+@lru_cache(maxsize=1024)  # a plan asks several times, and weights may have gigabytes
+def _checksum(path: Path, size: int, changed: int) -> str:
+    return sha256_file(path)
+
+
+def _version(path: Path) -> tuple[int, int]:
+    about = path.stat()
+    return about.st_size, about.st_mtime_ns
 
 
 def _commit(hub: str, revision: str) -> str:

@@ -7,6 +7,7 @@ before the source. T5 has a task in words there, and Pegasus has nothing.
 
 import difflib
 import re
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +40,11 @@ def load_tokenizer(folder: Path) -> Any:  # noqa: ANN401
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Marian's asks for a package that it does not use
+            return AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
     except Exception as error:  # of several packages, it may be anything
         raise DataError(
             f"{folder}: its tokenizer cannot be read: {type(error).__name__}: {error}; copy its "

@@ -29,6 +29,7 @@ def load_torch(folder: Path) -> Any:  # noqa: ANN401 (a model of transformers)
     """
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     name = CLASSES[check_architecture(folder)]
     try:
         model, report = getattr(transformers, name).from_pretrained(

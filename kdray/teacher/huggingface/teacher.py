@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Protocol
 from kdray.artifacts import Fetch, Key, Source, read_json
 from kdray.config.foreign_teachers import HuggingFaceTeacherConfig
 from kdray.errors import DataError
-from kdray.methods.online import OnlineTeacher
 from kdray.model.generate import SearchOptions
 from kdray.teacher.converted import positions_of
 from kdray.teacher.engine import Teacher, Translation
 from kdray.teacher.huggingface.conversion import FACTS, MODEL, TOKENIZER
 from kdray.teacher.huggingface.folder import Origin, need_packages
 from kdray.teacher.huggingface.languages import Languages, languages_of, load_tokenizer
+from kdray.teacher.huggingface.reader import HuggingFaceReader, read_model
 from kdray.teacher.piece_search import PieceTranslator
 from kdray.text.tokenizer import Tokenizer
 
@@ -85,14 +85,12 @@ class SharedHuggingFaceTeacher(HuggingFaceTeacher):
     def _codec(self, folder: Path, model_type: str) -> "Codec":
         return OurCodec(Tokenizer.load(folder), languages_of(None, model_type, self.config))
 
-    def reader(self, fetch: Fetch, *, device: str) -> OnlineTeacher:
+    def reader(self, fetch: Fetch, *, device: str) -> HuggingFaceReader:
         """Load the model itself.
 
         Raises:
             DataError: it cannot be read, or is of another vocabulary than its tokenizer.
         """
-        from kdray.teacher.huggingface.reader import read_model  # with torch and transformers
-
         need_packages()
         folder = self.origin.folder()
         return read_model(folder, Tokenizer.load(folder), device=device)
