@@ -22,7 +22,7 @@ from kdray.cluster.session import uses_ray_internals
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed
 from kdray.fit.machine import prepare
-from kdray.jobs import Sharded
+from kdray.jobs import Cut
 from kdray.teacher.shards import ShardPlan
 
 
@@ -30,7 +30,7 @@ from kdray.teacher.shards import ShardPlan
 class ShardWork:
     """The shards of one step: the job that builds them, and where they and its own files are."""
 
-    job: Sharded
+    job: Cut
     plan: ShardPlan
     store: Store
     work: Path

@@ -32,6 +32,8 @@ class Execution(Frozen):
     parallel_students: int = Field(default=1, ge=1)  # lanes, each of one student after another
     decode_actors: int | None = Field(default=None, ge=1)  # None: one for each CPU, or GPU
     shard_pairs: int = Field(default=2000, ge=1)  # training pairs in one decoding shard
+    # training text of more megabytes on the disk is prepared on Ray; null: never
+    large_text_mb: float | None = Field(default=200.0, ge=0)
     max_failures: int = Field(default=3, ge=0)  # restarts of one training, trial or pool
     evaluation_cpus: int | None = Field(default=None, ge=1)  # of each model; None: of one node
     tracking: TrackingConfig = TrackingConfig()
