@@ -3,18 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from kdray.artifacts import Brought, Key, sha256_file
+from kdray.artifacts import Brought
 from kdray.cell import TEACHER, Cell
 from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.recipe import Recipe
 from kdray.config.teacher import BroughtTeacherConfig, TrainedTeacherConfig, members
-from kdray.errors import DataError
 from kdray.fit.assemble import Signals
 from kdray.fit.spec import TrainingSpec
-from kdray.model.storage import SHAPE, WEIGHTS, check_weights, load_shape
+from kdray.plan.brought import brought_model
 from kdray.plan.step import Step
 from kdray.plan.text import TextPlan
-from kdray.text.tokenizer import Tokenizer
 
 
 def brought_teachers(recipe: Recipe) -> tuple[Brought, ...]:
@@ -24,7 +22,7 @@ def brought_teachers(recipe: Recipe) -> tuple[Brought, ...]:
         DataError: a folder holds no model.
     """
     configs = [c for c in members(recipe.teacher) if isinstance(c, BroughtTeacherConfig)]
-    return tuple(_brought(Path(config.path)) for config in configs)
+    return tuple(brought_model(Path(config.path)) for config in configs)
 
 
 def teacher_steps(recipe: Recipe, text: TextPlan) -> Iterator[Step]:
@@ -48,28 +46,3 @@ def teacher_steps(recipe: Recipe, text: TextPlan) -> Iterator[Step]:
             cell = Cell.teacher(config.seed, number=number if len(configs) > 1 else 0)
             detail = f"{spec.ends_at} updates"
             yield Step(spec, TEACHER, str(cell), "Teacher", detail, cell, TEACHER)
-
-
-def _brought(path: Path) -> Brought:
-    """A brought model; its weights, its shape and the tokenizer in its folder stand for it.
-
-    Raises:
-        DataError: the folder holds no kdray model, or its parts do not belong together.
-    """
-    shape, tokenizer = load_shape(path), Tokenizer.load(path)
-    if tokenizer.checksum != shape.tokenizer:
-        raise DataError(
-            f"{path}: holds the tokenizer {tokenizer.checksum}, but {SHAPE} says that the model "
-            f"was trained with {shape.tokenizer}; copy the folder again as it was"
-        )
-    vocabularies = (tokenizer.src_vocab, tokenizer.tgt_vocab)
-    if vocabularies != (shape.src_vocab, shape.tgt_vocab):
-        raise DataError(
-            f"{path / SHAPE}: the model has {shape.src_vocab} source and {shape.tgt_vocab} target "
-            f"pieces, its tokenizer {vocabularies[0]} and {vocabularies[1]}; copy the folder again "
-            "as it was"
-        )
-    check_weights(path / WEIGHTS, shape)
-    recipe = {"weights": sha256_file(path / WEIGHTS), "shape": shape.identity()}
-    key = Key("brought", 2, recipe, {"tokenizer": tokenizer.checksum})
-    return Brought(path.absolute(), key.fingerprint)

@@ -205,10 +205,9 @@ def _make_works(study: Study, works: Sequence[tuple[Key, ShardWork]], *, heading
 
 def _join(study: Study, key: Key, work: ShardWork) -> None:
     """Put the shards of a step together and publish it."""
-    plan, fetch = work.plan, study.store.fetch
-    study.store.publish(
-        key, lambda folder: work.job.join(plan.finished(), plan.counts(), folder, fetch)
-    )
+    plan, fetch, job = work.plan, study.store.fetch, work.job
+    assert isinstance(job, Sharded), "a phase is not joined by itself"
+    study.store.publish(key, lambda folder: job.join(plan.finished(), plan.counts(), folder, fetch))
 
 
 def _check_lengths(study: Study, *, made: Sequence[Step]) -> None:

@@ -48,7 +48,7 @@ def corpus_key(config: CorpusConfig) -> Key:
     names: dict[str, Any] = dict.fromkeys(_NAMES, True)
     train = {**names, "sources": {"__all__": _NAMES}}
     places: Any = {"folder": True, "train": train, "dev": _NAMES, "tests": {"__all__": _NAMES}}
-    recipe = config.model_dump(mode="json", exclude=places | {"noise": True})
+    recipe = config.model_dump(mode="json", exclude=places | {"noise": True, "monolingual": True})
     checksums = {
         f"{split}.{number}": _checksum(path)
         for split, source in _sources(config).items()

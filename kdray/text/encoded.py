@@ -30,18 +30,30 @@ class EncodedSplit:
     pair_ids: NDArray[np.int64]
     src_hashes: NDArray[np.int64]
     src: Sequences
-    ref: Sequences
+    ref: Sequences  # without `</s>`, and so empty, where a pair has no reference
+    sources: NDArray[np.int64] | None = None  # hashes of their names, if there are several
 
     @classmethod
     def load(cls, folder: Path, split: str) -> "EncodedSplit":
         """Map a split of an encoded corpus."""
         table = read_table(folder / f"{split}.arrow")
+        names = table.column_names
         return cls(
             pair_ids=table[Column.PAIR_ID].to_numpy(),
             src_hashes=table[Column.SRC_HASH].to_numpy(),
             src=Sequences.from_column(table[Column.SRC_IDS]),
             ref=Sequences.from_column(table[Column.REF_IDS]),
+            sources=table[Column.SOURCE].to_numpy() if Column.SOURCE in names else None,
         )
+
+    def with_references(self) -> "EncodedSplit":
+        """The pairs that have a reference; itself, if all have one."""
+        rows = np.flatnonzero(self.ref.lengths)
+        if len(rows) == len(self):
+            return self
+        sources = None if self.sources is None else self.sources[rows]
+        sides = self.src.take(rows), self.ref.take(rows)
+        return EncodedSplit(self.pair_ids[rows], self.src_hashes[rows], *sides, sources)
 
     def __len__(self) -> int:
         return len(self.pair_ids)
@@ -119,18 +131,26 @@ def _written(tables: Iterator[pa.Table], folder: Path, split: str) -> dict[str, 
 
 
 def encode_table(table: pa.Table, tokenizer: Tokenizer) -> pa.Table:
-    """pair_id, hash and ids of the source, and ids of the reference, of a corpus table."""
+    """pair_id, hash and ids of the source, and ids of the reference, of a corpus table.
+
+    With a hash of the name of each pair's source, where the table has several.
+    """
     parts = []
     for start in range(0, max(table.num_rows, 1), ROWS_AT_A_TIME):
         rows = table.slice(start, ROWS_AT_A_TIME)
         texts = rows[Column.SRC].to_pylist()
         src = tokenizer.encode_src(texts)
-        ref = tokenizer.encode_tgt(rows[Column.REF].to_pylist())
+        refs = rows[Column.REF].to_pylist()
+        ref = [
+            ids if text else [] for ids, text in zip(tokenizer.encode_tgt(refs), refs, strict=True)
+        ]
         columns = {
             Column.PAIR_ID: rows[Column.PAIR_ID],
             Column.SRC_HASH: pa.array(source_hashes(texts)),
             Column.SRC_IDS: pa.array(src, pa.list_(id_type(tokenizer.src_vocab))),
             Column.REF_IDS: pa.array(ref, pa.list_(id_type(tokenizer.tgt_vocab))),
         }
+        if Column.SOURCE in rows.column_names:
+            columns[Column.SOURCE] = pa.array(source_hashes(rows[Column.SOURCE].to_pylist()))
         parts.append(pa.table(columns))
     return pa.concat_tables(parts)

@@ -13,6 +13,7 @@ from kdray.config.text import (
     TokenizerConfig,
 )
 from kdray.jobs import Counts, Phase
+from kdray.text.added import build_sentences, sentences_key
 from kdray.text.corpus_building import build_corpus, corpus_key, train_parts
 from kdray.text.encoded import Encoding, build_encoded, encoded_key, join_encoded, training_file
 from kdray.text.noise import build_noise, noise_key
@@ -57,6 +58,35 @@ class CorpusJob:
         """See `join_corpus`."""
         assert isinstance(self.config, FilesCorpusConfig), "a generated corpus has no size"
         return join_corpus(self.config, work, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class SentencesJob:
+    """Clean sentences of the target language, for a model that translates them back."""
+
+    config: FilesCorpusConfig
+    name: str
+    corpus: Key
+    key: Key
+    is_light: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, config: FilesCorpusConfig, name: str, corpus: Key) -> Self:
+        """Checksums of its files stand for the files.
+
+        Raises:
+            DataError: a file is missing.
+        """
+        return cls(config, name, corpus, sentences_key(config, name, corpus))
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The corpus, in which the sentences may stand already."""
+        return (self.corpus,)
+
+    def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
+        """See `build_sentences`."""
+        return build_sentences(self.config, self.name, fetch(self.corpus), folder)
 
 
 @dataclass(frozen=True, slots=True)

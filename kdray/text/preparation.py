@@ -38,13 +38,13 @@ class Tables:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._kept = _RowGroups(folder / f"{Split.TRAIN}.parquet")
-        self._dropped = _RowGroups(folder / DROPS)
+        self._kept = RowGroups(folder / f"{Split.TRAIN}.parquet")
+        self._dropped = RowGroups(folder / DROPS)
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        self._open.push(self._kept.close)
-        self._open.push(self._dropped.close)
+        self._open.enter_context(self._kept)
+        self._open.enter_context(self._dropped)
         return self
 
     def __exit__(
@@ -61,7 +61,7 @@ class Tables:
         self._dropped.add(dropped)
 
 
-class _RowGroups:
+class RowGroups:
     """A Parquet file that is written row group by row group."""
 
     def __init__(self, path: Path) -> None:
@@ -69,6 +69,16 @@ class _RowGroups:
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.Table] = []
         self._rows = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write the rest, unless it has failed, and close the file."""
+        if self._writer is not None:
+            if kind is None and self._rows:
+                self._write(self._rows)
+            self._writer.close()
 
     def add(self, table: pa.Table) -> None:
         """Append rows."""
@@ -78,13 +88,6 @@ class _RowGroups:
         self._rows += table.num_rows
         while self._rows >= ROW_GROUP:
             self._write(ROW_GROUP)
-
-    def close(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Write the rest, unless it has failed, and close the file."""
-        if self._writer is not None:
-            if kind is None and self._rows:
-                self._write(self._rows)
-            self._writer.close()
 
     def _write(self, rows: int) -> None:
         table = pa.concat_tables(self._waiting)
