@@ -90,15 +90,12 @@ def plan_text(recipe: Recipe, brought: tuple[Brought, ...]) -> TextPlan:
     taught = learned if noise.teacher_learns == "noisy" else clean
     translated = _text(whole_corpus, whole_ids) if _share_translations(recipe) else learned
     measured = clean if config.monolingual else learned
-    read = {
-        *_read_by_teacher(recipe, taught, translated),
-        measured.encoded,
-        measured.teacher_encoded,
-    }
+    by_teacher = _read_by_teacher(recipe, taught, translated)
+    read = (*by_teacher, measured.encoded, measured.teacher_encoded)
     steps += learned_ids
-    for others in (whole_ids, clean_ids):
-        there = {step.key for step in steps}
-        steps += [step for step in others if step.key in read - there]
+    for others in (clean_ids, whole_ids):
+        there = [step.key for step in steps]
+        steps += [step for step in others if step.key in read and step.key not in there]
     if len(sources) > 1:
         check_one_vocabulary(recipe)
     bleu = recipe.evaluation.bleu_tokenize
@@ -120,10 +117,8 @@ def _added(config: CorpusConfig, corpus: Key) -> Iterator[Step]:
     translations: dict[str, tuple[Key, Key]] = {}
     for name, text in config.monolingual.items():
         if isinstance(text, BackTranslatedTextConfig):
-            sentences, model = (
-                SentencesJob.of(config, name, corpus),
-                brought_model(Path(text.model)),
-            )
+            sentences = SentencesJob.of(config, name, corpus)
+            model = brought_model(Path(text.model))
             yield Step(sentences, CORPUS, f"sentences of {name}", "Sentences", is_goal=False)
             beam = HypothesesConfig(beam=text.beam)
             ids = EncodingJob(sentences.key, model).key

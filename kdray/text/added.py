@@ -146,9 +146,8 @@ def build_added(
             if isinstance(text, DecodedTextConfig):
                 notes.append(cleaned.told())
             else:
-                notes.append(
-                    f"{name}: {sources[name]} sentences with a translation, {lost} without"
-                )
+                kept = f"{sources[name]} sentences with a translation"
+                notes.append(f"{name}: {kept}, left out: {UNTRANSLATED} {lost}")
     prove_unique(np.concatenate(ids), Split.TRAIN)
     _copy_held_out(clean, folder)
     return {"pairs": {Split.TRAIN.value: sources.total()}, "sources": dict(sources), NOTES: notes}
