@@ -16,8 +16,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    from kdray.artifacts import Store
+    from kdray.config.execution import Execution
+    from kdray.text.jobs import CorpusJob
 
 WAYS = ("one", "ray")
 
@@ -108,7 +114,7 @@ def measured(way: str, folder: Path, cpus: int) -> dict[str, object]:
     }
 
 
-def on_ray(job, out: Path, store, execution):
+def on_ray(job: "CorpusJob", out: Path, store: "Store", execution: "Execution") -> dict:
     """All phases in a session of Ray, then the join. -> counts."""
     from kdray.cluster.pool import ShardWork, make_shards
     from kdray.cluster.session import session
@@ -127,9 +133,7 @@ def on_ray(job, out: Path, store, execution):
 
 
 class Peak:
-    """The most private memory of this process while a `with` block runs, looked at ten times a
-    second.
-    """
+    """The most private memory of this process while a `with` block runs; it looks every 0.1 s."""
 
     def __init__(self, process: psutil.Process) -> None:
         self.process, self.most, self._ends = process, private(process), False

@@ -113,7 +113,9 @@ def corpus_counts(
 ) -> dict[str, Any]:
     """What the record of a corpus says; see `build_corpus`."""
     record(held_out, tally)
-    of_train = train_counts(tally, place=place)
+    train = config.train if isinstance(config, FilesCorpusConfig) else None
+    sources = tuple(train.sources) if isinstance(train, Mixture) else ()
+    of_train = train_counts(tally, sources, place=place)
     words = (tally.words[0], tally.words[1])
     every = {**totals, Split.TRAIN.value: Totals(tally.kept.total(), words, tally.entropy)}
     summary = ", ".join(f"{why} {n}" for why, n in tally.drops.items() if n) or "none"

@@ -108,7 +108,8 @@ class Reading:
     name: ClassVar[str] = "reading"
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
-        """-> the number of parts."""
+        """-> the number of parts. Dev and tests are looked at before the first is read."""
+        read_held_out(self.config)
         return len(train_parts(self.config))
 
     def builder(self, work: Path, fetch: Fetch, *, device: str) -> Build:

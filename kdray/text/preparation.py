@@ -4,7 +4,7 @@
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -159,13 +159,18 @@ def record(held_out: HeldOut, tally: Tally) -> None:
         held_out.record(numbers, kept=kept)
 
 
-def train_counts(tally: Tally, *, place: str) -> dict[str, Any]:
-    """What a corpus's record says of its training text.
+def train_counts(tally: Tally, sources: Sequence[str], *, place: str) -> dict[str, Any]:
+    """What a corpus's record says of its training text. `sources`: names of those of a mixture.
 
     Raises:
         DataError: nothing was kept.
     """
     drops = tally.drops
+    empty = [
+        f"cleaning kept no pair of the source {name}; look at drops.parquet, or leave it out"
+        for name in sources
+        if not tally.kept[name]
+    ]
     if not tally.kept.total():
         summary = ", ".join(f"{reason} {count}" for reason, count in drops.items() if count)
         raise DataError(
@@ -177,6 +182,6 @@ def train_counts(tally: Tally, *, place: str) -> dict[str, Any]:
         "train_unread": tally.unread,
         "drops": drops,
         "by_script": {scripts: dict(counts) for scripts, counts in tally.by_script.items()},
-        **({"sources": dict(tally.kept)} if set(tally.kept) != {""} else {}),
-        NOTES: costs(tally.by_script),
+        **({"sources": {name: tally.kept[name] for name in sources}} if sources else {}),
+        NOTES: [*costs(tally.by_script), *empty],
     }
