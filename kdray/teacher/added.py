@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kdray.artifacts import Fetch, Key
 from kdray.config.text import FilesCorpusConfig
 from kdray.jobs import Counts
 from kdray.teacher.hypotheses import Hypotheses
-from kdray.text.added import added_key, build_added
+from kdray.text.added import Translate, added_key, build_added
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,22 @@ class AddedJob:
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """See `build_added`."""
         translated = {
-            name: (fetch(sentences), _by_pair(fetch(hypotheses)))
+            name: (fetch(sentences), _translate(fetch(hypotheses)))
             for name, (sentences, hypotheses) in self.translations.items()
         }
         return build_added(self.config, fetch(self.corpus), translated, folder)
 
 
-def _by_pair(folder: Path) -> dict[int, str]:
-    """The best translation of each sentence."""
+def _translate(folder: Path) -> Translate:
+    """Looks up the best translation of sentences, of which those in quarantine have none."""
     hyps = Hypotheses.load(folder)
-    texts = hyps.texts(np.arange(len(hyps.pair_ids)))
-    return dict(zip(hyps.pair_ids.tolist(), texts, strict=True))
+    order = np.argsort(hyps.pair_ids)
+    ordered = hyps.pair_ids[order]
+
+    def translate(pair_ids: NDArray[np.int64]) -> list[str]:
+        places = np.minimum(np.searchsorted(ordered, pair_ids), len(ordered) - 1)
+        texts = hyps.texts(order[places])
+        has_one = ordered[places] == pair_ids
+        return [text if found else "" for text, found in zip(texts, has_one, strict=True)]
+
+    return translate

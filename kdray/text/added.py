@@ -7,39 +7,36 @@ then they are references of what it says. Every sentence that is not kept is cou
 """
 
 import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import chain, compress, islice
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from kdray.artifacts import Key, sha256_file
-from kdray.config.monolingual import PARALLEL, DecodedTextConfig, SentencesConfig
-from kdray.config.text import CleaningConfig, FilesCorpusConfig
-from kdray.errors import DataError
+from kdray.config.monolingual import PARALLEL, DecodedTextConfig
+from kdray.config.text import FilesCorpusConfig
 from kdray.jobs import NOTES
 from kdray.schema import Column, Split
-from kdray.text.cleaning import Drop, fault, pair_digest
 from kdray.text.compared import compared
 from kdray.text.corpus import PAIR_SCHEMA, TEST_PREFIX, Corpus
 from kdray.text.corpus_building import prove_unique
-from kdray.text.domain import most_similar
 from kdray.text.duplicates import Seen
 from kdray.text.judging import pair_id
-from kdray.text.lines import lines_of
 from kdray.text.places import files_of
 from kdray.text.preparation import RowGroups
+from kdray.text.sentences import AT_A_TIME, Cleaned, batches, digests_of
 from kdray.text.settling import SOURCE
 
 VERSION = 1
-UNCHOSEN, UNTRANSLATED, UNREAD = "less similar", "no translation", "unread"
-_AT_A_TIME = 20_000
+UNTRANSLATED = "no translation"
 Row = tuple[str, str]
+Translate = Callable[[NDArray[np.int64]], list[str]]
+"""The translation of each sentence, by its pair_id; empty where there is none."""
 
 
 def sentences_key(config: FilesCorpusConfig, name: str, corpus: Key) -> Key:
@@ -88,11 +85,11 @@ def build_sentences(
     """
     clean, seen = Corpus(corpus), Seen()
     for texts in _column(clean, Split.TRAIN, Column.REF):
-        seen.ranks(_digests(texts))
+        seen.ranks(digests_of(texts))
     held_out = _held_out(clean, Column.REF)
-    cleaned = _Cleaned(config, name, held_out, seen)
+    cleaned = Cleaned(config, name, held_out, seen)
     with RowGroups(folder / f"{Split.TRAIN}.parquet") as table:
-        for texts in _batches(cleaned.kept(folder)):
+        for texts in batches(cleaned.kept(folder)):
             ids = [pair_id(text, "") for text in texts]
             table.add(pa.table([ids, texts, [""] * len(texts)], schema=PAIR_SCHEMA))
     return {"pairs": {Split.TRAIN.value: cleaned.counts["kept"]}, NOTES: [cleaned.told()]}
@@ -101,7 +98,7 @@ def build_sentences(
 def build_added(
     config: FilesCorpusConfig,
     corpus: Path,
-    translated: Mapping[str, tuple[Path, Mapping[int, str]]],
+    translated: Mapping[str, tuple[Path, Translate]],
     folder: Path,
 ) -> dict[str, Any]:
     """Write a corpus whose training text is that of a clean one, and what is added to it.
@@ -110,7 +107,7 @@ def build_added(
         config: which text is added.
         corpus: the clean corpus.
         translated: sentences of the target language, as `build_sentences` wrote them, and their
-            translations by pair_id.
+            translations, asked for by pair_id.
         folder: is filled.
 
     Returns:
@@ -122,21 +119,21 @@ def build_added(
     clean, seen, ids = Corpus(corpus), Seen(), list[np.ndarray[Any, Any]]()
     sources, notes = Counter[str](), list[str]()
     with RowGroups(folder / f"{Split.TRAIN}.parquet") as table:
-        for batch in clean.batches(Split.TRAIN, rows=_AT_A_TIME):
+        for batch in clean.batches(Split.TRAIN, rows=AT_A_TIME):
             rows = _with_source(pa.Table.from_batches([batch]))
             table.add(rows)
             ids.append(rows[Column.PAIR_ID].to_numpy())
             sources.update(rows[Column.SOURCE].to_pylist())
-            seen.ranks(_digests(rows[Column.SRC].to_pylist()))
+            seen.ranks(digests_of(rows[Column.SRC].to_pylist()))
         held_out = _held_out(clean, Column.SRC)
         for name, text in config.monolingual.items():
             if isinstance(text, DecodedTextConfig):
-                cleaned = _Cleaned(config, name, held_out, seen)
+                cleaned = Cleaned(config, name, held_out, seen)
                 pairs: Iterator[Row] = ((src, "") for src in cleaned.kept(folder))
             else:
                 pairs = _translated(*translated[name])
             lost = 0
-            while some := list(islice(pairs, _AT_A_TIME)):
+            while some := list(islice(pairs, AT_A_TIME)):
                 good = [pair for pair in some if compared(pair[0])]
                 lost += len(some) - len(good)
                 rows = _rows(good, name)
@@ -151,84 +148,6 @@ def build_added(
     prove_unique(np.concatenate(ids), Split.TRAIN)
     _copy_held_out(clean, folder)
     return {"pairs": {Split.TRAIN.value: sources.total()}, "sources": dict(sources), NOTES: notes}
-
-
-@dataclass(slots=True)
-class _Cleaned:
-    """The sentences of a text that are kept, and what became of all of them.
-
-    held_out: sentences of dev and tests. seen: those that came before; new ones are added.
-    """
-
-    config: FilesCorpusConfig
-    name: str
-    held_out: frozenset[str]
-    seen: Seen
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def kept(self, folder: Path) -> Iterator[str]:
-        """Clean sentences in their order, those that are chosen if some are to be.
-
-        Raises:
-            DataError: a file cannot be read, or none is left.
-        """
-        text = self.config.monolingual[self.name]
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".sentences-") as aside:
-            spool = Path(aside) / "clean.txt"
-            with spool.open("w", encoding="utf-8") as file:
-                file.writelines(f"{sentence}\n" for sentence in self._clean(text))
-            if text.similar_to is None:
-                yield from self._counted(lines_of(spool))
-            else:
-                in_domain = _lines(self.config, text.similar_to.path)
-                keep = text.similar_to.keep
-                chosen = most_similar(in_domain, lambda: lines_of(spool), keep=keep)
-                self.counts[UNCHOSEN] += int((~chosen).sum())
-                yield from self._counted(compress(lines_of(spool), chosen.tolist()))
-        if not self.counts["kept"]:
-            raise DataError(f"{self._place()}: no sentence is left ({self.told()})")
-
-    def told(self) -> str:
-        """What became of the sentences, in words."""
-        others = {reason: n for reason, n in self.counts.items() if n and reason != "kept"}
-        reasons = ", ".join(f"{reason} {n}" for reason, n in others.items()) or "none"
-        return f"{self.name}: {self.counts['kept']} sentences kept, left out: {reasons}"
-
-    def _place(self) -> str:
-        return f"corpus.monolingual.{self.name}"
-
-    def _counted(self, sentences: Iterable[str]) -> Iterator[str]:
-        for sentence in sentences:
-            self.counts["kept"] += 1
-            yield sentence
-
-    def _clean(self, text: SentencesConfig) -> Iterator[str]:
-        every = _lines(self.config, text.path)
-        for some in _batches(islice(every, text.max_sentences)):
-            sentences = [sentence.strip() for sentence in some]
-            faults = [self._fault(sentence) for sentence in sentences]
-            self.counts.update(reason.value for reason in faults if reason is not None)
-            good = [s for s, reason in zip(sentences, faults, strict=True) if reason is None]
-            ranks = self.seen.ranks(_digests(good))
-            self.counts[Drop.DUPLICATE.value] += int(ranks.sum())
-            yield from compress(good, (ranks == 0).tolist())
-        self.counts[UNREAD] += sum(1 for _ in every)
-
-    def _fault(self, sentence: str) -> Drop | None:
-        seen, rules = compared(sentence), _one_sided(self.config.cleaning)
-        reason = fault(rules, None, (sentence, sentence), seen, seen)
-        if reason is None and rules.drop_overlap and seen in self.held_out:
-            return Drop.OVERLAP
-        return reason
-
-
-def _one_sided(cleaning: CleaningConfig) -> CleaningConfig:
-    """The rules for a sentence beside which no other stands."""
-    return cleaning.model_copy(update={"drop_identical": False})
-
-
-def _lines(config: FilesCorpusConfig, name: str) -> Iterator[str]:
-    return chain.from_iterable(map(lines_of, files_of(config.folder, name)))
 
 
 def _recipe(config: FilesCorpusConfig, name: str) -> dict[str, Any]:
@@ -256,19 +175,8 @@ def _held_out(corpus: Corpus, side: Column) -> frozenset[str]:
 
 
 def _column(corpus: Corpus, split: str, side: Column) -> Iterator[list[str]]:
-    for batch in corpus.batches(split, rows=_AT_A_TIME):
+    for batch in corpus.batches(split, rows=AT_A_TIME):
         yield batch.column(side).to_pylist()
-
-
-def _digests(texts: Iterable[str]) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    every = b"".join(pair_digest(compared(text), "", size=16) for text in texts)
-    return np.frombuffer(every, dtype=np.uint64).reshape(-1, 2)
-
-
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    texts = iter(texts)
-    while some := list(islice(texts, _AT_A_TIME)):
-        yield some
 
 
 def _with_source(table: pa.Table) -> pa.Table:
@@ -284,12 +192,12 @@ def _rows(pairs: list[Row], name: str) -> pa.Table:
     return pa.table(columns, schema=PAIR_SCHEMA.append(SOURCE))
 
 
-def _translated(sentences: Path, translations: Mapping[int, str]) -> Iterator[Row]:
+def _translated(sentences: Path, translate: Translate) -> Iterator[Row]:
     """What a model says of each sentence, and the sentence; empty where it says nothing."""
-    for batch in Corpus(sentences).batches(Split.TRAIN, rows=_AT_A_TIME):
-        ids, texts = (batch.column(name).to_pylist() for name in (Column.PAIR_ID, Column.SRC))
-        for number, text in zip(ids, texts, strict=True):
-            yield translations.get(number, "").strip(), text
+    for batch in Corpus(sentences).batches(Split.TRAIN, rows=AT_A_TIME):
+        said = translate(batch.column(Column.PAIR_ID).to_numpy())
+        for src, text in zip(said, batch.column(Column.SRC).to_pylist(), strict=True):
+            yield src.strip(), text
 
 
 def _copy_held_out(corpus: Corpus, folder: Path) -> None:

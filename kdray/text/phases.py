@@ -12,7 +12,7 @@ process holds a block, or a partition's hashes; whoever joins the tables holds a
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,17 +35,15 @@ from kdray.text.corpus_building import (
     train_parts,
 )
 from kdray.text.duplicates import ranks_among
-from kdray.text.judging import Block, Judged, judge
+from kdray.text.judged_files import partition_of, read_judged, write_judged
+from kdray.text.judging import Block, judge
 from kdray.text.preparation import Tables, blocks_of_part, capped
 from kdray.text.sequences import read_table, write_table
 from kdray.text.settling import Tally, settle
 
 PARTITION_ROWS = 4_000_000
 """About how many hashes a partition has, of 24 bytes each."""
-PAIRS, JUDGED, NUMBERS, KEPT, DROPPED = (
-    *("pairs.arrow", "judged.arrow", "numbers.npz"),
-    *("kept.arrow", "dropped.arrow"),
-)
+PAIRS, KEPT, DROPPED = "pairs.arrow", "kept.arrow", "dropped.arrow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +74,15 @@ class _Place:
     file: str
     most: int | None
 
+    def without_pairs(self) -> Block:
+        """What is known of it beside its pairs."""
+        return Block((), self.first_line, self.source, self.file)
+
     def block(self) -> Block:
         """Its pairs from the disk."""
         table = read_table(self.path)
         pairs = list(zip(table[Column.SRC].to_pylist(), table[Column.REF].to_pylist(), strict=True))
-        block = Block(pairs, self.first_line, self.source, self.file)
+        block = replace(self.without_pairs(), pairs=pairs)
         return block if self.most is None else capped(block, self.most)
 
 
@@ -146,7 +148,7 @@ class Judging:
 
         def build(start: int, stop: int, folder: Path) -> Counts:
             judged = judge(blocks[start].block(), self.config.cleaning, held_out)
-            _write_judged(folder, judged, partitions=partitions_of(rows))
+            write_judged(folder, judged, partitions=partitions_of(rows))
             return {"sound": len(judged.ids)}
 
         return build
@@ -172,10 +174,10 @@ class Ranking:
         digests = [np.zeros((0, 2), dtype=np.uint64)]
         rows, blocks = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
         for number, path in enumerate(judged):
-            begin, end = np.load(path / "offsets.npy")[start : start + 2]
-            digests.append(np.load(path / "digests.npy", mmap_mode="r")[begin:end])
-            rows.append(np.load(path / "rows.npy", mmap_mode="r")[begin:end])
-            blocks.append(np.full(end - begin, number))
+            of_block, where = partition_of(path, start)
+            digests.append(of_block)
+            rows.append(where)
+            blocks.append(np.full(len(where), number))
         ranks = ranks_among(np.concatenate(digests))
         repeats = np.flatnonzero(ranks)
         found = (np.concatenate(blocks)[repeats], np.concatenate(rows)[repeats], ranks[repeats])
@@ -205,7 +207,7 @@ class Settling:
         blocks, limit = places(self.config, work), self.config.max_train_pairs
 
         def build(start: int, stop: int, folder: Path) -> Counts:
-            block = _read_judged(judged.folders[start], blocks[start])
+            block = read_judged(judged.folders[start], blocks[start].without_pairs())
             ranks = np.zeros(len(block.ids), dtype=np.int64)
             for path in ranked.folders:
                 of_block, rows, numbers = np.load(path / "repeats.npy", mmap_mode="r")
@@ -263,44 +265,3 @@ def _prove_all_unique(shards: Sequence[Path], *, rows: int) -> None:
 
 def _ids(shard: Path) -> NDArray[np.int64]:
     return np.asarray(read_table(shard / KEPT)[Column.PAIR_ID].to_numpy())
-
-
-def _write_judged(folder: Path, judged: Judged, *, partitions: int) -> None:
-    """The judged block, with the places of its hashes sorted by partition."""
-    src, ref = ([pair[side] for pair in judged.block.pairs] for side in (0, 1))
-    table = pa.table({
-        Column.SRC: pa.array(src, pa.string()),
-        Column.REF: pa.array(ref, pa.string()),
-        "fault": pa.array(judged.faults),
-        "scripts": pa.array(judged.scripts, pa.string()),
-    })  # fmt: skip
-    write_table(folder / JUDGED, table)
-    partition = judged.digests[:, 1] % np.uint64(partitions)
-    order = np.argsort(partition, kind="stable")
-    offsets = np.searchsorted(partition[order], np.arange(partitions + 1))
-    np.save(folder / "digests.npy", judged.digests[order])
-    np.save(folder / "rows.npy", order)
-    np.save(folder / "offsets.npy", offsets)
-    np.savez(
-        folder / NUMBERS,
-        ids=judged.ids,
-        words=judged.words,
-        matches=np.array(judged.matches, dtype=np.int64).reshape(-1, 2),
-        unread=judged.block.unread,
-    )
-
-
-def _read_judged(folder: Path, place: _Place) -> Judged:
-    table = read_table(folder / JUDGED)
-    pairs = list(zip(table[Column.SRC].to_pylist(), table[Column.REF].to_pylist(), strict=True))
-    with np.load(folder / NUMBERS) as numbers:
-        unread = int(numbers["unread"])
-        return Judged(
-            block=Block(pairs, place.first_line, place.source, place.file, unread=unread),
-            faults=table["fault"].to_numpy(),
-            scripts=table["scripts"].to_pylist(),
-            ids=numbers["ids"],
-            digests=np.zeros((0, 2), dtype=np.uint64),  # they have served
-            words=numbers["words"],
-            matches=[(row, number) for row, number in numbers["matches"].tolist()],
-        )

@@ -110,7 +110,11 @@ def test_back_translations_are_the_sources_of_their_sentences(tmp_path):
     kept = Corpus(sentences).table("train")["src"].to_pylist()
     assert kept == ["ein Baum", "ein Vogel", "ein Berg"]  # one stands in the training text
     said = {pair_id("ein Baum", ""): "a tree", pair_id("ein Berg", ""): " "}
-    counts, corpus = added(made, tmp_path, {"web": (sentences, said)})
+
+    def translate(ids):
+        return [said.get(number, "") for number in ids.tolist()]
+
+    counts, corpus = added(made, tmp_path, {"web": (sentences, translate)})
     assert rows(corpus)[2:] == [("web", "a tree", "ein Baum")]
     assert counts[NOTES] == ["web: 1 sentences with a translation, left out: no translation 2"]
 
