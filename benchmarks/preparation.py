@@ -110,26 +110,35 @@ def measured(way: str, folder: Path, cpus: int) -> dict[str, object]:
         "seconds": round(seconds, 1),
         "pairs_per_second": round(read / seconds),
         "driver_mb": round((peak.most - first) / 1e6),
+        "times": counts.get("times", {}),
         "tables": {path.name: digest(path) for path in sorted(out.glob("*.parquet"))},
     }
 
 
 def on_ray(job: "CorpusJob", out: Path, store: "Store", execution: "Execution") -> dict:
-    """All phases in a session of Ray, then the join. -> counts."""
+    """All phases in a session of Ray, then the join. -> counts, and the seconds of each."""
     from kdray.cluster.pool import ShardWork, make_shards
     from kdray.cluster.session import session
     from kdray.teacher.shards import ShardPlan
 
-    work = out / "work"
+    work, times, began = out / "work", {}, time.perf_counter()
     work.mkdir()
+
+    def ended(name: str) -> None:
+        times[name] = round(time.perf_counter() - began - sum(times.values()), 1)
+
     with session(execution):
+        ended("start")
         for phase in job.phases():
             rows = phase.prepare(work, store.fetch, device="cpu")
             plan = ShardPlan.open(work / phase.name, rows=rows, shard_rows=1)
             shards = ShardWork(phase, plan, store, work, "cpu")
             for _ in make_shards([shards], execution=execution):
                 pass
-        return job.join(work, out, store.fetch)
+            ended(phase.name)
+        counts = job.join(work, out, store.fetch)
+        ended("join")
+    return {**counts, "times": times}
 
 
 class Peak:
