@@ -40,19 +40,23 @@ class Whole(Job, Protocol):
         """Fill the folder of the artifact. -> counts for its record."""
 
 
-@runtime_checkable
-class Sharded(Job, Protocol):
-    """Made row range by row range, by a pool of processes, and then joined."""
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether a process gains from a GPU."""
+class Cut(Protocol):
+    """Work that is cut into ranges, which a pool of processes makes in any order."""
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
         """Make ready, in a folder, what all processes share. -> the number of rows."""
 
     def builder(self, work: Path, fetch: Fetch, *, device: str) -> Build:
         """What one process makes shards with; called once in each."""
+
+
+@runtime_checkable
+class Sharded(Job, Cut, Protocol):
+    """Made row range by row range, by a pool of processes, and then joined."""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a process gains from a GPU."""
 
     def join(
         self, shards: Sequence[Path], counts: Sequence[Counts], folder: Path, fetch: Fetch
@@ -66,3 +70,28 @@ class Continuing(Sharded, Protocol):
 
     def continues(self, content: Mapping[str, Any]) -> bool:
         """Whether an artifact of the same stage with such content holds rows that can be taken."""
+
+
+class Phase(Cut, Protocol):
+    """One of several works, made one after another, which hand over in a work folder.
+
+    Its shards are in the folder of its name there, each of one row.
+    """
+
+    @property
+    def name(self) -> str:
+        """Names its folder."""
+
+
+@runtime_checkable
+class Phased(Whole, Protocol):
+    """Made in one go where there is little to do, and else in phases, with the same result."""
+
+    def size(self, fetch: Fetch) -> int:
+        """Bytes on the disk of what it goes through; 0 if it can be made only in one go."""
+
+    def phases(self) -> Sequence[Phase]:
+        """The phases, in order."""
+
+    def join(self, work: Path, folder: Path, fetch: Fetch) -> Counts:
+        """Fill the folder of the artifact from what the phases left. -> counts for its record."""

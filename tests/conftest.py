@@ -161,7 +161,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     from kdray.cluster.pool import Made, ShardActor  # imports Ray: only where it is needed
     from kdray.cluster.train import train_and_publish
     from kdray.fit.worker import Worker
-    from kdray.runner import make, models, shards
+    from kdray.runner import make, models, phases, shards
     from kdray.runner.study import Study
 
     def shards_here(works, *, execution):
@@ -187,6 +187,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
             yield step, failure
 
     monkeypatch.setattr(shards, "make_shards", shards_here)
+    monkeypatch.setattr(phases, "make_shards", shards_here)
     monkeypatch.setattr(models, "train", train_here)
     monkeypatch.setattr(make, "make_each", each_here)
     monkeypatch.setattr(make, "evaluation_threads", lambda asked: asked or 1)

@@ -23,7 +23,7 @@ from kdray.cluster.session import node_cpus, uses_ray_internals
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed
 from kdray.fit.machine import prepare
-from kdray.jobs import Sharded
+from kdray.jobs import Cut
 from kdray.storage.parts import Parts
 from kdray.teacher.attempts import lay_death
 from kdray.teacher.budget import Budget
@@ -38,7 +38,7 @@ class ShardWork:
     `parts` keep them where the nodes have no folder in common.
     """
 
-    job: Sharded
+    job: Cut
     plan: ShardPlan
     store: Store
     work: Path

@@ -44,6 +44,8 @@ class Execution(Frozen):
     # that each decoding process may have; None: its share of what is free
     decode_memory_gb: float | None = Field(default=None, gt=0)
     shard_pairs: int = Field(default=2000, ge=1)  # training pairs in one decoding shard
+    # training text of more megabytes on the disk is prepared on Ray; null: never
+    large_text_mb: float | None = Field(default=200.0, ge=0)
     max_failures: int = Field(default=3, ge=0)  # restarts of one training, trial or pool
     evaluation_cpus: int | None = Field(default=None, ge=1)  # of each model; None: of one node
     tracking: TrackingConfig = TrackingConfig()

@@ -156,11 +156,17 @@ class Recipe(Frozen):
                 "at clean, or add a `recipe.teacher` of kind trained"
             )
         weights = self.teacher.weights if isinstance(self.teacher, EnsembleTeacherConfig) else ""
+        if weights == "perplexity" and self.corpus.monolingual:
+            raise ValueError(
+                "an ensemble cannot be weighed by perplexity on monolingual text, which has no "
+                "references; weigh uniformly, or leave corpus.monolingual out"
+            )
         if self.signals.online and weights == "perplexity":
             raise ValueError(
                 "signals.online cannot weigh an ensemble by perplexity, which needs references "
                 "beside every prefix; store `hidden` signals, or weigh uniformly"
             )
+        self._check_weights()
         for name, method in self.methods.items():
             self.check_method(name, method)
         for name, size in self.students.sizes.items():
@@ -219,6 +225,23 @@ class Recipe(Frozen):
                 "learns from translations, such as sentence_level, or leave recipe.tokenizer out "
                 "if the teacher's folder has a tokenizer of kdray"
             )
+
+    def _check_weights(self) -> None:
+        trainings = {"students.training": self.students.training.source_weights}
+        for number, teacher in enumerate(members(self.teacher)):
+            if isinstance(teacher, TrainedTeacherConfig):
+                trainings[f"teacher {number + 1}"] = teacher.training.source_weights
+        known = self.corpus.sources
+        for place, weights in trainings.items():
+            if unknown := [name for name in weights if name not in known]:
+                raise ValueError(
+                    f"{place}: source_weights names {', '.join(unknown)}, which is no source of "
+                    f"corpus; there are {', '.join(known)}"
+                )
+            if not any(weights.get(name, 1) for name in known):
+                raise ValueError(
+                    f"{place}: all source_weights are 0, so nothing is left to learn; raise one"
+                )
 
     def _check_branch(self, place: str, method: BranchConfig) -> None:
         if method.trunk.needs().run_length:

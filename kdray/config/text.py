@@ -1,11 +1,13 @@
 """Where the text comes from, how it is cleaned, and how it is cut into pieces."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from kdray.config.base import Fraction, Frozen, Name, Place
-from kdray.config.sources import PairSource, TrainSource
+from kdray.config.monolingual import PARALLEL, MonolingualConfig
+from kdray.config.sources import Mixture, PairSource, TrainSource
 
 
 class CleaningConfig(Frozen):
@@ -62,6 +64,27 @@ class FilesCorpusConfig(Frozen):
     cleaning: CleaningConfig = CleaningConfig()
     noise: NoiseConfig = NoiseConfig()
     max_train_pairs: int | None = Field(default=None, ge=1)  # the first N after cleaning
+    monolingual: dict[Name, MonolingualConfig] = Field(default_factory=dict)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of all sources of training text."""
+        mixed = tuple(self.train.sources) if isinstance(self.train, Mixture) else (PARALLEL,)
+        return (*mixed, *self.monolingual)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        if len(set(self.sources)) != len(self.sources):
+            raise ValueError(
+                f"sources {', '.join(self.sources)} repeat a name; text in monolingual needs one "
+                f"of its own, and {PARALLEL} is the text of train"
+            )
+        if self.monolingual and self.noise.rate and self.noise.side != "source":
+            raise ValueError(
+                "noise on the target side needs targets, which monolingual text has not; set "
+                "noise.side to source, or leave monolingual out"
+            )
+        return self
 
 
 class GrammarConfig(Frozen):
@@ -92,6 +115,9 @@ class GeneratedCorpusConfig(Frozen):
 
     src_lang: ClassVar[str] = "src"
     tgt_lang: ClassVar[str] = "tgt"
+
+    sources: ClassVar[tuple[str, ...]] = (PARALLEL,)
+    monolingual: ClassVar[Mapping[str, MonolingualConfig]] = {}
 
     kind: Literal["generated"]
     seed: int = 1

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kdray.config.base import Fraction, Frozen
+from kdray.config.base import Fraction, Frozen, Name
 from kdray.config.budget import BudgetConfig, EqualUpdatesConfig
 
 WARMUP = 200  # updates
@@ -120,6 +120,8 @@ class TrainingConfig(Frozen):
     adam_beta2: float = Field(default=0.98, gt=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     max_tokens: int = Field(default=256, ge=8)  # longer training pairs are left out and counted
+    # how often an epoch has each pair of a source; 1 for those that are not named
+    source_weights: dict[Name, Annotated[int, Field(ge=0, le=100)]] = Field(default_factory=dict)
     checkpoint_every: int = Field(default=250, ge=1)
     validate_every: int = Field(default=250, ge=1)  # dev loss and dev BLEU
     # None: the mean of the last 5 checkpoints, or of all if there are fewer; no averaging with

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdray.artifacts import RECORD, Fetch, Source, read_json
+from kdray.config.monolingual import PARALLEL
 from kdray.config.signals import Needs
 from kdray.errors import DataError
 from kdray.fit.data import TrainingData
@@ -19,13 +20,15 @@ from kdray.teacher.loading import load_distributions
 from kdray.teacher.stored import Stored, StoredRows, load_pair_hashes
 from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit
-from kdray.text.pairing import check_pairs, join, pair_hashes
+from kdray.text.pairing import check_pairs, join, pair_hashes, source_hashes
 from kdray.text.sequences import Sequences
 
 UNFINISHED = "hypothesis reached the length limit"
 TOO_LONG = "longer than training.max_tokens or the model's max_length"
 TOO_LONG_FOR_TEACHER = "longer than the teacher's positions"
 NO_HYPOTHESIS = "no hypothesis"
+NO_REFERENCE = "no reference"
+NO_WEIGHT = "a source_weight of 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,13 @@ class _Rows:
             self.pair_ids = self.pair_ids[good]
             self.places = {view: places[good] for view, places in self.places.items()}
 
+    def repeat(self, times: NDArray[np.int64], reason: str) -> None:
+        """Have each row so many times; those without a time are counted as left out."""
+        self.keep(times > 0, reason)
+        rows = np.repeat(np.arange(len(self.pair_ids)), times[times > 0])
+        self.pair_ids = self.pair_ids[rows]
+        self.places = {view: places[rows] for view, places in self.places.items()}
+
     def ids(self, view: View | None) -> Sequences:
         """Those of a view, row by row."""
         return self.texts[view].take(self.places[view])
@@ -92,19 +102,27 @@ def assemble(
     fetch: Fetch,
     max_tokens: int,
     teacher: OnlineTeacher | None = None,
+    weights: Mapping[str, int] | None = None,
 ) -> TrainingData:
     """Load what a method reads; pairs that it cannot use are counted, never cut.
+
+    `weights`: how many rows each pair of a source has, by its name; 1 where it is not there.
 
     Raises:
         DataError: stored signals lack pairs, or do not fit the sequences they belong to.
     """
     train = EncodedSplit.load(encoded, Split.TRAIN)
     whole = {View.REFERENCE: _corpus(train)}
+    if View.REFERENCE in (*needs.views, *needs.distributions):
+        has_one = whole[View.REFERENCE].lengths(View.REFERENCE) > 0
+        whole[View.REFERENCE].keep(has_one, NO_REFERENCE)
     chosen = replace(whole[View.REFERENCE])
     if View.HYPOTHESIS in needs.views:
         whole[View.HYPOTHESIS], finished = _translations(train, signals, fetch)
         chosen = replace(whole[View.HYPOTHESIS])
         chosen.keep(finished, UNFINISHED)
+        if View.REFERENCE in (*needs.views, *needs.distributions):
+            chosen.keep(chosen.lengths(View.REFERENCE) > 0, NO_REFERENCE)
     for side in (None, *needs.views):
         chosen.keep(chosen.lengths(side) <= max_tokens, TOO_LONG)
     stored: dict[View, Stored] = {}
@@ -117,6 +135,8 @@ def assemble(
         elif teacher is not None:
             shown = View.REFERENCE if view is View.STUDENT else view  # it keeps some of those
             chosen.keep(chosen.longer_sides(shown) <= teacher.positions, TOO_LONG_FOR_TEACHER)
+    if weights:
+        chosen.repeat(_times(train, chosen.places[None], weights), NO_WEIGHT)
     views = {view: chosen.ids(view) for view in needs.views}
     hashes = train.src_hashes[chosen.places[None]]
     return TrainingData(
@@ -130,6 +150,18 @@ def assemble(
         left_out=dict(chosen.left_out),
         teacher=teacher,
     )
+
+
+def _times(
+    train: EncodedSplit, rows: NDArray[np.int64], weights: Mapping[str, int]
+) -> NDArray[np.int64]:
+    """How often each pair is to be there."""
+    if train.sources is None:  # it has one source, which may be named
+        return np.full(len(rows), weights.get(PARALLEL, 1), dtype=np.int64)
+    times = np.ones(len(rows), dtype=np.int64)
+    for name, source in zip(weights, source_hashes(weights), strict=True):
+        times[train.sources[rows] == source] = weights[name]
+    return times
 
 
 def _corpus(train: EncodedSplit) -> _Rows:

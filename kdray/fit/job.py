@@ -91,6 +91,7 @@ class TrainingJob:
             fetch=self.fetch,
             max_tokens=min(spec.training.max_tokens, spec.model.max_length),
             teacher=teacher,
+            weights=spec.training.source_weights,
         )
         run = Run(
             config=spec.training,

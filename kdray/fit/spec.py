@@ -154,6 +154,8 @@ class TrainingSpec:
     def _training(self) -> dict[str, Any]:
         """With what BLEU is taken of, where BLEU decides which checkpoint is the model."""
         dumped = self.training.model_dump(mode="json")
+        if not dumped["source_weights"]:
+            del dumped["source_weights"]
         early = self.training.early_stopping
         if early is not None and early.metric == "bleu":
             dumped["early_stopping"]["bleu_tokenize"] = self.bleu_tokenize

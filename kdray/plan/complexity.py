@@ -19,10 +19,10 @@ def why_unmeasured(teacher: Teacher | None) -> str | None:
 
 def complexity_steps(text: TextPlan, teacher: Teacher | None) -> Iterator[Step]:
     """Of the text; and of a teacher that gives distributions."""
-    learned, name = text.learned, "complexity of the text"
-    of_text = TextComplexityJob(learned.corpus, learned.encoded)
+    measured, name = text.measured, "complexity of the text"
+    of_text = TextComplexityJob(measured.corpus, measured.encoded)
     yield Step(of_text, COMPLEXITY, name, "Complexity of the text")
     if teacher is not None and why_unmeasured(teacher) is None:
-        of_teacher = TeacherComplexityJob(teacher, learned.corpus, learned.teacher_encoded)
+        of_teacher = TeacherComplexityJob(teacher, measured.corpus, measured.teacher_encoded)
         name = "complexity for the teacher"
         yield Step(of_teacher, TEACHER_COMPLEXITY, name, "Complexity for the teacher")

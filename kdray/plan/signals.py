@@ -12,8 +12,8 @@ from kdray.config.scores import AgreementScoreConfig, CrossEntropyScoreConfig, S
 from kdray.config.signals import SignalsConfig
 from kdray.errors import ConfigError
 from kdray.fit.assemble import Signals
+from kdray.plan.brought import brought_model
 from kdray.plan.step import SIGNALS, Job, Step
-from kdray.plan.teacher import brought_model
 from kdray.plan.text import TextPlan
 from kdray.schema import Form, View
 from kdray.teacher.distributions import DistributionJob

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from kdray.artifacts import Brought, Key, sha256_file
+from kdray.artifacts import Brought
 from kdray.cell import TEACHER, Cell
 from kdray.config.foreign_teachers import (
     ForeignTeacherConfig,
@@ -13,11 +13,10 @@ from kdray.config.foreign_teachers import (
 from kdray.config.methods.cross_entropy import CrossEntropyConfig
 from kdray.config.recipe import Recipe
 from kdray.config.teacher import BroughtTeacherConfig, TrainedTeacherConfig, members
-from kdray.errors import DataError
 from kdray.fit.assemble import Signals
 from kdray.fit.spec import TrainingSpec
 from kdray.jobs import Whole
-from kdray.model.storage import SHAPE, WEIGHTS, check_weights, load_shape
+from kdray.plan.brought import brought_model
 from kdray.plan.step import CHECKED, CONVERTED, Step
 from kdray.plan.text import TextPlan
 from kdray.teacher.check import CheckJob
@@ -26,7 +25,6 @@ from kdray.teacher.huggingface.conversion import ConversionJob
 from kdray.teacher.huggingface.folder import Origin
 from kdray.teacher.huggingface.teacher import shared_tokenizer
 from kdray.teacher.marian import MarianConversionJob
-from kdray.text.tokenizer import Tokenizer
 
 
 def brought_teachers(recipe: Recipe) -> tuple[Brought, ...]:
@@ -87,28 +85,3 @@ def check_steps(recipe: Recipe, text: TextPlan, teacher: Teacher | None) -> Iter
     if teacher is not None and isinstance(recipe.teacher, ForeignTeacherConfig):
         job = CheckJob(teacher, text.clean.corpus, recipe.evaluation.bleu_tokenize)
         yield Step(job, CHECKED, "check of the teacher", "Check of the teacher")
-
-
-def brought_model(path: Path) -> Brought:
-    """A brought model; its weights, its shape and the tokenizer in its folder stand for it.
-
-    Raises:
-        DataError: the folder holds no kdray model, or its parts do not belong together.
-    """
-    shape, tokenizer = load_shape(path), Tokenizer.load(path)
-    if tokenizer.checksum != shape.tokenizer:
-        raise DataError(
-            f"{path}: holds the tokenizer {tokenizer.checksum}, but {SHAPE} says that the model "
-            f"was trained with {shape.tokenizer}; copy the folder again as it was"
-        )
-    vocabularies = (tokenizer.src_vocab, tokenizer.tgt_vocab)
-    if vocabularies != (shape.src_vocab, shape.tgt_vocab):
-        raise DataError(
-            f"{path / SHAPE}: the model has {shape.src_vocab} source and {shape.tgt_vocab} target "
-            f"pieces, its tokenizer {vocabularies[0]} and {vocabularies[1]}; copy the folder again "
-            "as it was"
-        )
-    check_weights(path / WEIGHTS, shape)
-    recipe = {"weights": sha256_file(path / WEIGHTS), "shape": shape.identity()}
-    key = Key("brought", 2, recipe, {"tokenizer": tokenizer.checksum})
-    return Brought(path.absolute(), key.fingerprint)

@@ -1,16 +1,24 @@
 """The text of an experiment: its corpus, its noise, the tokenizers, and the ids that they make."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from kdray.artifacts import Brought, Key, Source
+from kdray.config.monolingual import BackTranslatedTextConfig
 from kdray.config.recipe import Recipe
+from kdray.config.signals import HypothesesConfig
 from kdray.config.teacher import EnsembleTeacherConfig, TrainedTeacherConfig, members
+from kdray.config.text import CorpusConfig, GeneratedCorpusConfig
+from kdray.plan.brought import brought_model
 from kdray.plan.step import CORPUS, ENCODED, TOKENIZER, Step
 from kdray.plan.vocabulary import check_ensemble, check_one_vocabulary
 from kdray.scoring.metrics import signature
 from kdray.scoring.round_trip import RoundTripJob
-from kdray.text.jobs import CorpusJob, EncodingJob, NoiseJob, TokenizerJob
+from kdray.teacher.added import AddedJob
+from kdray.teacher.own import OwnModels
+from kdray.teacher.translation import TranslationJob
+from kdray.text.jobs import CorpusJob, EncodingJob, NoiseJob, SentencesJob, TokenizerJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +38,16 @@ class Text:
 class TextPlan:
     """Where text and ids are.
 
-    The four texts differ in their training pairs alone, and not at all where there is no noise.
+    The texts differ in their training pairs alone, and not at all without noise and added text.
 
     Attributes:
         tokenizer: that of the students. One that is made here learned the clean text.
-        clean: the text without noise.
+        clean: the text without noise, and without text that was added in one language.
         learned: what students learn.
         taught: what a teacher learns that is trained here.
-        translated: what the teacher translates: the sources of `learned`, but as the clean text
-            where that has the same, so that all rates share the translations.
+        translated: what the teacher translates: the sources of `learned`, but as the text without
+            noise where that has the same, so that all rates share the translations.
+        measured: `learned`, but the clean text where some of that has no references.
     """
 
     tokenizer: Source
@@ -46,6 +55,7 @@ class TextPlan:
     learned: Text
     taught: Text
     translated: Text
+    measured: Text
     steps: tuple[Step, ...]
 
 
@@ -60,10 +70,11 @@ def plan_text(recipe: Recipe, brought: tuple[Brought, ...]) -> TextPlan:
     config, noise, tokenizer = recipe.corpus, recipe.corpus.noise, recipe.tokenizer
     detail = f"{config.kind}, {config.src_lang} to {config.tgt_lang}"
     corpus = Step(CorpusJob.of(config), CORPUS, "corpus", "Corpus", detail)
-    steps = [corpus]
+    steps = [corpus, *_added(config, corpus.key)]
+    whole_corpus = steps[-1].key
     if noise.rate:
         detail = f"noise {noise.rate:g} on {noise.side}: {', '.join(sorted(noise.operations))}"
-        steps.append(Step(NoiseJob(noise, corpus.key), CORPUS, "noise", "Noise", detail))
+        steps.append(Step(NoiseJob(noise, whole_corpus), CORPUS, "noise", "Noise", detail))
     learned_corpus = steps[-1].key
     if tokenizer is not None:
         detail = f"{tokenizer.model_type}, {tokenizer.vocab_size} pieces"
@@ -73,14 +84,18 @@ def plan_text(recipe: Recipe, brought: tuple[Brought, ...]) -> TextPlan:
     sources += brought[:1]
     names = ("ids of train and dev", "ids for the teacher")
     learned_ids = _encodings(learned_corpus, sources, names)
+    whole_ids = _encodings(whole_corpus, sources, tuple(f"{name}, no noise" for name in names))
     clean_ids = _encodings(corpus.key, sources, tuple(f"{name}, clean" for name in names))
     clean, learned = _text(corpus.key, clean_ids), _text(learned_corpus, learned_ids)
     taught = learned if noise.teacher_learns == "noisy" else clean
-    translated = clean if _share_translations(recipe) else learned
+    translated = _text(whole_corpus, whole_ids) if _share_translations(recipe) else learned
+    measured = clean if config.monolingual else learned
+    by_teacher = _read_by_teacher(recipe, taught, translated)
+    read = (*by_teacher, measured.encoded, measured.teacher_encoded)
     steps += learned_ids
-    if noise.rate:
-        read = _read_by_teacher(recipe, taught, translated)
-        steps += [step for step in clean_ids if step.key in read]
+    for others in (clean_ids, whole_ids):
+        there = [step.key for step in steps]
+        steps += [step for step in others if step.key in read and step.key not in there]
     if len(sources) > 1:
         check_one_vocabulary(recipe)
     bleu = recipe.evaluation.bleu_tokenize
@@ -88,7 +103,32 @@ def plan_text(recipe: Recipe, brought: tuple[Brought, ...]) -> TextPlan:
         there_and_back = RoundTripJob(corpus.key, source, bleu)
         detail = f"{name}, BLEU {signature(bleu)}"
         steps.append(Step(there_and_back, TOKENIZER, name, "Round trip", detail))
-    return TextPlan(sources[0], clean, learned, taught, translated, tuple(steps))
+    return TextPlan(sources[0], clean, learned, taught, translated, measured, tuple(steps))
+
+
+def _added(config: CorpusConfig, corpus: Key) -> Iterator[Step]:
+    """The steps of text in one language, of which the last makes a corpus with all of it.
+
+    Raises:
+        DataError: a file or a model of it cannot be read.
+    """
+    if isinstance(config, GeneratedCorpusConfig) or not config.monolingual:
+        return
+    translations: dict[str, tuple[Key, Key]] = {}
+    for name, text in config.monolingual.items():
+        if isinstance(text, BackTranslatedTextConfig):
+            sentences = SentencesJob.of(config, name, corpus)
+            model = brought_model(Path(text.model))
+            yield Step(sentences, CORPUS, f"sentences of {name}", "Sentences", is_goal=False)
+            beam = HypothesesConfig(beam=text.beam)
+            ids = EncodingJob(sentences.key, model).key
+            translation = TranslationJob(OwnModels((model,)), sentences.key, beam, ids)
+            heading = f"Back-translation of {name}"
+            yield Step(translation, CORPUS, heading.lower(), heading, is_goal=False)
+            translations[name] = (sentences.key, translation.key)
+    added = AddedJob.of(config, corpus, translations)
+    detail = f"with {', '.join(config.monolingual)}"
+    yield Step(added, CORPUS, "added text", "Added text", detail)
 
 
 def _encodings(corpus: Key, sources: Sequence[Source], names: Sequence[str]) -> list[Step]:

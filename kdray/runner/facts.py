@@ -64,13 +64,14 @@ def study_facts(study: Study) -> StudyFacts:
 
 
 def _corpus(study: Study, scenario: Scenario) -> Mapping[str, Any]:
-    """What cleaning, noise and the teacher's limits did to the text of a scenario, as it is made.
+    """What cleaning, noise, added text and the teacher's limits did to a scenario's text.
 
     `quarantined`: by step, the pairs that are too long for the teacher.
     """
     texts = scenario.text
     clean, learned = (study.store.find(text.corpus) for text in (texts.clean, texts.learned))
-    noise = {} if learned is None or clean == learned else {"noise": learned.counts}
+    stage = texts.learned.corpus.stage  # noise, or the text that was added in one language
+    noise = {} if learned is None or clean == learned else {stage: learned.counts}
     counts = {} if clean is None else {**clean.counts}
     counts.pop(NOTES, None)  # they stand among the notes of the report
     return {**counts, **noise, **_quarantined(study, scenario)}

@@ -9,7 +9,7 @@ from kdray.cluster.task import evaluation_threads, make_each
 from kdray.errors import StageFailed
 from kdray.fit.lengths import check_dev, check_sources, check_train
 from kdray.fit.spec import TrainingSpec
-from kdray.jobs import NOTES, Sharded, Whole
+from kdray.jobs import NOTES, Phased, Sharded, Whole
 from kdray.plan.step import (
     ENCODED,
     GATES,
@@ -22,6 +22,7 @@ from kdray.plan.step import (
     wanted,
 )
 from kdray.runner.models import train_models
+from kdray.runner.phases import is_large, make_in_phases
 from kdray.runner.shards import make_sharded
 from kdray.runner.study import Study
 from kdray.runner.turns import turns
@@ -101,7 +102,10 @@ def _make_light(study: Study, step: Step) -> None:
     study.display.stage(step.heading, step.detail)
     job, store = step.job, study.store
     assert isinstance(job, Whole), "the caller has looked"
-    artifact = store.publish(step.key, lambda folder: job.make(folder, store.fetch, threads=1))
+    if isinstance(job, Phased) and is_large(job, study):
+        artifact = make_in_phases(study, step.key, job)
+    else:
+        artifact = store.publish(step.key, lambda folder: job.make(folder, store.fetch, threads=1))
     for name, verb in (("pairs", "pairs"), ("drops", "dropped")):
         counts = artifact.counts.get(name)
         if isinstance(counts, Mapping) and any(counts.values()):

@@ -139,11 +139,11 @@ def _runs(
 
 def _join(study: Study, each: Decoding) -> None:
     """Put the shards of a step together and publish it."""
-    work, fetch = each.work, study.store.fetch
+    work, job, fetch = each.work, _sharded(each.step), study.store.fetch
     work.bring()
     study.store.publish(
         each.step.key,
-        lambda folder: work.job.join(work.plan.finished(), work.plan.counts(), folder, fetch),
+        lambda folder: job.join(work.plan.finished(), work.plan.counts(), folder, fetch),
     )
 
 

@@ -111,6 +111,8 @@ class DistributionJob:
         assert teacher is not None, "the config was checked for this"
         check_k(self.config, teacher.output_weights[0].size(0))
         train = EncodedSplit.load(fetch(self.encoded), Split.TRAIN)
+        if self.hypotheses is None:
+            train = train.with_references()
         pairs = (train.pair_ids, train.src_hashes, train.src, train.ref, train.ref)
         if self.hypotheses is not None:
             folder = fetch(self.hypotheses)
@@ -152,7 +154,7 @@ class DistributionJob:
 
     def _num_pairs(self, fetch: Fetch) -> int:
         if self.hypotheses is None:
-            return len(EncodedSplit.load(fetch(self.encoded), Split.TRAIN))
+            return len(EncodedSplit.load(fetch(self.encoded), Split.TRAIN).with_references())
         return len(Hypotheses.load(fetch(self.hypotheses)).pair_ids)
 
 

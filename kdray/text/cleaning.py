@@ -46,10 +46,9 @@ def stripped(pair: Pair) -> Pair:
 
 def pair_digest(src: str, ref: str, *, size: int, occurrence: int = 0) -> bytes:
     """`size` bytes of BLAKE2b over both sides, their lengths and a number."""
-    sides = src.encode(), ref.encode()
-    lengths = (len(side).to_bytes(8, "little") for side in sides)
-    parts = (part for side in zip(lengths, sides, strict=True) for part in side)
-    content = b"".join((*parts, occurrence.to_bytes(8, "little")))
+    one, other = src.encode(), ref.encode()
+    lengths = len(one).to_bytes(8, "little"), len(other).to_bytes(8, "little")
+    content = b"".join((lengths[0], one, lengths[1], other, occurrence.to_bytes(8, "little")))
     return hashlib.blake2b(content, digest_size=size).digest()
 
 

@@ -48,7 +48,7 @@ def corpus_key(config: CorpusConfig) -> Key:
     names: dict[str, Any] = dict.fromkeys(_NAMES, True)
     train = {**names, "sources": {"__all__": _NAMES}}
     places: Any = {"folder": True, "train": train, "dev": _NAMES, "tests": {"__all__": _NAMES}}
-    recipe = config.model_dump(mode="json", exclude=places | {"noise": True})
+    recipe = config.model_dump(mode="json", exclude=places | {"noise": True, "monolingual": True})
     checksums = {
         f"{split}.{number}": _checksum(path)
         for split, source in _sources(config).items()
@@ -113,7 +113,9 @@ def corpus_counts(
 ) -> dict[str, Any]:
     """What the record of a corpus says; see `build_corpus`."""
     record(held_out, tally)
-    of_train = train_counts(tally, place=place)
+    train = config.train if isinstance(config, FilesCorpusConfig) else None
+    sources = tuple(train.sources) if isinstance(train, Mixture) else ()
+    of_train = train_counts(tally, sources, place=place)
     words = (tally.words[0], tally.words[1])
     every = {**totals, Split.TRAIN.value: Totals(tally.kept.total(), words, tally.entropy)}
     summary = ", ".join(f"{why} {n}" for why, n in tally.drops.items() if n) or "none"

@@ -5,11 +5,19 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from kdray.artifacts import Brought, Fetch, Key, Source, keys_among
-from kdray.config.text import CorpusConfig, NoiseConfig, TokenizerConfig
-from kdray.jobs import Counts
-from kdray.text.corpus_building import build_corpus, corpus_key
-from kdray.text.encoded import build_encoded, encoded_key
+from kdray.config.text import (
+    CorpusConfig,
+    FilesCorpusConfig,
+    GeneratedCorpusConfig,
+    NoiseConfig,
+    TokenizerConfig,
+)
+from kdray.jobs import Counts, Phase
+from kdray.text.added import build_sentences, sentences_key
+from kdray.text.corpus_building import build_corpus, corpus_key, train_parts
+from kdray.text.encoded import Encoding, build_encoded, encoded_key, join_encoded, training_file
 from kdray.text.noise import build_noise, noise_key
+from kdray.text.phases import join_corpus, phases
 from kdray.text.tokenizer import Tokenizer, build_tokenizer, tokenizer_key
 
 
@@ -34,6 +42,51 @@ class CorpusJob:
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """See `build_corpus`."""
         return build_corpus(self.config, folder)
+
+    def size(self, fetch: Fetch) -> int:
+        """Of the training text; generated text comes one pair after another."""
+        if isinstance(self.config, GeneratedCorpusConfig):
+            return 0
+        return sum(part.size for part in train_parts(self.config))
+
+    def phases(self) -> tuple[Phase, ...]:
+        """See `kdray.text.phases`."""
+        assert isinstance(self.config, FilesCorpusConfig), "a generated corpus has no size"
+        return phases(self.config)
+
+    def join(self, work: Path, folder: Path, fetch: Fetch) -> Counts:
+        """See `join_corpus`."""
+        assert isinstance(self.config, FilesCorpusConfig), "a generated corpus has no size"
+        return join_corpus(self.config, work, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class SentencesJob:
+    """Clean sentences of the target language, for a model that translates them back."""
+
+    config: FilesCorpusConfig
+    name: str
+    corpus: Key
+    key: Key
+    is_light: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, config: FilesCorpusConfig, name: str, corpus: Key) -> Self:
+        """Checksums of its files stand for the files.
+
+        Raises:
+            DataError: a file is missing.
+        """
+        return cls(config, name, corpus, sentences_key(config, name, corpus))
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The corpus, in which the sentences may stand already."""
+        return (self.corpus,)
+
+    def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
+        """See `build_sentences`."""
+        return build_sentences(self.config, self.name, fetch(self.corpus), folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,3 +159,16 @@ class EncodingJob:
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """See `build_encoded`."""
         return build_encoded(fetch(self.corpus), Tokenizer.load(fetch(self.tokenizer)), folder)
+
+    def size(self, fetch: Fetch) -> int:
+        """Of the training text."""
+        return training_file(fetch(self.corpus)).stat().st_size
+
+    def phases(self) -> tuple[Phase, ...]:
+        """One: the row groups of the training text."""
+        return (Encoding(self.corpus, self.tokenizer),)
+
+    def join(self, work: Path, folder: Path, fetch: Fetch) -> Counts:
+        """See `join_encoded`."""
+        tokenizer = Tokenizer.load(fetch(self.tokenizer))
+        return join_encoded(fetch(self.corpus), tokenizer, work / Encoding.name, folder)

@@ -4,7 +4,7 @@ A block of pairs is judged by itself, in any process. What depends on other pair
 duplicates and where a limit falls, is settled later, in the order of the blocks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,18 +78,16 @@ def judge(block: Block, config: CleaningConfig, held_out: HeldOut) -> Judged:
     faults = np.full(len(pairs), SOUND, dtype=np.uint8)
     scripts, matches, ids, digests, words = [], [], [], [], []
     places: dict[Drop, int] = {reason: place for place, reason in enumerate(REASONS)}
-    digest_of: Callable[[Pair, Pair], Pair] = (
-        (lambda raw, seen: seen) if config.drop_duplicates else (lambda raw, seen: raw)
-    )
     for row, raw in enumerate(pairs):
-        seen = src, ref = compared(raw[0]), compared(raw[1])
+        src, ref = compared(raw[0]), compared(raw[1])
         scripts.append(f"{script(raw[0])}-{script(raw[1])}")
         matches += [(row, number) for number in held_out.matches(src, ref)]
         if (reason := fault(config, held_out, raw, src, ref)) is not None:
             faults[row] = places[reason]
             continue
         ids.append(pair_id(*raw))
-        digests.append(pair_digest(*digest_of(raw, seen), size=16))
+        named = (src, ref) if config.drop_duplicates else raw
+        digests.append(pair_digest(*named, size=16))
         words += [len(raw[0].split()), len(raw[1].split())]
     return Judged(
         block=Block(

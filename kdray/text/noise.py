@@ -20,7 +20,7 @@ from kdray.config.text import NoiseConfig
 from kdray.errors import DataError
 from kdray.jobs import NOTES, Counts
 from kdray.schema import Column, Split
-from kdray.text.corpus import PAIR_SCHEMA, TEST_PREFIX, Corpus
+from kdray.text.corpus import TEST_PREFIX, Corpus
 from kdray.text.damage import Hashes, Lengths, Operation, damage_of, hashes_of, noisy
 from kdray.text.sequences import offsets_of
 from kdray.text.words import words_of
@@ -57,7 +57,8 @@ def build_noise(config: NoiseConfig, corpus: Path, folder: Path) -> Counts:
     tallies = {side: Counter[str]() for side in sides}
     rows = left_alone = 0
     path = folder / f"{Split.TRAIN}.parquet"
-    with pq.ParquetWriter(path, PAIR_SCHEMA, compression="zstd") as writer:
+    schema = next(clean.batches(Split.TRAIN, rows=1)).schema
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in clean.batches(Split.TRAIN, rows=ROWS_AT_A_TIME):
             hits = np.zeros(batch.num_rows, dtype=np.int64)
             for side in sides:

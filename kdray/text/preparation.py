@@ -4,7 +4,7 @@
 """
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -38,13 +38,13 @@ class Tables:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._kept = _RowGroups(folder / f"{Split.TRAIN}.parquet")
-        self._dropped = _RowGroups(folder / DROPS)
+        self._kept = RowGroups(folder / f"{Split.TRAIN}.parquet")
+        self._dropped = RowGroups(folder / DROPS)
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        self._open.push(self._kept.close)
-        self._open.push(self._dropped.close)
+        self._open.enter_context(self._kept)
+        self._open.enter_context(self._dropped)
         return self
 
     def __exit__(
@@ -61,7 +61,7 @@ class Tables:
         self._dropped.add(dropped)
 
 
-class _RowGroups:
+class RowGroups:
     """A Parquet file that is written row group by row group."""
 
     def __init__(self, path: Path) -> None:
@@ -69,6 +69,16 @@ class _RowGroups:
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.Table] = []
         self._rows = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write the rest, unless it has failed, and close the file."""
+        if self._writer is not None:
+            if kind is None and self._rows:
+                self._write(self._rows)
+            self._writer.close()
 
     def add(self, table: pa.Table) -> None:
         """Append rows."""
@@ -78,13 +88,6 @@ class _RowGroups:
         self._rows += table.num_rows
         while self._rows >= ROW_GROUP:
             self._write(ROW_GROUP)
-
-    def close(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Write the rest, unless it has failed, and close the file."""
-        if self._writer is not None:
-            if kind is None and self._rows:
-                self._write(self._rows)
-            self._writer.close()
 
     def _write(self, rows: int) -> None:
         table = pa.concat_tables(self._waiting)
@@ -156,13 +159,18 @@ def record(held_out: HeldOut, tally: Tally) -> None:
         held_out.record(numbers, kept=kept)
 
 
-def train_counts(tally: Tally, *, place: str) -> dict[str, Any]:
-    """What a corpus's record says of its training text.
+def train_counts(tally: Tally, sources: Sequence[str], *, place: str) -> dict[str, Any]:
+    """What a corpus's record says of its training text. `sources`: names of those of a mixture.
 
     Raises:
         DataError: nothing was kept.
     """
     drops = tally.drops
+    empty = [
+        f"cleaning kept no pair of the source {name}; look at drops.parquet, or leave it out"
+        for name in sources
+        if not tally.kept[name]
+    ]
     if not tally.kept.total():
         summary = ", ".join(f"{reason} {count}" for reason, count in drops.items() if count)
         raise DataError(
@@ -174,6 +182,6 @@ def train_counts(tally: Tally, *, place: str) -> dict[str, Any]:
         "train_unread": tally.unread,
         "drops": drops,
         "by_script": {scripts: dict(counts) for scripts, counts in tally.by_script.items()},
-        **({"sources": dict(tally.kept)} if set(tally.kept) != {""} else {}),
-        NOTES: costs(tally.by_script),
+        **({"sources": {name: tally.kept[name] for name in sources}} if sources else {}),
+        NOTES: [*costs(tally.by_script), *empty],
     }

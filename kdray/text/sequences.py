@@ -1,6 +1,7 @@
 """Ragged integer sequences that are read from memory-mapped Arrow files without a copy."""
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,56 @@ def write_table(path: Path, table: pa.Table) -> None:
     """Write one uncompressed record batch, so that a reader can map it."""
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table.combine_chunks())
+
+
+def write_tables(path: Path, tables: Iterable[pa.Table]) -> None:
+    """Write tables one after another as one uncompressed record batch, as `write_table` does.
+
+    Columns are numbers, or lists of numbers, without nulls. They pass through files beside `path`,
+    so that memory holds one table at a time, whatever all of them hold together.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".columns-") as folder:
+        columns: dict[str, _Column] = {}
+        for table in tables:
+            for place, field in enumerate(table.schema):
+                if field.name not in columns:
+                    columns[field.name] = _Column(field, Path(folder) / str(place))
+                columns[field.name].add(table.column(place))
+        arrays = {name: column.mapped() for name, column in columns.items()}
+        batch = pa.record_batch(list(arrays.values()), names=list(arrays))
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+            writer.write_batch(batch)
+
+
+class _Column:
+    """A column of a table that is not yet whole: its numbers in a file, the ends of its lists."""
+
+    def __init__(self, field: pa.Field, path: Path) -> None:
+        self._kind, self._path, self._file = field.type, path, path.open("wb")
+        self._lengths: list[NDArray[np.int64]] = []
+        self._rows = 0
+
+    def add(self, column: pa.ChunkedArray) -> None:
+        for chunk in column.chunks:
+            values = chunk
+            if pa.types.is_list(self._kind):
+                self._lengths.append(np.diff(chunk.offsets.to_numpy()).astype(np.int64))
+                values = chunk.flatten()
+            self._rows += len(values)
+            self._file.write(values.to_numpy(zero_copy_only=False).tobytes())
+
+    def mapped(self) -> pa.Array:
+        """All of it, mapped."""
+        self._file.close()
+        kind = self._kind.value_type if pa.types.is_list(self._kind) else self._kind
+        mapped = pa.memory_map(str(self._path)).read_buffer() if self._rows else pa.py_buffer(b"")
+        values = pa.Array.from_buffers(kind, self._rows, [None, mapped])
+        if not pa.types.is_list(self._kind):
+            return values
+        offsets = offsets_of(np.concatenate([np.zeros(0, dtype=np.int64), *self._lengths]))
+        if self._rows < 2**31:
+            return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, self._kind)
+        return pa.LargeListArray.from_arrays(pa.array(offsets), values)
 
 
 def read_table(path: Path) -> pa.Table:

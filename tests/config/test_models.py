@@ -23,6 +23,7 @@ EXECUTION = {
     "cpus": 3, "train_workers": 4,
     "cpus_per_worker": 2, "use_gpu": True, "parallel_students": 2, "decode_actors": 3,
     "shard_pairs": 7, "tokens_per_pass": 512, "evaluation_cpus": 2, "max_failures": 0,
+    "large_text_mb": 0.0,
     "tracking": {"enabled": False, "uri": "x", "system_metrics": False},
 }  # fmt: skip
 

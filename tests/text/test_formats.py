@@ -301,3 +301,25 @@ def test_sources_of_a_mixture_come_one_after_another(tmp_path):
     assert read(tmp_path, **{**mixed, "max_pairs": {}}) == PAIRS
     with pytest.raises(ValidationError, match=r"max_pairs caps c, which is no source"):
         source(**{**mixed, "max_pairs": {"c": 1}})
+
+
+@pytest.mark.slow  # starts a server
+def test_a_folder_in_a_bucket_is_a_corpus_folder(monkeypatch):
+    pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anyone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    try:
+        system = fsspec.filesystem("s3")
+        system.mkdir("bucket")
+        for suffix, text in zip(("en", "de"), sides(PAIRS), strict=True):
+            system.pipe(f"bucket/corpus/a-1.{suffix}", text.encode())
+        assert read("s3://bucket/corpus", src="a-*.en", tgt="a-*.de") == PAIRS
+        with pytest.raises(DataError, match=r"s3://elsewhere/a\.en: cannot be read"):
+            read("s3://elsewhere", src="a.en", tgt="a.de")
+    finally:
+        server.stop()

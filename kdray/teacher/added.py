@@ -1,0 +1,70 @@
+"""The step that adds text in one language to a corpus, with translations where it needs some."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdray.artifacts import Fetch, Key
+from kdray.config.text import FilesCorpusConfig
+from kdray.jobs import Counts
+from kdray.teacher.hypotheses import Hypotheses
+from kdray.text.added import Translate, added_key, build_added
+
+
+@dataclass(frozen=True, slots=True)
+class AddedJob:
+    """A corpus with further training text. What it makes is a corpus too.
+
+    translations: of sources in the target language, their sentences and what a model says of them.
+    """
+
+    config: FilesCorpusConfig
+    corpus: Key
+    translations: Mapping[str, tuple[Key, Key]]
+    key: Key
+    is_light: ClassVar[bool] = True
+
+    @classmethod
+    def of(
+        cls, config: FilesCorpusConfig, corpus: Key, translations: Mapping[str, tuple[Key, Key]]
+    ) -> Self:
+        """Checksums of its files stand for the files.
+
+        Raises:
+            DataError: a file is missing.
+        """
+        return cls(config, corpus, translations, added_key(config, corpus, translations))
+
+    @property
+    def reads(self) -> tuple[Key, ...]:
+        """The corpus, sentences and their translations."""
+        return (self.corpus, *(key for keys in self.translations.values() for key in keys))
+
+    def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
+        """See `build_added`."""
+        translated = {
+            name: (fetch(sentences), _translate(fetch(hypotheses)))
+            for name, (sentences, hypotheses) in self.translations.items()
+        }
+        return build_added(self.config, fetch(self.corpus), translated, folder)
+
+
+def _translate(folder: Path) -> Translate:
+    """Looks up the best translation of sentences, of which those in quarantine have none."""
+    hyps = Hypotheses.load(folder)
+    order = np.argsort(hyps.pair_ids)
+    ordered = hyps.pair_ids[order]
+
+    def translate(pair_ids: NDArray[np.int64]) -> list[str]:
+        if not len(ordered):
+            return [""] * len(pair_ids)
+        places = np.minimum(np.searchsorted(ordered, pair_ids), len(ordered) - 1)
+        texts = hyps.texts(order[places])
+        has_one = ordered[places] == pair_ids
+        return [text if found else "" for text, found in zip(texts, has_one, strict=True)]
+
+    return translate

@@ -1,0 +1,205 @@
+"""Adds text in one language to a clean corpus, as further training pairs.
+
+Sentences of the source language become pairs with an empty reference: they have the teacher's
+translations alone, and what learns from references leaves them out. Sentences of the target
+language are first cleaned as a text of their own, which a model of the other direction translates;
+then they are references of what it says. Every sentence that is not kept is counted with a reason.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kdray.artifacts import Key, sha256_file
+from kdray.config.monolingual import PARALLEL, DecodedTextConfig
+from kdray.config.text import FilesCorpusConfig
+from kdray.jobs import NOTES
+from kdray.schema import Column, Split
+from kdray.text.compared import compared
+from kdray.text.corpus import PAIR_SCHEMA, TEST_PREFIX, Corpus
+from kdray.text.corpus_building import prove_unique
+from kdray.text.duplicates import Seen
+from kdray.text.judging import pair_id
+from kdray.text.places import files_of
+from kdray.text.preparation import RowGroups
+from kdray.text.sentences import AT_A_TIME, Cleaned, batches, digests_of
+from kdray.text.settling import SOURCE
+
+VERSION = 1
+UNTRANSLATED = "no translation"
+Row = tuple[str, str]
+Translate = Callable[[NDArray[np.int64]], list[str]]
+"""The translation of each sentence, by its pair_id; empty where there is none."""
+
+
+def sentences_key(config: FilesCorpusConfig, name: str, corpus: Key) -> Key:
+    """Identity of cleaned sentences: their files, how they are cleaned and chosen, the corpus.
+
+    Raises:
+        DataError: a file is missing or cannot be read.
+    """
+    return Key(
+        "sentences",
+        VERSION,
+        _recipe(config, name),
+        {**_checksums(config, name), "corpus": corpus.fingerprint},
+    )
+
+
+def added_key(
+    config: FilesCorpusConfig, corpus: Key, translations: Mapping[str, tuple[Key, Key]]
+) -> Key:
+    """Identity of a corpus with all text that is added; of some, sentences and translations.
+
+    Raises:
+        DataError: a file is missing or cannot be read.
+    """
+    names = [name for name in config.monolingual if name not in translations]
+    recipe = {name: _recipe(config, name) for name in names}
+    inputs = {f"{name}.{n}": c for name in names for n, c in _checksums(config, name).items()}
+    inputs |= {f"{name}.sentences": keys[0].fingerprint for name, keys in translations.items()}
+    inputs |= {f"{name}.translations": keys[1].fingerprint for name, keys in translations.items()}
+    order = list(config.monolingual)
+    return Key(
+        "added",
+        VERSION,
+        {"order": order, "texts": recipe},
+        {**inputs, "corpus": corpus.fingerprint},
+    )
+
+
+def build_sentences(
+    config: FilesCorpusConfig, name: str, corpus: Path, folder: Path
+) -> dict[str, Any]:
+    """Write the clean sentences of the target language as sources of a corpus, to be translated.
+
+    Raises:
+        DataError: a file cannot be read, or no sentence is left.
+    """
+    clean, seen = Corpus(corpus), Seen()
+    for texts in _column(clean, Split.TRAIN, Column.REF):
+        seen.ranks(digests_of(texts))
+    held_out = _held_out(clean, Column.REF)
+    cleaned = Cleaned(config, name, held_out, seen)
+    with RowGroups(folder / f"{Split.TRAIN}.parquet") as table:
+        for texts in batches(cleaned.kept(folder)):
+            ids = [pair_id(text, "") for text in texts]
+            table.add(pa.table([ids, texts, [""] * len(texts)], schema=PAIR_SCHEMA))
+    return {"pairs": {Split.TRAIN.value: cleaned.counts["kept"]}, NOTES: [cleaned.told()]}
+
+
+def build_added(
+    config: FilesCorpusConfig,
+    corpus: Path,
+    translated: Mapping[str, tuple[Path, Translate]],
+    folder: Path,
+) -> dict[str, Any]:
+    """Write a corpus whose training text is that of a clean one, and what is added to it.
+
+    Args:
+        config: which text is added.
+        corpus: the clean corpus.
+        translated: sentences of the target language, as `build_sentences` wrote them, and their
+            translations, asked for by pair_id.
+        folder: is filled.
+
+    Returns:
+        `pairs`; `sources`: of the training text, by their sources; `notes`: what was dropped.
+
+    Raises:
+        DataError: a file cannot be read, or no sentence of a text is left.
+    """
+    clean, seen, ids = Corpus(corpus), Seen(), list[np.ndarray[Any, Any]]()
+    sources, notes = Counter[str](), list[str]()
+    with RowGroups(folder / f"{Split.TRAIN}.parquet") as table:
+        for batch in clean.batches(Split.TRAIN, rows=AT_A_TIME):
+            rows = _with_source(pa.Table.from_batches([batch]))
+            table.add(rows)
+            ids.append(rows[Column.PAIR_ID].to_numpy())
+            sources.update(rows[Column.SOURCE].to_pylist())
+            seen.ranks(digests_of(rows[Column.SRC].to_pylist()))
+        held_out = _held_out(clean, Column.SRC)
+        for name, text in config.monolingual.items():
+            if isinstance(text, DecodedTextConfig):
+                cleaned = Cleaned(config, name, held_out, seen)
+                pairs: Iterator[Row] = ((src, "") for src in cleaned.kept(folder))
+            else:
+                pairs = _translated(*translated[name])
+            lost = 0
+            while some := list(islice(pairs, AT_A_TIME)):
+                good = [pair for pair in some if compared(pair[0])]
+                lost += len(some) - len(good)
+                rows = _rows(good, name)
+                table.add(rows)
+                ids.append(rows[Column.PAIR_ID].to_numpy())
+                sources[name] += len(good)
+            if isinstance(text, DecodedTextConfig):
+                notes.append(cleaned.told())
+            else:
+                kept = f"{sources[name]} sentences with a translation"
+                notes.append(f"{name}: {kept}, left out: {UNTRANSLATED} {lost}")
+    prove_unique(np.concatenate(ids), Split.TRAIN)
+    _copy_held_out(clean, folder)
+    return {"pairs": {Split.TRAIN.value: sources.total()}, "sources": dict(sources), NOTES: notes}
+
+
+def _recipe(config: FilesCorpusConfig, name: str) -> dict[str, Any]:
+    text = config.monolingual[name].model_dump(
+        mode="json", exclude={"path": True, "model": True, "beam": True, "similar_to": {"path"}}
+    )
+    return {**text, "cleaning": config.cleaning.model_dump(mode="json")}
+
+
+def _checksums(config: FilesCorpusConfig, name: str) -> dict[str, str]:
+    text = config.monolingual[name]
+    names = [text.path] if text.similar_to is None else [text.path, text.similar_to.path]
+    return {
+        f"{place}.{number}": sha256_file(path)
+        for place, each in zip(("text", "domain"), names, strict=False)
+        for number, path in enumerate(files_of(config.folder, each))
+    }
+
+
+def _held_out(corpus: Corpus, side: Column) -> frozenset[str]:
+    """One side of dev and tests, as it is compared."""
+    splits = [Split.DEV.value, *(f"{TEST_PREFIX}{name}" for name in corpus.tests)]
+    texts = chain.from_iterable(t for split in splits for t in _column(corpus, split, side))
+    return frozenset(map(compared, texts))
+
+
+def _column(corpus: Corpus, split: str, side: Column) -> Iterator[list[str]]:
+    for batch in corpus.batches(split, rows=AT_A_TIME):
+        yield batch.column(side).to_pylist()
+
+
+def _with_source(table: pa.Table) -> pa.Table:
+    if Column.SOURCE in table.column_names:
+        return table
+    return table.append_column(SOURCE, pa.array([PARALLEL] * table.num_rows, pa.string()))
+
+
+def _rows(pairs: list[Row], name: str) -> pa.Table:
+    ids = [pair_id(src, ref) for src, ref in pairs]
+    sides = [[pair[side] for pair in pairs] for side in (0, 1)]
+    columns = [ids, *sides, [name] * len(pairs)]
+    return pa.table(columns, schema=PAIR_SCHEMA.append(SOURCE))
+
+
+def _translated(sentences: Path, translate: Translate) -> Iterator[Row]:
+    """What a model says of each sentence, and the sentence; empty where it says nothing."""
+    for batch in Corpus(sentences).batches(Split.TRAIN, rows=AT_A_TIME):
+        said = translate(batch.column(Column.PAIR_ID).to_numpy())
+        for src, text in zip(said, batch.column(Column.SRC).to_pylist(), strict=True):
+            yield src.strip(), text
+
+
+def _copy_held_out(corpus: Corpus, folder: Path) -> None:
+    for split in (Split.DEV.value, *(f"{TEST_PREFIX}{name}" for name in corpus.tests)):
+        shutil.copyfile(corpus.path / f"{split}.parquet", folder / f"{split}.parquet")
