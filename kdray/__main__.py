@@ -11,6 +11,7 @@ from kdray.gate import gate
 from kdray.report import report
 from kdray.study import study
 from kdray.train import train
+from kdray.translate import translate
 from kdray.tune import tune
 
 app = typer.Typer(
@@ -19,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for verb in (study, tune, decode, train, evaluate, report, gate, complexity):
+for verb in (study, tune, decode, train, evaluate, report, gate, complexity, translate):
     app.command()(verb)
 
 

@@ -24,7 +24,7 @@ def brought_teachers(recipe: Recipe) -> tuple[Brought, ...]:
         DataError: a folder holds no model.
     """
     configs = [c for c in members(recipe.teacher) if isinstance(c, BroughtTeacherConfig)]
-    return tuple(_brought(Path(config.path)) for config in configs)
+    return tuple(brought_model(Path(config.path)) for config in configs)
 
 
 def teacher_steps(recipe: Recipe, text: TextPlan) -> Iterator[Step]:
@@ -50,7 +50,7 @@ def teacher_steps(recipe: Recipe, text: TextPlan) -> Iterator[Step]:
             yield Step(spec, TEACHER, str(cell), "Teacher", detail, cell, TEACHER)
 
 
-def _brought(path: Path) -> Brought:
+def brought_model(path: Path) -> Brought:
     """A brought model; its weights, its shape and the tokenizer in its folder stand for it.
 
     Raises:
