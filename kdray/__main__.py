@@ -8,6 +8,7 @@ from kdray.complexity import complexity
 from kdray.decode import decode
 from kdray.evaluate import evaluate
 from kdray.gate import gate
+from kdray.init import init
 from kdray.report import report
 from kdray.study import study
 from kdray.train import train
@@ -20,7 +21,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for verb in (study, tune, decode, train, evaluate, report, gate, complexity, translate):
+for verb in (init, study, tune, decode, train, evaluate, report, gate, complexity, translate):
     app.command()(verb)
 
 
