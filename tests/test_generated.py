@@ -7,6 +7,7 @@ import pytest
 
 from kdray.config.load import read_yaml
 from kdray.config.shipped import FOLDER, SCHEMA
+from tools import licences, verb_pages
 from tools.config_schema import documented_keys, experiment_schema, written
 
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
@@ -47,3 +48,30 @@ def test_what_keys_mean_is_there():
     assert len(meanings) > 150
     updates = schema["$defs"]["TrainingConfig"]["properties"]["updates"]
     assert updates["description"] == meanings["TrainingConfig", "updates"]
+
+
+def test_the_pages_of_the_commands_are_those_of_the_code():
+    there = {path: path.read_text(encoding="utf-8") for path in verb_pages.FOLDER.glob("*")}
+    assert there == dict(verb_pages.files()), "run `make generated`"
+
+
+def test_a_page_names_what_the_help_names():
+    page = verb_pages.pages()["translate.md"]
+    for word in (
+        "STUDENT",
+        "[FILES]...",
+        "--set KEY=VALUE",
+        "--output PATH`, `-o PATH",
+        "--scores`",
+    ):
+        assert f"`{word}" in page
+    assert len(verb_pages.verbs()) >= 10
+
+
+def test_the_licence_of_each_dependency_is_known():
+    packages = licences.needed()
+    assert len(packages) > 50
+    assert [n for n, p in packages.items() if licences.licence(p) == licences.UNKNOWN] == []
+    page = licences.PAGE.read_text(encoding="utf-8")
+    for requirement in licences.requirements(licences.distribution("kdray"), frozenset()):
+        assert f"| **{requirement.name.lower()}** |" in page, "run `make generated`"
