@@ -23,7 +23,9 @@ def init(
         typer.Option(help="Copy an experiment that comes with kdray instead, as demo."),
     ] = None,
 ) -> None:
-    """Write DIR/study.yaml: a study of the sentence pairs in DIR, with sizes that fit them.
+    """Write a first study of the sentence pairs in DIR, with sizes that fit them.
+
+    It is DIR/study.yaml, made to be edited.
 
     Pairs are two text files whose names differ in the language, or a TSV, JSON lines or Parquet
     file with both sides. Without a dev or a test set, pairs are held out for one. Beside it stands

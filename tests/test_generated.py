@@ -1,5 +1,6 @@
 """What is worked out from the code is up to date: `make generated` writes it anew."""
 
+import re
 from pathlib import Path
 
 import jsonschema
@@ -61,7 +62,7 @@ def test_a_page_names_what_the_help_names():
         "STUDENT",
         "[FILES]...",
         "--set KEY=VALUE",
-        "--output PATH`, `-o PATH",
+        "--output PATH, -o PATH",
         "--scores`",
     ):
         assert f"`{word}" in page
@@ -75,3 +76,14 @@ def test_the_licence_of_each_dependency_is_known():
     page = licences.PAGE.read_text(encoding="utf-8")
     for requirement in licences.requirements(licences.distribution("kdray"), frozenset()):
         assert f"| **{requirement.name.lower()}** |" in page, "run `make generated`"
+
+
+def test_the_site_lists_every_page():
+    """Without mkdocs, which would find it out too."""
+    root = Path(__file__).parents[1]
+    nav = (root / "mkdocs.yml").read_text(encoding="utf-8").partition("nav:")[2]
+    listed = re.findall(r"[\w/]+\.md", nav)
+    assert len(listed) == len(set(listed))
+    docs = {str(page.relative_to(root / "docs")) for page in (root / "docs").rglob("*.md")}
+    of_the_root = {"index.md", "architecture.md", "contributing.md", "changelog.md", "security.md"}
+    assert set(listed) == docs | of_the_root
