@@ -84,7 +84,24 @@ format: $(STAMP) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+.PHONY: generated
+generated: $(STAMP) ## Write anew what is worked out from the code: schema, commands, licences
+	$(BIN)/python -m tools
+
+.PHONY: wheel
+wheel: $(STAMP) ## Build the wheel and the source distribution into dist/, offline
+	rm -rf build dist
+	$(BIN)/python -c 'from setuptools import build_meta as b; b.build_sdist("dist"); b.build_wheel("dist")'
+
+.PHONY: wheels
+wheels: wheel ## Fetch the wheels of all dependencies beside kdray's own, for Containerfile
+	$(BIN)/pip wheel --wheel-dir wheels -c constraints.txt dist/*.whl
+
+.PHONY: site
+site: $(STAMP) ## Build the documentation into site/; needs the extra `docs`
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 .PHONY: clean
 clean: ## Remove caches and build products; .venv, runs and data stay
-	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find $(wildcard benchmarks kdray tests) -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(wildcard benchmarks kdray tests tools) -name __pycache__ -type d -prune -exec rm -rf {} +

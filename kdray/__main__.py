@@ -9,9 +9,11 @@ from kdray.decode import decode
 from kdray.estimate import plan
 from kdray.evaluate import evaluate
 from kdray.gate import gate
+from kdray.init import init
 from kdray.report import report
 from kdray.study import study
 from kdray.train import train
+from kdray.translate import translate
 from kdray.tune import tune
 from kdray.verify import verify
 
@@ -21,7 +23,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-for verb in (study, tune, decode, train, evaluate, report, gate, complexity, plan, verify):
+for verb in (
+    init, study, tune, decode, train, evaluate, report, gate, complexity, plan, verify, translate,
+):  # fmt: skip
     app.command()(verb)
 
 

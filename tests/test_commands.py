@@ -43,7 +43,8 @@ def invoke(*arguments):
 
 
 @pytest.mark.parametrize(
-    "verb", ["study", "tune", "decode", "train", "evaluate", "report", "gate", "complexity"]
+    "verb",
+    ["study", "tune", "decode", "train", "evaluate", "report", "gate", "complexity", "translate"],
 )
 def test_every_verb_has_help(verb):
     found = invoke(verb, "--help")
@@ -200,3 +201,19 @@ def test_a_line_that_is_too_long_for_the_gate_is_named(
     found = invoke("gate", config, "nano/hybrid/seed-1", file)
     assert found.exit_code == 0, found.output
     assert found.output.splitlines()[1].endswith("\ta")
+
+
+@pytest.mark.slow
+def test_a_model_is_translated_with_by_its_name_and_by_its_fingerprint(with_gate, tmp_path):
+    config, file = with_gate(teacher=64, student=64), tmp_path / "lines.txt"
+    file.write_text("a\n\na a\n")
+    (model, *_) = (tmp_path / "runs" / "model").iterdir()
+    names = ["teacher", "nano/cross_entropy/seed-1", "nano/hybrid/seed-1"]
+    outputs = [invoke("translate", name, file, "--config", config).stdout for name in names]
+    found = invoke("translate", model.name, file, "--storage", tmp_path / "runs", "--beam", 2)
+    assert found.exit_code == 0, found.output
+    assert found.stdout in outputs
+    assert invoke("translate", model, file, "--beam", 2).stdout == found.stdout
+    assert all(output.splitlines()[1] == "" and output.count("\n") == 3 for output in outputs)
+    wrong = invoke("translate", "nano/none/seed-1", file, "--config", config)
+    assert "there are teacher, nano/cross_entropy/seed-1" in str(wrong.exception)

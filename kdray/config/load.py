@@ -15,6 +15,7 @@ from kdray.config.faults import faults
 from kdray.config.grid import points_of
 from kdray.config.outside import failures
 from kdray.config.plain_yaml import parse, read_mapping
+from kdray.config.shipped import shipped_or_own
 from kdray.errors import ConfigError, InputError
 
 log = logging.getLogger(__name__)
@@ -23,10 +24,12 @@ log = logging.getLogger(__name__)
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read a configuration file and apply overrides such as `recipe.students.seeds=[1,2]`.
 
+    `tune_configs/NAME.yaml` is found where kdray is installed, unless there is such a file.
+
     Raises:
         ConfigError: the file cannot be read, is not YAML, or does not describe an experiment.
     """
-    data = read_yaml(path)
+    data = read_yaml(shipped_or_own(path))
     for override in overrides:
         apply_override(data, override)
     try:

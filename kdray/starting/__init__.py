@@ -1,0 +1,1 @@
+"""A configuration to start with, written by looking at a user's files."""

@@ -1,0 +1,1 @@
+"""Writes what is worked out from the code: a schema for editors, pages, a list of licences."""
