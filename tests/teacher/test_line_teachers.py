@@ -13,7 +13,8 @@ from kdray.config.signals import HypothesesConfig
 from kdray.errors import ConfigError, InputError
 from kdray.model.generate import SearchOptions
 from kdray.teacher.build import build_teacher
-from kdray.teacher.hypotheses import FILE, TranslationJob
+from kdray.teacher.hypotheses import FILE
+from kdray.teacher.translation import TranslationJob
 from kdray.text.sequences import read_table
 
 SOURCES = ["ein Haus", "", "zwei\u2028Häuser"]
