@@ -1,6 +1,7 @@
 """The smallest whole study: what the end-to-end tests run as a user would, in a process."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -58,6 +59,15 @@ def run(verb, config, storage, *overrides):
     """Run a verb to its end, or to the limit of the tests that call this."""
     line = command(verb, config, storage, *overrides)
     return subprocess.run(line, capture_output=True, text=True, timeout=850, check=False)
+
+
+def copied(storage, target):
+    """The artifacts of a storage in another one, without what the tracker knows of them.
+
+    Other tests read the storage of the study that ran to its end: nothing may be added to it.
+    """
+    unknown = shutil.ignore_patterns("mlflow*", "mlartifacts", "tracking")
+    return shutil.copytree(storage, target, ignore=unknown)
 
 
 def scores(storage):

@@ -108,7 +108,7 @@ def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_p
         study.runs.tracker, name, "study", None, tags, params
     )
     study.is_made, study.is_lost = lambda key: True, lambda step: False
-    study.store.work_path = lambda key: tmp_path
+    study.store.work_path, study.store.mirror = lambda key: tmp_path, lambda key: None
     scenario = SimpleNamespace(of=lambda stage: [])
     study.plan = SimpleNamespace(of=lambda stage: [toy_step], scenarios=[scenario], steps=[])
     study.experiment = SimpleNamespace(execution=None)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -10,7 +9,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from micro_study import CONFIG, command, run
+from micro_study import CONFIG, command, copied, run
 from mlflow import MlflowClient
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
@@ -25,8 +24,7 @@ def search(undisturbed, tmp_path):
     def prepare(name):
         config, storage = tmp_path / f"{name}.yaml", tmp_path / name
         config.write_text(CONFIG)
-        shutil.copytree(undisturbed, storage, ignore=shutil.ignore_patterns("mlflow*", "ml*"))
-        shutil.rmtree(storage / "tracking")
+        copied(undisturbed, storage)
         return config, storage
 
     return prepare
@@ -39,6 +37,13 @@ def trials(storage):
     experiment = client.get_experiment_by_name("micro").experiment_id
     runs = client.search_runs([experiment], "tags.`kdray.role` = 'trial'")
     return results, runs
+
+
+def weights(storage, results):
+    """The checksum of each trial's weights: scores may be equal where those are not."""
+    students = [storage / "model" / trial["fingerprint"] for trial in results]
+    records = [json.loads((student / "record.json").read_text()) for student in students]
+    return [record["files"]["weights.safetensors"]["sha256"] for record in records]
 
 
 def kill_a_trial(driver):
@@ -85,12 +90,14 @@ def test_a_trial_or_a_driver_that_dies_changes_nothing(search):
     with_death = search("with-death")
     assert stopped(*with_death, kill_a_trial) == 0
     assert trials(with_death[1])[0] == undisturbed
+    assert weights(with_death[1], undisturbed) == weights(alone[1], undisturbed)
 
     repeated = search("repeated")
     assert stopped(*repeated, kill_the_driver) == -signal.SIGKILL
     done = run("tune", *repeated, *OVERRIDES)
     assert done.returncode == 0, done.stdout + done.stderr
     assert trials(repeated[1])[0] == undisturbed
+    assert weights(repeated[1], undisturbed) == weights(alone[1], undisturbed)
 
     for _, storage in (alone, with_death, repeated):
         _, runs = trials(storage)

@@ -2,7 +2,7 @@
 
 import mlflow
 import pytest
-from micro_study import CONFIG, run, scores
+from micro_study import CONFIG, copied, run, scores
 from notebook_cells import COMPARE, SEARCH, execute
 
 from kdray.config.costs import read_costs
@@ -92,14 +92,15 @@ def test_second_run_makes_nothing(config, undisturbed):
     assert "Ray" not in done.stdout  # not even started
 
 
-def test_search_ranks_its_trials_on_dev(config, undisturbed):
-    done = run("tune", config, undisturbed)
+def test_search_ranks_its_trials_on_dev(config, undisturbed, tmp_path):
+    storage = copied(undisturbed, tmp_path / "storage")
+    done = run("tune", config, storage)
     assert done.returncode == 0, done.stdout + done.stderr
-    table = (undisturbed / "reports" / "micro" / "search.md").read_text().splitlines()
+    table = (storage / "reports" / "micro" / "search.md").read_text().splitlines()
     assert len(table) == 4
     losses = [float(line.split("|")[4]) for line in table[2:]]
     assert losses == sorted(losses)
-    names = execute(SEARCH, STORAGE=str(undisturbed), STUDY="micro")
+    names = execute(SEARCH, STORAGE=str(storage), STUDY="micro")
     assert len(names["learning"].chart.panels[0].lines) == len(names["trials"]) == 2
     assert names["gate"] is not None
 

@@ -188,8 +188,9 @@ def run_width(execution: Execution, *, runs: int, tokens_per_update: int) -> Wid
     chosen so that they share the cluster evenly. Each worker gets one CPU, or one GPU, before any
     gets a second CPU, because a second worker speeds up training more than a second thread.
 
-    Weights depend on the number of workers, so that number must not depend on how many runs are
-    finished already: a study that was stopped continues with the width that it started with.
+    Weights depend on the number of workers, and their last bits on that of threads, so neither may
+    depend on how many runs are finished already: a study that was stopped continues with the width
+    that it started with.
     """
     side_by_side = min(runs, execution.parallel_students)
     workers = execution.train_workers

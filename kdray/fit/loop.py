@@ -1,7 +1,7 @@
 """The training loop: one update after another, each a pure function of seed and step.
 
 So a run that is resumed equals an undisturbed one, bit for bit on a CPU with the same number of
-workers.
+workers, and of threads of each.
 """
 
 import logging

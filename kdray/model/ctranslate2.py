@@ -6,6 +6,7 @@ from typing import Any
 
 import ctranslate2
 import numpy as np
+import torch
 from ctranslate2.specs import attention_spec, common_spec, transformer_spec
 from torch import Tensor, nn
 
@@ -62,9 +63,13 @@ class FastTranslator:
     """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer, *, positions: int, threads: int) -> None:
+        before = torch.get_num_threads()
         self.translator = ctranslate2.Translator(
             str(folder), inter_threads=threads, intra_threads=1, compute_type="float32"
         )
+        # CTranslate2 sets OpenMP's number for the thread that calls it, which is PyTorch's too.
+        # A training that validates would go on with one thread, and so with other last bits.
+        torch.set_num_threads(before)
         self.src_pieces, self.positions = tokenizer.src_pieces(), positions
         self.tgt_pieces = tokenizer.tgt_pieces()
         self.tgt_ids = {piece: i for i, piece in enumerate(self.tgt_pieces)}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kdray
+from kdray.artifacts import Key
 from kdray.cell import TEACHER, shown, within
 from kdray.jobs import NOTES
 from kdray.measures.rarity import rarity
@@ -68,13 +69,17 @@ def _corpus(study: Study, scenario: Scenario) -> Mapping[str, Any]:
 
     `quarantined`: by step, the pairs that are too long for the teacher.
     """
-    texts = scenario.text
-    clean, learned = (study.store.find(text.corpus) for text in (texts.clean, texts.learned))
-    stage = texts.learned.corpus.stage  # noise, or the text that was added in one language
-    noise = {} if learned is None or clean == learned else {stage: learned.counts}
-    counts = {} if clean is None else {**clean.counts}
+    clean, learned = (text.corpus for text in (scenario.text.clean, scenario.text.learned))
+    counts = _counts(study, clean)
     counts.pop(NOTES, None)  # they stand among the notes of the report
-    return {**counts, **noise, **_quarantined(study, scenario)}
+    if learned != clean:  # by its stage: noise, or the text that was added in one language
+        counts[learned.stage] = _counts(study, learned)
+    return {**counts, **_quarantined(study, scenario)}
+
+
+def _counts(study: Study, key: Key) -> dict[str, Any]:
+    artifact = study.store.find(key)
+    return {} if artifact is None else {**artifact.counts}
 
 
 def _quarantined(study: Study, scenario: Scenario) -> dict[str, Any]:

@@ -19,7 +19,8 @@ SHAPE = ("width", "feedforward", "heads", "encoder_layers", "decoder_layers")
 EXECUTION = {
     "decode_tokens": 512,
     "decode_memory_gb": 2.5,
-    "storage": "elsewhere", "address": "auto", "connect_seconds": 1.0, "start_seconds": 2.0,
+    "storage": "elsewhere", "cache": "here",
+    "address": "auto", "connect_seconds": 1.0, "start_seconds": 2.0,
     "cpus": 3, "train_workers": 4,
     "cpus_per_worker": 2, "use_gpu": True, "parallel_students": 2, "decode_actors": 3,
     "shard_pairs": 7, "tokens_per_pass": 512, "evaluation_cpus": 2, "max_failures": 0,

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from kdray.config.model import ModelConfig
 from kdray.errors import ArtifactDamaged, DataError
 from kdray.fit import machine
 from kdray.fit.assemble import TOO_LONG
-from kdray.fit.checkpoint import Checkpoints
+from kdray.fit.checkpoint import Checkpoints, newest_progress
 from kdray.fit.data import TrainingData
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import TOTALS, TrainingJob
@@ -248,3 +249,38 @@ def test_a_validation_changes_nothing(job: TrainingJob, validator: Validator) ->
     assert first == second, "dropout is off"
     assert first["dev/loss"] > 0
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_run_on_two_threads_is_the_same_after_a_break(
+    job: TrainingJob, changed_job: Changed, tmp_path: Path
+) -> None:
+    """A process that goes on has not validated yet; one that was never ended has."""
+    training = changed(
+        updates=8, tokens_per_update=512, checkpoint_every=4, validate_every=4,
+        averaging={"kind": "none"},
+    )  # fmt: skip
+    alone, broken = (
+        changed_job(job, training=training, folder=tmp_path / name) for name in ("alone", "broken")
+    )
+
+    def train(job: TrainingJob, **options: Any) -> None:
+        machine.prepare(threads=2)
+        job.run(Worker(), threads=1, **options)
+
+    def end(step: int) -> None:
+        raise KeyboardInterrupt
+
+    before = torch.get_num_threads()
+    try:
+        train(alone)
+        with pytest.raises(KeyboardInterrupt):
+            train(broken, on_checkpoint=end)
+        assert newest_progress(broken.folder / "checkpoints").step == 4
+        train(broken)
+    finally:
+        torch.set_num_threads(before)
+    ours, theirs = (
+        Checkpoints(each.folder / "checkpoints").weights(each.folder / "checkpoints/00000008")
+        for each in (alone, broken)
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

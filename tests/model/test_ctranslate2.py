@@ -1,8 +1,10 @@
 """The exported model gives the same translations as the model, token for token."""
 
 import pytest
+import torch
 
 from kdray.model import memory
+from kdray.model.ctranslate2 import FastTranslator, export
 from kdray.model.generate import SearchOptions, generate
 
 pytestmark = pytest.mark.slow
@@ -72,3 +74,19 @@ def test_results_come_in_the_order_of_the_sources(translators):
 
 def test_no_source_is_no_translation(translators):
     assert translators.fast.translate([], SearchOptions()) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_pytorch_keeps_its_threads(translators, toy_tokenizers, tmp_path, threads):
+    """Threads decide how sums are split, and so about the last bits of what is trained next."""
+    before, tokenizer = torch.get_num_threads(), toy_tokenizers["joint"]
+    if not translators.model.shared:
+        tokenizer = toy_tokenizers["separate"]
+    export(translators.model, tokenizer, tmp_path)
+    torch.set_num_threads(threads)
+    try:
+        fast = FastTranslator(tmp_path, tokenizer, positions=40, threads=2)
+        fast.translate(translators.sources[:5], SearchOptions())
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

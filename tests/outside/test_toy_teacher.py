@@ -135,7 +135,7 @@ def test_the_entry_point_makes_the_teacher(teacher):
 
 def test_its_scenario_is_measured_by_its_text_alone(teacher):
     text = Text(ENCODED, ENCODED, ENCODED)
-    text = TextPlan(ENCODED, text, text, text, text, ())
+    text = TextPlan(ENCODED, text, text, text, text, text, ())
     assert [step.stage for step in complexity_steps(text, teacher)] == [COMPLEXITY]
     assert "text alone" in why_unmeasured(teacher)
 

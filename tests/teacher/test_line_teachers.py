@@ -13,9 +13,8 @@ from kdray.config.signals import HypothesesConfig
 from kdray.errors import ConfigError, InputError
 from kdray.model.generate import SearchOptions
 from kdray.teacher.build import build_teacher
-from kdray.teacher.hypotheses import FILE
+from kdray.teacher.hypotheses import read_translations
 from kdray.teacher.translation import TranslationJob
-from kdray.text.sequences import read_table
 
 SOURCES = ["ein Haus", "", "zwei\u2028Häuser"]
 UPPER = "import sys\nfor line in sys.stdin: print(line.strip().upper())"
@@ -63,7 +62,7 @@ def test_a_source_without_a_translation_goes_to_quarantine(toy_corpus, tmp_path)
     _, counts = make(job, tmp_path, shard_rows=200)
     assert counts["quarantined"] > 0
     assert counts["pairs"] + counts["quarantined"] == 350
-    assert set(read_table(tmp_path / FILE)["hyp"].to_pylist()) == {"x"}
+    assert set(read_translations(tmp_path)["hyp"].to_pylist()) == {"x"}
 
 
 DAMAGED = {

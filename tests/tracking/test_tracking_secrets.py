@@ -116,6 +116,7 @@ def test_no_way_out_of_a_command_holds_it(capsys, monkeypatch):
 
 def test_a_storage_is_known_without_it(monkeypatch, tmp_path):
     monkeypatch.setattr("kdray.storage.location.remote_storage", lambda uri: None)
+    monkeypatch.setattr("kdray.storage.location.prove_usable", lambda *_, **__: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     store = Store.open(f"toy://key:{SECRET}@bucket/a")
     assert "hun" not in f"{store}{store.root}"
