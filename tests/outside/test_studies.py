@@ -1,14 +1,18 @@
 """Whole studies whose method, teacher, storage or export comes from another package."""
 
 import json
+from collections import Counter
+from itertools import product
 
 import pytest
 import yaml
 from micro_study import CONFIG, run
 from outside_packages import installed
 
-from kdray.artifacts import RECORD
+from kdray.artifacts import RECORD, Key, Store
+from kdray.config.text import GeneratedCorpusConfig
 from kdray.model.storage import WEIGHTS
+from kdray.text.grammar import generate_pairs
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -27,8 +31,24 @@ def written(tmp_path, raw):
     return path
 
 
-def records(folder):
-    return {json.loads(path.read_text())["fingerprint"]: path for path in folder.rglob(RECORD)}
+def keys(storage):
+    """The keys of what is published in a folder, or in the toy storage that lies in one."""
+    records = [json.loads(path.read_text()) for path in storage.glob(f"*/*/{RECORD}")]
+    names = ("stage", "version", "recipe", "inputs")
+    return {each["fingerprint"]: Key(*(each[name] for name in names)) for each in records}
+
+
+def lexicon(config):
+    """Each word of the training sources with the one that most faithfully stands across (Dice)."""
+    times, together = Counter(), Counter()
+    for pair in generate_pairs(config)["train"]:
+        sides = (set(pair.src.split()), set(pair.ref.split()))
+        times.update(word for side in sides for word in side)
+        together.update(product(*sides))
+    best = {}
+    for (src, tgt), count in together.items():
+        best[src] = max(best.get(src, (0.0, "")), (2 * count / (times[src] + times[tgt]), tgt))
+    return {src: tgt for src, (_, tgt) in best.items()}
 
 
 def test_a_study_by_a_toy_method_in_a_toy_storage_exports_a_toy(tmp_path, undisturbed):
@@ -41,15 +61,15 @@ def test_a_study_by_a_toy_method_in_a_toy_storage_exports_a_toy(tmp_path, undist
     bucket = tmp_path / "bucket"
     done = run("study", written(tmp_path, raw), f"toy://{bucket}")
     assert done.returncode == 0, done.stdout + done.stderr
-    ours, local = records(bucket), records(undisturbed)
-    # a search of another test may have left students of its own in the folder
-    assert all(name in ours for name, path in local.items() if path.parts[-3] != "model")
-    both = [name for name in ours.keys() & local.keys() if (ours[name].parent / WEIGHTS).exists()]
-    assert len(both) == 3, "the teacher and two students"
-    for name in both:
-        weights = (local[name].parent / WEIGHTS).read_bytes()
-        assert (ours[name].parent / WEIGHTS).read_bytes() == weights
-    exported = [path.parent / "words.txt" for path in records(bucket / "export").values()]
+    ours, local = keys(bucket), keys(undisturbed)
+    assert ours.keys() >= local.keys()
+    models = [name for name in local if local[name].stage == "model"]
+    assert len(models) == 3, "the teacher and two students"
+    fetch = Store.open(f"toy://{bucket}").fetch
+    for name in models:
+        weights = (undisturbed / local[name].place / WEIGHTS).read_bytes()
+        assert (fetch(ours[name]) / WEIGHTS).read_bytes() == weights
+    exported = [fetch(key) / "words.txt" for key in ours.values() if key.stage == "export"]
     assert [len(path.read_text().split("\n")) for path in exported] == [3, 3, 3]
     (results,) = (tmp_path / "cache").glob("kdray/*/reports/micro/results.json")
     methods = {row["method"] for row in json.loads(results.read_text())["results"]}
@@ -62,9 +82,9 @@ def test_a_study_by_a_toy_method_in_a_toy_storage_exports_a_toy(tmp_path, undist
 def test_a_toy_teacher_teaches_sentences(tmp_path):
     """It knows text alone, so students learn its translations in pieces of their own."""
     raw = yaml.safe_load(CONFIG)
-    words = tmp_path / "words.tsv"
-    words.write_text("a\tb\n")
-    recipe = raw["recipe"]
+    recipe, words = raw["recipe"], tmp_path / "words.tsv"
+    corpus = GeneratedCorpusConfig.model_validate(recipe["corpus"])
+    words.write_text("".join(f"{src}\t{tgt}\n" for src, tgt in lexicon(corpus).items()))
     recipe["teacher"] = {"kind": "dictionary", "path": str(words)}
     recipe["signals"] = {"hypotheses": {"beam": 1}}
     recipe["methods"] = {"plain": {"kind": "cross_entropy"}, "taught": {"kind": "sentence_level"}}
