@@ -45,11 +45,11 @@ def study(server: S3Server, tmp_path):
     return start
 
 
-def until(driver: subprocess.Popen, server: S3Server, pattern: str) -> None:
+def until(driver: subprocess.Popen, shown, server: S3Server, pattern: str) -> None:
     """Wait until an object of the pattern is in the bucket."""
     ends = time.monotonic() + SECONDS
     while not any(re.search(pattern, name) for name in server.names()):
-        assert driver.poll() is None, "the study ended before it got there"
+        assert driver.poll() is None, f"it ended before it got there: {shown.read_text()}"
         assert time.monotonic() < ends, "the study did not get there"
         time.sleep(0.1)
 
@@ -63,20 +63,20 @@ def records(server: S3Server) -> dict[str, dict]:
 def test_a_study_that_loses_its_machine_and_its_network_ends_as_one_left_alone(
     server, study, tmp_path, request
 ):
-    driver, _ = study("first")
-    until(driver, server, r"work/model/[^/]+/kept/0000000[2-4]\.json")
+    driver, shown = study("first")
+    until(driver, shown, server, r"work/model/[^/]+/kept/0000000[2-4]\.json")
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     before = server.names("study/work/model")
 
     driver, shown = study("second")
-    until(driver, server, r"work/hypotheses/[^/]+/parts/000000/record\.json")
+    until(driver, shown, server, r"work/hypotheses/[^/]+/parts/000000/record\.json")
     assert before, "the teacher's checkpoints were there for the second machine"
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
 
     driver, shown = study("third")
-    until(driver, server, r"work/model/[^/]+/kept/\d+\.json")
+    until(driver, shown, server, r"work/model/[^/]+/kept/\d+\.json")
     server.stop()
     code = driver.wait(timeout=SECONDS)
     server.start()
