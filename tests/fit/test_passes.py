@@ -10,6 +10,7 @@ from kdray.fit.checkpoint import Progress
 from kdray.fit.meter import Meter
 from kdray.fit.update import Updater
 from kdray.fit.worker import Worker
+from kdray.methods.base import Loss, Per
 
 # Of a batch the hardest share; of one's own words, drawn anew: what passes see differs.
 LINEAR = sorted(METHODS.keys() - {"selective", "on_policy", "imitation"})
@@ -53,6 +54,16 @@ def test_a_gradient_is_shortened_to_the_longest_that_may_be_and_its_own_length_i
     assert clipped["gradient_norm"] == pytest.approx(length, rel=1e-5)
     for name, part in gradient.items():
         torch.testing.assert_close(shorter[name], part / 4, rtol=1e-4, atol=1e-7)
+
+
+def test_no_batch_adds_zeros_whatever_the_sums_of_the_batch_were():
+    """A worker without a share of an update: also where the loss of the row that it took is 0."""
+    totals = {Per.REFERENCE: torch.zeros(()), Per.SENTENCE: torch.tensor(-3.0)}
+    parts = {f"loss/{per}": (total, per) for per, total in totals.items()}
+    nothing = Loss(totals, parts, samples={"gate": torch.ones(2)}).nothing()
+    assert nothing.terms == {per: 0.0 for per in totals}
+    assert nothing.parts == {name: (0.0, per) for name, (_, per) in parts.items()}
+    assert {name: values.shape for name, values in nothing.samples.items()} == {"gate": (0,)}
 
 
 def test_a_pass_holds_at_most_what_it_may():
