@@ -166,6 +166,12 @@ def test_a_gate_that_cannot_be_read_leaves_the_study_whole(tmp_path, undisturbed
         assert findings.page.exists()
 
 
+def test_what_is_read_of_a_table_of_gates_is_what_was_written(tmp_path):
+    rows = [gate_job.GateRow(f"{n} ‡ ", 1 / n, 2.0 * n, 0.0, -1e-30) for n in (1, 3, 7)]
+    gate_job.write_rows(tmp_path / FILE, rows)
+    assert read_rows(tmp_path / FILE) == rows
+
+
 def test_a_gate_that_is_the_same_everywhere_correlates_with_nothing():
     rows = [gate_job.GateRow(" ".join("a" * n), 0.5, 1.0, 1.0, 0.1 * n) for n in range(1, 9)]
     found = gate_job.summary(rows)

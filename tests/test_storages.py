@@ -34,6 +34,13 @@ class TestToy(RemoteLaws):
         assert store == Store(tmp_path / "cache" / "kdray" / name, location)
         assert store.root.is_dir()
 
+    def test_without_a_place_for_caches_it_is_in_that_of_the_user(
+        self, location, tmp_path, monkeypatch
+    ) -> None:
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert Store.open(location).root.parent == tmp_path / ".cache" / "kdray"
+
     def test_a_cache_that_cannot_be_written_is_refused(self, location, tmp_path) -> None:
         (tmp_path / "file").write_text("in the way")
         with pytest.raises(InputError) as caught:

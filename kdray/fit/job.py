@@ -274,7 +274,7 @@ class TrainingJob:
         trunk = self.spec.trunk
         if trunk is None:
             return None
-        same_method = trunk.method == self.spec.method
+        same_method = self.spec.own_trunk is not None
         return Trunk(self.fetch(trunk.key), trunk.ends_at, same_method=same_method)
 
     def _inherited(self) -> Weights | None:

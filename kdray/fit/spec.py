@@ -90,6 +90,11 @@ class TrainingSpec:
         return self.start.before if isinstance(self.start, OffTrunk) else None
 
     @property
+    def own_trunk(self) -> "TrainingSpec | None":
+        """The trunk that it leaves by the trunk's own method, as the run that is trained alone."""
+        return self.trunk if self.trunk is not None and self.trunk.method == self.method else None
+
+    @property
     def reads(self) -> tuple[Key, ...]:
         """The artifacts that it reads."""
         sources = [self.corpus, self.tokenizer, self.encoded, *self.signals.stored().values()]
@@ -146,10 +151,7 @@ class TrainingSpec:
 
     def _first_start(self) -> Start:
         """Where it starts, but for trunks by its own method."""
-        start = self.start
-        while isinstance(start, OffTrunk) and start.before.method == self.method:
-            start = start.before.start
-        return start
+        return self.start if self.own_trunk is None else self.own_trunk._first_start()
 
     def _training(self) -> dict[str, Any]:
         """With what BLEU is taken of, where BLEU decides which checkpoint is the model."""

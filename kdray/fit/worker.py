@@ -24,8 +24,7 @@ class Worker:
         """Sum each scalar over all workers."""
         stacked = torch.stack([value.detach().double() for value in values])
         if self.world_size > 1:
-            if self.device.type != "cpu":
-                stacked = stacked.to(self.device)
+            stacked = stacked.to(self.device)
             distributed.all_reduce(stacked)
         return [float(value) for value in stacked.tolist()]
 

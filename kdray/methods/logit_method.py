@@ -54,7 +54,7 @@ class LogitMethod(Method[Config]):
             packed_states(student, batch, view, taps=taps),
             student.output_weight,
             labels_N=None if weights.hard is None else batch.targets[view].labels_N,
-            hard_weight_N=1.0 if weights.hard is None else weights.hard,
+            hard_weight_N=weights.hard or 0.0,
             label_smoothing=weights.label_smoothing,
             soft=self.soft(teacher_of(batch, view)),
             soft_weight_N=weights.soft,

@@ -143,17 +143,17 @@ def chrf(sums: Floats) -> Floats:
 
     Args:
         sums: [..., 18], for 1 to 6 characters in turn: all sequences of the translation, all of
-            the reference, and the matches.
+            the reference, and the matches. sacrebleu counts a length in the translation of a
+            segment only where the reference has sequences of it.
 
     Returns:
         [...], 0 to 100: F2 of precision and recall, each the mean over those lengths of sequences
         that occur on both sides (Popović 2015).
     """
     in_hyp, in_ref, matches = sums[..., 0::3], sums[..., 1::3], sums[..., 2::3]
-    counts = (in_hyp > 0) & (in_ref > 0)
-    orders = np.maximum(counts.sum(axis=-1), 1)
-    precision = (np.where(counts, matches, 0) / np.maximum(in_hyp, 1)).sum(axis=-1) / orders
-    recall = (np.where(counts, matches, 0) / np.maximum(in_ref, 1)).sum(axis=-1) / orders
+    orders = np.maximum((in_hyp > 0).sum(axis=-1), 1)
+    precision = (matches / np.maximum(in_hyp, 1)).sum(axis=-1) / orders
+    recall = (matches / np.maximum(in_ref, 1)).sum(axis=-1) / orders
     weight = CHRF.BETA**2
     below = weight * precision + recall
     scores = 100 * (1 + weight) * precision * recall / np.where(below > 0, below, 1)

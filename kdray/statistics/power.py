@@ -82,10 +82,10 @@ def what_next(
         variance, df = _at(seeds, noises, lasting, segments - 1)
         if _chance(wanted, variance, df, level) >= power:
             return NextRuns(wanted, seeds, segments_factor=1.0)
+    # Here `variance` is that with MAX_SEEDS.
     own = sum(noise.own for noise in noises) / MAX_SEEDS
     needed = (special.ndtri(1 - level / 2) + special.ndtri(power)) ** 2
     left = wanted**2 / needed - own  # what the segments may contribute
-    variance, _ = _at(MAX_SEEDS, noises, lasting, segments - 1)
     factor = (variance - own) / left if left > 0 else 1.0
     return NextRuns(wanted, None, segments_factor=max(1.0, float(factor)))
 

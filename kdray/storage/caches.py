@@ -4,6 +4,6 @@ import os
 from pathlib import Path
 
 
-def cache_folder(name: str) -> Path:
-    """The folder of that name among what is kept, which may be absent."""
+def cache_folder(name: str = "") -> Path:
+    """The folder of that name among what is kept, or that of all of it; it may be absent."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kdray" / name

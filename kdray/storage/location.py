@@ -1,12 +1,12 @@
 """Where a storage is: the folder or the URI that `execution.storage` names."""
 
-import os
 import re
 import uuid
 from pathlib import Path
 from urllib.parse import unquote
 
 from kdray.errors import InputError, redact
+from kdray.storage.caches import cache_folder
 from kdray.storage.disk import prove_writable
 from kdray.storage.remote import prove_usable, remote_storage
 
@@ -39,8 +39,7 @@ def located(
     if remote is not None:
         storage, named_by = remote_storage(uri), "execution.cache"
         if cache is None:
-            caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-            cache, named_by = str(caches / "kdray"), "XDG_CACHE_HOME"
+            cache, named_by = str(cache_folder()), "XDG_CACHE_HOME"
         folder = Path(cache) / re.sub(r"[^\w.-]+", "-", redact(uri))
         if not only_looks:
             prove_usable(storage, uri, mark=uuid.uuid4().hex)

@@ -14,12 +14,16 @@ from checkpoint_examples import (
     values,
 )
 from disk_events import largest_file
+from nano_training import new_objective, new_run
 from safetensors.torch import load_file
 from torch import nn
 
 from kdray.errors import DataError, StageFailed
 from kdray.fit.checkpoint import OPTIMIZER, WEIGHTS, Checkpoints, Progress
 from kdray.fit.early_stopping import Selection
+from kdray.fit.loop import run_checkpoints
+from kdray.fit.record import Recorder
+from kdray.fit.update import new_optimizer
 
 
 def test_a_copy_is_written_whatever_the_weights_do_meanwhile(tmp_path) -> None:
@@ -79,6 +83,26 @@ def test_a_full_disk_is_one_error_and_nothing_is_lost(saved, told_by) -> None:
     assert_equal(values(module), held[3])
     checkpoints.save(module, optimizer, Progress(4))
     assert checkpoints.wait() == 4, "once there is room"
+
+
+def test_the_error_that_ends_a_run_stays_it_and_a_checkpoint_that_failed_is_told(
+    tmp_path, caplog
+) -> None:
+    run, objective = new_run(tmp_path), new_objective("cross_entropy")
+    optimizer, checkpoints = new_optimizer(objective, run.config), run_checkpoints(run)
+
+    def stop_after_a_checkpoint_that_fails() -> None:
+        recorder = Recorder(run, objective, optimizer, checkpoints, Progress())
+        with recorder, largest_file(100):
+            recorder.checkpoint(Progress(5))
+            while not checkpoints._writing.done():
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_after_a_checkpoint_that_fails()
+    assert "00000005: the checkpoint of update 5" in caplog.text
+    assert not checkpoints.paths()
 
 
 def test_what_a_kept_one_calls_the_best_is_kept(tmp_path) -> None:

@@ -1,6 +1,7 @@
 """A job on real text: what training leaves and publishes, and how dev is judged."""
 
 import json
+import logging
 import pickle
 import shutil
 from collections.abc import Callable
@@ -16,12 +17,14 @@ from torch.nn import functional as F
 
 from kdray.artifacts import Artifact, Brought, Key
 from kdray.config.initial import Layers
+from kdray.config.methods.cross_entropy import CrossEntropyConfig
+from kdray.config.methods.feature import FeatureConfig
 from kdray.config.methods.hybrid import HybridConfig
 from kdray.config.model import ModelConfig
 from kdray.errors import ArtifactDamaged, DataError
 from kdray.fit import machine
 from kdray.fit.assemble import TOO_LONG
-from kdray.fit.checkpoint import Checkpoints, newest_progress
+from kdray.fit.checkpoint import OPTIMIZER, STATE, WEIGHTS, Checkpoints, newest_progress
 from kdray.fit.data import TrainingData
 from kdray.fit.history import HISTORY, read_history
 from kdray.fit.job import TOTALS, TrainingJob
@@ -120,7 +123,7 @@ def test_pairs_that_were_left_out_are_told(job, changed_job, tmp_path: Path, cap
     (tmp_path / "made").mkdir()
     left_out = short.publish(tmp_path / "made", progress)["left_out"]
     assert left_out == {TOO_LONG: int((sides > limit).sum())}
-    assert f"left out of training: {left_out}" in caplog.text
+    assert f"short: left out of training: {left_out}" in caplog.text
 
 
 @pytest.mark.parametrize(("src", "ref"), [(9, 8), (8, 9)])
@@ -172,6 +175,42 @@ def test_a_run_stays_in_the_precision_that_it_or_its_trunk_began_in(
             precision(branch)
     shutil.rmtree(branch.folder / "checkpoints")
     assert precision(new) == "bf16_autocast", "what a run without a checkpoint left does not count"
+
+
+def test_a_run_leaves_a_trunk_by_its_method_or_by_another(
+    trained: TrainingJob, changed_job: Changed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the trunk's with its checkpoints as they are; by another with its student alone."""
+    caplog.set_level(logging.INFO)
+    trunk = replace(trained.spec, training=changed(updates=24), ends_at=12)
+    smooth = CrossEntropyConfig(kind="cross_entropy", label_smoothing=0.3)
+    found = {}
+    for name, method in (("same", trunk.method), ("other", smooth)):
+        spec = replace(trunk, method=method, start=OffTrunk(trunk))
+        branch = TrainingJob(
+            spec,
+            tmp_path / name,
+            lambda source: trained.folder if isinstance(source, Key) else trained.fetch(source),
+        )
+        assert branch.run(Worker(), threads=1).step == 12, "it is at its end where it begins"
+        found[name] = branch.folder / "checkpoints" / "00000012"
+    assert caplog.text.count("continuing at update 12 of 12") == 2
+    theirs = trained.folder / "checkpoints" / "00000012"
+    for name in (WEIGHTS, OPTIMIZER, STATE):
+        assert (found["same"] / name).read_bytes() == (theirs / name).read_bytes()
+    assert (found["other"] / STATE).read_bytes() != (theirs / STATE).read_bytes()
+    assert (found["other"] / WEIGHTS).read_bytes() == (theirs / WEIGHTS).read_bytes()
+
+
+def test_a_method_is_built_beside_the_teacher_that_it_learns_from(pruned, changed_job) -> None:
+    feature = FeatureConfig(kind="feature", signal="online")
+    teacher = pruned.spec.start.teacher.reader(pruned.fetch, device="cpu")
+    tokenizer = Tokenizer.load(read(pruned, "tokenizer"))
+    job = changed_job(pruned, method=feature, start=Random())
+    method = job.objective(tokenizer, Worker(), teacher).method
+    width = teacher.transformer().config.width
+    assert width != job.spec.model.width
+    assert {layer.out_features for layer in method.encoder_projections} == {width}
 
 
 def test_only_the_seed_decides_where_training_starts(

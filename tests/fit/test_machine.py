@@ -1,5 +1,9 @@
 """What the machine is asked before training."""
 
+import platform
+import resource
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -40,6 +44,21 @@ def test_auto_follows_the_hardware_and_nothing_else_does(monkeypatch, native):
     assert choose_precision("auto", Worker()) == ("bf16_autocast" if native else "fp32")
     assert choose_precision("bf16_master", Worker()) == "bf16_master"
     assert choose_precision("fp32", Worker()) == "fp32"
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others do not give it back")
+def test_memory_of_what_is_gone_is_given_back():
+    """Also where what is still there lies behind it, so that the heap does not shrink by itself."""
+    blocks = [b"x" * 50_000 for _ in range(1000)]
+    del blocks[:-1]
+    before = resident()
+    machine.give_memory_back(torch.device("cpu"))
+    assert before - resident() > 40_000_000
 
 
 def test_a_probe_leaves_the_random_numbers_alone():

@@ -8,6 +8,19 @@ from nano_training import new_objective, training_data
 ROWS = np.arange(8)
 
 
+@pytest.mark.parametrize("precision", ["bf16_autocast", "bf16_master"])
+def test_products_are_in_bfloat16_where_a_device_would_take_another_by_itself(precision) -> None:
+    """As a GPU does, which takes float16."""
+    objective, before = new_objective("cross_entropy"), torch.get_autocast_dtype("cpu")
+    objective.precision = precision
+    torch.set_autocast_dtype("cpu", torch.float16)
+    try:
+        with objective.products():
+            assert torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype == torch.bfloat16
+    finally:
+        torch.set_autocast_dtype("cpu", before)
+
+
 @pytest.mark.parametrize("method", ["cross_entropy", "prior"])
 @pytest.mark.parametrize(
     ("precision", "states"),

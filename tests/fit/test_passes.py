@@ -8,8 +8,9 @@ from nano_training import METHODS, changed, new_objective, new_run, training_dat
 
 from kdray.fit.checkpoint import Progress
 from kdray.fit.meter import Meter
-from kdray.fit.update import Updater
+from kdray.fit.update import Updater, new_optimizer
 from kdray.fit.worker import Worker
+from kdray.methods.base import Loss, Per
 
 # Of a batch the hardest share; of one's own words, drawn anew: what passes see differs.
 LINEAR = sorted(METHODS.keys() - {"selective", "on_policy", "imitation"})
@@ -53,6 +54,34 @@ def test_a_gradient_is_shortened_to_the_longest_that_may_be_and_its_own_length_i
     assert clipped["gradient_norm"] == pytest.approx(length, rel=1e-5)
     for name, part in gradient.items():
         torch.testing.assert_close(shorter[name], part / 4, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="needs an NVIDIA GPU"))],
+)  # fmt: skip
+def test_randomness_is_that_of_the_update_whatever_was_drawn_before(device):
+    worker = Worker(device=torch.device(device))
+    objective = new_objective("cross_entropy", worker=worker)
+    data, optimizer = training_data(objective.method), new_optimizer(objective, changed())
+    updater = Updater(objective, optimizer, data, new_run(Path("none")), worker)
+    drawn = []
+    for number in (3, 4, 3):
+        updater._begin(number, epoch=0)
+        drawn.append(torch.rand(8, device=device))
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_no_batch_adds_zeros_whatever_the_sums_of_the_batch_were():
+    """A worker without a share of an update: also where the loss of the row that it took is 0."""
+    totals = {Per.REFERENCE: torch.zeros(()), Per.SENTENCE: torch.tensor(-3.0)}
+    parts = {f"loss/{per}": (total, per) for per, total in totals.items()}
+    nothing = Loss(totals, parts, samples={"gate": torch.ones(2)}).nothing()
+    assert nothing.terms == {per: 0.0 for per in totals}
+    assert nothing.parts == {name: (0.0, per) for name, (_, per) in parts.items()}
+    assert {name: values.shape for name, values in nothing.samples.items()} == {"gate": (0,)}
 
 
 def test_a_pass_holds_at_most_what_it_may():

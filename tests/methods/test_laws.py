@@ -15,6 +15,7 @@ from toy_distillation import Trial, padded_further
 
 from kdray.config.methods.annealing import AnnealingConfig
 from kdray.config.methods.divergence import DivergenceConfig
+from kdray.config.methods.feature import FeatureConfig
 from kdray.config.methods.selective import SelectiveConfig
 from kdray.config.methods.taid import TaidConfig
 from kdray.config.methods.tie import TieConfig
@@ -75,10 +76,17 @@ def test_it_learns_as_many_sequences_as_it_declares(trial):
 
 
 def test_what_is_logged_adds_up_to_what_is_learned(trial):
-    """Where one sum is learned, its parts are those of the log with the weights of the config."""
+    """Each sum that is learned is one of parts of the log, with the weights of the config."""
     loss = trial.method(trial.student, trial.batch())
     hard, alpha = f"loss/cross_entropy_{View.REFERENCE}", getattr(trial.config, "alpha", None)
     match trial.config:
+        case FeatureConfig(hidden_weight=hidden, attention_weight=attention, decay=decay):
+            of_epoch = decay**trial.method.clock.epoch
+            weights = {hard: 1 - alpha, "loss/token": alpha * trial.config.temperature**2}
+            for name in ("encoder_states", "decoder_states"):
+                weights[f"loss/{name}"] = of_epoch * hidden
+            for name in ("encoder_attention", "decoder_attention", "cross_attention"):
+                weights[f"loss/{name}"] = of_epoch * attention
         case TieConfig():
             weights = {hard: 1 - alpha, "loss/token": alpha, "loss/ranking": alpha}
         case TokenLevelConfig(temperature=t, prefix=View.REFERENCE):
@@ -92,8 +100,9 @@ def test_what_is_logged_adds_up_to_what_is_learned(trial):
         case _:
             return
     assert set(loss.parts) == set(weights)
-    total = sum(weight * loss.parts[name][0] for name, weight in weights.items())
-    torch.testing.assert_close(total, *loss.terms.values(), **EXACT)
+    for unit, total in loss.terms.items():
+        of_unit = [weights[name] * part for name, (part, per) in loss.parts.items() if per is unit]
+        torch.testing.assert_close(sum(of_unit), total, **EXACT)
 
 
 def test_needs_agree_with_each_other(trial):

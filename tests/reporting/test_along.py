@@ -374,6 +374,24 @@ def test_a_combination_that_lacks_a_student_is_left_out_of_the_mean():
     assert advantages(along_x) == pytest.approx([0, 1, 2], abs=0.3)
 
 
+def test_where_each_combination_lacks_a_student_the_mean_is_of_those_that_all_have():
+    cells = [(x, y) for x in range(3) for y in range(2)]
+    seeds_of = {"0": (1, 2, 3), "1": (2, 3, 4)}  # by y
+    sampled = [
+        replace(
+            each,
+            cells={
+                row: dict(zip(seeds_of[each.table.point[1][1]], runs.values(), strict=True))
+                for row, runs in each.cells.items()
+            },
+        )
+        for each in grid(lambda x, y: x + 4 * y, cells)
+    ]
+    along_x, _ = follow_axes(sampled, study=axes("x", "y"))
+    assert len(along_x.over) == 2
+    assert advantages(along_x) == pytest.approx([2, 3, 4], abs=0.3)
+
+
 def test_levels_of_the_same_trained_models_share_their_seeds():
     """As along `evaluation.length_penalty`: the noise of seeds does not blur the change."""
     worlds, seeds = Worlds(sd=0.2), (1, 2, 3)

@@ -148,6 +148,7 @@ def test_without_tests_nothing_is_confirmed():
 def test_a_method_alone_is_compared_with_nothing():
     verdict, text = said(table("dev", [row("ce", 20)]), on_test(rows=("ce",)))
     assert verdict.headline == "There is only ce: nothing to compare it with."
+    assert "On dev, ce is the only method: " in text
     assert "On test-x, ce has 20.00 BLEU." in text
 
 

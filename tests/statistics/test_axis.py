@@ -1,5 +1,6 @@
 """Changes and crossings that are planted along an axis are found, absent ones are not."""
 
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -127,6 +128,19 @@ def test_the_side_that_is_asked_for_makes_no_difference():
     assert (one.low, one.high) == pytest.approx((other.low, other.high))
     assert one.p == pytest.approx(other.p)
     assert one.ahead_below is not other.ahead_below
+
+
+@pytest.mark.parametrize(("shift", "unit"), [(-8.0, 1.0), (0.0, 1e3), (100.0, 1e-3)])
+def test_where_an_axis_begins_and_its_unit_move_the_crossing_with_them(shift, unit):
+    """Places may be negative, as logarithms of sizes are."""
+    levels = [level(at, at - 1.2, rng=np.random.default_rng(at)) for at in range(4)]
+    moved = [replace(each, at=shift + unit * each.at) for each in levels]
+    one, other = (crossing(along(each, **NAMES, same_students=False)) for each in (levels, moved))
+    for found, wanted in zip(
+        (*other.at, other.low, other.high), (*one.at, one.low, one.high), strict=True
+    ):
+        assert (found - shift) / unit == pytest.approx(wanted, abs=1e-3)
+    assert (other.p, other.ahead_below) == (pytest.approx(one.p), one.ahead_below)
 
 
 def test_what_makes_no_axis_is_untested_with_its_reason():

@@ -186,6 +186,15 @@ def test_rare_tokens_are_drawn_as_often_as_they_are_due():
     assert draw(row, near_one[None, :]).tolist() == [list(range(1, 12))]
 
 
+@given(hnp.arrays(np.float64, (8, 30), elements=st.floats(-5, 5)))
+def test_what_has_no_probability_is_never_drawn(numbers):
+    """Not by the smallest number nor by the largest, though a sum of probabilities is not 1."""
+    rows = torch.from_numpy(numbers)
+    rows[:, [0, 7, 29]] = -torch.inf
+    uniform = torch.tensor([0.0, 1 - 2.0**-53], dtype=torch.float64).expand(8, 2)
+    assert rows.gather(1, draw(rows, uniform)).isfinite().all()
+
+
 def test_another_temperature_is_refused(tmp_path):
     stored = sampled(tmp_path, logits(int(LENGTHS.sum())))
     with pytest.raises(ConfigError, match="temperature 1, not 2"):

@@ -290,6 +290,19 @@ def test_grammar_with_too_few_sentences_is_refused(monkeypatch):
         splits(grammar=tiny, dev_pairs=5000)
 
 
+def test_an_untaken_sentence_is_looked_for_as_often_as_is_told(monkeypatch):
+    monkeypatch.setattr(grammar_module, "PATIENCE", 3)
+    drawn = [pair.src for pair in pairs(grammar(), 4)]
+    assert len(set(drawn)) == 4
+
+    def first_untaken(taken):
+        return next(grammar_module._untaken(grammar(), derive(7, "pairs"), taken))
+
+    assert first_untaken(set(drawn[:2])).src == drawn[2]
+    with pytest.raises(ConfigError, match="3 sentences in a row"):
+        first_untaken(set(drawn[:3]))
+
+
 def test_first_sentence_is_the_same_in_every_version():
     assert pairs(grammar(), 1)[0][:2] == (
         "pugi pibi zize pu diri zamu vitu debisa davas",
