@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from kdray.artifacts import RECORD, Store
 from kdray.errors import InputError
+from kdray.storage.content import outside
 from kdray.storage.folders import get_folder
 from kdray.storage.record import parsed
 from kdray.storage.remote import remote_storage
@@ -76,7 +77,8 @@ class InObjects:
     def places(self) -> list[str]:
         """See `Artifacts`."""
         names = (name.split("/") for name in remote_storage(self.uri).names(""))
-        return sorted({"/".join(parts[:2]) for parts in names if _is_of_artifact(parts)})
+        places = ("/".join(parts[:2]) for parts in names if _is_of_artifact(parts))
+        return sorted({place for place in places if outside([place]) is None})
 
     def get(self, place: str) -> Stored:
         """See `Artifacts`."""
@@ -94,6 +96,8 @@ class InObjects:
 def _has_its_form(record: dict[str, Any]) -> bool:
     members = ("recipe", "inputs", "counts", "files")
     if not all(isinstance(record.get(name), dict) for name in members):
+        return False
+    if outside(record["files"]) is not None:
         return False
     return isinstance(record.get("stage"), str) and all(
         isinstance(each, dict) and {"bytes", "sha256"} <= each.keys()
