@@ -10,9 +10,11 @@ from micro_study import CONFIG
 
 from kdray.artifacts import read_json
 from kdray.config.experiment import Experiment
-from kdray.pipeline import run_study
+from kdray.pipeline import run_steps, run_study
 from kdray.plan.step import STUDENT, TEACHER
 from kdray.progress import Display
+from kdray.proof.artifacts import artifacts_at
+from kdray.proof.prove import Proof, prove
 from kdray.runner.study import open_study
 from kdray.schema import Column
 from kdray.teacher.hypotheses import Hypotheses
@@ -28,7 +30,9 @@ def write(folder, name, pairs):
     return {"src": f"{name}.src", "tgt": f"{name}.tgt"}
 
 
-def study_of(folder, storage, pairs, *, reverse=False, texts=None, execution=None, **weights):
+def study_of(
+    folder, storage, pairs, *, reverse=False, texts=None, more=None, execution=None, **weights
+):
     raw = yaml.safe_load(CONFIG)
     del raw["search"]
     if reverse:
@@ -46,15 +50,20 @@ def study_of(folder, storage, pairs, *, reverse=False, texts=None, execution=Non
     raw["recipe"]["teacher"]["training"]["source_weights"] = {"rare": 0}
     raw["recipe"]["students"]["training"]["source_weights"] = weights
     raw["recipe"]["methods"] |= {"sentence": {"kind": "sentence_level"}}
+    raw["recipe"]["corpus"] |= {"noise": {"rate": 0.3}} if more else {}
+    raw["recipe"]["signals"] |= {"scores": {"likely": {"kind": "model"}}} if more else {}
+    raw["recipe"]["methods"] |= more or {}
     raw["execution"] |= {"storage": str(storage), "tracking": {"enabled": False}}
     raw["execution"] |= execution or {}
     return open_study(Experiment.model_validate(raw), Display())
 
 
+def damages(store):
+    return list(prove(artifacts_at(store.root), Proof()))
+
+
 def test_each_learns_its_sources_and_text_in_one_language(tmp_path, toy_pairs, without_ray):
     with study_of(tmp_path / "back", tmp_path / "a", toy_pairs, reverse=True) as reverse:
-        from kdray.pipeline import run_steps
-
         (teacher,) = reverse.plan.of(TEACHER)
         run_steps(reverse, "decode")
         model = reverse.store.fetch(teacher.key)
@@ -101,3 +110,11 @@ def test_each_learns_its_sources_and_text_in_one_language(tmp_path, toy_pairs, w
         missing = {step.stage for step in other.plan.steps if not other.is_made(step.key)}
     assert not missing & {"corpus", "tokenizer", "encoded", "signals", "teacher"}
     assert STUDENT in missing
+    assert damages(store) == []
+    scored = {"scored": {"kind": "scored", "by": "likely", "n": 2, "at_least": -0.3}}
+    with study_of(data, tmp_path / "b", toy_pairs, texts=texts, more=scored, rare=3) as noisy:
+        run_steps(noisy, "decode")
+    (selection,) = store.records("selection")
+    assert 0 < selection["counts"]["below"] < selection["counts"]["pairs"]
+    assert store.records("noise")
+    assert damages(store) == []
