@@ -50,8 +50,10 @@ def study_of(
     raw["recipe"]["teacher"]["training"]["source_weights"] = {"rare": 0}
     raw["recipe"]["students"]["training"]["source_weights"] = weights
     raw["recipe"]["methods"] |= {"sentence": {"kind": "sentence_level"}}
-    raw["recipe"]["corpus"] |= {"noise": {"rate": 0.3}} if more else {}
-    raw["recipe"]["signals"] |= {"scores": {"likely": {"kind": "model"}}} if more else {}
+    raw["recipe"]["corpus"] |= {"noise": {"rate": 0.3, "side": "source"}} if more else {}
+    if more:
+        raw["recipe"]["signals"] |= {"hypotheses": {"beam": 2, "num_hyps": 2}}
+        raw["recipe"]["signals"] |= {"scores": {"likely": {"kind": "model"}}}
     raw["recipe"]["methods"] |= more or {}
     raw["execution"] |= {"storage": str(storage), "tracking": {"enabled": False}}
     raw["execution"] |= execution or {}
