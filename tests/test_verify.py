@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from micro_study import CONFIG
 
+from kdray import verify
 from kdray.artifacts import RECORD, Key, Store, write_json
 from kdray.config.text import GeneratedCorpusConfig, NoiseConfig, TokenizerConfig
 from kdray.errors import InputError
@@ -283,7 +285,12 @@ def test_a_storage_of_objects_is_proved(made: Store, tmp_path, monkeypatch) -> N
             )[1],
         )
     with artifacts_of(store) as artifacts:
-        proof = Proof()
+        proof, copied = Proof(), []
+        for stored in artifacts.each():
+            copied.append({each.place for each in artifacts.held.values()})
+            assert stored.folder.is_relative_to(store.root), "where execution.cache is"
+        assert max(map(len, copied)) < 5, "what nothing else is compared with is gone"
+        assert not [path for path in artifacts.copies.rglob("*") if path.is_file()]
         assert list(prove(artifacts, proof)) == []
         assert proof.artifacts == 11
     storage = store._storage
@@ -298,6 +305,22 @@ def test_where_nothing_is_is_told(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError, match="no artifact is there; name the folder of one"):
             artifacts_at(path)
+
+
+def test_a_storage_or_an_experiment_of_which_nothing_is_there_is_told(
+    made: Store, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "unmade.yaml").write_text(CONFIG)
+    unmade = [f"execution.storage={made.root}"]
+    for place, overrides, told in (
+        ("memory://mistyped/x", [], "memory://mistyped/x: no artifact is there"),
+        (f"file://{tmp_path}/mistyped", [], "no artifact is there; correct the URI"),
+        (str(tmp_path / "unmade.yaml"), unmade, f"of this experiment is in {made.root}"),
+    ):
+        with pytest.raises(InputError, match=told), verify._artifacts(place, overrides):
+            pass
+    assert not (tmp_path / "mistyped").exists()
 
 
 @pytest.mark.slow

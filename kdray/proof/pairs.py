@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdray.errors import DataError
-from kdray.proof.artifacts import Artifacts, Stored
+from kdray.proof.artifacts import COMPARED, Artifacts, Stored
 from kdray.proof.rows import Ids, at_most, doubled, misplaced, of_another, of_count
 from kdray.schema import Column, Split, View
 from kdray.text.corpus import DROPS
@@ -187,6 +187,7 @@ class Pairs:
 
     def _source(self, record: Mapping[str, Any], name: str) -> Stored | None:
         """What a record names as one of those that it was made of, if it is in the storage."""
+        assert name in COMPARED, "a copy of it is kept until then"
         fingerprint = record["inputs"].get(name)
         if fingerprint is None:
             return None
