@@ -8,18 +8,21 @@ import pytest
 import yaml
 from micro_study import CONFIG
 
-from kdray.artifacts import read_json
+from kdray.artifacts import read_json, sha256_file
 from kdray.config.experiment import Experiment
 from kdray.pipeline import run_steps, run_study
 from kdray.plan.step import STUDENT, TEACHER
 from kdray.progress import Display
 from kdray.proof.artifacts import artifacts_at
 from kdray.proof.prove import Proof, prove
+from kdray.runner.facts import _corpus
 from kdray.runner.study import open_study
+from kdray.runner.told import tell_data
 from kdray.schema import Column
 from kdray.teacher.hypotheses import Hypotheses
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
+from kdray.tracking import Tracker
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +61,16 @@ def study_of(
     raw["execution"] |= {"storage": str(storage), "tracking": {"enabled": False}}
     raw["execution"] |= execution or {}
     return open_study(Experiment.model_validate(raw), Display())
+
+
+class Told(Tracker):
+    """Keeps what it is told of data, by run."""
+
+    def __init__(self):
+        self.data = {}
+
+    def log_data(self, run_id, datasets):
+        self.data[run_id] = datasets
 
 
 def damages(store):
@@ -116,7 +129,17 @@ def test_each_learns_its_sources_and_text_in_one_language(tmp_path, toy_pairs, w
     scored = {"scored": {"kind": "scored", "by": "likely", "n": 2, "at_least": -0.3}}
     with study_of(data, tmp_path / "b", toy_pairs, texts=texts, more=scored, rare=3) as noisy:
         run_steps(noisy, "decode")
+        noisy.runs.tracker = told = Told()
+        tell_data(noisy, noisy.plan.of(STUDENT)[0], "student")
+        tell_data(noisy, noisy.plan.of(TEACHER)[0], "teacher")
+        corpora = [each.corpus for each in (noisy.plan.only.text.learned, text.clean)]
+        of_corpus = _corpus(noisy, noisy.plan.only)
+    assert {"added", "noise"} <= of_corpus.keys()
+    for run_id, corpus, rows in zip(told.data, corpora, (376, 296), strict=True):
+        train, dev, test = told.data[run_id]
+        assert train.digest == sha256_file(store.fetch(corpus) / "train.parquet")[:32]
+        assert (train.rows, dev.rows, test.rows) == (rows, 20, 20)
     (selection,) = store.records("selection")
-    assert 0 < selection["counts"]["below"] < selection["counts"]["pairs"]
+    assert min(selection["counts"][name] for name in ("pairs", "below")) > 0
     assert store.records("noise")
     assert damages(store) == []
