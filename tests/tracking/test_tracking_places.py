@@ -66,7 +66,8 @@ def test_artifacts_of_a_moved_storage_are_in_its_new_place(tmp_path: Path, stora
     there.finalize_logged_model(logged.model_id, "READY")
     logged = there.get_logged_model(logged.model_id)
     there.create_registered_model("student")
-    there.create_model_version("student", logged.artifact_location, model_id=logged.model_id)
+    source = logged.artifact_location
+    there.create_model_version("student", source, run_id=before, model_id=logged.model_id)
     old.rename(new)
     utils._artifact_repos_cache.clear()  # as in the process of another command
     tracker = open_tracker(TrackingConfig(), storage=new, experiment="moved")
