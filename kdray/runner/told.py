@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from kdray.artifacts import RECORD, Key, read_json
+from kdray.cell import TEACHER
 from kdray.condition import Condition
-from kdray.plan.step import TEACHER, Step, spec_of
+from kdray.plan.step import Step, spec_of
 from kdray.reporting.analysis import Analysis
 from kdray.runner.study import Study
 from kdray.schema import Column, Split
