@@ -26,6 +26,7 @@ from kdray.errors import InputError, KdrayError, StageFailed, redact
 from kdray.limits import Limits, limited, size_of
 from kdray.progress import Display
 from kdray.storage.disk import disk_failure
+from kdray.storage.location import remote_uri
 
 if TYPE_CHECKING:
     from kdray.runner.study import Study
@@ -56,7 +57,7 @@ MaxHours = Annotated[
 ]
 MaxBytes = Annotated[
     str | None,
-    typer.Option(help="End in order when the storage holds so much, as 500M or 1.5T."),
+    typer.Option(help="End in order when the storage, a folder, holds so much, as 500M or 1.5T."),
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would run and what is cached; run nothing.")
@@ -152,8 +153,16 @@ def studied(
 
     Progress goes to standard output, or to standard error. What only looks, as a dry run does,
     writes nothing into the storage and tells no tracker.
+
+    Raises:
+        InputError: bytes are limited, and the storage is no folder.
     """
     experiment = load_experiment(config, overrides)
+    if limits.size is not None and (uri := remote_uri(experiment.execution.storage)) is not None:
+        raise InputError(
+            f"--max-bytes: the storage {redact(uri)} is no folder, and how much it holds is not "
+            "looked at; leave the option out, and give the bucket a quota where its service has one"
+        )
     from kdray.runner.study import open_study
 
     looks, decodes = only_looks or dry_run, verb == "decode"  # also what no method reads

@@ -5,14 +5,29 @@ lines print the message alone and end with the exception's `exit_code`.
 """
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 _USERINFO = re.compile(r"://(?!/)\S*@")
-_SECRET = re.compile(r"([?&][\w-]*(?:password|passwd|secret|token|key)=)[^\s&'\"]*", re.IGNORECASE)
+_SECRETS = "password|passwd|secret|token|key|signature|credential|sig"  # the latter: signed URLs
+_SECRET = re.compile(rf"([?&][\w-]*(?:{_SECRETS})=)[^\s&'\"]*", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
     """The text without the credentials of the URIs in it."""
     return _USERINFO.sub("://***@", _SECRET.sub(r"\1***", text))
+
+
+def redacted(value: Any) -> Any:  # noqa: ANN401 (as nested as plain data is)
+    """Plain data without the credentials of the URIs in its texts."""
+    match value:
+        case str():
+            return redact(value)
+        case Mapping():
+            return {name: redacted(each) for name, each in value.items()}
+        case list() | tuple():
+            return [redacted(each) for each in value]
+    return value
 
 
 class KdrayError(Exception):

@@ -48,7 +48,11 @@ def verify(
 
 @contextmanager
 def _artifacts(place: str, overrides: list[str]) -> Iterator[Artifacts]:
-    """What is meant by the argument."""
+    """What is meant by the argument.
+
+    Raises:
+        InputError: nothing is there.
+    """
     if place.endswith((".yaml", ".yml")):
         from kdray.config.load import load_experiment
         from kdray.plan.experiment import make_plan
@@ -58,13 +62,22 @@ def _artifacts(place: str, overrides: list[str]) -> Iterator[Artifacts]:
         store = Store.open(execution.storage, cache=execution.cache, only_looks=True)
         keys = {step.key.place for step in make_plan(experiment, all_signals=True).steps}
         with artifacts_of(store) as artifacts:
-            artifacts.only = tuple(place for place in artifacts.places() if place in keys)
+            artifacts.only = tuple(each for each in artifacts.places() if each in keys)
+            if not artifacts.only:
+                raise InputError(
+                    f"{place}: nothing of this experiment is in {store.location}; run the study "
+                    "first, or correct execution.storage"
+                )
             yield artifacts
         return
     if overrides:
         raise InputError("--set: overrides values of an experiment; name its YAML file")
     if "://" in place:
         with artifacts_of(Store.open(place, only_looks=True)) as artifacts:
+            if not artifacts.places():
+                raise InputError(
+                    f"{redact(place)}: no artifact is there; correct the URI of the storage"
+                )
             yield artifacts
         return
     yield artifacts_at(Path(place))

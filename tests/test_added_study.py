@@ -8,16 +8,21 @@ import pytest
 import yaml
 from micro_study import CONFIG
 
-from kdray.artifacts import read_json
+from kdray.artifacts import read_json, sha256_file
 from kdray.config.experiment import Experiment
-from kdray.pipeline import run_study
+from kdray.pipeline import run_steps, run_study
 from kdray.plan.step import STUDENT, TEACHER
 from kdray.progress import Display
+from kdray.proof.artifacts import artifacts_at
+from kdray.proof.prove import Proof, prove
+from kdray.runner.facts import _corpus
 from kdray.runner.study import open_study
+from kdray.runner.told import tell_data
 from kdray.schema import Column
 from kdray.teacher.hypotheses import Hypotheses
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
+from kdray.tracking import Tracker
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +33,9 @@ def write(folder, name, pairs):
     return {"src": f"{name}.src", "tgt": f"{name}.tgt"}
 
 
-def study_of(folder, storage, pairs, *, reverse=False, texts=None, execution=None, **weights):
+def study_of(
+    folder, storage, pairs, *, reverse=False, texts=None, more=None, execution=None, **weights
+):
     raw = yaml.safe_load(CONFIG)
     del raw["search"]
     if reverse:
@@ -46,15 +53,32 @@ def study_of(folder, storage, pairs, *, reverse=False, texts=None, execution=Non
     raw["recipe"]["teacher"]["training"]["source_weights"] = {"rare": 0}
     raw["recipe"]["students"]["training"]["source_weights"] = weights
     raw["recipe"]["methods"] |= {"sentence": {"kind": "sentence_level"}}
+    raw["recipe"]["corpus"] |= {"noise": {"rate": 0.3, "side": "source"}} if more else {}
+    if more:
+        raw["recipe"]["signals"] |= {"hypotheses": {"beam": 2, "num_hyps": 2}}
+        raw["recipe"]["signals"] |= {"scores": {"likely": {"kind": "model"}}}
+    raw["recipe"]["methods"] |= more or {}
     raw["execution"] |= {"storage": str(storage), "tracking": {"enabled": False}}
     raw["execution"] |= execution or {}
     return open_study(Experiment.model_validate(raw), Display())
 
 
+class Told(Tracker):
+    """Keeps what it is told of data, by run."""
+
+    def __init__(self):
+        self.data = {}
+
+    def log_data(self, run_id, datasets):
+        self.data[run_id] = datasets
+
+
+def damages(store):
+    return list(prove(artifacts_at(store.root), Proof()))
+
+
 def test_each_learns_its_sources_and_text_in_one_language(tmp_path, toy_pairs, without_ray):
     with study_of(tmp_path / "back", tmp_path / "a", toy_pairs, reverse=True) as reverse:
-        from kdray.pipeline import run_steps
-
         (teacher,) = reverse.plan.of(TEACHER)
         run_steps(reverse, "decode")
         model = reverse.store.fetch(teacher.key)
@@ -101,3 +125,21 @@ def test_each_learns_its_sources_and_text_in_one_language(tmp_path, toy_pairs, w
         missing = {step.stage for step in other.plan.steps if not other.is_made(step.key)}
     assert not missing & {"corpus", "tokenizer", "encoded", "signals", "teacher"}
     assert STUDENT in missing
+    assert damages(store) == []
+    scored = {"scored": {"kind": "scored", "by": "likely", "n": 2, "at_least": -0.3}}
+    with study_of(data, tmp_path / "b", toy_pairs, texts=texts, more=scored, rare=3) as noisy:
+        run_steps(noisy, "decode")
+        noisy.runs.tracker = told = Told()
+        tell_data(noisy, noisy.plan.of(STUDENT)[0], "student")
+        tell_data(noisy, noisy.plan.of(TEACHER)[0], "teacher")
+        corpora = [each.corpus for each in (noisy.plan.only.text.learned, text.clean)]
+        of_corpus = _corpus(noisy, noisy.plan.only)
+    assert {"added", "noise"} <= of_corpus.keys()
+    for run_id, corpus, rows in zip(told.data, corpora, (376, 296), strict=True):
+        train, dev, test = told.data[run_id]
+        assert train.digest == sha256_file(store.fetch(corpus) / "train.parquet")[:32]
+        assert (train.rows, dev.rows, test.rows) == (rows, 20, 20)
+    (selection,) = store.records("selection")
+    assert min(selection["counts"][name] for name in ("pairs", "below")) > 0
+    assert store.records("noise")
+    assert damages(store) == []

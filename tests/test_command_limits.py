@@ -4,8 +4,9 @@ import os
 import time
 
 import pytest
+from micro_study import CONFIG
 
-from kdray.command import exit_codes, limits_of
+from kdray.command import exit_codes, limits_of, studied
 from kdray.errors import InputError
 from kdray.limits import Limits, limited, size_of, used_bytes
 
@@ -29,6 +30,18 @@ def test_a_file_with_two_names_is_counted_once(tmp_path):
     os.link(tmp_path / "a", tmp_path / "inner" / "b")
     (tmp_path / "c").write_bytes(b"x" * 10)
     assert used_bytes(tmp_path) == 1010
+
+
+def test_a_bucket_whose_bytes_are_limited_is_refused_before_it_is_asked(tmp_path):
+    (tmp_path / "a.yaml").write_text(CONFIG)
+    for uri in ("s3://lab/x", "gs://key:hunter2@lab"):
+        sets = [f"execution.storage={uri}"]
+        with (
+            pytest.raises(InputError, match="is no folder, and how much it holds") as refused,
+            studied(tmp_path / "a.yaml", sets, "study", dry_run=False, limits=Limits(size=1e9)),
+        ):
+            pass
+        assert "hunter2" not in str(refused.value)
 
 
 def wait():

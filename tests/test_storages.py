@@ -31,8 +31,13 @@ class TestToy(RemoteLaws):
     def test_its_local_folder_is_named_for_it(self, location, tmp_path) -> None:
         store = opened(location, tmp_path / "cache")
         name = location.replace("://", "-").replace("/", "-").replace("--", "-")
-        assert store == Store(tmp_path / "cache" / "kdray" / name, location)
+        folder = tmp_path / "cache" / "kdray"
+        assert store == Store(folder / f"{name}-{store.root.name[-8:]}", location)
         assert store.root.is_dir()
+        others = (f"{location}/1", f"{location}-1", location.replace("/bucket", "-bucket"))
+        roots = {opened(each, tmp_path / "cache").root for each in (location, *others)}
+        assert len(roots) == 4, "URIs of equal letters have folders of their own"
+        assert all(root.parent == folder for root in roots)
 
     def test_without_a_place_for_caches_it_is_in_that_of_the_user(
         self, location, tmp_path, monkeypatch

@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from micro_study import CONFIG
 
+from kdray import verify
 from kdray.artifacts import RECORD, Key, Store, write_json
 from kdray.config.text import GeneratedCorpusConfig, NoiseConfig, TokenizerConfig
 from kdray.errors import InputError
@@ -45,6 +47,11 @@ def made(tmp_path_factory) -> Store:
     store.publish(hyps, lambda folder: translations(store.fetch(clean.key), folder))
     sharded = Key("hypotheses", 2, {"shards": 2}, {"encoded": clean.key.fingerprint})
     store.publish(sharded, lambda folder: in_shards(store.fetch(hyps), folder))
+    of = {"hypotheses": hyps.fingerprint}
+    scores = Key("hypothesis_scores", 1, {}, {**of, "corpus": corpus.key.fingerprint})
+    store.publish(scores, lambda folder: scores_of(store.fetch(hyps), folder))
+    chosen = Key("selection", 1, {}, {**of, "encoded": clean.key.fingerprint})
+    store.publish(chosen, lambda folder: some_chosen(store.fetch(hyps), folder))
     of_hyps = {"encoded": clean.key.fingerprint, "hypotheses": hyps.fingerprint}
     for on, inputs in (("reference", {"encoded": clean.key.fingerprint}), ("hypothesis", of_hyps)):
         key = Key("distributions", 2, {"on": on}, inputs)
@@ -79,6 +86,22 @@ def in_shards(whole: Path, folder: Path) -> dict[str, int]:
         (folder / f"{number:06d}").mkdir()
         write_table(folder / f"{number:06d}" / "hypotheses.arrow", rows)
     return {"pairs": len(set(table[Column.PAIR_ID].to_pylist())), "quarantined": 1}
+
+
+def scores_of(hypotheses: Path, folder: Path) -> dict[str, int]:
+    """One for each translation, but for the first one's, which could not be scored."""
+    table = read_table(hypotheses / "hypotheses.arrow")
+    scores = pa.array([float("nan"), *map(float, range(1, table.num_rows))])
+    kept = table.select([Column.PAIR_ID, Column.SRC_HASH, Column.HYP_RANK])
+    write_table(folder / "scores.arrow", kept.append_column("score", scores))
+    return {"pairs": 39, "translations": table.num_rows, "unscored": 1}
+
+
+def some_chosen(hypotheses: Path, folder: Path) -> dict[str, int]:
+    """The first of each pair, but for two of which all scores are too low."""
+    table = read_table(hypotheses / "hypotheses.arrow")
+    write_table(folder / "hypotheses.arrow", table.take(pa.array(range(4, table.num_rows, 2))))
+    return {"pairs": 37, "translations": 37, "below": 2}
 
 
 def distributions(encoded: Path, folder: Path, *, hyps: bool) -> dict[str, int]:
@@ -145,13 +168,14 @@ def doubled(table: pa.Table) -> pa.Table:
 
 TABLES = ["corpus/train.parquet", "corpus/dev.parquet", "noise/train.parquet"]
 TABLES += ["encoded/train.arrow", "encoded/dev.arrow", "hypotheses/hypotheses.arrow"]
+TABLES += ["hypothesis_scores/scores.arrow"]
 
 
 def test_what_is_whole_is_proved(made: Store) -> None:
     proof = Proof()
     assert list(prove(artifacts_at(made.root), proof)) == []
-    assert (proof.artifacts, proof.damaged, proof.notes) == (9, [], [])
-    assert proof.pairs == 2 * 60 + 2 * 50 + 2 * 78 + 40 + 39
+    assert (proof.artifacts, proof.damaged, proof.notes) == (11, [], [])
+    assert proof.pairs == 2 * 60 + 2 * 50 + 2 * 78 + 40 + 39 + 78 + 37
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -261,9 +285,14 @@ def test_a_storage_of_objects_is_proved(made: Store, tmp_path, monkeypatch) -> N
             )[1],
         )
     with artifacts_of(store) as artifacts:
-        proof = Proof()
+        proof, copied = Proof(), []
+        for stored in artifacts.each():
+            copied.append({each.place for each in artifacts.held.values()})
+            assert stored.folder.is_relative_to(store.root), "where execution.cache is"
+        assert max(map(len, copied)) < 5, "what nothing else is compared with is gone"
+        assert not [path for path in artifacts.copies.rglob("*") if path.is_file()]
         assert list(prove(artifacts, proof)) == []
-        assert proof.artifacts == 9
+        assert proof.artifacts == 11
     storage = store._storage
     tables = [name for name in storage.names("hypotheses") if name.endswith(".arrow")]
     storage.remove(tables[:1])
@@ -278,6 +307,22 @@ def test_where_nothing_is_is_told(tmp_path: Path) -> None:
             artifacts_at(path)
 
 
+def test_a_storage_or_an_experiment_of_which_nothing_is_there_is_told(
+    made: Store, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "unmade.yaml").write_text(CONFIG)
+    unmade = [f"execution.storage={made.root}"]
+    for place, overrides, told in (
+        ("memory://mistyped/x", [], "memory://mistyped/x: no artifact is there"),
+        (f"file://{tmp_path}/mistyped", [], "no artifact is there; correct the URI"),
+        (str(tmp_path / "unmade.yaml"), unmade, f"of this experiment is in {made.root}"),
+    ):
+        with pytest.raises(InputError, match=told), verify._artifacts(place, overrides):
+            pass
+    assert not (tmp_path / "mistyped").exists()
+
+
 @pytest.mark.slow
 def test_the_command_ends_with_1_and_a_line_for_each_damage(copy: Path) -> None:
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -286,7 +331,7 @@ def test_the_command_ends_with_1_and_a_line_for_each_damage(copy: Path) -> None:
 
     whole = run(copy)
     assert (whole.returncode, whole.stderr) == (0, "")
-    assert whole.stdout.startswith("whole: 9 artifacts, ")
+    assert whole.stdout.startswith("whole: 11 artifacts, ")
     folder = stage(copy, "encoded")
     rewrite(folder / "train.arrow", swapped)
     forge(folder)
@@ -296,5 +341,5 @@ def test_the_command_ends_with_1_and_a_line_for_each_damage(copy: Path) -> None:
     found = [line for line in lines if line.startswith(f"encoded/{folder.name}: ")]
     assert len(found) == 4, "two rows: each in another's place, of its text"
     assert all("which is damaged" in line for line in lines if line not in found)
-    assert "error: 1 of 9 artifacts are damaged" in " ".join(done.stderr.split())
+    assert "error: 1 of 11 artifacts are damaged" in " ".join(done.stderr.split())
     assert run(copy / "nowhere").returncode == 2

@@ -15,7 +15,7 @@ def record_damages(stored: Stored) -> Iterator[str]:
         yield f"{RECORD}: is missing"
         return
     if (record := stored.record) is None:
-        yield f"{RECORD}: not a record"
+        yield (wrong_record(stored.content, {})[0] or f"{RECORD}: not a record").lstrip("/: ")
         return
     key = Key(record["stage"], record.get("version", 0), record["recipe"], record["inputs"])
     identity = {name: record.get(name) for name in ("version", "recipe", "inputs")}

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdray.errors import DataError
-from kdray.proof.artifacts import Artifacts, Stored
+from kdray.proof.artifacts import COMPARED, Artifacts, Stored
 from kdray.proof.rows import Ids, at_most, doubled, misplaced, of_another, of_count
 from kdray.schema import Column, Split, View
 from kdray.text.corpus import DROPS
@@ -23,7 +23,7 @@ from kdray.text.judging import pair_id
 from kdray.text.pairing import pair_hashes, source_hashes
 from kdray.text.sequences import Sequences, read_table
 
-TRANSLATIONS = "hypotheses.arrow"
+TRANSLATIONS, SCORES = "hypotheses.arrow", "scores.arrow"
 ROWS_AT_A_TIME = 50_000
 
 Damages = Iterator[str]
@@ -61,6 +61,7 @@ class Pairs:
             ((folder / f"{Split.TRAIN}.parquet").exists(), self._corpus),
             ((folder / f"{Split.TRAIN}.arrow").exists(), self._encoded),
             (any(folder.rglob(TRANSLATIONS)), self._translations),
+            (any(folder.rglob(SCORES)), self._scores),
             ((folder / "pair_hashes.npy").exists(), self._distributions),
         ]
         for is_one, prove in kinds:
@@ -72,21 +73,26 @@ class Pairs:
                     yield f"its rows cannot be read ({type(error).__name__}: {said})"
 
     def _corpus(self, stored: Stored, record: Mapping[str, Any]) -> Damages:
-        """Ids are hashes of the text, but in a noisy corpus, which has those of the clean one."""
+        """Ids are hashes of the text, but in a noisy corpus, which has those of the one before.
+
+        Text that is added stands behind all of the training text before it.
+        """
         promised = record["counts"].get("pairs") or {}
-        is_clean = record["stage"] == "corpus"
-        clean = None if is_clean else self._source(record, "corpus")
+        is_noisy, adds = record["stage"] == "noise", record["stage"] == "added"
+        before = self._source(record, "corpus") if is_noisy or adds else None
         for path in sorted(stored.folder.glob("*.parquet")):
             if path.name == DROPS:
                 continue
             split, what = path.stem, path.name
-            ids, wrong = _read_corpus(path, what, hashed=is_clean)
+            ids, wrong = _read_corpus(path, what, hashed=not is_noisy)
             self.rows += len(ids)
             yield from at_most(doubled(ids, what=what))
             yield from of_count(len(ids), promised.get(split), what=f"{what}: number of pairs")
             yield from wrong
-            if clean is not None:
-                yield from misplaced(ids, self._texts(clean, split).ids, what=what)
+            if before is not None:
+                of_before = self._texts(before, split).ids
+                first = len(of_before) if adds and split == Split.TRAIN else len(ids)
+                yield from misplaced(ids[:first], of_before, what=what)
         lacking = promised.keys() - {path.stem for path in stored.folder.glob("*.parquet")}
         yield from (f"{split}.parquet: is missing" for split in sorted(lacking))
 
@@ -108,7 +114,7 @@ class Pairs:
                 yield from of_another(ids, hashes, texts.ids, texts.hashes, what=what)
 
     def _translations(self, stored: Stored, record: Mapping[str, Any]) -> Damages:
-        what, table = TRANSLATIONS, _read_translations(stored.folder)
+        what, table = TRANSLATIONS, _read_shards(stored.folder, TRANSLATIONS)
         ids, ranks = table[Column.PAIR_ID].to_numpy(), table[Column.HYP_RANK].to_numpy()
         counts, best = record["counts"], ids[ranks == 0]
         self.rows += len(ids)
@@ -121,10 +127,8 @@ class Pairs:
             yield from of_count(tokens, counts.get("tokens"), what=f"{what}: number of tokens")
         corpus, others = self._corpus_of(record), self._source(record, "hypotheses")
         if others is not None:
-            table_there = _read_translations(others.folder)
-            theirs = table_there[Column.PAIR_ID].to_numpy()
-            of_best = theirs[table_there[Column.HYP_RANK].to_numpy() == 0]
-            yield from misplaced(best, of_best, what=what)
+            theirs = _best(_read_shards(others.folder, TRANSLATIONS))[Column.PAIR_ID].to_numpy()
+            yield from misplaced(best, theirs, what=what, may_lack=counts.get("below", 0))
         if corpus is not None:
             texts = self._texts(corpus, Split.TRAIN)
             if others is None:
@@ -132,6 +136,25 @@ class Pairs:
                 yield from misplaced(best, texts.ids, what=what, may_lack=lacking)
             hashes = table[Column.SRC_HASH].to_numpy()
             yield from of_another(ids, hashes, texts.ids, texts.hashes, what=what)
+
+    def _scores(self, stored: Stored, record: Mapping[str, Any]) -> Damages:
+        """Each translation has one, in their order."""
+        what, table, counts = SCORES, _read_shards(stored.folder, SCORES), record["counts"]
+        ids, ranks = table[Column.PAIR_ID].to_numpy(), table[Column.HYP_RANK].to_numpy()
+        self.rows += len(ids)
+        yield from at_most(_wrong_ranks(ids, ranks, what=what))
+        best, total = ids[ranks == 0], counts.get("translations")
+        yield from of_count(len(best), counts.get("pairs"), what=f"{what}: number of pairs")
+        yield from of_count(len(ids), total, what=f"{what}: number of translations")
+        unscored = int(np.isnan(table["score"].to_numpy()).sum())
+        yield from of_count(unscored, counts.get("unscored"), what=f"{what}: number of unscored")
+        if (scored := self._source(record, "hypotheses")) is not None:
+            of = _read_shards(scored.folder, TRANSLATIONS)
+            theirs = of[Column.PAIR_ID].to_numpy()
+            yield from misplaced(best, _best(of)[Column.PAIR_ID].to_numpy(), what=what)
+            yield from at_most(_of_other_length(ids, theirs, what=what))
+            hashes = (each[Column.SRC_HASH].to_numpy() for each in (table, of))
+            yield from of_another(ids, next(hashes), theirs, next(hashes), what=what)
 
     def _distributions(self, stored: Stored, record: Mapping[str, Any]) -> Damages:
         ids, offsets, hashes = (
@@ -149,22 +172,22 @@ class Pairs:
         if encoded is None or len(hashes) != len(ids):
             return
         table = read_table(encoded.folder / f"{Split.TRAIN}.arrow")
-        wanted, of_src = table[Column.PAIR_ID].to_numpy(), table[Column.SRC_HASH].to_numpy()
-        targets = table[Column.REF_IDS]
+        column = Column.REF_IDS
         if record["recipe"].get("on") == View.HYPOTHESIS:
             if (translations := self._source(record, "hypotheses")) is None:
                 return
-            table = _read_translations(translations.folder)
-            best = np.flatnonzero(table[Column.HYP_RANK].to_numpy() == 0)
-            table = table.take(pa.array(best))
-            wanted, of_src = table[Column.PAIR_ID].to_numpy(), table[Column.SRC_HASH].to_numpy()
-            targets = table[Column.HYP_IDS]
+            table, column = _best(_read_shards(translations.folder, TRANSLATIONS)), Column.HYP_IDS
+        else:  # what was added in one language has none
+            has_one = Sequences.from_column(table[column]).lengths > 0
+            table = table if has_one.all() else table.take(pa.array(np.flatnonzero(has_one)))
+        wanted, of_src = table[Column.PAIR_ID].to_numpy(), table[Column.SRC_HASH].to_numpy()
         yield from misplaced(ids, wanted, what=what, may_lack=counts.get("quarantined", 0))
-        of_pairs = pair_hashes(of_src, Sequences.from_column(targets))
+        of_pairs = pair_hashes(of_src, Sequences.from_column(table[column]))
         yield from of_another(ids, hashes, wanted, of_pairs, what="pair_hashes.npy")
 
     def _source(self, record: Mapping[str, Any], name: str) -> Stored | None:
         """What a record names as one of those that it was made of, if it is in the storage."""
+        assert name in COMPARED, "a copy of it is kept until then"
         fingerprint = record["inputs"].get(name)
         if fingerprint is None:
             return None
@@ -222,9 +245,27 @@ def _read_corpus(path: Path, what: str, *, hashed: bool) -> tuple[Ids, list[str]
     return np.concatenate(ids), list(at_most(wrong))
 
 
-def _read_translations(folder: Path) -> pa.Table:
+def _read_shards(folder: Path, name: str) -> pa.Table:
     """One table, or those of shards, one after another in the order of their folders."""
-    return pa.concat_tables([read_table(path) for path in sorted(folder.rglob(TRANSLATIONS))])
+    return pa.concat_tables([read_table(path) for path in sorted(folder.rglob(name))])
+
+
+def _best(translations: pa.Table) -> pa.Table:
+    """The first translation of each pair."""
+    return translations.take(
+        pa.array(np.flatnonzero(translations[Column.HYP_RANK].to_numpy() == 0))
+    )
+
+
+def _of_other_length(ids: Ids, translations: Ids, *, what: str) -> Damages:
+    """Pairs that have not as many scores as translations."""
+    (pairs, scored), (others, all_) = (
+        np.unique(each, return_counts=True) for each in (ids, translations)
+    )
+    _, mine, theirs = np.intersect1d(pairs, others, return_indices=True)
+    for place in np.flatnonzero(scored[mine] != all_[theirs]):
+        number, of = scored[mine][place], all_[theirs][place]
+        yield f"{what}: pair {pairs[mine][place]} has {number} scores for {of} translations"
 
 
 def _wrong_ranks(ids: Ids, ranks: Ids, *, what: str) -> Damages:

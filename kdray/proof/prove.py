@@ -35,13 +35,12 @@ def prove(artifacts: Artifacts, proof: Proof) -> Iterator[str]:
         return known[stored.place]
 
     pairs = Pairs(artifacts, damages, proof.notes)
-    for place in artifacts.places() if artifacts.only is None else artifacts.only:
-        stored = artifacts.get(place)
+    for stored in artifacts.each():
         proof.artifacts += 1
         if (record := stored.record) is not None:
             proof.files += len(record["files"])
             proof.size += sum(int(each["bytes"]) for each in record["files"].values())
         if found := damages(stored):
-            proof.damaged.append(place)
-        yield from (f"{place}: {damage}" for damage in found)
+            proof.damaged.append(stored.place)
+        yield from (f"{stored.place}: {damage}" for damage in found)
         proof.pairs = pairs.rows

@@ -16,6 +16,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from kdray.errors import redacted
 from kdray.measures.measure import in_groups
 from kdray.reporting.analysis import Analysis
 from kdray.reporting.charts.draw import chart_style, draw_panels, swatch
@@ -90,7 +91,7 @@ def render_pages(*, study: StudyFacts, analysis: Analysis, figures: Figures) -> 
         lstrip_blocks=True,
     )
     environment.filters |= FILTERS | {"grid": grid, "rows": rows}
-    recipe = yaml.safe_dump(dict(study.recipe), sort_keys=False, allow_unicode=True, width=88)
+    recipe = yaml.safe_dump(redacted(study.recipe), sort_keys=False, allow_unicode=True, width=88)
     style, script = chart_style() + _template("page.css"), _template("page.js")
     html, text = (
         environment.get_template(f"report.{form}.j2").render(

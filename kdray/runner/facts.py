@@ -69,11 +69,11 @@ def _corpus(study: Study, scenario: Scenario) -> Mapping[str, Any]:
 
     `quarantined`: by step, the pairs that are too long for the teacher.
     """
-    clean, learned = (text.corpus for text in (scenario.text.clean, scenario.text.learned))
-    counts = _counts(study, clean)
+    counts = _counts(study, scenario.text.clean.corpus)
     counts.pop(NOTES, None)  # they stand among the notes of the report
-    if learned != clean:  # by its stage: noise, or the text that was added in one language
-        counts[learned.stage] = _counts(study, learned)
+    for step in scenario.text.steps:
+        if step.key.stage in ("added", "noise"):
+            counts[step.key.stage] = _counts(study, step.key)
     return {**counts, **_quarantined(study, scenario)}
 
 

@@ -5,7 +5,10 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from kdray.artifacts import RECORD, Key, read_json
+from kdray.cell import TEACHER
 from kdray.condition import Condition
 from kdray.plan.step import Step, spec_of
 from kdray.reporting.analysis import Analysis
@@ -22,8 +25,7 @@ CONTEXTS: Mapping[str, str] = {Split.TRAIN: "training", Split.DEV: "validation"}
 def data_of(study: Study, corpus: Key) -> list[DataSet]:
     """The parts of a corpus, each with the checksum of its file."""
     folder = study.store.fetch(corpus)
-    record = read_json(folder / RECORD)
-    files, pairs = record["files"], record["counts"].get("pairs", {})
+    files = read_json(folder / RECORD)["files"]
     tests = sorted(Path(name).stem for name in files if name.startswith("test-"))
     return [
         DataSet(
@@ -31,17 +33,17 @@ def data_of(study: Study, corpus: Key) -> list[DataSet]:
             digest=files[f"{split}.parquet"]["sha256"][:32],
             context=CONTEXTS.get(split, "test"),
             source=str(folder / f"{split}.parquet"),
-            rows=int(pairs.get(split, 0)),
+            rows=pq.read_metadata(folder / f"{split}.parquet").num_rows,
         )
         for split in (*CONTEXTS, *tests)
     ]
 
 
 def tell_data(study: Study, model: Step, run_id: str) -> None:
-    """Name the data that a model was trained and judged on; a teacher's may be brought."""
-    corpus = spec_of(model).corpus
-    if isinstance(corpus, Key):
-        study.runs.tracker.log_data(run_id, data_of(study, corpus))
+    """Name the data that a model was trained and judged on, with noise and what was added."""
+    text = study.plan.scenario(model).text
+    read = text.taught if model.stage == TEACHER else text.learned
+    study.runs.tracker.log_data(run_id, data_of(study, read.corpus))
 
 
 def tell_samples(study: Study, model: Step, run_id: str, results: Sequence[Result]) -> None:

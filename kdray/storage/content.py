@@ -7,7 +7,7 @@ changes a file and none of these is a disk that rots: a full verification finds 
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,19 @@ from kdray.storage.whole import whole
 
 Files = Mapping[str, Mapping[str, Any]]
 """`bytes` and `sha256` of each file, by its path within the folder."""
+
+
+def outside(names: Iterable[str]) -> str | None:
+    """The first name that is no path within a folder, on whatever system; None if none is.
+
+    Names that were read from a storage are asked for this before a file is written under them.
+    """
+    for name in names:
+        is_odd = "\\" in name or "\0" in name
+        if is_odd or not {"", ".", ".."}.isdisjoint(name.split("/")):
+            return name
+    return None
+
 
 _verified: dict[Path, dict[str, list[Any]]] = {}  # by this process
 

@@ -1,5 +1,6 @@
 """Where a storage is: the folder or the URI that `execution.storage` names."""
 
+import hashlib
 import re
 import uuid
 from pathlib import Path
@@ -11,6 +12,12 @@ from kdray.storage.disk import prove_writable
 from kdray.storage.remote import prove_usable, remote_storage
 
 _MISTYPED = re.compile(r"file://(?!/)|[a-z][a-z0-9+.-]+:(?!//)")  # a URI that is none
+
+
+def remote_uri(location: str | Path) -> str | None:
+    """The URI of a storage that is another than a folder of this machine's file system."""
+    scheme, colon, _ = str(location).partition("://")
+    return str(location) if colon and scheme != "file" else None
 
 
 def located(
@@ -33,17 +40,23 @@ def located(
             "scheme://…, one of a local folder as file:///…, and a folder whose name has a "
             "colon as ./…"
         )
-    scheme, colon, path = uri.partition("://")
-    remote = uri if colon and scheme != "file" else None
+    _, colon, path = uri.partition("://")
+    remote = remote_uri(location)
     folder, named_by = Path(unquote(path) if colon else location), "execution.storage"
     if remote is not None:
         storage, named_by = remote_storage(uri), "execution.cache"
         if cache is None:
             cache, named_by = str(cache_folder()), "XDG_CACHE_HOME"
-        folder = Path(cache) / re.sub(r"[^\w.-]+", "-", redact(uri))
+        folder = Path(cache) / _name(redact(uri))
         if not only_looks:
             prove_usable(storage, uri, mark=uuid.uuid4().hex)
     return (_there(folder) if only_looks else prove_writable(folder, named_by=named_by)), remote
+
+
+def _name(uri: str) -> str:
+    """A name that can be read, of which no other URI has the same."""
+    words = re.sub(r"[^\w.-]+", "-", uri)
+    return f"{words}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"
 
 
 def _there(folder: Path) -> Path:

@@ -15,9 +15,10 @@ from typing import Any
 
 from filelock import FileLock
 
-from kdray.errors import LeaseLost
+from kdray.errors import LeaseLost, redact
+from kdray.storage.content import outside
 from kdray.storage.folders import remove_below
-from kdray.storage.record import read_json, write_json
+from kdray.storage.record import damaged, read_json, write_json
 from kdray.storage.remote import remote_storage
 
 STATE, LOCK = ".kept.json", ".kept.lock"
@@ -68,6 +69,9 @@ class Mirror:
         """Make the folder what was kept last. Without a snapshot, it becomes empty.
 
         Several processes of a machine may do it at once; nobody may write into the folder.
+
+        Raises:
+            ArtifactDamaged: the snapshot names a file outside of the folder.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / LOCK):
@@ -104,7 +108,11 @@ class Mirror:
         storage = remote_storage(self.uri)
         while lists := [name for name in storage.names(self.place) if name.endswith(".json")]:
             if (content := storage.read(lists[-1])) is not None:  # a later one may have come
-                return int(Path(lists[-1]).stem), json.loads(content)
+                objects = json.loads(content)
+                if (wrong := outside(objects)) is not None:
+                    where = f"{redact(self.uri)}/{self.place}"
+                    raise damaged(where, f": names {wrong!r}, which is no path within a folder")
+                return int(Path(lists[-1]).stem), objects
         return 0, {}
 
     def _list(self, number: int) -> str:

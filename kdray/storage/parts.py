@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdray.storage.content import checksums, wrong_size
+from kdray.errors import redact
+from kdray.storage.content import checksums, outside, wrong_size
 from kdray.storage.folders import get_folder, put_folder
-from kdray.storage.record import RECORD
+from kdray.storage.record import RECORD, damaged, not_within
 from kdray.storage.remote import remote_storage
 from kdray.storage.whole import whole
 
@@ -44,14 +45,21 @@ class Parts:
         put_folder(remote_storage(self.uri), part, f"{self.place}/{part.name}", files, record)
 
     def bring(self) -> None:
-        """Have all parts here that are kept. One that is torn, or whose file is lost, is left."""
+        """Have all parts here that are kept. One that is torn, or whose file is lost, is left.
+
+        Raises:
+            ArtifactDamaged: the record of a part names a file outside of it.
+        """
         storage = remote_storage(self.uri)
         for name in storage.names(self.place):
-            place, _, last = name.rpartition("/")
-            path = self.folder / place.rpartition("/")[2]
-            if last != RECORD or place.count("/") != self.place.count("/") + 1 or path.exists():
+            part, _, last = name.removeprefix(f"{self.place}/").rpartition("/")
+            path, place = self.folder / part, f"{self.place}/{part}"
+            is_part = last == RECORD and "/" not in part and outside([part]) is None
+            if not is_part or path.exists():
                 continue
             files = json.loads(storage.read(name) or b'{"files": {}}')["files"]
+            if (wrong := outside(files)) is not None:
+                raise damaged(f"{redact(self.uri)}/{place}", not_within(wrong))
             with suppress(_IsLost), whole(path, record=RECORD) as folder:
                 get_folder(storage, place, folder, files)
                 if not files or wrong_size(folder, files) is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import kdray
 from kdray.errors import ArtifactDamaged
-from kdray.storage.content import checksums
+from kdray.storage.content import checksums, outside
 from kdray.storage.whole import whole
 
 RECORD = "record.json"
@@ -108,7 +108,8 @@ def parsed(content: bytes) -> dict[str, Any] | None:
         record = json.loads(content)
     except ValueError:
         return None
-    return record if isinstance(record, dict) and record.keys() >= _OF_A_RECORD else None
+    is_one = isinstance(record, dict) and record.keys() >= _OF_A_RECORD
+    return record if is_one and isinstance(record["files"], dict) else None
 
 
 def wrong_record(content: bytes, identity: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -116,11 +117,18 @@ def wrong_record(content: bytes, identity: Mapping[str, Any]) -> tuple[str | Non
     record = parsed(content)
     if record is None:
         return f"/{RECORD}: not a record", {}
+    if (name := outside(record["files"])) is not None:
+        return not_within(name), record
     if changed := differences(record, identity):
         return f": its record disagrees with its fingerprint in {'; '.join(changed)}", record
     if record["sha256"] != _checksum(record):
         return f"/{RECORD}: was changed after it was written", record
     return None, record
+
+
+def not_within(name: str) -> str:
+    """What is wrong with the record of a folder that names a file outside of it."""
+    return f"/{RECORD}: names {name!r}, which is no path within its folder"
 
 
 def damaged(where: Path | str, how: str, *, copy: str = "") -> ArtifactDamaged:

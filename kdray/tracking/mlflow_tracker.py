@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from kdray.errors import redact
+from kdray.errors import redact, redacted
 from kdray.tracking.contract import FINGERPRINT, NOTE, ROLE, DataSet, RunStatus, Tracker
 from kdray.tracking.models import log_translator
 from kdray.tracking.pages import list_page, run_page
@@ -97,7 +97,7 @@ class MlflowTracker(Tracker):
     def log_config(self, run_id: str, config: Mapping[str, Any]) -> None:
         """The keys keep their order; the credentials of URIs are left out."""
         if run_id:
-            text = redact(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+            text = yaml.safe_dump(redacted(config), sort_keys=False, allow_unicode=True)
             with self._tolerating("storing a configuration"):
                 self._client.log_text(run_id, text, "config.yaml")
 
@@ -234,7 +234,7 @@ class MlflowTracker(Tracker):
         from mlflow.entities import Param
         from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH as LIMIT
 
-        whole = flat_params(params)
+        whole = flat_params(redacted(params))
         short = {
             k: v if len(v) <= LIMIT else v[: LIMIT - len(_CUT)] + _CUT for k, v in whole.items()
         }

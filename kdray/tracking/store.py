@@ -27,6 +27,14 @@ _ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for each run that ends
 }
 PRIMARY_METRIC = "dev_final/bleu"  # dev chooses; tests are looked at afterwards
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Tables and columns of MLflow's database that hold places of artifacts."""
 _FIRST_LOOK = {
     "kdray.version": kdray.__version__,
     "mlflow.experimentKind": "custom_model_development",  # opens at its runs, not at traces
@@ -149,7 +157,10 @@ def own_database(storage: Path) -> str:
 def _relocate(database: Path, old: str, *, to: str) -> None:
     """Correct the places of all artifacts that begin with the old one, which MLflow cannot do."""
     with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection, connection:
-        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+        for table, column in _PLACES:
+            columns = connection.execute(f"SELECT name FROM pragma_table_info('{table}')")
+            if (column,) not in columns.fetchall():  # in this version of MLflow
+                continue
             connection.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
                 f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",

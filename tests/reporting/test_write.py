@@ -123,6 +123,14 @@ def test_the_policy_of_the_page_allows_its_own_style_and_script_alone(filled, tm
     assert len(script) < 2048
 
 
+def test_the_recipe_is_shown_without_credentials(filled, tmp_path):
+    url = "s3://key:hunter2@bucket/a b", "https://host/x?X-Amz-Signature=hunter2"
+    recipe = {"corpus": {"folder": url[0], "tests": {"t": [url[1]]}}}
+    for page in write(filled, tmp_path, recipe=recipe):
+        assert "hunter2" not in page
+    assert "s3://***@bucket/a b" in (tmp_path / "report.md").read_text()
+
+
 def test_all_text_is_escaped(filled, tmp_path):
     evil = "<script>alert(1)</script>"
     filled.run(evil, error=0.2)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
+from mlflow.utils.file_utils import local_file_uri_to_path
 from tracking_probe import start
 
 from kdray.config.execution import TrackingConfig
@@ -58,6 +59,15 @@ def test_artifacts_of_a_moved_storage_are_in_its_new_place(tmp_path: Path, stora
     tracker = open_tracker(TrackingConfig(), storage=old, experiment="moved")
     before = start(tracker)
     tracker.log_config(before, {"made": "before"})
+    there = MlflowClient(own_database(old))
+    (tmp_path / "weights").write_text("of the model")
+    logged = there.create_logged_model(tracker.experiment_id, name="student")
+    there.log_model_artifact(logged.model_id, str(tmp_path / "weights"))
+    there.finalize_logged_model(logged.model_id, "READY")
+    logged = there.get_logged_model(logged.model_id)
+    there.create_registered_model("student")
+    source = logged.artifact_location
+    there.create_model_version("student", source, run_id=before, model_id=logged.model_id)
     old.rename(new)
     utils._artifact_repos_cache.clear()  # as in the process of another command
     tracker = open_tracker(TrackingConfig(), storage=new, experiment="moved")
@@ -66,6 +76,10 @@ def test_artifacts_of_a_moved_storage_are_in_its_new_place(tmp_path: Path, stora
     tracker.log_artifacts(before, new / "mlartifacts" / after / "artifacts", "later")
     assert not old.exists()
     client = MlflowClient(own_database(new))
+    moved = client.get_logged_model(logged.model_id).artifact_location
+    version = client.get_model_version("student", "1")
+    for place in (moved, version.source, client.get_model_version_download_uri("student", "1")):
+        assert Path(local_file_uri_to_path(place), "weights").read_text() == "of the model"
     assert [each.path for each in client.list_artifacts(before)] == ["config.yaml", "later"]
     assert "before" in (new / "mlartifacts" / before / "artifacts" / "config.yaml").read_text()
     assert "after" in (new / "mlartifacts" / after / "artifacts" / "config.yaml").read_text()

@@ -9,13 +9,17 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
+from micro_study import CONFIG
 from rich.console import Console
 
 from kdray.artifacts import Store
 from kdray.command import exit_codes
 from kdray.config.execution import TrackingConfig
-from kdray.errors import DataError, InputError
+from kdray.config.experiment import Experiment
+from kdray.errors import DataError, InputError, redact
 from kdray.progress import Display
+from kdray.runner.runs import StudyRuns
 from kdray.tracking import MlflowTracker, open_tracker
 from kdray.tracking.store import connect, public
 
@@ -121,6 +125,42 @@ def test_a_storage_is_known_without_it(monkeypatch, tmp_path):
     store = Store.open(f"toy://key:{SECRET}@bucket/a")
     assert "hun" not in f"{store}{store.root}"
     assert store.remote == f"toy://key:{SECRET}@bucket/a"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sftp://ann:{}@host/corpus",
+        "https://host/a.gz?X-Amz-Credential={}&x=1",
+        "https://host/a.gz?x=1&X-Amz-Signature={}",
+        "https://host/a.gz?se=2027&sig={}",
+        "https://host/a.gz?X-Goog-Signature={}",
+    ],
+)
+def test_a_url_is_told_without_it(url):
+    told = redact(f"a {url.format('hunter2')} b")
+    assert told == f"a {url.format('***').replace('ann:***', '***')} b"
+    assert redact("https://host/a?design=x&sign=y") == "https://host/a?design=x&sign=y"
+
+
+@pytest.mark.slow
+def test_urls_of_a_corpus_are_tracked_without_it(tmp_path: Path, storage: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes((storage / "mlflow.db").read_bytes())
+    raw = yaml.safe_load(CONFIG)
+    url = "https://host/{}.gz?X-Amz-Credential=hunter2&X-Amz-Signature=hunter2"
+    pair = {"src": url.format("src"), "tgt": "here.tgt"}
+    raw["recipe"]["corpus"] = {
+        "kind": "files", "folder": "sftp://user:hunter2@host/corpus", "src_lang": "src",
+        "tgt_lang": "tgt", "train": {"format": "mixture", "sources": {"main": pair}},
+        "dev": pair, "tests": {"test": pair},
+    }  # fmt: skip
+    experiment = Experiment.model_validate(raw)
+    runs = StudyRuns.open(experiment, Store(tmp_path))
+    params = runs.tracker._client.get_run(runs.parent).data.params
+    assert params["corpus.folder"] == "sftp://***@host/corpus"
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert "config.yaml" in {path.name for path in files}
+    assert [path for path in files if b"hunter2" in path.read_bytes()] == []
 
 
 def test_a_terminal_without_a_character_is_shown_another(tmp_path: Path) -> None:
