@@ -8,22 +8,26 @@ hold `*`. What a URL names is copied once, whole or not at all, into `$XDG_CACHE
 import glob
 import hashlib
 import re
+import tempfile
 from collections.abc import Callable, Iterable
 from errno import EDQUOT, ENOSPC, EROFS
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 
 from kdray.config.base import is_url
 from kdray.errors import DataError, redact
 from kdray.storage.caches import cache_folder
+from kdray.storage.content import sha256_file
 from kdray.storage.disk import disk_errors
 from kdray.storage.whole import whole
 from kdray.text.lines import one_line
 
 _DONE = "copied"
+_WEB = ("http://", "https://")
 Asked = TypeVar("Asked")
 
 
@@ -118,21 +122,49 @@ def _remote(url: str) -> dict[tuple[str, ...], str]:
 def _copied(url: str, found: str) -> Path:
     """The local copy of a remote file, made now unless this content was copied before."""
 
-    def opened() -> tuple[Any, str, str]:
+    def opened() -> tuple[Any, str, str | None]:
         system, path = fsspec.core.url_to_fs(found)
         if not system.isfile(path):
             raise FileNotFoundError("there is no such file")
-        return system, path, system.ukey(path)
+        return system, path, _version(system, path)
 
     system, path, version = _asked(url, opened)
+    if version is None:
+        return _copied_by_content(url, found)
+    return _kept(found, version, lambda copy: _asked(url, lambda: system.get_file(path, str(copy))))
+
+
+def _version(system: Any, path: str) -> str | None:  # noqa: ANN401 (a file system)
+    """What changes with a remote file; None for one of a web server that does not say."""
+    if not path.startswith(_WEB):
+        return str(system.ukey(path))
+    info = system.info(path)  # fsspec takes the files of the web for unchanging
+    told = [info.get(name) for name in ("ETag", "Last-Modified")]
+    return str([*told, info.get("size")]) if any(told) else None
+
+
+@cache
+def _copied_by_content(url: str, found: str) -> Path:
+    """The copy of a remote file that only its content tells from another; once in a process."""
+    sources = cache_folder("sources")
+    with disk_errors(sources):
+        sources.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=sources) as aside:
+            copy = Path(aside) / "copy"
+            system, path = fsspec.core.url_to_fs(found)
+            _asked(url, lambda: system.get_file(path, str(copy)))
+            return _kept(found, sha256_file(copy), copy.replace)
+
+
+def _kept(found: str, version: str, bring: Callable[[Path], object]) -> Path:
+    """Where a version of a remote file is kept; it is brought there unless it is there."""
     name = hashlib.sha256(f"{redact(found)} {version}".encode()).hexdigest()[:24]
     place = cache_folder("sources") / name
-    copy = place / PurePosixPath(path).name
+    bare = urlsplit(found).path if found.startswith(_WEB) else found  # a query is no suffix
+    copy = place / (PurePosixPath(bare).name or "file")
     if not (place / _DONE).exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
         with disk_errors(place), whole(place, record=_DONE) as folder:
-            target = folder / copy.name
-            _asked(url, lambda: system.get_file(path, str(target)))
+            bring(folder / copy.name)
             (folder / _DONE).write_text(redact(found), encoding="utf-8")
     return copy
 
