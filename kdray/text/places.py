@@ -74,6 +74,12 @@ def folder_of(folder: str | Path, name: str) -> Path | None:
     return _inside(Path(_local(str(folder))), path) if path.is_dir() else None
 
 
+def everywhere(folder: str) -> str:
+    """The folder of a corpus, as processes in other folders find it too."""
+    is_remote = is_url(folder) and not folder.startswith("file://")
+    return folder if is_remote else str(Path(_local(folder)).absolute())
+
+
 def _url(folder: str | Path, name: str) -> str | None:
     """The URL that a name stands for, unless it is a local file."""
     if is_url(name):
