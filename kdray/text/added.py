@@ -35,6 +35,8 @@ from kdray.text.settling import SOURCE
 
 VERSION = 1
 UNTRANSLATED = "no translation"
+TEXTS = "texts"
+"""In counts: of each text how many lines were kept, left unread, or dropped for which reason."""
 Row = tuple[str, str]
 Translate = Callable[[NDArray[np.int64]], list[str]]
 """The translation of each sentence, by its pair_id; empty where there is none."""
@@ -93,7 +95,8 @@ def build_sentences(
         for texts in batches(cleaned.kept(folder)):
             ids = [pair_id(text, "") for text in texts]
             table.add(pa.table([ids, texts, [""] * len(texts)], schema=PAIR_SCHEMA))
-    return {"pairs": {Split.TRAIN.value: cleaned.counts["kept"]}, NOTES: [cleaned.told()]}
+    pairs = {Split.TRAIN.value: cleaned.counts["kept"]}
+    return {"pairs": pairs, TEXTS: {name: dict(cleaned.counts)}, NOTES: [cleaned.told()]}
 
 
 def build_added(
@@ -112,13 +115,15 @@ def build_added(
         folder: is filled.
 
     Returns:
-        `pairs`; `sources`: of the training text, by their sources; `notes`: what was dropped.
+        `pairs`; `sources`: of the training text, by their sources; `texts`: what became of the
+        lines of each decoded text; `notes`: the same in words.
 
     Raises:
         DataError: a file cannot be read, or no sentence of a text is left.
     """
     clean, seen, ids = Corpus(corpus), Seen(), list[np.ndarray[Any, Any]]()
     sources, notes, seen_pairs = Counter[str](), list[str](), Seen()
+    texts: dict[str, dict[str, int]] = {}
     with RowGroups(folder / f"{Split.TRAIN}.parquet") as table:
         for batch in clean.batches(Split.TRAIN, rows=AT_A_TIME):
             rows = _with_source(pa.Table.from_batches([batch]))
@@ -145,6 +150,7 @@ def build_added(
                 ids.append(rows[Column.PAIR_ID].to_numpy())
                 sources[name] += len(good)
             if isinstance(text, DecodedTextConfig):
+                texts[name] = dict(cleaned.counts)
                 notes.append(cleaned.told())
             else:
                 kept = f"{sources[name]} sentences with a translation"
@@ -152,7 +158,8 @@ def build_added(
                 notes.append(f"{name}: {kept}, left out: {', '.join(reasons)}")
     prove_unique(np.concatenate(ids), Split.TRAIN)
     _copy_held_out(clean, folder)
-    return {"pairs": {Split.TRAIN.value: sources.total()}, "sources": dict(sources), NOTES: notes}
+    pairs_of = {Split.TRAIN.value: sources.total()}
+    return {"pairs": pairs_of, "sources": dict(sources), TEXTS: texts, NOTES: notes}
 
 
 def _recipe(config: FilesCorpusConfig, name: str) -> dict[str, Any]:
