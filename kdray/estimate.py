@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 def plan(
     config: Config,
     overrides: Overrides = [],  # noqa: B006
-    pairs: Annotated[int, typer.Option(min=10, help="Training pairs of the sample.")] = 5000,
+    pairs: Annotated[
+        int,
+        typer.Option(
+            min=10, help="Training pairs of the sample, and sentences of each text in one language."
+        ),
+    ] = 5000,
     updates: Annotated[int, typer.Option(min=2, help="Updates of each training in it.")] = 20,
     cpus: Annotated[
         int | None, typer.Option(min=1, help="CPUs of the cluster to plan for; else of this one.")
@@ -51,7 +56,7 @@ def plan(
             )
         with tempfile.TemporaryDirectory(prefix="kdray-plan-") as folder:
             small = sample_of(running.experiment, Path(folder), pairs=pairs, updates=updates)
-            shown, whole = Display(running.display.console), running.recipe.corpus
+            shown, whole = Display(running.display.console), running.plan.scenarios[0].recipe.corpus
             with sampled(small, shown, whole=whole) as sample:
                 there = resources()
         devices = Devices.of(
@@ -61,7 +66,7 @@ def plan(
             speed=gpu_speed if gpus and gpu_speed and not execution.use_gpu else 1.0,
         )
         found = estimates(running.plan, sample, devices, study=running)
-        running.display.console.print(_table(found, devices, sample.all_pairs))
+        running.display.console.print(_table(found, devices, sample.all_learned()))
 
 
 def _table(found: "list[Estimate]", devices: "Devices", pairs: int) -> Table:

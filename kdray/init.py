@@ -27,9 +27,9 @@ def init(
 
     It is DIR/study.yaml, made to be edited.
 
-    Pairs are two text files whose names differ in the language, or a TSV, JSON lines or Parquet
-    file with both sides. Without a dev or a test set, pairs are held out for one. Beside it stands
-    schema.json, by which editors complete keys and explain them.
+    Pairs are two text files whose names differ in the language, or a TSV, JSON lines, Parquet or
+    TMX file with both sides, or a zip archive of OPUS. Without a dev or a test set, pairs are held
+    out for one. Beside it stands schema.json, by which editors complete keys and explain them.
     """
     if example is not None:
         if example not in shipped_names():

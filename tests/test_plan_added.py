@@ -85,3 +85,42 @@ def test_an_ensemble_that_weighs_by_references_needs_them(tmp_path):
     }
     with pytest.raises(ValidationError, match="no references; weigh uniformly"):
         experiment(tmp_path, texts=MONO, teacher=teacher)
+
+
+OTHERS = {
+    "web": {"kind": "decoded", "path": "a.src"},
+    "back": {"kind": "back_translated", "path": "a.tgt", "model": "unused"},
+}
+SCORER = {"kind": "scorer", "scorer": {"kind": "command", "command": ["x"], "signature": "x"}}
+NEAREST = {"kind": "interpolation", "n": 2}
+CHOICES = {
+    "a method": {"methods": {"near": NEAREST}},
+    "a stage": {"methods": {"near": {"kind": "stages", "stages": [
+        {"method": {"kind": "sentence_level"}, "updates": 20},
+        {"method": NEAREST, "updates": 20}]}}},
+    "a score": {"scores": {"near": {"kind": "reference"}}},
+    "a scorer": {"scores": {"near": SCORER}},
+}  # fmt: skip
+WITHOUT = {
+    "risk": {"scores": {"near": {"kind": "risk"}}},
+    "quality": {"scores": {"near": {**SCORER, "reads_references": False}}},
+}
+
+
+def choosing(folder, texts, *, methods=None, scores=None):
+    found = {"methods": methods} if methods else {}
+    signals = {"hypotheses": {"num_hyps": 4}, "scores": scores or {}}
+    return experiment(folder, texts=texts, signals=signals, **found)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_text_without_references_is_not_chosen_from_by_them(tmp_path, choice):
+    with pytest.raises(ValidationError, match=r"near.* compares .*decoded text web of corpus"):
+        choosing(tmp_path, OTHERS, **CHOICES[choice])
+    choosing(tmp_path, {"back": OTHERS["back"]}, **CHOICES[choice])
+    choosing(tmp_path, {}, **CHOICES[choice])
+
+
+@pytest.mark.parametrize("choice", WITHOUT)
+def test_choices_that_read_no_references_go_with_any_text(tmp_path, choice):
+    choosing(tmp_path, OTHERS, **WITHOUT[choice])

@@ -18,6 +18,7 @@ from kdray.config.budget import EqualUpdatesConfig
 from kdray.config.evaluation import EvaluationConfig
 from kdray.config.foreign_teachers import ForeignTeacherConfig, HuggingFaceTeacherConfig
 from kdray.config.initial import RandomInitialConfig, SizeConfig, chosen_layers
+from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.union import (
     BranchConfig,
     MethodConfig,
@@ -25,6 +26,8 @@ from kdray.config.methods.union import (
     StagesConfig,
     single_methods,
 )
+from kdray.config.monolingual import DecodedTextConfig
+from kdray.config.scores import reads_references
 from kdray.config.signals import SignalsConfig
 from kdray.config.teacher import (
     BroughtTeacherConfig,
@@ -167,6 +170,9 @@ class Recipe(Frozen):
                 "beside every prefix; store `hidden` signals, or weigh uniformly"
             )
         self._check_weights()
+        for name, score in self.signals.scores.items():
+            if reads_references(score):
+                self._check_references(f"signals.scores.{name} ({score.kind})")
         for name, method in self.methods.items():
             self.check_method(name, method)
         for name, size in self.students.sizes.items():
@@ -194,6 +200,8 @@ class Recipe(Frozen):
                     f"methods.{name} ({single.kind}) looks inside one teacher, and the ensemble "
                     f"has {len(members(self.teacher))}; give it a single teacher"
                 )
+            if isinstance(single, InterpolationConfig):
+                self._check_references(f"methods.{name} ({single.kind})")
             try:
                 self.signals.check(needs)
             except ValueError as error:
@@ -224,6 +232,17 @@ class Recipe(Frozen):
                 "vocabulary, and recipe.tokenizer gives the students another; take a method that "
                 "learns from translations, such as sentence_level, or leave recipe.tokenizer out "
                 "if the teacher's folder has a tokenizer of kdray"
+            )
+
+    def _check_references(self, place: str) -> None:
+        """Raise ValueError when translations are compared with references that are not there."""
+        texts = self.corpus.monolingual.items()
+        if decoded := [name for name, text in texts if isinstance(text, DecodedTextConfig)]:
+            raise ValueError(
+                f"{place} compares translations with references, which the decoded text "
+                f"{', '.join(decoded)} of corpus.monolingual does not have; take multi_hypothesis, "
+                "a score that reads none (model, risk, cross_entropy, agreement, or a scorer with "
+                "reads_references: false), or leave that text out"
             )
 
     def _check_weights(self) -> None:

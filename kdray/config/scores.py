@@ -57,6 +57,7 @@ class ScorerScoreConfig(Frozen):
 
     kind: Literal["scorer"]
     scorer: AnyScorerConfig
+    reads_references: bool = True  # false for a metric that estimates quality without one
 
 
 ScoreConfig = Annotated[
@@ -68,3 +69,10 @@ ScoreConfig = Annotated[
     | ScorerScoreConfig,
     Field(discriminator="kind"),
 ]
+
+
+def reads_references(config: ScoreConfig) -> bool:
+    """Whether a score is worth something only where a pair has a reference."""
+    if isinstance(config, ScorerScoreConfig):
+        return config.reads_references
+    return isinstance(config, ReferenceScoreConfig)

@@ -29,6 +29,7 @@ from kdray.plan.step import (
 )
 from kdray.runner.sampling import Sampled
 from kdray.runner.study import Study
+from kdray.teacher.distributions import DistributionJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ def estimates(plan: Plan, sample: Sampled, devices: Devices, *, study: Study) ->
     made = {step.key.fingerprint: _took(study, step) for step in steps}
     return [
         _text(steps, sample),
+        *_back_translations(sample, devices),
         *(_signals(steps, sample, devices, made)),
         *(_models(steps, plan, sample, devices, made)),
         *_scores(steps, plan, sample, devices),
@@ -91,13 +93,23 @@ def estimates(plan: Plan, sample: Sampled, devices: Devices, *, study: Study) ->
 def _text(steps: Sequence[Step], sample: Sampled) -> Estimate:
     """Corpora, tokenizers and ids grow with the pairs; all of it is made by one process."""
     stages = {step.heading: step.stage for step in steps}
+    stages |= {text.translated_by: SIGNALS for text in sample.added.values()}
     of_text = {CORPUS, TOKENIZER, ENCODED}
-    times = sample.all_pairs / sample.pairs
+    times = sample.all_learned() / sample.learned()
     seconds = sum(s for heading, s in sample.seconds.items() if stages.get(heading) in of_text)
     size = sum(sample.sizes.get(stage, 0) for stage in of_text)
     copies = max(1, sum(step.stage == CORPUS for step in steps))
     whole = seconds * times * copies
     return Estimate("text", whole, whole, size * times * copies)
+
+
+def _back_translations(sample: Sampled, devices: Devices) -> Iterator[Estimate]:
+    """By the sentences that are translated back; what is published counts as text."""
+    for text in sample.added.values():
+        if text.translated_by:
+            times = text.all_sentences / max(text.sentences, 1)
+            work = text.seconds * times / devices.speed
+            yield Estimate(text.translated_by.lower(), work, work / devices.actors, 0.0)
 
 
 def _signals(
@@ -111,7 +123,9 @@ def _signals(
         of_sample = sample.signals.get(name)
         if of_sample is None:
             continue
-        times = sample.all_pairs / max(of_sample.get("pairs", sample.pairs), 1)
+        on_references = isinstance(step.job, DistributionJob) and step.job.hypotheses is None
+        every = sample.all_learned(with_reference=on_references)
+        times = every / max(of_sample.get("pairs", sample.learned()), 1)
         if name == "hypotheses":
             times *= _shorter(of_sample, sample)
         work[name] += of_sample.get("seconds", 0.0) * times

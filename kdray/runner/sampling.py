@@ -7,13 +7,14 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from kdray.artifacts import Artifact, Key, read_json
 from kdray.cell import TEACHER
@@ -29,11 +30,32 @@ from kdray.runner.make import make_steps
 from kdray.runner.study import Study, open_study
 from kdray.schema import Column, Split
 from kdray.storage.record import RECORD
-from kdray.teacher.hypotheses import FILE
+from kdray.teacher.added import AddedJob
+from kdray.teacher.hypotheses import FILE, read_translations
 from kdray.teacher.translation import TranslationJob
+from kdray.text.added import TEXTS
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
+from kdray.text.sentences import UNREAD
 from kdray.text.sequences import write_table
+
+
+@dataclass(frozen=True, slots=True)
+class SampledText:
+    """Text in one language that a sample study added to its pairs.
+
+    Attributes:
+        sentences: of it in the sample.
+        all_sentences: that the whole text would give, if as many are dropped.
+        translated_by: the heading under which they are translated back; without, they have no
+            references.
+        seconds: that translating them back took.
+    """
+
+    sentences: int
+    all_sentences: int
+    translated_by: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +63,9 @@ class Sampled:
     """What a sample study took.
 
     Attributes:
-        pairs: training pairs of it.
+        pairs: clean training pairs of it.
         all_pairs: that the whole corpus would have, if as many are dropped.
+        added: text in one language, by its name.
         seconds: of each heading, from begin to end.
         costs: of updates, by method and size.
         teacher_update: seconds of one; None if the teacher is brought or there is none.
@@ -51,11 +74,12 @@ class Sampled:
         models: how many were trained.
         lines: of dev and of all tests together.
         smaller: parameters of a student in the mean, as a share of the teacher's; 1 without one.
-        tokens_of_reference: in the teacher's pieces, of a pair.
+        tokens_of_reference: in the teacher's pieces, of a pair that has one.
     """
 
     pairs: int
     all_pairs: int
+    added: Mapping[str, SampledText]
     seconds: Mapping[str, float]
     costs: CostTable
     teacher_update: float | None
@@ -65,6 +89,18 @@ class Sampled:
     lines: int
     smaller: float
     tokens_of_reference: float
+
+    def learned(self, *, with_reference: bool = False) -> int:
+        """Training pairs of the sample with all text that is added, or those with a reference."""
+        return self.pairs + sum(each.sentences for each in self._added(with_reference))
+
+    def all_learned(self, *, with_reference: bool = False) -> int:
+        """The same of the whole study."""
+        return self.all_pairs + sum(each.all_sentences for each in self._added(with_reference))
+
+    def _added(self, with_reference: bool) -> list[SampledText]:
+        texts = self.added.values()
+        return [each for each in texts if each.translated_by or not with_reference]
 
 
 def sample_of(experiment: Experiment, folder: Path, *, pairs: int, updates: int) -> Experiment:
@@ -77,6 +113,10 @@ def sample_of(experiment: Experiment, folder: Path, *, pairs: int, updates: int)
     corpus = raw["corpus"]
     name = "train_pairs" if isinstance(recipe.corpus, GeneratedCorpusConfig) else "max_train_pairs"
     corpus[name] = min(pairs, corpus.get(name) or pairs)
+    for text in corpus.get("monolingual", {}).values():
+        text["max_sentences"] = min(pairs, text["max_sentences"] or pairs)
+        if text["similar_to"] is not None:
+            text["similar_to"]["keep"] = min(pairs, text["similar_to"]["keep"])
     teacher = raw.get("teacher") or {}
     for each in (teacher, *teacher.get("members", ())):
         if "training" in each:
@@ -115,7 +155,8 @@ def sampled(sample: Experiment, display: Display, *, whole: CorpusConfig) -> Ite
         signals: dict[str, Mapping[str, Any]] = {}
         steps = up_to(study.plan.steps, STUDENT)
         for heading, group in groupby(steps, key=lambda step: step.heading):
-            began, made = time.perf_counter(), list(group)
+            began = time.perf_counter()
+            made = [replace(step, is_goal=True) for step in group]  # who needs them comes later
             make_steps(study, made)
             seconds[heading] = time.perf_counter() - began
             for step in (step for step in made if step.stage == SIGNALS):
@@ -133,31 +174,49 @@ def _record(study: Study, step: Step) -> Mapping[str, Any]:
 
 
 def _put_references(study: Study, job: TranslationJob) -> None:
-    """Put references in the place of translations.
+    """Put references in the place of translations, where there are some.
 
     A teacher of few updates ends none of its sentences, and students learn only those that end.
     References end, and are as long as those of a teacher that learned.
     """
     split = EncodedSplit.load(study.store.fetch(job.encoded), Split.TRAIN)
-    rows, ranks = np.repeat(np.arange(len(split)), job.config.num_hyps), job.config.num_hyps
+    has_reference, ranks = split.ref.lengths > 0, job.config.num_hyps
+    rows = np.repeat(np.flatnonzero(has_reference), ranks)
     refs = [split.ref[int(row)].tolist() for row in rows]
     texts = Corpus(study.store.fetch(job.corpus)).table(Split.TRAIN)[Column.REF]
     columns = {
         Column.PAIR_ID: pa.array(split.pair_ids[rows]),
         Column.SRC_HASH: pa.array(split.src_hashes[rows]),
-        Column.HYP_RANK: pa.array(np.tile(np.arange(ranks), len(split)), pa.int32()),
+        Column.HYP_RANK: pa.array(np.tile(np.arange(ranks), has_reference.sum()), pa.int32()),
         Column.HYP: texts.take(pa.array(rows)).cast(pa.large_string()),
         Column.HYP_IDS: pa.array(refs, pa.list_(pa.uint32())),
         Column.HYP_SCORE: pa.array(-np.ones(len(rows)), pa.float32()),
         Column.FINISHED: pa.array(np.ones(len(rows), dtype=bool)),
     }
+    put = pa.table(columns)
+    if not has_reference.all():
+        put = _beside(put, read_translations(study.store.fetch(job.key)), split, ~has_reference)
     shutil.rmtree(study.store.path(job.key))
 
     def build(folder: Path) -> dict[str, int]:
-        write_table(folder / FILE, pa.table(columns))
-        return {"pairs": len(split), "quarantined": 0}
+        write_table(folder / FILE, put)
+        return {"pairs": len(np.unique(put[Column.PAIR_ID].to_numpy())), "quarantined": 0}
 
     study.store.publish(job.key, build)
+
+
+def _beside(
+    put: pa.Table, made: pa.Table, split: EncodedSplit, kept: NDArray[np.bool_]
+) -> pa.Table:
+    """Rows that were put, and of those that were made the ones to keep, in the corpus's order."""
+    names = [name for name in put.column_names if name in made.column_names]
+    rows = pa.array(np.isin(made[Column.PAIR_ID].to_numpy(), split.pair_ids[kept]))
+    put = put.select(names)
+    both = pa.concat_tables([put, made.filter(rows).select(names).cast(put.schema)])
+    order = np.argsort(split.pair_ids)
+    ids, ranks = both[Column.PAIR_ID].to_numpy(), both[Column.HYP_RANK].to_numpy()
+    places = order[np.searchsorted(split.pair_ids[order], ids)]
+    return both.take(pa.array(np.lexsort((ranks, places))))
 
 
 def _measured(
@@ -176,6 +235,8 @@ def _measured(
         every = whole.train_pairs
     most = getattr(whole, "max_train_pairs", None)
     all_pairs = min(round(pairs / read * every), most or every)
+    added = dict(_added(study, whole))
+    references = sum(each.sentences for each in added.values() if each.translated_by)
     encoded = _counts(study, scenario.text.learned.teacher_encoded)
     trainings = [a.counts for step, a in made if step.stage == TEACHER]
     sizes: dict[str, int] = {}
@@ -184,6 +245,7 @@ def _measured(
     return Sampled(
         pairs=pairs,
         all_pairs=all_pairs,
+        added=added,
         seconds=seconds,
         costs=costs_of(study),
         teacher_update=sum(c["train_seconds"] / c["updates"] for c in trainings) or None,
@@ -192,8 +254,30 @@ def _measured(
         models=sum(step.stage in (STUDENT, TEACHER) for step, _ in made),
         lines=sum(lines for split, lines in counts["pairs"].items() if split != "train"),
         smaller=_smaller(study, made),
-        tokens_of_reference=encoded["train"]["ref_tokens"] / pairs,
+        tokens_of_reference=encoded["train"]["ref_tokens"] / (pairs + references),
     )
+
+
+def _added(study: Study, whole: CorpusConfig) -> Iterator[tuple[str, SampledText]]:
+    """What text in one language gives, by its name."""
+    steps = study.plan.steps
+    headings = {step.key.fingerprint: step.heading for step in steps}
+    for job in (step.job for step in steps if isinstance(step.job, AddedJob)):
+        counts = _counts(study, job.key)
+        for name, text in whole.monolingual.items():
+            back = job.translations.get(name)
+            lines = (_counts(study, back[0]) if back else counts)[TEXTS][name]
+            there = sum(lines.values())
+            wanted = min(there, text.max_sentences or there)
+            kept = counts["sources"][name]
+            every = round(kept / (there - lines[UNREAD]) * wanted)
+            if text.similar_to is not None:
+                every = min(every, text.similar_to.keep)
+            sampled_text = SampledText(kept, every)
+            if back is not None:
+                seconds = _counts(study, back[1])["seconds"]
+                sampled_text = SampledText(kept, every, headings[back[1].fingerprint], seconds)
+            yield name, sampled_text
 
 
 def _smaller(study: Study, made: Sequence[tuple[Step, Artifact]]) -> float:

@@ -85,7 +85,7 @@ def _training_pairs(folder: Path, found: Sequence[Pairs]) -> Pairs:
     if not found:
         raise InputError(
             f"{folder}: no sentence pairs found; put two files there whose names differ in the "
-            "language (train.en and train.de), or a .tsv, .jsonl or .parquet with both sides"
+            "language (train.en and train.de), or a .tsv, .jsonl, .parquet or .tmx with both sides"
         )
     named = [pairs for pairs in found if pairs.role == "train"]
     candidates = named or [pairs for pairs in found if pairs.role is None]

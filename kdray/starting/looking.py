@@ -6,7 +6,7 @@ Names tell the languages and the purpose, as corpora are usually named: `train.e
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdray.errors import DataError, InputError
+from kdray.text.archives import archive_names
+from kdray.text.tmx import tmx_languages
 from kdray.translation.files import COMPRESSED, read_lines
 
 Role = Literal["train", "dev", "test"]
@@ -32,10 +34,15 @@ _NAMES = (
     re.compile(rf"{_SIDE}[._-](?P<rest>.+)"),  # src-train
 )
 _SIDES = {"src": 0, "source": 0, "tgt": 1, "target": 1, "ref": 1, "reference": 1}
-_NO_LANGUAGES = {"txt", "tsv", "csv", "raw", "tok", "dev", "val", "tst"}
+_NO_LANGUAGES = {
+    *("txt", "tsv", "csv", "raw", "tok", "dev", "val", "tst", "tmx", "zip", "log", "ids", "tar"),
+    *("tgz", "xml", "xlf", "sgm", "pdf", "doc", "bak", "tmp", "ini", "cfg", "yml", "bpe", "spm"),
+}
 _HEADER_WORDS = {*_SIDES, "text", "translation", "sentence", "id", "score", "lang"}
 Asked = tuple[str | None, str | None]
 """The languages of source and target that a user named, if any."""
+Found = tuple[dict[str, Any], tuple[str, str]]
+"""What a configuration says of a file beside its name, and the languages or sides of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,8 @@ class Pairs:
             "src": "tgt",
             "src_column": "tgt_column",
             "src_field": "tgt_field",
+            "src_tag": "tgt_tag",
+            "src_suffix": "tgt_suffix",
         }
         other = swapped | {value: key for key, value in swapped.items()}
         source = {other.get(key, key): value for key, value in self.source.items()}
@@ -74,40 +83,50 @@ def look_at(folder: Path, asked: Asked = (None, None)) -> list[Pairs]:
         InputError: it is in more than two languages, and two of them were not asked for.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
-    return [*_text_pairs(files, asked), *(pairs for path in files for pairs in _one_file(path))]
+    each = (pairs for path in files for pairs in _one_file(path, asked))
+    return [*_text_pairs(files, asked), *each]
 
 
 def _text_pairs(files: Sequence[Path], asked: Asked) -> Iterator[Pairs]:
     """Files whose names differ in the language alone."""
-    groups: dict[str, dict[str, Path]] = {}
-    for path in files:
-        bare = _bare(path)
-        if bare.suffix in (".tsv", ".jsonl", ".parquet", ".yaml", ".json", ".md"):
-            continue
-        for match in (pattern.fullmatch(bare.name.removesuffix(".txt")) for pattern in _NAMES):
-            if match is not None and match["side"] not in _NO_LANGUAGES:
-                groups.setdefault(match["rest"] or "", {})[match["side"]] = path
-    for rest, sides in groups.items():
-        if len(sides) < 2:
-            continue
-        wanted = [side for side in asked if side in sides]
-        if len(sides) > 2 and len(set(wanted)) < 2:
-            raise InputError(
-                f"{rest}: is there in {', '.join(sorted(sides))}; name two of them with --src and "
-                "--tgt"
-            )
-        src, tgt = wanted if len(sides) > 2 else _in_order(sorted(sides), rest)
-        source = {"src": sides[src].name, "tgt": sides[tgt].name}
+    others = (*_READERS, ".yaml", ".json", ".md")
+    paths = {_bare(path).name: path for path in files if _bare(path).suffix not in others}
+    for rest, sides in _by_side(paths).items():
+        src, tgt = _source_and_target(list(sides), asked, rest)
+        source = {"src": paths[sides[src]].name, "tgt": paths[sides[tgt]].name}
         yield Pairs(_stem(rest), source, (src, tgt), _role(rest))
 
 
-def _one_file(path: Path) -> Iterator[Pairs]:
+def _by_side(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Names that differ in the language alone, by what they have in common and the language."""
+    groups: dict[str, dict[str, str]] = {}
+    for name in names:
+        for match in (pattern.fullmatch(name.removesuffix(".txt")) for pattern in _NAMES):
+            if match is not None and match["side"] not in _NO_LANGUAGES:
+                groups.setdefault(match["rest"] or "", {})[match["side"]] = name
+    return {rest: sides for rest, sides in groups.items() if len(sides) > 1}
+
+
+def _source_and_target(sides: Sequence[str], asked: Asked, name: str) -> tuple[str, str]:
+    """Two of the sides; of more than two those that were asked for.
+
+    Raises:
+        InputError: they were not.
+    """
+    if len(sides) == 2:
+        return _in_order(sorted(sides), name)
+    wanted = [side for side in asked if side is not None and side in sides]
+    if len(set(wanted)) < 2:
+        raise InputError(
+            f"{name}: is there in {', '.join(sorted(sides))}; name two of them with --src and --tgt"
+        )
+    return wanted[0], wanted[1]
+
+
+def _one_file(path: Path, asked: Asked) -> Iterator[Pairs]:
     """The pairs in one file, by its format."""
-    readers = {".tsv": _tsv, ".jsonl": _jsonl, ".parquet": _parquet}
-    reader = readers.get(_bare(path).suffix)
-    if reader is None:
-        return
-    found = reader(path)
+    reader = _READERS.get(_bare(path).suffix)
+    found = None if reader is None else reader(path, asked)
     if found is not None:
         source, names = found
         languages = _in_order(names, path.name)
@@ -115,7 +134,29 @@ def _one_file(path: Path) -> Iterator[Pairs]:
         yield pairs if languages == names else pairs.turned()
 
 
-def _tsv(path: Path) -> tuple[dict[str, Any], tuple[str, str]] | None:
+def _tmx(path: Path, asked: Asked) -> Found | None:
+    languages = tmx_languages(path)
+    if len(languages) < 2:
+        return None
+    src, tgt = _source_and_target(languages, asked, path.name)
+    return {"format": "tmx", "src_tag": src, "tgt_tag": tgt}, (src, tgt)
+
+
+def _archive(path: Path, asked: Asked) -> Found | None:
+    names = [Path(name).name for name in archive_names(path)]
+    texts = [
+        (rest, sides)
+        for rest, sides in _by_side(names).items()
+        if all(name.endswith(f".{side}") for side, name in sides.items())
+    ]
+    if len(texts) != 1:
+        return None  # an archive is a source if it holds one text
+    ((rest, sides),) = texts
+    src, tgt = _source_and_target(list(sides), asked, rest)
+    return {"format": "moses_zip", "src_suffix": src, "tgt_suffix": tgt}, (src, tgt)
+
+
+def _tsv(path: Path, asked: Asked) -> Found | None:
     first = next((line for line in read_lines([path]) if line is not None), None)
     if first is None or "\t" not in first.text:
         return None
@@ -134,7 +175,7 @@ def _tsv(path: Path) -> tuple[dict[str, Any], tuple[str, str]] | None:
     return source, names
 
 
-def _jsonl(path: Path) -> tuple[dict[str, Any], tuple[str, str]] | None:
+def _jsonl(path: Path, asked: Asked) -> Found | None:
     first = next((line for line in read_lines([path]) if line is not None), None)
     if first is None:
         return None
@@ -149,7 +190,7 @@ def _jsonl(path: Path) -> tuple[dict[str, Any], tuple[str, str]] | None:
     return source, (fields[0].rpartition(".")[2], fields[1].rpartition(".")[2])
 
 
-def _parquet(path: Path) -> tuple[dict[str, Any], tuple[str, str]] | None:
+def _parquet(path: Path, asked: Asked) -> Found | None:
     try:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException) as error:
@@ -160,6 +201,16 @@ def _parquet(path: Path) -> tuple[dict[str, Any], tuple[str, str]] | None:
     if columns is None:
         return None
     return {"format": "parquet", "src_column": columns[0], "tgt_column": columns[1]}, columns
+
+
+_READERS: dict[str, Callable[[Path, Asked], Found | None]] = {
+    ".tsv": _tsv,
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+    ".tmx": _tmx,
+    ".zip": _archive,
+}
+"""What looks at a file, by the suffix of its name."""
 
 
 def _strings(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -212,7 +263,7 @@ def _role(name: str) -> Role | None:
 def _stem(name: str) -> str:
     """A name for a set of pairs that a configuration accepts."""
     bare = _bare(Path(name))
-    if bare.suffix in (".tsv", ".jsonl", ".parquet", ".txt"):
+    if bare.suffix in (*_READERS, ".txt"):
         bare = bare.with_suffix("")
     return re.sub(r"[^A-Za-z0-9_-]+", "_", bare.name).strip("_-") or "pairs"
 

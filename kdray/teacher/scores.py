@@ -81,7 +81,7 @@ class ScoreJob:
     @property
     def key(self) -> Key:
         """Of the translations, the way to score and the second model."""
-        recipe = self.config.model_dump(mode="json", exclude={"path"})
+        recipe = self.config.model_dump(mode="json", exclude={"path", "reads_references"})
         if isinstance(self.config, ScorerScoreConfig):
             recipe["scorer"].pop("timeout_seconds", None)
             recipe["version"] = scorer_of(self.config.scorer).version

@@ -22,15 +22,24 @@ def archive_sides(
     Raises:
         DataError: it is no zip archive, or has more or fewer than one file for a suffix.
     """
+    names = archive_names(path)
+    src, tgt = (_member(path, names, suffix) for suffix in (src_suffix, tgt_suffix))
+    return _side(path, src), _side(path, tgt)
+
+
+def archive_names(path: Path) -> list[str]:
+    """The names of the files in an archive.
+
+    Raises:
+        DataError: it is no zip archive.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
+            return [info.filename for info in archive.infolist() if not info.is_dir()]
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(
             f"{path}: cannot be read as a zip archive ({one_line(error)}); get the file again"
         ) from None
-    src, tgt = (_member(path, names, suffix) for suffix in (src_suffix, tgt_suffix))
-    return _side(path, src), _side(path, tgt)
 
 
 def _member(path: Path, names: list[str], suffix: str) -> str:

@@ -18,6 +18,7 @@ from kdray.text.corpus_building import build_corpus, corpus_key, train_parts
 from kdray.text.encoded import Encoding, build_encoded, encoded_key, join_encoded, training_file
 from kdray.text.noise import build_noise, noise_key
 from kdray.text.phases import join_corpus, phases
+from kdray.text.places import everywhere
 from kdray.text.tokenizer import Tokenizer, build_tokenizer, tokenizer_key
 
 
@@ -32,11 +33,13 @@ class CorpusJob:
 
     @classmethod
     def of(cls, config: CorpusConfig) -> Self:
-        """Checksums of its files stand for the files.
+        """Checksums of its files stand for the files. Phases may read them in other folders.
 
         Raises:
             DataError: a file is missing.
         """
+        if isinstance(config, FilesCorpusConfig):
+            config = config.model_copy(update={"folder": everywhere(config.folder)})
         return cls(config, corpus_key(config))
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:

@@ -67,6 +67,18 @@ def decoded(raw: bytes, place: str) -> str:
         ) from None
 
 
+def whole_characters(text: str, place: str) -> str:
+    """Text of a JSON string, or a DataError that says where it has half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{place} has half of a surrogate pair at character {error.start + 1}, "
+            f"\\u{ord(text[error.start]):x}; write both halves"
+        ) from None
+    return text
+
+
 def one_line(error: BaseException) -> str:
     """What an error says, without its line breaks."""
     return " ".join(str(error).split())

@@ -8,22 +8,26 @@ hold `*`. What a URL names is copied once, whole or not at all, into `$XDG_CACHE
 import glob
 import hashlib
 import re
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable
 from errno import EDQUOT, ENOSPC, EROFS
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 
 from kdray.config.base import is_url
 from kdray.errors import DataError, redact
 from kdray.storage.caches import cache_folder
+from kdray.storage.content import sha256_file
 from kdray.storage.disk import disk_errors
 from kdray.storage.whole import whole
 from kdray.text.lines import one_line
 
 _DONE = "copied"
+_WEB = ("http://", "https://")
 Asked = TypeVar("Asked")
 
 
@@ -31,26 +35,35 @@ def files_of(folder: str | Path, name: str) -> list[Path]:
     """The files of a name, those of a pattern in the order of their names.
 
     Raises:
+        DataError: see `files_by_stars`.
+    """
+    return list(files_by_stars(folder, name).values())
+
+
+def files_by_stars(folder: str | Path, name: str) -> dict[tuple[str, ...], Path]:
+    """The files of a name, in the order of theirs, by what its stars stand for in each.
+
+    Raises:
         DataError: there is none, one lies outside `folder` (a symbolic link may lead there), or it
             cannot be copied from where a URL says that it is.
     """
     if (url := _url(folder, name)) is not None:
-        return [_copied(url, found) for found in _remote(url)]
+        return {stars: _copied(url, found) for stars, found in _remote(url).items()}
     home = Path(_local(str(folder)))
     if "*" not in name or (home / name).is_file():
-        return [_existing(home, name)]
+        return {(): _existing(home, name)}
     pattern = "*".join(glob.escape(part) for part in name.split("*"))
     names = sorted(str(path.relative_to(home)) for path in home.glob(pattern) if path.is_file())
-    if not names:
+    if not (found := _by_stars(str(PurePosixPath(name)), names)):
         raise DataError(f"{home / name}: no file has such a name; correct it or corpus.folder")
-    return [_existing(home, each) for each in names]
+    return {stars: _existing(home, each) for stars, each in found.items()}
 
 
-def stars(name: str, path: Path) -> tuple[str, ...]:
-    """What the stars in the last part of a pattern stand for in the name of a file."""
-    regex = "([^/]*)".join(map(re.escape, PurePosixPath(name).name.split("*")))
-    match = re.fullmatch(regex, path.name)
-    return match.groups() if match else ()
+def _by_stars(pattern: str, names: Iterable[str]) -> dict[tuple[str, ...], str]:
+    """The names that a pattern means, by what its stars stand for; a star ends at a slash."""
+    means = re.compile("([^/]*)".join(map(re.escape, pattern.lstrip("/").split("*"))))
+    matches = ((means.fullmatch(name.lstrip("/")), name) for name in names)
+    return {match.groups(): name for match, name in matches if match}
 
 
 def folder_of(folder: str | Path, name: str) -> Path | None:
@@ -59,6 +72,12 @@ def folder_of(folder: str | Path, name: str) -> Path | None:
         return None
     path = Path(_local(str(folder))) / name
     return _inside(Path(_local(str(folder))), path) if path.is_dir() else None
+
+
+def everywhere(folder: str) -> str:
+    """The folder of a corpus, as processes in other folders find it too."""
+    is_remote = is_url(folder) and not folder.startswith("file://")
+    return folder if is_remote else str(Path(_local(folder)).absolute())
 
 
 def _url(folder: str | Path, name: str) -> str | None:
@@ -91,14 +110,15 @@ def _inside(folder: Path, path: Path) -> Path:
     return path
 
 
-def _remote(url: str) -> list[str]:
-    """The paths within a URL's file system, sorted if it is a pattern."""
+def _remote(url: str) -> dict[tuple[str, ...], str]:
+    """The URLs that a URL means, by what its stars stand for, in the order of their names."""
     if "*" not in url:
-        return [url]
+        return {(): url}
 
-    def listed() -> list[str]:
+    def listed() -> dict[tuple[str, ...], str]:
         system, pattern = fsspec.core.url_to_fs(url)
-        return [system.unstrip_protocol(path) for path in sorted(system.glob(pattern))]
+        found = _by_stars(pattern, sorted(system.glob(pattern)))
+        return {stars: system.unstrip_protocol(path) for stars, path in found.items()}
 
     if not (found := _asked(url, listed)):
         raise DataError(f"{redact(url)}: no file has such a name; correct it or corpus.folder")
@@ -108,21 +128,49 @@ def _remote(url: str) -> list[str]:
 def _copied(url: str, found: str) -> Path:
     """The local copy of a remote file, made now unless this content was copied before."""
 
-    def opened() -> tuple[Any, str, str]:
+    def opened() -> tuple[Any, str, str | None]:
         system, path = fsspec.core.url_to_fs(found)
         if not system.isfile(path):
             raise FileNotFoundError("there is no such file")
-        return system, path, system.ukey(path)
+        return system, path, _version(system, path)
 
     system, path, version = _asked(url, opened)
+    if version is None:
+        return _copied_by_content(url, found)
+    return _kept(found, version, lambda copy: _asked(url, lambda: system.get_file(path, str(copy))))
+
+
+def _version(system: Any, path: str) -> str | None:  # noqa: ANN401 (a file system)
+    """What changes with a remote file; None for one of a web server that does not say."""
+    if not path.startswith(_WEB):
+        return str(system.ukey(path))
+    info = system.info(path)  # fsspec takes the files of the web for unchanging
+    told = [info.get(name) for name in ("ETag", "Last-Modified")]
+    return str([*told, info.get("size")]) if any(told) else None
+
+
+@cache
+def _copied_by_content(url: str, found: str) -> Path:
+    """The copy of a remote file that only its content tells from another; once in a process."""
+    sources = cache_folder("sources")
+    with disk_errors(sources):
+        sources.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=sources) as aside:
+            copy = Path(aside) / "copy"
+            system, path = fsspec.core.url_to_fs(found)
+            _asked(url, lambda: system.get_file(path, str(copy)))
+            return _kept(found, sha256_file(copy), copy.replace)
+
+
+def _kept(found: str, version: str, bring: Callable[[Path], object]) -> Path:
+    """Where a version of a remote file is kept; it is brought there unless it is there."""
     name = hashlib.sha256(f"{redact(found)} {version}".encode()).hexdigest()[:24]
     place = cache_folder("sources") / name
-    copy = place / PurePosixPath(path).name
+    bare = urlsplit(found).path if found.startswith(_WEB) else found  # a query is no suffix
+    copy = place / (PurePosixPath(bare).name or "file")
     if not (place / _DONE).exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
         with disk_errors(place), whole(place, record=_DONE) as folder:
-            target = folder / copy.name
-            _asked(url, lambda: system.get_file(path, str(target)))
+            bring(folder / copy.name)
             (folder / _DONE).write_text(redact(found), encoding="utf-8")
     return copy
 

@@ -27,7 +27,7 @@ from kdray.config.sources import (
 )
 from kdray.errors import DataError
 from kdray.text.archives import archive_sides
-from kdray.text.lines import decoded, lines_of, one_line
+from kdray.text.lines import decoded, lines_of, one_line, whole_characters
 from kdray.text.parts import Part, parts_of
 from kdray.text.tmx import tmx_pairs
 
@@ -133,14 +133,7 @@ def _json_text(value: object, keys: list[str], where: str) -> str:
             f"{where}: field {'.'.join(keys)} holds {json.dumps(value)[:60]}, which is not a "
             "string; correct src_field, tgt_field or the line"
         )
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{where}: field {'.'.join(keys)} has half of a surrogate pair at character "
-            f"{error.start + 1}, \\u{ord(value[error.start]):x}; write both halves"
-        ) from None
-    return value
+    return whole_characters(value, f"{where}: field {'.'.join(keys)}")
 
 
 def _parquet_pairs(source: ParquetPairs, path: Path) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ stand for gigabytes, and nothing that it names is opened.
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from xml.parsers import expat
 
@@ -13,6 +14,7 @@ from kdray.errors import DataError
 from kdray.text.lines import chunks
 
 _CODES = {"bpt", "ept", "it", "ph", "ut"}  # elements that hold formatting of another program
+_LOOKED_AT = 1000  # units, to see the languages of a memory
 _BREAK = re.compile(r"[ \t]*[\r\n]+[ \t]*")
 
 
@@ -36,6 +38,18 @@ def tmx_pairs(path: Path, src_tag: str, tgt_tag: str) -> Iterator[tuple[str, str
                 f"{path}: no segment is in {tag!r}; the languages there are {known}; correct "
                 "src_tag or tgt_tag"
             )
+
+
+def tmx_languages(path: Path) -> list[str]:
+    """The languages of the first units, without regions unless they are variants of a single one.
+
+    Raises:
+        DataError: the file is no such XML, or declares entities.
+    """
+    units = islice(_Reader(path).units(chunks(path)), _LOOKED_AT)
+    tags = sorted({tag for unit in units for tag, _ in unit})
+    languages = sorted({re.split("[-_]", tag)[0].lower() for tag in tags})
+    return languages if len(languages) > 1 else tags
 
 
 def _fits(tag: str, found: str) -> bool:

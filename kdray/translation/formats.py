@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from kdray.errors import DataError, InputError
 from kdray.teacher.engine import Translation
+from kdray.text.lines import whole_characters
 from kdray.translation.files import COMPRESSED
 
 UNTRANSLATED = "too long for the model"
@@ -120,7 +121,7 @@ class JsonLines:
                 f"{place}: has no text in the field {self.field!r}, it holds {found}; name the "
                 "field with --field, or correct the line"
             )
-        return text
+        return whole_characters(text, f"{place}: field {self.field}")
 
     def written(self, number: int, line: str, best: Sequence[Translation]) -> str:
         """See `Format`."""
@@ -137,7 +138,8 @@ class JsonLines:
                 value["score"] = round(best[0].score, 4) if best else None
         if not best:
             value["untranslated"] = UNTRANSLATED
-        return json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value, ensure_ascii=False)
+        return text.encode(errors="backslashreplace").decode()  # half a surrogate stays escaped
 
 
 def _cells(best: Sequence[Translation], options: Options) -> list[str]:

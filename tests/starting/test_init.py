@@ -15,6 +15,7 @@ from kdray.config.load import load_experiment
 from kdray.config.shipped import FOLDER, shipped_names
 from kdray.starting.holding_out import hold_out
 from kdray.starting.starter import sizes_for
+from kdray.text.corpus_building import build_corpus
 from kdray.text.readers import read_pairs
 
 
@@ -87,8 +88,11 @@ def test_sets_that_are_missing_are_held_out(corpus, has_dev):
     assert {pair for pairs in (sets["train"], *held) for pair in pairs} <= set(made_pairs(400))
 
 
-@given(pairs=st.lists(st.tuples(st.sampled_from("abcdefgh"), st.text(max_size=3)), min_size=1))
-def test_each_source_is_in_one_set_and_none_is_lost(pairs, tmp_path_factory):
+SIDES = st.sampled_from(["", " \u200b", "x\x07", "w" * 30, *"abcdefgh"])
+
+
+@given(pairs=st.lists(st.tuples(SIDES, st.sampled_from(["", " ", "T", "b"])), min_size=1))
+def test_each_source_is_in_one_set_none_is_lost_and_sets_are_clean(pairs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("held")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("kdray.starting.holding_out.SHARE", 0.3)
@@ -97,10 +101,32 @@ def test_each_source_is_in_one_set_and_none_is_lost(pairs, tmp_path_factory):
         name: [tuple(json.loads(line).values()) for line in (folder / each["path"]).open()]
         for name, each in sets.items()
     }
-    sources = {name: {src for src, _ in each} for name, each in rows.items()}
-    assert set().union(*sources.values()) == {src for src, _ in pairs}
-    assert sum(map(len, sources.values())) == len({src for src, _ in pairs})
-    assert rows["train"] == [pair for pair in pairs if pair[0] in sources["train"]]
+    assert {src for each in rows.values() for src, _ in each} == {src for src, _ in pairs}
+
+    def is_dropped(src, tgt):
+        return (
+            "\x07" in src or len(src) > 20 or src.strip(" \u200b") in ("", tgt) or not tgt.strip()
+        )
+
+    train = rows["train"]
+    assert [pair for pair in train if is_dropped(*pair)] == [p for p in pairs if is_dropped(*p)]
+    sources = [{src for src, tgt in each if not is_dropped(src, tgt)} for each in rows.values()]
+    assert sum(map(len, sources)) == len(set().union(*sources))
+    clean = [pair for pair in pairs if not is_dropped(*pair)]
+    kept = {src for src, _ in clean} - {
+        src for name in sets if name != "train" for src, _ in rows[name]
+    }
+    assert [pair for pair in train if not is_dropped(*pair)] == [p for p in clean if p[0] in kept]
+    assert not any(is_dropped(*pair) for name in sets if name != "train" for pair in rows[name])
+
+
+def test_the_study_of_a_text_with_empty_lines_has_a_corpus(corpus, tmp_path):
+    empty = [(f"c{n}", "" if n % 2 else " ") for n in range(300)]
+    write(corpus, "train", [*made_pairs(400), *empty, *(pair[::-1] for pair in empty)])
+    assert init(corpus).exit_code == 0
+    (tmp_path / "out").mkdir()
+    counts = build_corpus(load_experiment(corpus / "study.yaml").recipe.corpus, tmp_path / "out")
+    assert counts["drops"]["empty"] == 600
 
 
 def test_the_larger_the_corpus_the_larger_the_models_and_the_fewer_the_passes():

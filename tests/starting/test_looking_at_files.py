@@ -1,13 +1,17 @@
 """Files of sentence pairs are found by how corpora are usually named, and by what is in them."""
 
 import json
+import zipfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import TypeAdapter
 
+from kdray.config.sources import PairSource
 from kdray.errors import DataError, InputError
 from kdray.starting.looking import look_at
+from kdray.text.readers import read_pairs
 
 LINE = {"id": "7", "en": "a", "de": "b"}
 
@@ -27,7 +31,7 @@ LINE = {"id": "7", "en": "a", "de": "b"}
 def test_two_files_whose_names_differ_in_the_language(tmp_path, names, source, languages, role):
     for name in names:
         (tmp_path / name).write_text("a line\n")
-    for other in ("README.txt", "notes.md", "train.log.1", ".hidden.en"):
+    for other in ("README.txt", "notes.md", "train.log.1", "train.log", "train.xml", ".hidden.en"):
         (tmp_path / other).touch()
     (pairs,) = look_at(tmp_path)
     assert (pairs.source["src"], pairs.source["tgt"]) == source
@@ -59,6 +63,62 @@ def test_one_file_with_both_sides(tmp_path, name, content, source, languages):
     assert pairs.languages == languages
 
 
+def memory(*units):
+    def tuv(tag, text):
+        return f'<tuv xml:lang="{tag}"><seg>{text}</seg></tuv>'
+
+    body = "".join(f"<tu>{''.join(tuv(tag, 'x') for tag in tags)}</tu>" for tags in units)
+    return f'<?xml version="1.0"?><tmx version="1.4"><header/><body>{body}</body></tmx>'
+
+
+@pytest.mark.parametrize(
+    ("units", "asked", "languages"),
+    [
+        ([("en-US", "de-DE"), ("de-AT", "en")], (None, None), ("de", "en")),
+        ([("en-US", "en-GB")], (None, None), ("en-GB", "en-US")),
+        ([("en", "de"), ("cs",)], ("en", "cs"), ("en", "cs")),
+        ([("en",)], (None, None), None),
+    ],
+)
+def test_languages_of_a_memory_stand_in_it(tmp_path, units, asked, languages):
+    (tmp_path / "train.tmx").write_text(memory(*units))
+    found = look_at(tmp_path, asked)
+    assert [pairs.languages for pairs in found] == ([languages] if languages else [])
+    for pairs in found:
+        assert pairs.role == "train"
+        source = TypeAdapter(PairSource).validate_python(pairs.source)
+        assert len(list(read_pairs(source, tmp_path))) == len(units)
+        assert pairs.turned().source["src_tag"] == languages[1]
+
+
+def test_a_memory_of_several_languages_is_asked_for_two(tmp_path):
+    (tmp_path / "a.tmx").write_text(memory(("en", "de", "cs")))
+    with pytest.raises(InputError, match=r"a\.tmx: is there in cs, de, en; name two"):
+        look_at(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "languages"),
+    [
+        (("Books.en-de.de", "Books.en-de.en", "Books.en-de.xml", "README"), ("en", "de")),
+        (("text/a.en", "text/a.pt_BR"), ("en", "pt_BR")),
+        (("a.de", "a.en", "b.de", "b.en"), None),
+        (("config.yml", "model.bin"), None),
+    ],
+)
+def test_an_archive_of_two_texts_is_a_source(tmp_path, names, languages):
+    with zipfile.ZipFile(tmp_path / "Books.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, "a line\n")
+    (tmp_path / "Books.tmx").write_text(memory(("en",)))  # tmx and zip are no languages
+    found = look_at(tmp_path)
+    assert [pairs.languages for pairs in found] == ([languages] if languages else [])
+    for pairs in found:
+        assert (pairs.name, pairs.role) == ("Books", None)
+        source = TypeAdapter(PairSource).validate_python(pairs.source)
+        assert list(read_pairs(source, tmp_path)) == [("a line", "a line")]
+
+
 def test_columns_of_text_are_the_sides_of_parquet(tmp_path):
     table = pa.table({"n": [1], "source": ["a"], "target": ["b"]})
     pq.write_table(table, tmp_path / "train.parquet")
@@ -82,7 +142,7 @@ def test_of_several_languages_two_are_asked_for(tmp_path):
         look_at(tmp_path, ("en", None))
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "a.tmx", "a.zip"])
 def test_a_file_that_is_not_what_its_name_says_is_told(tmp_path, name):
     (tmp_path / name).write_text("no such thing")
     with pytest.raises(DataError, match=name):

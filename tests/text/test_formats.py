@@ -1,6 +1,10 @@
 """Memories, archives, data sets by name, patterns and URLs are read whole, or refused."""
 
+import gzip
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from urllib.parse import urlsplit
 
 import fsspec
 import pytest
@@ -10,7 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from kdray.config.sources import TrainSource
 from kdray.errors import DataError
+from kdray.storage.caches import cache_folder
 from kdray.text.parts import parts_of
+from kdray.text.places import _copied_by_content
 from kdray.text.readers import read_pairs
 
 PAIRS = [("a house", "ein Haus"), ("two & <more>", "zwei\u2028Wörter"), ("x", "y")]
@@ -248,10 +254,40 @@ def test_shards_are_read_in_the_order_of_their_names(tmp_path):
         write_text(tmp_path, f"part-{number}", [PAIRS[number]])
     assert read(tmp_path, src="part-*.en", tgt="part-*.de") == PAIRS
     (tmp_path / "part-1.de").rename(tmp_path / "part-7.de")
-    with pytest.raises(DataError, match=r"part-1\.en stands beside .*part-2\.de"):
+    with pytest.raises(DataError, match=r"part-1\.en: has no partner among the 3 files of part-"):
         read(tmp_path, src="part-*.en", tgt="part-*.de")
     with pytest.raises(DataError, match=r"other-\*\.en: no file has such a name"):
         read(tmp_path, src="other-*.en", tgt="part-*.de")
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("alone", ["en", "de"])
+def test_folders_of_a_pattern_are_paired_by_their_names(tmp_path, remote, alone):
+    def write(year, pairs, suffixes):
+        for suffix, text in zip(("en", "de"), sides(pairs), strict=True):
+            if suffix in suffixes:
+                where = fsspec.filesystem("memory" if remote else "file")
+                where.makedirs(f"{tmp_path}/{year}", exist_ok=True)
+                where.pipe(f"{tmp_path}/{year}/t.{suffix}", text.encode())
+
+    folder = f"memory://{tmp_path}" if remote else tmp_path
+    for year, pair in (("2019", PAIRS[0]), ("2021", PAIRS[1])):
+        write(year, [pair], ("en", "de"))
+    assert read(folder, src="*/t.en", tgt="*/t.de") == PAIRS[:2]
+    write("2020", PAIRS[2:], (alone,))
+    other = "de" if alone == "en" else "en"
+    with pytest.raises(DataError, match=rf"t\.{alone}: has no partner among the 2 files of \*/t\."):
+        read(folder, src="*/t.en", tgt="*/t.de")
+    write("2022", PAIRS[2:], (other,))  # as many on each side
+    with pytest.raises(DataError, match=r"has no partner among the 3 files of \*/t\."):
+        read(folder, src="*/t.en", tgt="*/t.de")
+
+
+def test_partners_may_be_sorted_otherwise_on_the_other_side(tmp_path):
+    for name, (src, tgt) in zip(("a", "a-b"), PAIRS, strict=False):
+        (tmp_path / f"{name}.en").write_text(f"{src}\n")
+        (tmp_path / f"{name}x.de").write_text(f"{tgt}\n")
+    assert sorted(read(tmp_path, src="*.en", tgt="*x.de")) == sorted(PAIRS[:2])
 
 
 def test_a_pattern_cannot_leave_its_folder(tmp_path):
@@ -280,6 +316,62 @@ def test_files_behind_a_url_are_copied_once_and_anew_when_they_change(tmp_path):
         read("memory://bucket", src="no.en", tgt="a-1.de")
     with pytest.raises(DataError, match=r"cannot be read .*correct the URL"):
         read("nosuch://user:word@host", src="a", tgt="b")
+
+
+@pytest.fixture
+def web():
+    """Files of a web server, by their paths, and the headers that it sends with all of them."""
+    files: dict[str, bytes] = {}
+    headers: dict[str, str] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            content = files.get(urlsplit(self.path).path)
+            self.send_response(404 if content is None else 200)
+            for name, value in ({} if content is None else headers).items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content or b"")
+
+        do_HEAD = do_GET
+
+        def log_message(self, *args):
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", files, headers
+        server.shutdown()
+
+
+@pytest.mark.parametrize("told", ["ETag", "Last-Modified", ""])
+def test_files_of_the_web_are_copied_anew_when_they_change(web, tmp_path, told):
+    url, files, headers = web
+    rows = {"path": f"{url}/a.tsv", "format": "tsv"}
+    contents = b"one\teins\n", b"two\tzwei\n", b"six\tsechs\n"
+    for version, content in enumerate(contents):
+        files["/a.tsv"] = content
+        if told:
+            headers[told] = f'"{version}"'
+        _copied_by_content.cache_clear()  # as in another process
+        for _ in range(2):
+            assert read(tmp_path, **rows) == [tuple(content.decode().split())]
+    copies = list((cache_folder("sources")).iterdir())
+    assert len(copies) == len(contents)
+    with pytest.raises(DataError, match=r"none\.tsv: cannot be read"):
+        read(tmp_path, path=f"{url}/none.tsv", format="tsv")
+
+
+def test_what_follows_the_name_in_a_url_is_no_suffix(web, tmp_path):
+    url, files, headers = web
+    files["/a.tsv.gz"] = gzip.compress(b"one\teins\n")
+    headers["ETag"] = "x"
+    signed = f"{url}/a.tsv.gz?signature=a/b.c&expires=9"
+    assert read(tmp_path, path=signed, format="tsv") == [("one", "eins")]
+    (part,) = parts_of(source(path=signed, format="tsv"), tmp_path)
+    assert part.files[0].name == "a.tsv.gz"
 
 
 def test_credentials_in_a_url_are_not_told(tmp_path):

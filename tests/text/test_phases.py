@@ -1,5 +1,7 @@
 """Large text in phases is what one process makes of it, byte for byte and count for count."""
 
+import pickle
+
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -120,6 +122,26 @@ def test_phases_make_what_one_process_makes(data, sources, tmp_path_factory, sma
             (folder / "noisy").mkdir()
             build_noise(noise, folder, folder / "noisy")
         assert tables(one / "noisy") == tables(many / "noisy")
+
+
+def test_phases_read_a_relative_folder_in_a_process_elsewhere(tmp_path, monkeypatch):
+    here, work, elsewhere = (tmp_path / name for name in ("here", "work", "elsewhere"))
+    for folder in (here / "data", work, elsewhere):
+        folder.mkdir(parents=True)
+    config = corpus(here / "data", [[("a", "b"), ("", "c")], [("d", "e")]])
+    monkeypatch.chdir(here)
+    job = CorpusJob.of(config.model_copy(update={"folder": "data"}))
+    assert job.key == CorpusJob.of(config).key
+    sent = pickle.dumps(job)
+    monkeypatch.chdir(elsewhere)
+    made, (one, many) = pickle.loads(sent), (elsewhere / "one", elsewhere / "many")
+    for folder in (one, many):
+        folder.mkdir()
+    in_phases(made.phases(), work)
+    counts = made.join(work, many, None)
+    assert counts["pairs"]["train"] == 2
+    assert counts == made.make(one, None, threads=1)
+    assert tables(one) == tables(many)
 
 
 def test_a_stopped_phase_goes_on_with_the_parts_that_are_missing(tmp_path, small_blocks):

@@ -133,11 +133,18 @@ def test_an_engine_that_loses_a_line_is_found_out():
          '{"src": "1 2 3 4 5", "translation": null, "untranslated": "too long for the model"}'),
         (JsonLines(Options()), '{"src": ""}', '{"src": "", "translation": ""}'),
         (JsonLines(Options()), "", ""),
+        (JsonLines(Options()), r'{"src": "a", "\udc00": ["\ud83d", "\ud83d\ude00"]}',
+         r'{"src": "a", "\udc00": ["\ud83d", "😀"], "translation": "A!"}'),
     ],
 )  # fmt: skip
 def test_each_format_writes_a_line_with_its_translations(form, line, written):
     (found,), _ = translated([line], form, num_hyps=form.options.num_hyps, beam=2)
     assert found == written
+
+
+def test_half_a_character_is_not_translated():
+    with pytest.raises(DataError, match=r"line 2: field src has half .* character 2, \\ud83d"):
+        translated(['{"src": "a"}', r'{"src": "a\ud83d"}'], JsonLines(Options()))
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"src": 1}', '{"text": "a"}', '"a"', "[" * 10**5])
