@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kdray.artifacts import read_json, write_json
+from kdray.model.memory import tokens_per_batch
 
 IN_HAND, DEATHS = "in-hand.json", "deaths.json"
 
@@ -21,17 +22,20 @@ class Attempt:
     """One try of a process to make a shard.
 
     deaths: the rows that processes before it had in hand when they died; empty if a process had
-    not begun with rows. file: where this one writes down its own.
+    not begun with rows. tokens: how many each of them might have in a batch. file: where this one
+    writes down its own.
     """
 
     worker: str = ""
     deaths: tuple[tuple[int, ...], ...] = ()
+    tokens: tuple[int, ...] = ()
     file: Path | None = None
 
     def hold(self, rows: Sequence[int]) -> None:
         """Write down the rows that are worked on from now on."""
         if self.file is not None:
-            write_json(self.file, {"worker": self.worker, "rows": list(rows)})
+            in_hand = {"rows": list(rows), "tokens": tokens_per_batch()}
+            write_json(self.file, {"worker": self.worker, **in_hand})
 
     def end(self) -> None:
         """Nothing is in hand any more."""
@@ -54,12 +58,11 @@ NO_ATTEMPT = Attempt()
 
 
 def attempt_at(shard: Path, worker: str) -> Attempt:
-    """The next try at the shard that is to come to this place."""
+    """The next try at the shard that is to come to this place. It has nothing in hand yet."""
     deaths = _read(_beside(shard, DEATHS), [])
-    file = _beside(shard, IN_HAND)
-    attempt = Attempt(worker, tuple(tuple(rows) for rows in deaths), file)
-    attempt.hold([])
-    return attempt
+    rows = tuple(tuple(death["rows"]) for death in deaths)
+    tokens = tuple(death["tokens"] for death in deaths)
+    return Attempt(worker, rows, tokens, _beside(shard, IN_HAND))
 
 
 def lay_death(shards: Path, worker: str | None) -> None:
@@ -69,11 +72,11 @@ def lay_death(shards: Path, worker: str | None) -> None:
     hand are begun again with smaller batches, and no row is suspected.
     """
     for file in shards.glob(f"*.{IN_HAND}"):
-        in_hand = _read(file, {})
-        if worker in (None, in_hand.get("worker")):
+        in_hand = read_json(file)
+        if worker in (None, in_hand["worker"]):
             deaths = file.with_name(file.name.replace(IN_HAND, DEATHS))
-            rows = in_hand.get("rows", []) if worker else []
-            write_json(deaths, [*_read(deaths, []), rows])
+            death = {"rows": in_hand["rows"] if worker else [], "tokens": in_hand["tokens"]}
+            write_json(deaths, [*_read(deaths, []), death])
             file.unlink(missing_ok=True)
 
 

@@ -58,20 +58,24 @@ class BatchSize:
 def make_shard(plan: ShardPlan, index: int, build: Build, size: BatchSize, *, worker: str) -> None:
     """Make a shard of a plan, with smaller batches if a process died with it or memory runs out.
 
+    Where a process died with it, and no row is known to be the reason, memory was: other shards
+    are not made with so many tokens in a batch either.
+
     Raises:
         KdrayError: it cannot be made.
     """
     attempt = attempt_at(plan.path(index), worker)
     asked = size.tokens() or tokens_per_batch()
-    if attempt.deaths:
-        size.ran_out(asked)
-    set_tokens_per_batch(asked >> len(attempt.deaths))
+    set_tokens_per_batch(min([asked, *(died // 2 for died in attempt.tokens)]))
+    attempt.hold([])
     careful = build
     if getattr(build, "takes_attempts", False):
         careful = partial(build, attempt=attempt)  # type: ignore[call-arg]
     began = time.perf_counter()
     _with_smaller_batches(lambda: plan.make(index, careful), size)
     attempt.end()
+    if attempt.tokens and not attempt.deadly:
+        size.ran_out(min(attempt.tokens))
     made = plan.record(index)["counts"]
     if tokens_per_batch() == asked and made.get("tokens") and not made.get("reused"):
         size.learn(asked, made["tokens"] / (time.perf_counter() - began))
