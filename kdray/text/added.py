@@ -9,7 +9,7 @@ then they are references of what it says. Every sentence that is not kept is cou
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain, compress, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from kdray.config.monolingual import PARALLEL, DecodedTextConfig
 from kdray.config.text import FilesCorpusConfig
 from kdray.jobs import NOTES
 from kdray.schema import Column, Split
+from kdray.text.cleaning import Drop
 from kdray.text.compared import compared
 from kdray.text.corpus import PAIR_SCHEMA, TEST_PREFIX, Corpus
 from kdray.text.corpus_building import prove_unique
@@ -29,7 +30,7 @@ from kdray.text.duplicates import Seen
 from kdray.text.judging import pair_id
 from kdray.text.places import files_of
 from kdray.text.preparation import RowGroups
-from kdray.text.sentences import AT_A_TIME, Cleaned, batches, digests_of
+from kdray.text.sentences import AT_A_TIME, Cleaned, batches, digests_of, digests_of_pairs
 from kdray.text.settling import SOURCE
 
 VERSION = 1
@@ -117,7 +118,7 @@ def build_added(
         DataError: a file cannot be read, or no sentence of a text is left.
     """
     clean, seen, ids = Corpus(corpus), Seen(), list[np.ndarray[Any, Any]]()
-    sources, notes = Counter[str](), list[str]()
+    sources, notes, seen_pairs = Counter[str](), list[str](), Seen()
     with RowGroups(folder / f"{Split.TRAIN}.parquet") as table:
         for batch in clean.batches(Split.TRAIN, rows=AT_A_TIME):
             rows = _with_source(pa.Table.from_batches([batch]))
@@ -132,10 +133,13 @@ def build_added(
                 pairs: Iterator[Row] = ((src, "") for src in cleaned.kept(folder))
             else:
                 pairs = _translated(*translated[name])
-            lost = 0
+            lost = Counter[str]()
             while some := list(islice(pairs, AT_A_TIME)):
                 good = [pair for pair in some if compared(pair[0])]
-                lost += len(some) - len(good)
+                lost[UNTRANSLATED] += len(some) - len(good)
+                repeats = seen_pairs.ranks(digests_of_pairs(good))
+                lost[Drop.DUPLICATE.value] += int(repeats.sum())
+                good = list(compress(good, (repeats == 0).tolist()))
                 rows = _rows(good, name)
                 table.add(rows)
                 ids.append(rows[Column.PAIR_ID].to_numpy())
@@ -144,7 +148,8 @@ def build_added(
                 notes.append(cleaned.told())
             else:
                 kept = f"{sources[name]} sentences with a translation"
-                notes.append(f"{name}: {kept}, left out: {UNTRANSLATED} {lost}")
+                reasons = [f"{why} {n}" for why, n in lost.items() if n or why == UNTRANSLATED]
+                notes.append(f"{name}: {kept}, left out: {', '.join(reasons)}")
     prove_unique(np.concatenate(ids), Split.TRAIN)
     _copy_held_out(clean, folder)
     return {"pairs": {Split.TRAIN.value: sources.total()}, "sources": dict(sources), NOTES: notes}

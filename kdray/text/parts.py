@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 from kdray.config.sources import (
@@ -16,7 +15,7 @@ from kdray.config.sources import (
 )
 from kdray.errors import DataError
 from kdray.text.hub import SRC, TGT, copied_data_set
-from kdray.text.places import files_of, stars
+from kdray.text.places import files_by_stars, files_of
 from kdray.text.sacrebleu_sets import sacrebleu_files
 
 COPIED = JsonlPairs(format="jsonl", path="copied", src_field=SRC, tgt_field=TGT)
@@ -81,13 +80,12 @@ def parts_of(source: PairSource | Mixture, folder: str | Path) -> tuple[Part, ..
 
 def _partners(source: TextPairs, folder: str | Path) -> Iterator[tuple[Path, Path]]:
     """Files of both sides in whose names the stars stand for the same."""
-    sides = files_of(folder, source.src), files_of(folder, source.tgt)
-    for src, tgt in zip_longest(*sides):
-        if src is None or tgt is None or stars(source.src, src) != stars(source.tgt, tgt):
-            there = [f"{len(files)} files of {name}" for files, name in
-                     zip(sides, (source.src, source.tgt), strict=True)]  # fmt: skip
+    src, tgt = files_by_stars(folder, source.src), files_by_stars(folder, source.tgt)
+    for files, others, name in ((src, tgt, source.tgt), (tgt, src, source.src)):
+        if alone := [path for stars, path in files.items() if stars not in others]:
             raise DataError(
-                f"{folder}: {' and '.join(there)} are no partners, name by name: {src or 'none'} "
-                f"stands beside {tgt or 'none'}; give each file its partner on the other side"
+                f"{alone[0]}: has no partner among the {len(others)} files of {name}, and is one "
+                f"of {len(alone)} without; give each file its partner on the other side, in whose "
+                "path the stars stand for the same"
             )
-        yield src, tgt
+    return ((path, tgt[stars]) for stars, path in src.items())

@@ -8,7 +8,7 @@ hold `*`. What a URL names is copied once, whole or not at all, into `$XDG_CACHE
 import glob
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from errno import EDQUOT, ENOSPC, EROFS
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -31,26 +31,35 @@ def files_of(folder: str | Path, name: str) -> list[Path]:
     """The files of a name, those of a pattern in the order of their names.
 
     Raises:
+        DataError: see `files_by_stars`.
+    """
+    return list(files_by_stars(folder, name).values())
+
+
+def files_by_stars(folder: str | Path, name: str) -> dict[tuple[str, ...], Path]:
+    """The files of a name, in the order of theirs, by what its stars stand for in each.
+
+    Raises:
         DataError: there is none, one lies outside `folder` (a symbolic link may lead there), or it
             cannot be copied from where a URL says that it is.
     """
     if (url := _url(folder, name)) is not None:
-        return [_copied(url, found) for found in _remote(url)]
+        return {stars: _copied(url, found) for stars, found in _remote(url).items()}
     home = Path(_local(str(folder)))
     if "*" not in name or (home / name).is_file():
-        return [_existing(home, name)]
+        return {(): _existing(home, name)}
     pattern = "*".join(glob.escape(part) for part in name.split("*"))
     names = sorted(str(path.relative_to(home)) for path in home.glob(pattern) if path.is_file())
-    if not names:
+    if not (found := _by_stars(str(PurePosixPath(name)), names)):
         raise DataError(f"{home / name}: no file has such a name; correct it or corpus.folder")
-    return [_existing(home, each) for each in names]
+    return {stars: _existing(home, each) for stars, each in found.items()}
 
 
-def stars(name: str, path: Path) -> tuple[str, ...]:
-    """What the stars in the last part of a pattern stand for in the name of a file."""
-    regex = "([^/]*)".join(map(re.escape, PurePosixPath(name).name.split("*")))
-    match = re.fullmatch(regex, path.name)
-    return match.groups() if match else ()
+def _by_stars(pattern: str, names: Iterable[str]) -> dict[tuple[str, ...], str]:
+    """The names that a pattern means, by what its stars stand for; a star ends at a slash."""
+    means = re.compile("([^/]*)".join(map(re.escape, pattern.lstrip("/").split("*"))))
+    matches = ((means.fullmatch(name.lstrip("/")), name) for name in names)
+    return {match.groups(): name for match, name in matches if match}
 
 
 def folder_of(folder: str | Path, name: str) -> Path | None:
@@ -91,14 +100,15 @@ def _inside(folder: Path, path: Path) -> Path:
     return path
 
 
-def _remote(url: str) -> list[str]:
-    """The paths within a URL's file system, sorted if it is a pattern."""
+def _remote(url: str) -> dict[tuple[str, ...], str]:
+    """The URLs that a URL means, by what its stars stand for, in the order of their names."""
     if "*" not in url:
-        return [url]
+        return {(): url}
 
-    def listed() -> list[str]:
+    def listed() -> dict[tuple[str, ...], str]:
         system, pattern = fsspec.core.url_to_fs(url)
-        return [system.unstrip_protocol(path) for path in sorted(system.glob(pattern))]
+        found = _by_stars(pattern, sorted(system.glob(pattern)))
+        return {stars: system.unstrip_protocol(path) for stars, path in found.items()}
 
     if not (found := _asked(url, listed)):
         raise DataError(f"{redact(url)}: no file has such a name; correct it or corpus.folder")

@@ -100,7 +100,12 @@ def sentences_in(config: FilesCorpusConfig, name: str) -> Iterator[str]:
 
 def digests_of(texts: Iterable[str]) -> Digests:
     """By which repetitions of texts are found, as they are compared."""
-    every = b"".join(pair_digest(compared(text), "", size=16) for text in texts)
+    return digests_of_pairs((compared(text), "") for text in texts)
+
+
+def digests_of_pairs(pairs: Iterable[tuple[str, str]]) -> Digests:
+    """By which repetitions of pairs are found, as they stand."""
+    every = b"".join(pair_digest(src, ref, size=16) for src, ref in pairs)
     return np.frombuffer(every, dtype=np.uint64).reshape(-1, 2)
 
 

@@ -119,6 +119,34 @@ def test_back_translations_are_the_sources_of_their_sentences(tmp_path):
     assert counts[NOTES] == ["web: 1 sentences with a translation, left out: no translation 2"]
 
 
+def test_a_sentence_of_two_texts_is_one_pair_if_it_is_translated_alike(tmp_path):
+    lines = {"one": ["ein Baum", "ein Berg"], "two": ["ein Vogel", "ein Berg", "ein Baum"]}
+    for name, text in lines.items():
+        write(tmp_path, f"{name}.de", text)
+    kind = {"kind": "back_translated", "model": "unused"}
+    made = config(tmp_path, {name: {**kind, "path": f"{name}.de"} for name in lines})
+    clean, translated = tmp_path / "c", {}
+    clean.mkdir()
+    build_corpus(made, clean)
+    said = {
+        "one": {"ein Baum": "a tree", "ein Berg": "a hill"},
+        "two": {"ein Baum": "a tree", "ein Berg": "a mountain", "ein Vogel": "a bird"},
+    }
+    for name, texts in said.items():
+        (tmp_path / name).mkdir()
+        build_sentences(made, name, clean, tmp_path / name)
+        by_id = {pair_id(text, ""): translation for text, translation in texts.items()}
+        translated[name] = (tmp_path / name, lambda ids, by_id=by_id: [by_id[i] for i in ids])
+    counts, corpus = added(made, tmp_path, translated)
+    assert rows(corpus)[2:] == [
+        ("one", "a tree", "ein Baum"), ("one", "a hill", "ein Berg"),
+        ("two", "a bird", "ein Vogel"), ("two", "a mountain", "ein Berg"),
+    ]  # fmt: skip
+    assert counts["sources"] == {"parallel": 2, "one": 2, "two": 2}
+    told = "two: 2 sentences with a translation, left out: no translation 0, duplicate 1"
+    assert counts[NOTES][1] == told
+
+
 def test_what_is_added_is_no_part_of_the_clean_corpus_but_of_what_is_learned(tmp_path):
     write(tmp_path, "mono.en", MONO)
     one = config(tmp_path, {"web": {"kind": "decoded", "path": "mono.en"}})

@@ -248,10 +248,40 @@ def test_shards_are_read_in_the_order_of_their_names(tmp_path):
         write_text(tmp_path, f"part-{number}", [PAIRS[number]])
     assert read(tmp_path, src="part-*.en", tgt="part-*.de") == PAIRS
     (tmp_path / "part-1.de").rename(tmp_path / "part-7.de")
-    with pytest.raises(DataError, match=r"part-1\.en stands beside .*part-2\.de"):
+    with pytest.raises(DataError, match=r"part-1\.en: has no partner among the 3 files of part-"):
         read(tmp_path, src="part-*.en", tgt="part-*.de")
     with pytest.raises(DataError, match=r"other-\*\.en: no file has such a name"):
         read(tmp_path, src="other-*.en", tgt="part-*.de")
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("alone", ["en", "de"])
+def test_folders_of_a_pattern_are_paired_by_their_names(tmp_path, remote, alone):
+    def write(year, pairs, suffixes):
+        for suffix, text in zip(("en", "de"), sides(pairs), strict=True):
+            if suffix in suffixes:
+                where = fsspec.filesystem("memory" if remote else "file")
+                where.makedirs(f"{tmp_path}/{year}", exist_ok=True)
+                where.pipe(f"{tmp_path}/{year}/t.{suffix}", text.encode())
+
+    folder = f"memory://{tmp_path}" if remote else tmp_path
+    for year, pair in (("2019", PAIRS[0]), ("2021", PAIRS[1])):
+        write(year, [pair], ("en", "de"))
+    assert read(folder, src="*/t.en", tgt="*/t.de") == PAIRS[:2]
+    write("2020", PAIRS[2:], (alone,))
+    other = "de" if alone == "en" else "en"
+    with pytest.raises(DataError, match=rf"t\.{alone}: has no partner among the 2 files of \*/t\."):
+        read(folder, src="*/t.en", tgt="*/t.de")
+    write("2022", PAIRS[2:], (other,))  # as many on each side
+    with pytest.raises(DataError, match=r"has no partner among the 3 files of \*/t\."):
+        read(folder, src="*/t.en", tgt="*/t.de")
+
+
+def test_partners_may_be_sorted_otherwise_on_the_other_side(tmp_path):
+    for name, (src, tgt) in zip(("a", "a-b"), PAIRS, strict=False):
+        (tmp_path / f"{name}.en").write_text(f"{src}\n")
+        (tmp_path / f"{name}x.de").write_text(f"{tgt}\n")
+    assert sorted(read(tmp_path, src="*.en", tgt="*x.de")) == sorted(PAIRS[:2])
 
 
 def test_a_pattern_cannot_leave_its_folder(tmp_path):
