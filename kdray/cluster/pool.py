@@ -93,7 +93,9 @@ class ShardActor:
                 self.opened = int(number)
             budget = None if work.budget is None else Budget.load(work.budget)
             size = BatchSize(self.tokens, budget, self.memory, work.device)
-            make_shard(work.plan, int(index), self.build, size, worker=self.worker)
+            make_shard(
+                work.plan, int(index), self.build, size, worker=self.worker, parts=work.parts
+            )
             if work.parts is not None:
                 work.parts.keep(work.plan.path(int(index)))
         return batch | {"worker": np.full(len(batch["work"]), self.worker)}
@@ -125,7 +127,7 @@ def make_shards(works: Sequence[ShardWork], *, execution: Execution) -> Iterator
             if getattr(error, "actor_init_failed", False):  # it would fail again
                 raise failure(error, place=_told(works, left)) from error
             for work in works:
-                lay_death(work.plan.folder, getattr(error, "actor_id", None))
+                lay_death(work.plan.folder, getattr(error, "actor_id", None), work.parts)
             cause = error
             for work in works:
                 work.bring()

@@ -4,9 +4,11 @@ import json
 
 import pytest
 import torch
+from outside_packages import installed
 
 from kdray.errors import StageFailed
 from kdray.model import memory
+from kdray.storage.parts import Parts
 from kdray.teacher.attempts import Attempt, attempt_at, lay_death
 from kdray.teacher.budget import Budget
 from kdray.teacher.making import BatchSize, make_shard
@@ -72,6 +74,28 @@ def test_a_row_that_ends_its_process_three_times_is_left_out(plan):
     make_shard(plan, 1, build, size, worker="d")
     assert json.loads((plan.path(1) / "rows").read_text()) == {}
     assert plan.missing() == []
+
+
+def test_a_row_that_ends_processes_of_other_nodes_is_left_out(tmp_path):
+    """Nodes have a storage of objects in common, and each a folder of its own."""
+    kept = f"toy://{tmp_path}/bucket", "work/hypotheses/x/parts"
+    driver, *nodes = (Parts(*kept, tmp_path / name / "shards") for name in ("driver", "a", "b"))
+    plans = [ShardPlan.open(node.folder, rows=40, shard_rows=20) for node in nodes]
+    size, build = BatchSize(None, None, 1e12, "cpu"), careful_build(7, [])
+
+    def make_on(number, index=0):
+        make_shard(plans[number], index, build, size, worker=f"w{number}", parts=nodes[number])
+
+    with installed():
+        make_on(1, index=1)
+        for number in (0, 1, 0):
+            with pytest.raises(Died):
+                make_on(number)
+            lay_death(driver.folder, f"w{number}", driver)
+        make_on(1)
+        assert [name for name in driver.file_names() if "in-hand" in name] == []
+    assert json.loads((plans[1].path(0) / "rows").read_text()) == {"7": DEADLY}
+    assert json.loads((plans[1].path(1) / "rows").read_text()) == {}
 
 
 def test_a_row_that_ends_its_process_leaves_other_shards_as_wide_as_they_were(plan, tmp_path):
