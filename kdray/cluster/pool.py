@@ -91,7 +91,8 @@ class ShardActor:
             if self.opened != number:
                 if work.parts is not None:  # this node may be another one than the driver's
                     work.work.mkdir(parents=True, exist_ok=True)
-                    note_earlier(work.work, work.earlier)
+                    if work.earlier:
+                        note_earlier(work.work, work.earlier)
                     work.job.prepare(work.work, work.store.fetch, device=work.device)
                 self.build = work.job.builder(work.work, work.store.fetch, device=work.device)
                 self.opened = int(number)
