@@ -26,6 +26,16 @@ from kdray.text.tokenizer import Tokenizer
 SCORER = (
     "recipe.evaluation.scorers={comet: {kind: command, command: [no-such-scorer], signature: x}}"
 )
+CHOOSING = [
+    f"--set={each}"
+    for each in (
+        "recipe.methods={best: {kind: scored, by: quality, n: 2}}",
+        "search=null",
+        "recipe.signals.hypotheses.num_hyps=2",
+        "recipe.signals.scores={quality: {kind: scorer, scorer: "
+        "{kind: command, command: [no-such-scorer], signature: x}}}",
+    )
+]
 COSTS = (
     "recipe.students.training.budget={kind: target_tokens, costs: runs/reports/micro/costs.json}"
 )
@@ -113,6 +123,7 @@ def test_a_search_that_cannot_be_made_is_refused(config, tmp_path, capsys, searc
     [
         (["report"], ["runs: there is no such folder", "micro", "name the storage of a study"]),
         (["study", "--dry-run", "--set", SCORER], ["scorers.comet: command 'no-such-scorer'"]),
+        (["study", "--dry-run", *CHOOSING], ["scores (scorer): command 'no-such-scorer'"]),
         (["study", "--dry-run", "--set", COSTS], [".budget.costs: ", "costs.json has no cost of"]),
         (["study", "--dry-run", "--set", "execution.storage=s3:y"], ["neither a folder nor a URI"]),
     ],

@@ -17,6 +17,7 @@ from kdray.config.model import ModelConfig
 from kdray.config.recipe import Recipe
 from kdray.config.text import TokenizerConfig
 from kdray.errors import ConfigError, DataError
+from kdray.export.pegasus import write_pegasus
 from kdray.model.storage import SHAPE, WEIGHTS, Shape, save_model, tensors
 from kdray.plan.experiment import make_plan
 from kdray.plan.step import STUDENT, TEACHER, spec_of
@@ -99,6 +100,31 @@ def test_a_brought_teacher_reads_noisy_sources_in_its_own_pieces(bring, toy_toke
     recoded = {plan.only.students.signals.hypotheses.fingerprint for plan in plans}
     assert len(recoded) == (1 if side == "target" else 3)
     assert len({plan.of(STUDENT)[0].key.fingerprint for plan in plans}) == 3
+
+
+@pytest.mark.parametrize("side", ["source", "target", "both"])
+def test_a_foreign_teacher_that_shares_its_vocabulary_reads_ids_that_are_made(
+    bring, toy_tokenizers, tmp_path, side
+):
+    pytest.importorskip("transformers")
+    folder = tmp_path / "pegasus"
+    folder.mkdir()
+    write_pegasus(bring("one", toy_tokenizers["joint"]), folder)
+    corpus = experiment().recipe.corpus.model_dump()
+    noise = {"rate": 0.1, "side": side}
+    plan = make_plan(
+        experiment(
+            teacher={"kind": "huggingface", "path": str(folder)},
+            tokenizer=None,
+            methods={"soft": {"kind": "token_level", "prefix": "hypothesis"}},
+            corpus={**corpus, "noise": noise},
+        )
+    )
+    known: set[str] = set()
+    for step in plan.steps:
+        assert {key.fingerprint for key in step.reads} <= known, step.name
+        known.add(step.key.fingerprint)
+    assert "topk on hypothesis" in {step.name for step in plan.steps}
 
 
 def test_a_brought_teacher_without_its_weights_is_refused(bring, toy_tokenizers):

@@ -16,7 +16,7 @@ import ray.data
 import torch
 from ray.data import ActorPoolStrategy, DataContext
 
-from kdray.artifacts import Store
+from kdray.artifacts import Key, Store
 from kdray.cluster.failures import failure
 from kdray.cluster.ray_internals import without_restarts
 from kdray.cluster.session import node_cpus, uses_ray_internals
@@ -27,6 +27,7 @@ from kdray.jobs import Cut
 from kdray.storage.parts import Parts
 from kdray.teacher.attempts import lay_death
 from kdray.teacher.budget import Budget
+from kdray.teacher.earlier import note_earlier
 from kdray.teacher.making import BatchSize, free_memory, make_shard
 from kdray.teacher.shards import ShardPlan
 
@@ -35,7 +36,8 @@ from kdray.teacher.shards import ShardPlan
 class ShardWork:
     """The shards of one step: the job that builds them, and where they and its own files are.
 
-    `parts` keep them where the nodes have no folder in common.
+    `parts` keep them where the nodes have no folder in common. `earlier` are artifacts that hold
+    rows which can be taken.
     """
 
     job: Cut
@@ -45,6 +47,7 @@ class ShardWork:
     device: str
     budget: Path | None = None  # what is known of the size of batches, if something depends on it
     parts: Parts | None = None
+    earlier: tuple[Key, ...] = ()
 
     def counts(self, index: int) -> dict[str, Any]:
         """What was counted in a finished shard; empty if it is on another node yet."""
@@ -88,12 +91,16 @@ class ShardActor:
             if self.opened != number:
                 if work.parts is not None:  # this node may be another one than the driver's
                     work.work.mkdir(parents=True, exist_ok=True)
+                    if work.earlier:
+                        note_earlier(work.work, work.earlier)
                     work.job.prepare(work.work, work.store.fetch, device=work.device)
                 self.build = work.job.builder(work.work, work.store.fetch, device=work.device)
                 self.opened = int(number)
             budget = None if work.budget is None else Budget.load(work.budget)
             size = BatchSize(self.tokens, budget, self.memory, work.device)
-            make_shard(work.plan, int(index), self.build, size, worker=self.worker)
+            make_shard(
+                work.plan, int(index), self.build, size, worker=self.worker, parts=work.parts
+            )
             if work.parts is not None:
                 work.parts.keep(work.plan.path(int(index)))
         return batch | {"worker": np.full(len(batch["work"]), self.worker)}
@@ -125,7 +132,7 @@ def make_shards(works: Sequence[ShardWork], *, execution: Execution) -> Iterator
             if getattr(error, "actor_init_failed", False):  # it would fail again
                 raise failure(error, place=_told(works, left)) from error
             for work in works:
-                lay_death(work.plan.folder, getattr(error, "actor_id", None))
+                lay_death(work.plan.folder, getattr(error, "actor_id", None), work.parts)
             cause = error
             for work in works:
                 work.bring()

@@ -97,7 +97,18 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
         plan_scenario(point, recipe, experiment.exports, all_signals=all_signals)
         for point, recipe in points_of(experiment.recipe).items()
     )
-    return Plan(scenarios, tuple(_side_by_side([scenario.steps for scenario in scenarios])))
+    steps = tuple(_side_by_side([scenario.steps for scenario in scenarios]))
+    _check_order(steps)
+    return Plan(scenarios, steps)
+
+
+def _check_order(steps: Sequence[Step]) -> None:
+    """A step that reads what no step before it makes would be left out without a word."""
+    made: set[str] = set()
+    for step in steps:
+        unmade = [key.stage for key in step.reads if key.fingerprint not in made]
+        assert not unmade, f"{step.name} reads {unmade}, which no step before it makes"
+        made.add(step.key.fingerprint)
 
 
 def _side_by_side(parts: Sequence[Sequence[Step]]) -> Iterable[Step]:

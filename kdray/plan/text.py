@@ -154,8 +154,12 @@ def _share_translations(recipe: Recipe) -> bool:
 
 
 def _read_by_teacher(recipe: Recipe, taught: Text, translated: Text) -> tuple[Key, ...]:
-    """The ids from which a teacher is trained, and those from which it reads translations."""
+    """The ids from which a teacher is trained, and those from which it reads translations.
+
+    A teacher reads ids if it is of kdray's own, or of another tool and shares its vocabulary with
+    the students, who then have no tokenizer of their own.
+    """
     models = members(recipe.teacher)
     is_trained = any(isinstance(model, TrainedTeacherConfig) for model in models)
     read = (taught.encoded,) if is_trained else ()
-    return (*read, translated.teacher_encoded) if models else ()
+    return (*read, translated.teacher_encoded) if models or recipe.tokenizer is None else read

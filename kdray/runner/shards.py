@@ -64,9 +64,11 @@ def _shard_work(study: Study, step: Step, device: str) -> ShardWork:
     with disk_errors(work):
         work.mkdir(parents=True, exist_ok=True)
         rows = job.prepare(work, store.fetch, device=device)
+        earlier: tuple[Key, ...] = ()
         if isinstance(job, Continuing):
             contents = store.contents(step.key.stage)
-            note_earlier(work, [Key(step.key.stage, **c) for c in contents if job.continues(c)])
+            some = [Key(step.key.stage, **c) for c in contents if job.continues(c)]
+            earlier = note_earlier(work, some)
         shard_rows, folder = study.experiment.execution.shard_pairs, work / "shards"
         if (parts := store.parts(step.key, folder)) is not None:
             parts.bring_file(PLAN)
@@ -74,7 +76,8 @@ def _shard_work(study: Study, step: Step, device: str) -> ShardWork:
         if parts is not None:
             parts.keep_file(PLAN)
             parts.bring()
-    return ShardWork(job, plan, store, work, device, _budget(study, step.key, device), parts)
+    budget = _budget(study, step.key, device)
+    return ShardWork(job, plan, store, work, device, budget, parts, earlier)
 
 
 def _make_works(study: Study, works: Sequence[Decoding], *, heading: str) -> None:

@@ -11,12 +11,13 @@ from kdray.config.experiment import Experiment
 from kdray.config.recipe import Recipe
 from kdray.errors import ArtifactDamaged, ConfigError, StageFailed
 from kdray.plan.experiment import Plan, make_plan
-from kdray.plan.step import SCORER, STUDENT, Step, unique
+from kdray.plan.step import STUDENT, Step, unique
 from kdray.progress import Display
 from kdray.runner.runs import StudyRuns
 from kdray.scoring.job import ScorerJob
 from kdray.scoring.metrics import check_tokenizer
 from kdray.storage.held import Held, wait_for
+from kdray.teacher.scores import ScoreJob
 from kdray.tracking import Tracker
 
 
@@ -131,12 +132,13 @@ def _alone(experiment: Experiment, store: Store, display: Display) -> Held:
 def check_scorers(plan: Plan, store: Store) -> None:
     """Refuse a scorer that has something to score and cannot be run.
 
+    It scores translations of students and of tests, or those of the teacher to choose among them.
+
     Raises:
         ConfigError: its program is not there.
     """
-    for step in plan.of(SCORER):
-        assert isinstance(step.job, ScorerJob), "the stage has no other"
-        if store.find(step.key) is None:
+    for step in plan.steps:
+        if isinstance(step.job, ScorerJob | ScoreJob) and store.find(step.key) is None:
             step.job.check()
 
 

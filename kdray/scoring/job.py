@@ -1,7 +1,7 @@
 """The step that lets a scorer from outside score the translations of a model."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -31,6 +31,28 @@ def scorer_of(config: ScorerConfig) -> Scorer:
     """
     is_command = isinstance(config, CommandScorerConfig)
     return COMMAND if is_command else outside_scorer(config.kind)
+
+
+def numbers_of(config: ScorerConfig, segments: Sequence[Segment]) -> list[float]:
+    """The number that a scorer gives each segment.
+
+    Raises:
+        ScorerFailed: it did not give each segment a finite number.
+    """
+    if not segments:
+        return []
+    try:
+        numbers = [float(each) for each in scorer_of(config).score(config, segments)]
+    except ScorerFailed:
+        raise
+    except Exception as error:  # of another package, it may be anything
+        raise ScorerFailed(f"{type(error).__name__}: {error}") from error
+    if len(numbers) != len(segments):
+        raise ScorerFailed(f"it gave {len(numbers)} scores for {len(segments)} segments")
+    if wrong := [line for line, each in enumerate(numbers, 1) if not math.isfinite(each)]:
+        value = numbers[wrong[0] - 1]
+        raise ScorerFailed(f"it gave segment {wrong[0]} the score {value}, which is not finite")
+    return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +114,7 @@ class ScorerJob:
         translations, corpus = fetch(self.scores), Corpus(fetch(self.corpus))
         rows = [row for row in read_json(translations / SCORES) if "file" in row]
         segments = [list(_segments(row, translations, corpus)) for row in rows]
-        numbers = iter(self._numbers([each for part in segments for each in part]))
+        numbers = iter(numbers_of(self.config, [each for part in segments for each in part]))
         scored = []
         for row, part in zip(rows, segments, strict=True):
             of_part = [next(numbers) for _ in part]
@@ -101,22 +123,6 @@ class ScorerJob:
             scored.append({**place, "file": row["file"], "value": fmean(of_part)})
         write_json(folder / SCORES, scored)
         return {"segments": sum(map(len, segments))}
-
-    def _numbers(self, segments: list[Segment]) -> list[float]:
-        if not segments:
-            return []
-        try:
-            numbers = [float(each) for each in self.scorer.score(self.config, segments)]
-        except ScorerFailed:
-            raise
-        except Exception as error:  # of another package, it may be anything
-            raise ScorerFailed(f"{type(error).__name__}: {error}") from error
-        if len(numbers) != len(segments):
-            raise ScorerFailed(f"it gave {len(numbers)} scores for {len(segments)} segments")
-        if wrong := [line for line, each in enumerate(numbers, 1) if not math.isfinite(each)]:
-            value = numbers[wrong[0] - 1]
-            raise ScorerFailed(f"it gave segment {wrong[0]} the score {value}, which is not finite")
-        return numbers
 
 
 def _segments(row: Mapping[str, Any], translations: Path, corpus: Corpus) -> Iterator[Segment]:

@@ -2,7 +2,8 @@
 
 Each part is a folder that is whole or absent, named by its number, and made by any process; of
 several that make the same one, the first stays. What is true of all parts together, such as which
-rows each has, is a file that is kept once, before any part.
+rows each has, is a file that is kept once, before any part. What changes while they are made, such
+as what a process has in hand, is a file that is written again.
 """
 
 import json
@@ -37,6 +38,21 @@ class Parts:
         """Keep a file, unless one is kept."""
         content = (self.folder / name).read_bytes()
         remote_storage(self.uri).create(f"{self.place}/{name}", content)
+
+    def write_file(self, name: str) -> None:
+        """Keep a small file, in place of one that is kept."""
+        content = (self.folder / name).read_bytes()
+        remote_storage(self.uri).write(f"{self.place}/{name}", content)
+
+    def remove_file(self, name: str) -> None:
+        """Keep a file no longer; that none is kept is no error."""
+        remote_storage(self.uri).remove([f"{self.place}/{name}"])
+
+    def file_names(self) -> list[str]:
+        """The files that are kept and belong to no part."""
+        depth = self.place.count("/") + 1
+        names = remote_storage(self.uri).names(self.place)
+        return [name.rpartition("/")[2] for name in names if name.count("/") == depth]
 
     def keep(self, part: Path) -> None:
         """Keep a part that is whole."""

@@ -54,17 +54,18 @@ class AddedJob:
 
 
 def _translate(folder: Path) -> Translate:
-    """Looks up the best translation of sentences, of which those in quarantine have none."""
+    """Looks up the best translation of sentences; see `Translate`. In quarantine, there is none."""
     hyps = Hypotheses.load(folder)
     order = np.argsort(hyps.pair_ids)
     ordered = hyps.pair_ids[order]
 
-    def translate(pair_ids: NDArray[np.int64]) -> list[str]:
+    def translate(pair_ids: NDArray[np.int64]) -> list[str | None]:
         if not len(ordered):
             return [""] * len(pair_ids)
         places = np.minimum(np.searchsorted(ordered, pair_ids), len(ordered) - 1)
-        texts = hyps.texts(order[places])
+        texts, ended = hyps.texts(order[places]), hyps.finished[order[places]]
         has_one = ordered[places] == pair_ids
-        return [text if found else "" for text, found in zip(texts, has_one, strict=True)]
+        rows = zip(texts, has_one, ended, strict=True)
+        return [(text if whole else None) if found else "" for text, found, whole in rows]
 
     return translate

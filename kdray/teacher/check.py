@@ -17,7 +17,7 @@ import numpy as np
 from sacrebleu.metrics.chrf import CHRF
 
 from kdray.artifacts import Fetch, Key, keys_among, write_json
-from kdray.errors import DataError
+from kdray.errors import DataError, InputError, KdrayError
 from kdray.jobs import NOTES, Counts
 from kdray.model.generate import SearchOptions
 from kdray.schema import Column, Split
@@ -185,9 +185,23 @@ def in_float32(teacher: Teacher) -> Teacher | None:
 
 
 def _translated(engine: Engine, src: Sequence[str]) -> tuple[list[Translation | None], float]:
-    """The best translation of each, or none, and the seconds that it took."""
+    """The best translation of each, or none, and the seconds that it took.
+
+    Raises:
+        InputError: a command or a function fails, or does not answer each sentence.
+    """
     began = time.perf_counter()
-    best = translate(engine, src, SearchOptions())
+    try:
+        best = translate(engine, src, SearchOptions())
+    except KdrayError:
+        raise
+    except Exception as error:  # of a command, or of another package: it may be anything
+        if not isinstance(engine, LinesEngine):
+            raise
+        raise InputError(
+            f"{engine.place}: failed with {len(src)} sentences of dev: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     seconds = time.perf_counter() - began
     return [each[0] if each else None for each in best], seconds
 

@@ -120,7 +120,15 @@ class ConvertedEngine:
         pieces = [[*self.prefix, *line, *self.suffix] for line in cut]
         found = self.translator.search(pieces, options, prefix=self.target_prefix)
         return [
-            [Translation(self._text(hyp.pieces), hyp.score, hyp.finished) for hyp in best]
+            [
+                Translation(
+                    self._text(hyp.pieces),
+                    hyp.score,
+                    hyp.finished,
+                    num_pieces=len(hyp.pieces) + hyp.finished,
+                )
+                for hyp in best
+            ]
             for best in found
         ]
 

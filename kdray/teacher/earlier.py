@@ -23,11 +23,21 @@ from kdray.text.batching import Rows
 FILE = "earlier.json"
 
 
-def note_earlier(work: Path, keys: Sequence[Key]) -> None:
-    """Write down, once for all processes, which artifacts hold translations that can be taken."""
+def note_earlier(work: Path, keys: Sequence[Key]) -> tuple[Key, ...]:
+    """Write down, once for all processes, which artifacts hold translations that can be taken.
+
+    Returns:
+        Those that are written down, now or by an earlier command.
+    """
     if not (work / FILE).exists():
         contents = [{"stage": key.stage, **key.content()} for key in keys]
         write_json(work / FILE, contents)
+    return _noted(work)
+
+
+def _noted(work: Path) -> tuple[Key, ...]:
+    contents = read_json(work / FILE) if (work / FILE).exists() else []
+    return tuple(Key(**content) for content in contents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +55,11 @@ class Earlier:
     @classmethod
     def load(cls, work: Path, fetch: Fetch) -> Self:
         """Those that were written down in a folder, as far as they are still there and whole."""
-        contents = read_json(work / FILE) if (work / FILE).exists() else []
         tables: list[pa.Table] = []
         hashes, tables_of, rows = [], [], []
-        for content in contents:
+        for key in _noted(work):
             try:
-                table = read_translations(fetch(Key(**content)))
+                table = read_translations(fetch(key))
             except (ArtifactDamaged, DataError):
                 continue
             best = np.flatnonzero(table[Column.HYP_RANK].to_numpy() == 0)

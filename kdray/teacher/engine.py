@@ -20,13 +20,16 @@ class Translation:
 
     score: the sum of its tokens' log-probabilities, not normalised. finished: whether it ended
     before the length limit. ids: its pieces in the teacher's own vocabulary, with `</s>` at the end
-    if it is finished; None from a teacher that only knows text.
+    if it is finished; None from a teacher that only knows text. num_pieces: how many pieces it has,
+    from a teacher that counts them and has no ids; how fast it is, and so how wide its batches may
+    be, is told by them.
     """
 
     text: str
     score: float
     finished: bool
     ids: Sequence[int] | None = None
+    num_pieces: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,14 @@ TRANSLATORS = "kdray.translators"
 
 @dataclass(frozen=True, slots=True)
 class LinesEngine:
-    """Translates by something that is given texts; see `Engine`."""
+    """Translates by something that is given texts; see `Engine`.
+
+    place: in the recipe, for messages. An error of its own, which may be that of one text, is not
+    changed into one of ours.
+    """
 
     ask: Callable[[list[str], SearchOptions], Sequence[Any]]
+    place: str
     positions: ClassVar[int | None] = None
     vocabulary: ClassVar[int | None] = None
 
@@ -69,7 +74,11 @@ class CommandTeacher(Teacher):
         self, fetch: Fetch, *, device: str, threads: int, work: Path | None = None
     ) -> LinesEngine:
         """Nothing is started yet: the command runs for each call, with all lines of it."""
-        return LinesEngine(self._ask)
+        return LinesEngine(self._ask, self._place)
+
+    @property
+    def _place(self) -> str:
+        return f"recipe.teacher (command) {self.config.command[0]}"
 
     def _ask(self, lines: list[str], options: SearchOptions) -> list[Any]:
         read = _json if self.config.output == "json" else list[Any]
@@ -84,9 +93,9 @@ class CommandTeacher(Teacher):
                 variables=variables,
             )
         except CommandBroken as error:
-            raise InputError(
-                f"recipe.teacher (command): {self.config.command[0]}: {error}"
-            ) from None
+            if error.exited:
+                raise
+            raise InputError(f"{self._place}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +132,19 @@ class FunctionTeacher(Teacher):
             ConfigError: it is not there.
         """
         self.check()
-        return LinesEngine(self._ask)
+        return LinesEngine(self._ask, self._place)
+
+    @property
+    def _place(self) -> str:
+        return f"recipe.teacher.function {self.config.function}"
 
     def _ask(self, lines: list[str], options: SearchOptions) -> list[Any]:
-        place = f"recipe.teacher.function {self.config.function}"
         function = outside_kinds(TRANSLATORS)[self.config.function]
-        try:
-            answers = list(function(lines, **self.config.options))
-        except Exception as error:  # of another package, it may be anything
-            raise InputError(f"{place}: {type(error).__name__}: {error}") from error
+        answers = list(function(lines, **self.config.options))
         if len(answers) != len(lines):
-            raise InputError(f"{place}: gave {len(answers)} translations for {len(lines)} sources")
+            raise InputError(
+                f"{self._place}: gave {len(answers)} translations for {len(lines)} sources"
+            )
         return answers
 
 

@@ -17,6 +17,7 @@ from kdray.model.memory import (
     set_tokens_per_batch,
     tokens_per_batch,
 )
+from kdray.storage.parts import Parts
 from kdray.teacher.attempts import attempt_at
 from kdray.teacher.budget import Budget
 from kdray.teacher.shards import ShardPlan
@@ -55,23 +56,37 @@ class BatchSize:
             self.budget.learn(tokens, speed, room=self.memory / used_memory(self.device))
 
 
-def make_shard(plan: ShardPlan, index: int, build: Build, size: BatchSize, *, worker: str) -> None:
+def make_shard(
+    plan: ShardPlan,
+    index: int,
+    build: Build,
+    size: BatchSize,
+    *,
+    worker: str,
+    parts: Parts | None = None,
+) -> None:
     """Make a shard of a plan, with smaller batches if a process died with it or memory runs out.
+
+    `parts` keep what it has in hand where nodes have no folder in common.
+
+    Where a process died with it, and no row is known to be the reason, memory was: other shards
+    are not made with so many tokens in a batch either.
 
     Raises:
         KdrayError: it cannot be made.
     """
-    attempt = attempt_at(plan.path(index), worker)
+    attempt = attempt_at(plan.path(index), worker, parts)
     asked = size.tokens() or tokens_per_batch()
-    if attempt.deaths:
-        size.ran_out(asked)
-    set_tokens_per_batch(asked >> len(attempt.deaths))
+    set_tokens_per_batch(min([asked, *(died // 2 for died in attempt.tokens)]))
+    attempt.hold([])
     careful = build
     if getattr(build, "takes_attempts", False):
         careful = partial(build, attempt=attempt)  # type: ignore[call-arg]
     began = time.perf_counter()
     _with_smaller_batches(lambda: plan.make(index, careful), size)
     attempt.end()
+    if attempt.tokens and not attempt.deadly:
+        size.ran_out(min(attempt.tokens))
     made = plan.record(index)["counts"]
     if tokens_per_batch() == asked and made.get("tokens") and not made.get("reused"):
         size.learn(asked, made["tokens"] / (time.perf_counter() - began))

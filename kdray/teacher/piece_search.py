@@ -10,8 +10,7 @@ import ctranslate2
 
 from kdray.errors import DataError
 from kdray.model.generate import SearchOptions
-
-TOKENS_PER_BATCH = 1024
+from kdray.model.memory import tokens_per_batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +80,20 @@ class PieceTranslator:
         options: SearchOptions,
         *,
         prefix: Sequence[str] = (),
-        tokens_per_batch: int = TOKENS_PER_BATCH,
+        most_tokens: int | None = None,
     ) -> list[list[Found]]:
         """The best `num_hyps` translations of each source, best first, in the order given.
 
         Every translation is made to begin with the prefix. A source that is longer than the
-        model's positions has none.
+        model's positions has none. A batch has `most_tokens`; None: as many as the process has.
         """
+        most = tokens_per_batch() if most_tokens is None else most_tokens
         by_length: dict[int, list[int]] = {}
         for row, pieces in enumerate(src):
             if self.positions is None or len(pieces) + self.added <= self.positions:
                 by_length.setdefault(len(pieces), []).append(row)
         queued = [
-            (rows, self._submit([src[row] for row in rows], options, prefix, tokens_per_batch))
+            (rows, self._submit([src[row] for row in rows], options, prefix, most))
             for _, rows in sorted(by_length.items())
         ]
         results: list[list[Found]] = [[] for _ in src]
@@ -107,7 +107,7 @@ class PieceTranslator:
         src: list[Sequence[str]],
         options: SearchOptions,
         prefix: Sequence[str],
-        tokens_per_batch: int,
+        most_tokens: int,
     ) -> list[Any]:
         """Queue sources of equal length: a call has one length limit for all."""
         positions = self.positions or 1 << 30
@@ -117,7 +117,7 @@ class PieceTranslator:
             beam_size=options.beam,
             num_hypotheses=options.num_hyps,
             length_penalty=options.length_penalty,
-            max_batch_size=tokens_per_batch,
+            max_batch_size=most_tokens,
             batch_type="tokens",
             max_decoding_length=options.max_length(
                 len(src[0]) + self.added, positions=positions, given=len(prefix)

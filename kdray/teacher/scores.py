@@ -24,11 +24,11 @@ from kdray.config.scores import (
     ScoreConfig,
     ScorerScoreConfig,
 )
-from kdray.errors import DataError
+from kdray.errors import ConfigError, DataError
 from kdray.jobs import Counts
 from kdray.model.generate import SearchOptions
 from kdray.schema import Column, Split
-from kdray.scoring.job import scorer_of
+from kdray.scoring.job import numbers_of, scorer_of
 from kdray.scoring.scorer import Segment
 from kdray.teacher.hypotheses import SHARD, Hypotheses, in_parts, join_shards
 from kdray.teacher.own import OwnModels
@@ -96,8 +96,20 @@ class ScoreJob:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether a model works."""
+        """Whether a model of kdray works. What a scorer from outside runs has no GPU."""
         return self.second is not None
+
+    def check(self) -> None:
+        """See whether what a scorer from outside needs is there, if one scores.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        if isinstance(self.config, ScorerScoreConfig):
+            try:
+                scorer_of(self.config.scorer).check(self.config.scorer)
+            except ConfigError as error:
+                raise ConfigError(f"recipe.signals.scores (scorer): {error}") from None
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
         """Make what the processes share. -> the number of pairs that have translations."""
@@ -231,7 +243,7 @@ def _of_risk(some: Some, config: RiskScoreConfig) -> Scores:
 
 def _from_outside(some: Some, config: ScorerScoreConfig) -> Scores:
     segments = [Segment(*each) for each in zip(some.src, some.hyps, some.refs, strict=True)]
-    numbers = scorer_of(config.scorer).score(config.scorer, segments)
+    numbers = numbers_of(config.scorer, segments)
     return np.array(numbers, dtype=np.float64) * (1 if config.scorer.higher_is_better else -1)
 
 

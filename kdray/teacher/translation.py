@@ -63,16 +63,19 @@ class TranslationJob:
     def continues(self, content: Mapping[str, Any]) -> bool:
         """Whether an artifact of such content has translations that this job would make again.
 
-        That is one by the same teacher in the same way, of another corpus; not if the teacher
-        weighs its members by references.
+        That is one by the same teacher in the same way, of another corpus, whatever made that; not
+        if a translation depends on more of a pair than its source: on the reference, where the
+        teacher weighs its members by it, or on the pair_id, where it is drawn.
         """
-        read, own = {"encoded", "corpus"}, self.key.content()
+        if self.teacher.by_perplexity or self.config.sampling is not None:
+            return False
+        own = self.key.content()
 
         def way(of: Mapping[str, Any]) -> Any:  # noqa: ANN401 (JSON)
-            inputs = {name: value for name, value in of["inputs"].items() if name not in read}
+            inputs = {name: of["inputs"].get(name) for name in self.teacher.identity}
             return of["version"], of["recipe"], inputs
 
-        return not self.teacher.by_perplexity and content != own and way(content) == way(own)
+        return content != own and way(content) == way(own)
 
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> int:
         """Make what the teacher's processes share. -> the number of training pairs."""
@@ -148,7 +151,8 @@ class TranslationMaker:
             Column.HYP_SCORE: pa.array([hyp.score for *_, hyp in rows], pa.float32()),
             Column.FINISHED: pa.array([hyp.finished for *_, hyp in rows], pa.bool_()),
         }
-        table, counts = pa.table(columns), dict[str, int]()
+        table = pa.table(columns)
+        counts = {"tokens": sum(hyp.num_pieces for *_, hyp in rows)}
         if self.engine.vocabulary is not None:
             ids = [hyp.ids for *_, hyp in rows]
             table, counts["tokens"] = with_ids(table, ids, vocabulary=self.engine.vocabulary)

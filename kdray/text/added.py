@@ -34,12 +34,14 @@ from kdray.text.sentences import AT_A_TIME, Cleaned, batches, digests_of, digest
 from kdray.text.settling import SOURCE
 
 VERSION = 1
-UNTRANSLATED = "no translation"
+OF_TRANSLATED = 2  # of a corpus with translations: once they were learned without their end, too
+UNTRANSLATED, UNFINISHED = "no translation", "unfinished translation"
 TEXTS = "texts"
 """In counts: of each text how many lines were kept, left unread, or dropped for which reason."""
 Row = tuple[str, str]
-Translate = Callable[[NDArray[np.int64]], list[str]]
-"""The translation of each sentence, by its pair_id; empty where there is none."""
+Translate = Callable[[NDArray[np.int64]], list[str | None]]
+"""The translation of each sentence, by its pair_id; empty where there is none, None where it did
+not end before the length limit."""
 
 
 def sentences_key(config: FilesCorpusConfig, name: str, corpus: Key) -> Key:
@@ -72,7 +74,7 @@ def added_key(
     order = list(config.monolingual)
     return Key(
         "added",
-        VERSION,
+        OF_TRANSLATED if translations else VERSION,
         {"order": order, "texts": recipe},
         {**inputs, "corpus": corpus.fingerprint},
     )
@@ -133,17 +135,17 @@ def build_added(
             seen.ranks(digests_of(rows[Column.SRC].to_pylist()))
         held_out = _held_out(clean, Column.SRC)
         for name, text in config.monolingual.items():
+            lost = Counter({UNTRANSLATED: 0})
             if isinstance(text, DecodedTextConfig):
                 cleaned = Cleaned(config, name, held_out, seen)
                 pairs: Iterator[Row] = ((src, "") for src in cleaned.kept(folder))
             else:
-                pairs = _translated(*translated[name])
-            lost = Counter[str]()
+                pairs = _translated(*translated[name], lost)
             while some := list(islice(pairs, AT_A_TIME)):
                 good = [pair for pair in some if compared(pair[0])]
                 lost[UNTRANSLATED] += len(some) - len(good)
                 repeats = seen_pairs.ranks(digests_of_pairs(good))
-                lost[Drop.DUPLICATE.value] += int(repeats.sum())
+                lost[Drop.DUPLICATE.value] += int((repeats > 0).sum())
                 good = list(compress(good, (repeats == 0).tolist()))
                 rows = _rows(good, name)
                 table.add(rows)
@@ -204,12 +206,18 @@ def _rows(pairs: list[Row], name: str) -> pa.Table:
     return pa.table(columns, schema=PAIR_SCHEMA.append(SOURCE))
 
 
-def _translated(sentences: Path, translate: Translate) -> Iterator[Row]:
-    """What a model says of each sentence, and the sentence; empty where it says nothing."""
+def _translated(sentences: Path, translate: Translate, lost: Counter[str]) -> Iterator[Row]:
+    """What a model says of each sentence, and the sentence; empty where it says nothing.
+
+    What did not end is counted and left out: it is no whole sentence.
+    """
     for batch in Corpus(sentences).batches(Split.TRAIN, rows=AT_A_TIME):
         said = translate(batch.column(Column.PAIR_ID).to_numpy())
         for src, text in zip(said, batch.column(Column.SRC).to_pylist(), strict=True):
-            yield src.strip(), text
+            if src is None:
+                lost[UNFINISHED] += 1
+            else:
+                yield src.strip(), text
 
 
 def _copy_held_out(corpus: Corpus, folder: Path) -> None:

@@ -20,19 +20,23 @@ _OF_KDRAY = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 class CommandBroken(Exception):
     """A command did not do what it is for.
 
-    stderr: what it said meanwhile. hung: whether it was killed at its time limit.
+    stderr: what it said meanwhile. hung: whether it was killed at its time limit. exited: whether
+        it ended with an exit code, or by a signal, that says so; the reason may be one line of all.
     """
 
-    def __init__(self, reason: str, stderr: str = "", *, hung: bool = False) -> None:
+    def __init__(
+        self, reason: str, stderr: str = "", *, hung: bool = False, exited: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.stderr, self.hung = stderr, hung
+        self.stderr, self.hung, self.exited = stderr, hung, exited
 
     def said(self, stderr: str) -> "CommandBroken":
         """The same, with what it wrote to its standard error."""
         stderr = redact(stderr)
         last = next((line for line in reversed(stderr.splitlines()) if line.strip()), "")
         shown = f"ends with {last.strip()[:300]!r}" if last else "is empty"
-        return CommandBroken(f"{self}; its standard error {shown}", stderr, hung=self.hung)
+        reason = f"{self}; its standard error {shown}"
+        return CommandBroken(reason, stderr, hung=self.hung, exited=self.exited)
 
 
 def check_program(config: LineCommandConfig, folder: Path | None = None) -> None:
@@ -134,7 +138,7 @@ def _run(
                 process.wait()
     if code != 0:
         how = f"ended with exit code {code}" if code > 0 else f"was killed by signal {-code}"
-        raise CommandBroken(f"it {how}")
+        raise CommandBroken(f"it {how}", exited=True)
 
 
 def _lines(printed: str, wanted: int, *, what: str) -> list[str]:

@@ -4,10 +4,12 @@ import json
 
 import pytest
 import torch
+from outside_packages import installed
 
 from kdray.errors import StageFailed
 from kdray.model import memory
-from kdray.teacher.attempts import DEATHS, Attempt, attempt_at, lay_death
+from kdray.storage.parts import Parts
+from kdray.teacher.attempts import Attempt, attempt_at, lay_death
 from kdray.teacher.budget import Budget
 from kdray.teacher.making import BatchSize, make_shard
 from kdray.teacher.quarantine import DEADLY, Careful
@@ -62,16 +64,69 @@ def test_a_row_that_ends_its_process_three_times_is_left_out(plan):
         lay_death(plan.folder, worker)
     make_shard(plan, 0, build, size, worker="d")
     assert json.loads((plan.path(0) / "rows").read_text()) == {"7": DEADLY}
-    deaths = json.loads((plan.folder / f"000000.{DEATHS}").read_text())
-    assert deaths[0] == list(range(20))
+    deaths = attempt_at(plan.path(0), "d").deaths
+    assert deaths[0] == tuple(range(20))
     assert 7 in deaths[1]
     assert len(deaths[1]) < 20 or len(lengths()) * 8 <= 512
-    assert deaths[2] == [7]
+    assert deaths[2] == (7,)
     assert log[0] == (20, 1024)
     assert log[1][1] == 512
     make_shard(plan, 1, build, size, worker="d")
     assert json.loads((plan.path(1) / "rows").read_text()) == {}
     assert plan.missing() == []
+
+
+def test_a_row_that_ends_processes_of_other_nodes_is_left_out(tmp_path):
+    """Nodes have a storage of objects in common, and each a folder of its own."""
+    kept = f"toy://{tmp_path}/bucket", "work/hypotheses/x/parts"
+    driver, *nodes = (Parts(*kept, tmp_path / name / "shards") for name in ("driver", "a", "b"))
+    plans = [ShardPlan.open(node.folder, rows=40, shard_rows=20) for node in nodes]
+    size, build = BatchSize(None, None, 1e12, "cpu"), careful_build(7, [])
+
+    def make_on(number, index=0):
+        make_shard(plans[number], index, build, size, worker=f"w{number}", parts=nodes[number])
+
+    with installed():
+        make_on(1, index=1)
+        for number in (0, 1, 0):
+            with pytest.raises(Died):
+                make_on(number)
+            lay_death(driver.folder, f"w{number}", driver)
+        make_on(1)
+        assert [name for name in driver.file_names() if "in-hand" in name] == []
+    assert json.loads((plans[1].path(0) / "rows").read_text()) == {"7": DEADLY}
+    assert json.loads((plans[1].path(1) / "rows").read_text()) == {}
+
+
+def test_a_row_that_ends_its_process_leaves_other_shards_as_wide_as_they_were(plan, tmp_path):
+    file, log = tmp_path / "budget.json", []
+
+    def size():
+        return BatchSize(None, Budget.load(file), 1e12, "cpu")
+
+    before, build = size().tokens(), careful_build(7, log)
+    for worker in "abc":
+        with pytest.raises(Died):
+            make_shard(plan, 0, build, size(), worker=worker)
+        lay_death(plan.folder, worker)
+    make_shard(plan, 0, build, size(), worker="d")
+    assert Budget.load(file).tokens == before
+    assert [tokens for _, tokens in log[:2]] == [1024, 512]
+    make_shard(plan, 1, build, size(), worker="d")
+    assert log[-1][1] == 1024
+
+
+def test_processes_that_die_together_of_memory_halve_the_batches_once(plan, tmp_path):
+    """Each of their shards is made when batches are smaller; that no row was the reason is known
+    then."""
+    file = tmp_path / "budget.json"
+    for index in range(2):
+        attempt_at(plan.path(index), "ab"[index]).hold(range(20))
+    lay_death(plan.folder, None)
+    for index in range(2):
+        size = BatchSize(None, Budget.load(file), 1e12, "cpu")
+        make_shard(plan, index, careful_build(None, []), size, worker="c")
+    assert Budget.load(file).most == 512
 
 
 def test_nobody_is_blamed_for_a_machine_without_memory(plan):

@@ -363,6 +363,32 @@ def test_new_rows_of_a_corpus_decode_only_themselves(forty, tmp_path):
     assert sum(lines for lines, _ in teacher.seen) == 3
 
 
+def test_draws_are_the_same_whatever_lies_in_the_storage(models, toy_corpus_folder, tmp_path):
+    """A source that stands in the corpus twice has draws for each of its pairs."""
+    table = pq.read_table(toy_corpus_folder / "train.parquet")
+    twice = table.slice(0, 4).set_column(0, Column.PAIR_ID, pa.array(range(200, 204)))
+    grown = tmp_path / "grown"
+    grown.mkdir()
+    pq.write_table(pa.concat_tables([table, twice]), grown / "train.parquet")
+    teacher, old = own(models[0]), tmp_path / "old"
+    earlier = TranslationJob(teacher, at(toy_corpus_folder), DRAWN, Key("encoded", 1, {"n": 1}))
+    job = TranslationJob(teacher, at(grown), DRAWN, ENCODED)
+    make(earlier, old, shard_rows=100)
+    contents = [earlier.key.content()]
+    note_earlier(tmp_path / "work", [Key("hypotheses", **c) for c in contents if job.continues(c)])
+    (tmp_path / "alone").mkdir()
+
+    def found(source):
+        return old if source == earlier.key else fetch(source)
+
+    def made(work):
+        job.prepare(work, found, device="cpu")
+        job.builder(work, found, device="cpu")(0, 16, work)
+        return read_translations(work).to_pylist()
+
+    assert made(tmp_path / "work") == made(tmp_path / "alone")
+
+
 def test_only_the_same_teacher_s_translations_of_another_corpus_are_taken(forty):
     def job(corpus, teacher="lines", **config):
         lines = Lines(None)
@@ -374,3 +400,17 @@ def test_only_the_same_teacher_s_translations_of_another_corpus_are_taken(forty)
     assert new.continues(job(1).key.content())
     for other in (job(2), job(1, teacher="others"), job(1, beam=4), job(1, max_length_slack=9)):
         assert not new.continues(other.key.content())
+
+
+@pytest.mark.parametrize("new", ["corpus", "noise", "added", "sentences"])
+@pytest.mark.parametrize("old", ["corpus", "noise", "added", "sentences"])
+def test_translations_are_taken_whatever_made_the_corpora(old, new):
+    """Of a teacher that knows text alone, which reads the corpus itself."""
+
+    def job(stage, n, fail=None):
+        return TranslationJob(Lines(fail), Key(stage, 1, {"n": n}), HypothesesConfig(), ENCODED)
+
+    assert job(new, 2).continues(job(old, 1).key.content())
+    others = job(old, 1)
+    others.teacher.fingerprints = ("others",)
+    assert not job(new, 2).continues(others.key.content())

@@ -4,6 +4,8 @@ import os
 import pickle
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from outside_packages import installed
 from sharded import ENCODED, at, fetch, make
@@ -11,8 +13,11 @@ from sharded import ENCODED, at, fetch, make
 from kdray.config.foreign_teachers import CommandTeacherConfig, FunctionTeacherConfig
 from kdray.config.signals import HypothesesConfig
 from kdray.errors import ConfigError, InputError
+from kdray.model import memory
 from kdray.model.generate import SearchOptions
+from kdray.teacher import lines
 from kdray.teacher.build import build_teacher
+from kdray.teacher.check import CheckJob
 from kdray.teacher.hypotheses import read_translations
 from kdray.teacher.translation import TranslationJob
 
@@ -66,7 +71,6 @@ def test_a_source_without_a_translation_goes_to_quarantine(toy_corpus, tmp_path)
 
 
 DAMAGED = {
-    "import sys; print('no model', file=sys.stderr); sys.exit(3)": "exit code 3; .*'no model'",
     "import sys\nfor line in list(sys.stdin)[1:]: print(line)": "printed",
     "print(1); print(2)": "printed 2 lines for 3 sources",
 }
@@ -110,10 +114,74 @@ def test_a_function_of_a_package_translates():
         assert translate(function("toy_words", options={"ending": "o"}), src=["a b"]) == [["ao bo"]]
         with pytest.raises(InputError, match=r"toy_forgetful: gave 2 translations for 3 sources"):
             translate(function("toy_forgetful"))
-        with pytest.raises(InputError, match=r"toy_words: TypeError: .*'start'"):
-            translate(function("toy_words", options={"start": 1}))
         with pytest.raises(ConfigError, match=r"function nobody: .* there are toy_forgetful, toy_"):
             function("nobody")
+
+
+BROKEN = "import sys; print('no model', file=sys.stderr); sys.exit(3)"
+FAILING = [
+    (lambda: command(BROKEN), r"\(command\) .*: it ended with exit code 3; .*'no model'"),
+    (lambda: function("toy_words", options={"start": 1}), r"function toy_words: .*TypeError: .*'s"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(FAILING)))
+def test_what_fails_on_dev_is_told_before_anything_is_decoded(number, toy_corpus, tmp_path):
+    teacher, told = FAILING[number]
+    with installed():
+        check = CheckJob(teacher(), at(toy_corpus.path), "13a")
+        with pytest.raises(InputError, match=rf"recipe.teacher.{told}"):
+            check.make(tmp_path, fetch, threads=1)
+
+
+@pytest.fixture
+def sixty(tmp_path):
+    """A corpus whose line 33 is a bad one."""
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    src = [f"line {n}" for n in range(60)]
+    pq.write_table(pa.table({"pair_id": range(60), "src": src, "ref": src}),
+                   folder / "train.parquet")  # fmt: skip
+    return folder
+
+
+def quarantined(teacher, corpus, folder):
+    """The pairs that are not translated, where all others are."""
+    job = TranslationJob(teacher, at(corpus), HypothesesConfig(), ENCODED)
+    _, counts = make(job, folder, shard_rows=30)
+    ids = set(read_translations(folder)["pair_id"].to_pylist())
+    assert counts["quarantined"] == 60 - len(ids)
+    return set(range(60)) - ids
+
+
+def test_a_line_with_which_a_command_fails_goes_to_quarantine(sixty, tmp_path):
+    code = "import sys\nfor line in sys.stdin: print(1 / ('line 33' not in line))"
+    assert quarantined(command(code), sixty, tmp_path / "made") == {33}
+
+
+def upper(bad=None, most=None):
+    """A function that raises with one line, or has memory for so many."""
+
+    def translate(lines):
+        if bad in lines:
+            raise ValueError("bad line")
+        if most is not None and len(lines) > most:
+            raise MemoryError
+        return [line.upper() for line in lines]
+
+    return translate
+
+
+@pytest.mark.parametrize(
+    ("how", "lost"), [({"bad": "line 33"}, {33}), ({"most": 7}, set()), ({}, set())]
+)
+def test_a_line_with_which_a_function_fails_goes_to_quarantine(
+    sixty, tmp_path, monkeypatch, how, lost
+):
+    """Where memory runs out with many lines, fewer are given to it."""
+    monkeypatch.setattr(memory, "_tokens", memory.START)
+    monkeypatch.setattr(lines, "outside_kinds", lambda group: {"upper": upper(**how)})
+    assert quarantined(function("upper"), sixty, tmp_path / "made") == lost
 
 
 class Forgetful:

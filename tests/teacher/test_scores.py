@@ -16,6 +16,8 @@ from kdray.config.scores import ScoreConfig
 from kdray.errors import DataError
 from kdray.model.storage import load_model
 from kdray.schema import Column
+from kdray.scoring import job as scoring_job
+from kdray.scoring.scorer import Scorer, ScorerFailed
 from kdray.teacher.hypotheses import FILE, Hypotheses
 from kdray.teacher.scores import ScoreJob, load_scores
 from kdray.teacher.selection import SelectionJob
@@ -129,6 +131,14 @@ def test_a_command_scores_too_and_lower_may_be_better(scored):
     assert scored(kind="scorer", scorer=scorer)[1] == [5, 2, 5, 5, 8, 2]
     lower = {**scorer, "higher_is_better": False}
     assert scored(kind="scorer", scorer=lower)[1] == [-5, -2, -5, -5, -8, -2]
+
+
+def test_a_scorer_that_forgets_a_translation_is_found_out(scored, monkeypatch):
+    forgets = Scorer(lambda config, segments: [1.0] * (len(segments) - 1))
+    monkeypatch.setattr(scoring_job, "COMMAND", forgets)
+    scorer = {"kind": "command", "command": ["none"], "signature": "forgets"}
+    with pytest.raises(ScorerFailed, match=r"gave 1 scores for 2 segments|gave 0 scores for 1"):
+        scored(kind="scorer", scorer=scorer)
 
 
 @pytest.mark.parametrize(

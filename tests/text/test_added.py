@@ -1,20 +1,25 @@
 """Text in one language joins a corpus without a trace lost: each sentence is kept or counted."""
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from kdray.artifacts import Key
+from kdray.artifacts import Brought, Key
 from kdray.config.text import CorpusConfig
 from kdray.errors import DataError
 from kdray.jobs import NOTES
-from kdray.schema import View
+from kdray.schema import Column, View
+from kdray.teacher.added import AddedJob
+from kdray.teacher.hypotheses import FILE
 from kdray.text.added import added_key, build_added, build_sentences, sentences_key
 from kdray.text.corpus import Corpus
 from kdray.text.corpus_building import build_corpus, corpus_key
 from kdray.text.encoded import EncodedSplit, build_encoded
 from kdray.text.judging import pair_id
+from kdray.text.pairing import source_hashes
+from kdray.text.sequences import write_table
 
 TRAIN = [("a house", "ein Haus"), ("a dog", "ein Hund")]
 CORPUS = Key("corpus", 1, {})
@@ -117,6 +122,36 @@ def test_back_translations_are_the_sources_of_their_sentences(tmp_path):
     counts, corpus = added(made, tmp_path, {"web": (sentences, translate)})
     assert rows(corpus)[2:] == [("web", "a tree", "ein Baum")]
     assert counts[NOTES] == ["web: 1 sentences with a translation, left out: no translation 2"]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_back_translation_without_its_end_is_counted_and_not_learned(tmp_path, ended):
+    """The table of translations, as the job that adds them reads it, lacks the second sentence."""
+    sentences = ["ein Baum", "ein Vogel", "ein Berg"]
+    write(tmp_path, "mono.de", sentences)
+    made = config(tmp_path, {"web": {"kind": "back_translated", "path": "mono.de", "model": "m"}})
+    clean, found, out = (Brought(tmp_path / n, n) for n in ("clean", "sentences", "out"))
+    hypotheses = Brought(tmp_path / "hypotheses", "hypotheses")
+    for each in (clean, found, out, hypotheses):
+        each.path.mkdir()
+    build_corpus(made, clean.path)
+    build_sentences(made, "web", clean.path, found.path)
+    columns = {
+        Column.PAIR_ID: pa.array([pair_id(sentences[n], "") for n in (0, 2)], pa.int64()),
+        Column.SRC_HASH: pa.array(source_hashes([sentences[n] for n in (0, 2)])),
+        Column.HYP_RANK: pa.array([0, 0], pa.int32()),
+        Column.HYP: pa.array(["a tree", "a hill a hill"], pa.large_string()),
+        Column.HYP_IDS: pa.array([[5, 3], [6, 6]], pa.list_(pa.uint16())),
+        Column.FINISHED: pa.array([True, ended]),
+    }
+    write_table(hypotheses.path / FILE, pa.table(columns))
+    job = AddedJob(made, clean, {"web": (found, hypotheses)}, CORPUS)
+    counts = job.make(out.path, lambda source: source.path, threads=1)
+    hill = [("web", "a hill a hill", "ein Berg")] if ended else []
+    assert rows(Corpus(out.path))[2:] == [("web", "a tree", "ein Baum"), *hill]
+    lost = "no translation 1" + ("" if ended else ", unfinished translation 1")
+    told = f"web: {1 + ended} sentences with a translation, left out: {lost}"
+    assert counts[NOTES] == [told]
 
 
 def test_a_sentence_of_two_texts_is_one_pair_if_it_is_translated_alike(tmp_path):

@@ -45,7 +45,7 @@ def compare(engine: HuggingFaceEngine, model: Any, src: Sequence[str]) -> Compar
     rows = engine.codec.encode(src)
     rows = [row for row in rows if engine.positions is None or len(row) <= engine.positions]
     together = [best for best, *_ in engine.search(rows, SearchOptions())]
-    alone = [engine.search([row], SearchOptions(), tokens_per_batch=1)[0][0] for row in rows]
+    alone = [engine.search([row], SearchOptions(), most_tokens=1)[0][0] for row in rows]
     seen, total = Compared(sentences=len(rows)), 0.0
     for row, batched, single in zip(rows, together, alone, strict=True):
         seen.unlike_alone += batched[0] != single[0]
