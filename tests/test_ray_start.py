@@ -11,6 +11,7 @@ import pytest
 import ray
 
 from kdray.cluster import session as sessions
+from kdray.cluster import start
 from kdray.cluster.session import cluster_address, session, where
 from kdray.config.execution import Execution
 from kdray.errors import InputError
@@ -120,6 +121,19 @@ def test_a_start_that_hangs_is_given_up(monkeypatch):
     ):
         pytest.fail("it came up")
     goes_on.set()
+
+
+def test_a_node_for_which_ray_does_not_wait_is_started_again(monkeypatch):
+    tries = []
+
+    def init(**_):
+        tries.append(1)
+        if len(tries) < 3:
+            raise Exception("The current node timed out during startup. This could happen because")
+
+    monkeypatch.setattr(ray, "init", init)
+    start.bring_up(60.0)()
+    assert len(tries) == 3
 
 
 @pytest.mark.parametrize(
