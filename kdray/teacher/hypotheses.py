@@ -180,8 +180,9 @@ def in_parts(
 
 
 def sum_counts(counts: Sequence[Counts]) -> dict[str, Any]:
-    """Sum each count over the shards."""
-    return {name: sum(each[name] for each in counts) for name in (counts[0] if counts else {})}
+    """Sum each count over the shards that have it."""
+    names = dict.fromkeys(name for each in counts for name in each)
+    return {name: sum(each.get(name, 0) for each in counts) for name in names}
 
 
 def read_rows(path: Path, start: int, stop: int) -> pa.Table:

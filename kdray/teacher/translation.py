@@ -151,8 +151,9 @@ class TranslationMaker:
             Column.HYP_SCORE: pa.array([hyp.score for *_, hyp in rows], pa.float32()),
             Column.FINISHED: pa.array([hyp.finished for *_, hyp in rows], pa.bool_()),
         }
-        table = pa.table(columns)
-        counts = {"tokens": sum(hyp.num_pieces for *_, hyp in rows)}
+        table, counts = pa.table(columns), dict[str, int]()
+        if pieces := sum(hyp.num_pieces for *_, hyp in rows):
+            counts["tokens"] = pieces
         if self.engine.vocabulary is not None:
             ids = [hyp.ids for *_, hyp in rows]
             table, counts["tokens"] = with_ids(table, ids, vocabulary=self.engine.vocabulary)
