@@ -131,7 +131,7 @@ def test_a_sample_has_few_sentences_of_text_in_one_language(
     in_sample = {name: text.sentences for name, text in measured.added.items()}
     assert measured.pairs == 40
     assert (in_sample["web"], in_sample["news"]) == (40, 40)
-    assert 0 < in_sample["back"] <= 40
+    assert in_sample["back"] <= 40  # the model may end none
     assert measured.added["web"].all_sentences == 10_000
     assert measured.added["news"].all_sentences == 100
     assert measured.added["back"].all_sentences == 5 * in_sample["back"]
@@ -140,7 +140,7 @@ def test_a_sample_has_few_sentences_of_text_in_one_language(
     assert hyps["pairs"] == measured.learned()
     per_pair = found["hypotheses"].size / measured.all_learned()
     assert per_pair <= hyps["bytes"] / hyps["pairs"] * 1.001
-    assert found["back-translation of back"].work > 0
+    assert bool(found["back-translation of back"].work) == bool(in_sample["back"])
     with open_study(sample, Display(), only_looks=True) as study:
         text, store = study.plan.only.text, study.store
         learned = Corpus(store.fetch(text.learned.corpus)).table("train")
