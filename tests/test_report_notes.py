@@ -46,16 +46,22 @@ def test_averaging_names_the_models_that_lost_and_gained_most():
     )
 
 
-def test_drops_and_quarantine_of_a_scenario_are_told_together():
-    def step(name, **counts):
-        return SimpleNamespace(name=name, key=counts)
+def test_what_a_scenario_did_to_its_text_is_told_together():
+    def step(name, stage, **counts):
+        return SimpleNamespace(name=name, key=SimpleNamespace(stage=stage, counts=counts))
 
-    corpus = {"drops": {"empty": 2}, "notes": ["told elsewhere"]}
-    text = SimpleNamespace(corpus=corpus)
-    steps = [step("hypotheses", quarantined=3), step("teacher", updates=1)]
-    scenario = SimpleNamespace(text=SimpleNamespace(clean=text, learned=text), steps=steps)
-    store = SimpleNamespace(find=lambda key: SimpleNamespace(counts=key))
-    assert _corpus(SimpleNamespace(store=store), scenario) == {
+    corpus = step("corpus", "corpus", drops={"empty": 2}, notes=["told elsewhere"])
+    made = [
+        corpus,
+        step("added text", "added", sources={"web": 5}),
+        step("noise", "noise", words=7),
+    ]
+    signals = [step("hypotheses", "hypotheses", quarantined=3), step("teacher", "model", updates=1)]
+    text = SimpleNamespace(clean=SimpleNamespace(corpus=corpus.key), steps=made)
+    scenario = SimpleNamespace(text=text, steps=signals)
+    assert _corpus(SimpleNamespace(store=SimpleNamespace(find=lambda key: key)), scenario) == {
         "drops": {"empty": 2},
+        "added": {"sources": {"web": 5}},
+        "noise": {"words": 7},
         "quarantined": {"hypotheses": 3},
     }
