@@ -38,7 +38,7 @@ recipe:
     cross_entropy: {kind: cross_entropy}
     hybrid: {kind: hybrid, gate: {kind: sentence}, signal: topk}
   evaluation: {beams: [2], bootstrap_samples: 100}
-execution: {parallel_students: 2, shard_pairs: 100}
+execution: {parallel_students: 2, shard_pairs: 100, start_seconds: 240}  # many share the machine
 search:
   method: hybrid
   space:

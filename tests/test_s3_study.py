@@ -36,7 +36,7 @@ def study(server: S3Server, tmp_path):
         shown = tmp_path / f"{machine}.txt"
         with shown.open("w") as file:
             driver = subprocess.Popen(
-                command("study", config, STORAGE, "execution.start_seconds=300"),
+                command("study", config, STORAGE),
                 env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / machine)},
                 stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
