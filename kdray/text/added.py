@@ -136,6 +136,7 @@ def build_added(
         held_out = _held_out(clean, Column.SRC)
         for name, text in config.monolingual.items():
             lost = Counter({UNTRANSLATED: 0})
+            sources[name] = 0
             if isinstance(text, DecodedTextConfig):
                 cleaned = Cleaned(config, name, held_out, seen)
                 pairs: Iterator[Row] = ((src, "") for src in cleaned.kept(folder))
