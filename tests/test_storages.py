@@ -1,5 +1,6 @@
 """A folder and a storage from outside the package obey the same laws; a URI leads to either."""
 
+import errno
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from storage_laws import RemoteLaws, StorageLaws, opened
 
 from kdray.artifacts import Store
 from kdray.config import outside
-from kdray.errors import InputError
+from kdray.errors import InputError, StorageLost
+from kdray.storage import remote
 
 
 class TestFolder(StorageLaws):
@@ -114,3 +116,100 @@ def test_a_package_that_cannot_be_loaded_is_told(monkeypatch) -> None:
         "brings it; entry point kdray.storage:bucket (kdray_nowhere:Bucket): cannot be loaded: "
         "ModuleNotFoundError: No module named 'kdray_nowhere'"
     )
+
+
+class Kept:
+    """Objects in a dictionary, and what one call does instead of its own work."""
+
+    def __init__(self, uri, **instead):
+        self.objects = {}
+        self.__dict__.update(instead)
+
+    def read(self, name):
+        return self.objects.get(name)
+
+    def create(self, name, content):
+        if name in self.objects:
+            return False
+        self.objects[name] = content
+        return True
+
+    def write(self, name, content):
+        self.objects[name] = content
+
+    def upload(self, file, name):
+        self.objects[name] = file.read_bytes()
+
+    def download(self, name, file):
+        file.write_bytes(self.objects[name])
+
+    def names(self, below):
+        return (name for name in self.objects if name.startswith(below))
+
+    def remove(self, names):
+        for name in names:
+            self.objects.pop(name, None)
+
+
+@pytest.fixture
+def kept(monkeypatch):
+    """Makes a storage that a package brings, with something wrong in it."""
+
+    def made(**instead):
+        group = {"kept": lambda uri: Kept(uri, **instead)}
+        monkeypatch.setattr(remote, "outside_kinds", lambda _: group)
+        remote._connected.cache_clear()
+        return remote.remote_storage("kept://here")
+
+    yield made
+    remote._connected.cache_clear()
+
+
+def lost(*_):
+    raise ConnectionError("reset by peer")
+
+
+def left(*_):
+    raise SystemExit(0)
+
+
+CALLS = {
+    "read": ("a",), "create": ("a", b""), "write": ("a", b""), "upload": (Path("a"), "a"),
+    "download": ("a", Path("a")), "names": ("a",), "remove": (["a"],),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("does", [lost, left])
+@pytest.mark.parametrize("call", CALLS)
+def test_whatever_the_storage_of_a_package_raises_is_told(kept, call, does) -> None:
+    told = r"execution\.storage kept://here: does not answer as it should \((Conn|SystemExit)"
+    with pytest.raises(StorageLost, match=told):
+        getattr(kept(**{call: does}), call)(*CALLS[call])
+
+
+def test_what_a_call_may_raise_and_a_full_disk_stay_as_they_are(kept, tmp_path) -> None:
+    for error in (FileNotFoundError("a"), OSError(errno.ENOSPC, "full")):
+
+        def raises(*_, error=error):
+            raise error
+
+        with pytest.raises(OSError) as caught:
+            kept(download=raises).download("a", tmp_path / "a")
+        assert caught.value is error
+
+
+def test_names_may_be_given_one_by_one(kept) -> None:
+    storage = kept()
+    for name in ("a/2", "a/1"):
+        storage.write(name, b"")
+    assert storage.names("a") == ["a/1", "a/2"]
+    remote.prove_usable(storage, "kept://here", mark="1")
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [{"read": lambda name: b"other"}, {"names": lambda below: []}, {"remove": lambda names: None}],
+)
+def test_a_storage_that_does_not_show_what_is_in_it_is_refused(kept, instead) -> None:
+    with pytest.raises(InputError, match="cannot be read or listed, or one that was removed"):
+        remote.prove_usable(kept(**instead), "kept://here", mark="1")

@@ -7,6 +7,7 @@ from itertools import groupby
 from kdray.cluster.session import cluster_address
 from kdray.cluster.task import evaluation_threads, make_each
 from kdray.errors import StageFailed
+from kdray.export.base import ExportFailed
 from kdray.fit.lengths import check_dev, check_sources, check_train
 from kdray.fit.spec import TrainingSpec
 from kdray.jobs import NOTES, Phased, Sharded, Whole
@@ -36,7 +37,7 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
     """Make all steps that are missing and wanted, in order, neighbours side by side.
 
     A student that fails is noted, and the others go on, and so are scores, measures of a teacher,
-    readings of a gate, and scorers from outside; every other failure ends the command.
+    readings of a gate, scorers from outside, and exports; every other failure ends the command.
 
     Raises:
         KdrayError: a step could not be finished; what was made is kept.
@@ -96,6 +97,12 @@ def _make_here(study: Study, steps: Sequence[Step]) -> None:
             _note_scorer(study, step, failure, left=len(steps) - number)
             if failure.hung:  # for the next model it would again
                 break
+        except ExportFailed as failure:
+            noted = StageFailed(
+                f"exports: {step.name}: {failure}; repair what writes this form and run again"
+            )
+            study.failures[step.key.fingerprint] = noted
+            study.display.note(str(noted))
 
 
 def _make_light(study: Study, step: Step) -> None:

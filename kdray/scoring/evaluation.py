@@ -1,5 +1,6 @@
 """Translate dev and the tests with a teacher or a student, score the translations, time it all."""
 
+import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from kdray.schema import Column, Split
 from kdray.scoring.counts import Segments, score_and_count
 from kdray.scoring.result import storable, write_hyps
 from kdray.scoring.segments import ENDING, write_counts
-from kdray.teacher.engine import Engine, PieceEngine, Teacher, Translation, translate
+from kdray.teacher.engine import Engine, PieceEngine, Teacher, Translation, answered, translate
 from kdray.text.corpus import Corpus
 from kdray.text.prefix import split_references
 
@@ -99,12 +100,16 @@ class EvaluationJob:
             return None, {"loss": loss, "accuracy": accuracy, "tokens": forced.tokens}
         if condition.kind == SAMPLING:
             assert self.config.sampling is not None, "it is a condition"
-            return self._scored(engine, engine.sample(src, **dict(self.config.sampling)), refs)
+            how = dict(self.config.sampling)
+            return self._scored(
+                engine, answered(engine, src, lambda: engine.sample(src, **how)), refs
+            )
         given = split_references(refs, condition.share)
         if not given:
             raise DataError("no reference is long enough to be cut there; leave the prefix out")
         chosen, prefixes = [src[part.row] for part in given], [part.prefix for part in given]
-        translations = engine.go_on(chosen, prefixes, self._options(self.config.main_beam))
+        options = self._options(self.config.main_beam)
+        translations = answered(engine, chosen, lambda: engine.go_on(chosen, prefixes, options))
         rests = [part.continuation for part in given]
         lines = [part.row + 1 for part in given]
         translated, measured = self._scored(engine, translations, rests, lines)
@@ -134,17 +139,32 @@ class EvaluationJob:
         refs: Sequence[str],
         lines: Sequence[int] | None = None,
     ) -> tuple["_Translated", Mapping[str, Any]]:
-        """The best translations and their scores; `lines` are where prefixes were given."""
+        """The best translations and their scores; `lines` are where prefixes were given.
+
+        Raises:
+            DataError: something has no translation, or one whose score is not finite.
+        """
         what = "sentences" if lines is None else "sentences or their prefixes"
         numbers = lines or range(1, len(refs) + 1)
         unread = [line for line, best in zip(numbers, translations, strict=True) if not best]
         if unread:
+            which = f"{len(unread)} of {len(refs)} {what}, the first in line {unread[0]},"
+            if engine.positions is None:
+                raise DataError(
+                    f"{which} have no translation; let the teacher translate them, or leave the "
+                    "set out"
+                )
             raise DataError(
-                f"{len(unread)} of {len(refs)} {what}, the first in line {unread[0]}, are "
-                f"longer than the {engine.positions} tokens that the model reads; split them, or "
-                "leave the set out"
+                f"{which} are longer than the {engine.positions} tokens that the model reads; "
+                "split them, or leave the set out"
             )
         hyps = [best for best, *_ in translations]
+        for line, hyp in zip(numbers, hyps, strict=True):
+            if not math.isfinite(hyp.score):
+                raise DataError(
+                    f"the translation of line {line} has the score {hyp.score}, which is not "
+                    "finite; repair the model, or leave the set out"
+                )
         texts = [storable(hyp.text) for hyp in hyps]
         scores, segments = score_and_count(texts, refs, bleu_tokenize=self.config.bleu_tokenize)
         return _Translated(texts, segments), {

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from kdray.artifacts import Fetch, Key, read_json, write_json
 from kdray.config.scorers import CommandScorerConfig, ScorerConfig
-from kdray.errors import ConfigError
+from kdray.errors import ConfigError, KdrayError
 from kdray.jobs import Counts
 from kdray.schema import Column
 from kdray.scoring.command import COMMAND
@@ -45,7 +45,7 @@ def numbers_of(config: ScorerConfig, segments: Sequence[Segment]) -> list[float]
         numbers = [float(each) for each in scorer_of(config).score(config, segments)]
     except ScorerFailed:
         raise
-    except Exception as error:  # of another package, it may be anything
+    except (Exception, SystemExit) as error:  # of another package, it may be anything
         raise ScorerFailed(f"{type(error).__name__}: {error}") from error
     if len(numbers) != len(segments):
         raise ScorerFailed(f"it gave {len(numbers)} scores for {len(segments)} segments")
@@ -79,13 +79,21 @@ class ScorerJob:
 
     @property
     def key(self) -> Key:
-        """Of the translations and the scorer; not of its name, nor of how long it may take.
+        """Of the translations and the scorer; not of its name, nor of how long a command may take.
 
         Raises:
-            ConfigError: nobody has a scorer of this kind.
+            ConfigError: nobody has a scorer of this kind, or its configuration has a field of a
+                name that is kdray's own.
         """
-        reading = {"higher_is_better", "timeout_seconds"}
+        is_command = isinstance(self.config, CommandScorerConfig)
+        reading = {"higher_is_better"} | ({"timeout_seconds"} if is_command else set())
         config = self.config.model_dump(mode="json", exclude=reading)
+        if "version" in config:
+            raise ConfigError(
+                f"recipe.evaluation.scorers.{self.name}: {type(self.config).__name__} has a field "
+                "`version`, which is a name of kdray's own: the version of the scorer itself; "
+                "rename the field"
+            )
         recipe = {**config, "version": self.scorer.version}
         return Key("scorer", VERSION, recipe, {"scores": self.scores.fingerprint})
 
@@ -98,12 +106,14 @@ class ScorerJob:
         """See whether what the scorer needs is there.
 
         Raises:
-            ConfigError: it is not.
+            ConfigError: it is not, or the scorer cannot say.
         """
         try:
             self.scorer.check(self.config)
-        except ConfigError as error:
-            raise ConfigError(f"recipe.evaluation.scorers.{self.name}: {error}") from None
+        except (Exception, SystemExit) as error:  # of another package, it may be anything
+            kind = "" if isinstance(error, KdrayError) else f"{type(error).__name__}: "
+            message = f"recipe.evaluation.scorers.{self.name}: {kind}{error}"
+            raise ConfigError(message) from error
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """Write `scores.json`, and a number for each line of each file of translations. -> counts.

@@ -5,7 +5,6 @@ AWS_PROFILE and AWS_ENDPOINT_URL. They are never part of a URI, a record or a me
 """
 
 import contextlib
-import errno
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import fsspec
 from fsspec.core import url_to_fs
 
 from kdray.errors import InputError, KdrayError, StorageLost, redact
+from kdray.storage.remote import OF_OUR_DISK
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 """The extra of this package that brings what a scheme needs."""
@@ -25,7 +25,6 @@ _CREDENTIALS = {
 _OPTIONS = {"s3": {"max_concurrency": 1}}  # more would ask for the size of all that is read
 _REFUSED = ("NoCredentials", "PartialCredentials", "CredentialRetrieval", "InvalidToken", "Refresh")
 """Beginnings of the names of errors that say that there are no credentials, or none that hold."""
-_OF_OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # told by `storage/disk`
 _IS_THERE = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 
 
@@ -144,7 +143,7 @@ class FsspecStorage:
         except KdrayError:
             raise
         except Exception as error:  # the libraries have no base of their errors in common
-            if getattr(error, "errno", None) in _OF_OUR_DISK:
+            if getattr(error, "errno", None) in OF_OUR_DISK:
                 raise
             if is_absent is not None and isinstance(error, FileNotFoundError):
                 raise is_absent from None

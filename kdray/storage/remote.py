@@ -5,16 +5,19 @@ an entry point of the group `kdray.storage` that is named for the scheme of its 
 CONTRIBUTING.md says how; `tests/storage_laws.py` holds what each must obey.
 """
 
+import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 from kdray.config.outside import failures, outside_kinds
-from kdray.errors import InputError, StorageLost, redact
+from kdray.errors import InputError, KdrayError, StorageLost, redact
 
 GROUP = "kdray.storage"
+OF_OUR_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # told by `storage/disk`
 
 
 class RemoteStorage(Protocol):
@@ -92,24 +95,78 @@ def _connected(uri: str, process: int) -> RemoteStorage:
         storage: RemoteStorage = brought[scheme](uri)
     except InputError:
         raise
-    except Exception as error:  # it is somebody else's code: anything may happen
+    except (Exception, SystemExit) as error:  # it is somebody else's code: anything may happen
         raise InputError(
             f"{where}: the storage that is installed for {scheme}:// cannot be "
             f"used: {type(error).__name__}: {error}; repair or remove the package that brings it"
         ) from error
-    return storage
+    return _Brought(storage, where)
+
+
+class _Brought(RemoteStorage):
+    """The storage of another package, whose errors become ours. where: for messages."""
+
+    def __init__(self, storage: RemoteStorage, where: str) -> None:
+        self.storage, self.where = storage, where
+
+    def read(self, name: str) -> bytes | None:
+        with self._errors():
+            return self.storage.read(name)
+
+    def create(self, name: str, content: bytes) -> bool:
+        with self._errors():
+            return self.storage.create(name, content)
+
+    def write(self, name: str, content: bytes) -> None:
+        with self._errors():
+            self.storage.write(name, content)
+
+    def upload(self, file: Path, name: str) -> None:
+        with self._errors():
+            self.storage.upload(file, name)
+
+    def download(self, name: str, file: Path) -> None:
+        with self._errors(FileNotFoundError):
+            self.storage.download(name, file)
+
+    def names(self, below: str) -> list[str]:
+        with self._errors():
+            return sorted(self.storage.names(below))
+
+    def remove(self, names: Iterable[str]) -> None:
+        with self._errors():
+            self.storage.remove(names)
+
+    @contextmanager
+    def _errors(self, *own: type[Exception]) -> Iterator[None]:
+        """Whatever it raises as one of ours; an error of our disk, or of the call's own, stays."""
+        try:
+            yield
+        except (KdrayError, *own):
+            raise
+        except (Exception, SystemExit) as error:  # it is somebody else's: anything may happen
+            if getattr(error, "errno", None) in OF_OUR_DISK:
+                raise
+            said = redact(" ".join(str(error).split()))
+            raise StorageLost(
+                f"{self.where}: does not answer as it should ({type(error).__name__}: {said}); "
+                "see that it runs and can be reached, and run the same command again"
+            ) from error
 
 
 def prove_usable(storage: RemoteStorage, location: str, *, mark: str) -> None:
-    """Create an object twice, and remove it. The second time, it has to be refused.
+    """Create an object twice, look for it, and remove it. The second time, it has to be refused.
 
     Raises:
-        InputError: nothing can be written there, or the storage cannot tell who was first.
+        InputError: nothing can be written there, the storage cannot tell who was first, or it does
+            not show what was written as it is.
     """
     name = f"probe/{mark}"
     try:
         first, second = (storage.create(name, b"probe") for _ in range(2))
+        shows = storage.read(name) == b"probe" and name in storage.names("probe")
         storage.remove([name])
+        shows = shows and storage.read(name) is None and name not in storage.names("probe")
     except StorageLost as error:
         raise InputError(str(error)) from None
     if not first or second:
@@ -117,4 +174,9 @@ def prove_usable(storage: RemoteStorage, location: str, *, mark: str) -> None:
             f"execution.storage {redact(location)}: does not refuse to create an object that is "
             "there (If-None-Match), by which commands keep out of each other's way; use a newer "
             "version of the service, or another one"
+        )
+    if not shows:
+        raise InputError(
+            f"execution.storage {redact(location)}: an object that was just written cannot be read "
+            "or listed, or one that was removed still can; repair it, or use another one"
         )

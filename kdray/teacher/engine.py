@@ -3,10 +3,13 @@
 kdray's own models are one kind of teacher (`teacher/own`); other packages can bring theirs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
 
 from kdray.artifacts import Fetch, Source
 from kdray.errors import InputError
@@ -75,15 +78,52 @@ def translate(
     """What an engine translates, which has an entry for each source; see `Engine`.
 
     Raises:
-        InputError: it has more or fewer, so nobody knows which belongs to which.
+        InputError: as in `answered`.
     """
-    translations = engine.translate(src, options, refs)
-    if len(translations) != len(src):
+    made = answered(engine, src, lambda: engine.translate(src, options, refs))
+    return [best[: options.num_hyps] for best in made]
+
+
+def answered(
+    engine: Engine, src: Sequence[str], ask: Callable[[], object]
+) -> list[list[Translation]]:
+    """What an engine answers to sources, which may be that of another package.
+
+    Raises:
+        InputError: it ends the program, answers more or fewer sources, so nobody knows which answer
+            belongs to which, or an answer is no list of translations.
+    """
+    who = f"recipe.teacher: {type(engine).__name__}"
+    try:
+        answers = ask()
+    except SystemExit as error:
         raise InputError(
-            f"recipe.teacher: {type(engine).__name__} gave translations of {len(translations)} "
-            f"sources where it was given {len(src)}; a teacher answers each source, in its order"
+            f"{who} ended the program (SystemExit: {error}) where it was asked to translate; let "
+            "it raise an error instead"
+        ) from error
+    if not isinstance(answers, list | tuple):
+        raise InputError(f"{who} gave {answers!r:.100}; it must give a list with an answer each")
+    if len(answers) != len(src):
+        raise InputError(
+            f"{who} gave translations of {len(answers)} sources where it was given {len(src)}; a "
+            "teacher answers each source, in its order"
         )
-    return translations
+    for line, answer in zip(src, answers, strict=True):
+        if not (isinstance(answer, list | tuple) and all(map(_is_whole, answer))):
+            raise InputError(
+                f"{who} gave {answer!r:.200} for the source {line!r:.200}; it must give a list of "
+                "Translation, each with a text, a number as its score, and whether it is finished"
+            )
+    return [list(answer) for answer in answers]
+
+
+def _is_whole(answer: object) -> bool:
+    return (
+        isinstance(answer, Translation)
+        and isinstance(answer.text, str)
+        and isinstance(answer.score, Real)
+        and isinstance(answer.finished, bool | np.bool_)
+    )
 
 
 @runtime_checkable

@@ -20,7 +20,15 @@ from kdray.schema import Column, Split
 from kdray.seeds import derive_seed
 from kdray.teacher.attempts import NO_ATTEMPT, Attempt
 from kdray.teacher.earlier import Earlier
-from kdray.teacher.engine import DrawingEngine, Engine, PieceEngine, Teacher, Translation, translate
+from kdray.teacher.engine import (
+    DrawingEngine,
+    Engine,
+    PieceEngine,
+    Teacher,
+    Translation,
+    answered,
+    translate,
+)
 from kdray.teacher.hypotheses import FILE, in_parts, join_shards, read_rows, with_ids
 from kdray.teacher.quarantine import TOO_LONG, Careful, join_quarantine, write_quarantine
 from kdray.text.pairing import source_hashes
@@ -183,10 +191,16 @@ class TranslationMaker:
                 [derive_seed(config.sampling.seed, pair_id, n) for n in range(config.num_hyps)]
                 for pair_id in batch.pair_ids.tolist()
             ]
-            return engine.draw(batch.src, seeds=seeds, options=options, prefix=config.prefix)
+            drawing, prefix = engine, config.prefix
+            return answered(
+                engine,
+                batch.src,
+                lambda: drawing.draw(batch.src, seeds=seeds, options=options, prefix=prefix),
+            )
         if config.prefix:
             assert isinstance(engine, PieceEngine), "the plan was checked for this"
-            return engine.go_on(batch.src, [config.prefix] * len(batch.src), options)
+            going, prefixes = engine, [config.prefix] * len(batch.src)
+            return answered(engine, batch.src, lambda: going.go_on(batch.src, prefixes, options))
         return translate(engine, batch.src, options, batch.refs)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from kdray.errors import InputError, KdrayError
+from kdray.errors import KdrayError
 from kdray.model.ctranslate2 import FastTranslator
 from kdray.model.generate import SearchOptions
 from kdray.scoring.result import storable
-from kdray.teacher.engine import Engine, Translation
+from kdray.teacher.engine import Engine, Translation, translate
 from kdray.translation.files import Line
 from kdray.translation.formats import Format
 from kdray.translation.sentences import sentences
@@ -120,14 +120,9 @@ def _search(engine: Engine, src: Sequence[str], options: SearchOptions) -> list[
     """The best translations of each source, each on one line.
 
     Raises:
-        InputError: the engine gave another number.
+        InputError: the engine does not answer each source; see `answered`.
     """
-    found = engine.translate(src, options) if src else []
-    if len(found) != len(src):
-        raise InputError(
-            f"{type(engine).__name__} gave translations of {len(found)} lines where it was given "
-            f"{len(src)}; a teacher answers each source, in its order"
-        )
+    found = translate(engine, src, options) if src else []
     return [
         [Translation(storable(hyp.text), hyp.score, hyp.finished) for hyp in best] for best in found
     ]

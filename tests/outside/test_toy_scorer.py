@@ -1,6 +1,7 @@
 """A scorer from another package: what it says is checked as the output of a command is."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pyarrow.parquet as pq
@@ -71,6 +72,8 @@ def test_its_configuration_completes_the_union(with_toys):
         (lambda config, segments: [1.0], "gave 1 scores for 100 segments"),
         (lambda config, segments: [float("nan")] * len(segments), "segment 1 the score nan"),
         (lambda config, segments: 1 / 0, "ZeroDivisionError"),
+        (lambda config, segments: sys.exit(0), "SystemExit: 0"),
+        (lambda config, segments: None, "TypeError"),
         (lambda config, segments: ["x"] * len(segments), "ValueError"),
     ],
 )
@@ -78,6 +81,34 @@ def test_one_that_is_damaged_is_told(job, tmp_path, monkeypatch, score, told):
     monkeypatch.setattr(jobs, "outside_scorer", lambda kind: Scorer(score))
     with pytest.raises(ScorerFailed, match=told):
         job.make(tmp_path, fetch, threads=1)
+
+
+@pytest.mark.parametrize("check", [lambda config: 1 / 0, lambda config: sys.exit(0)])
+def test_a_check_that_fails_is_told_with_its_place(job, monkeypatch, check):
+    monkeypatch.setattr(jobs, "outside_scorer", lambda kind: Scorer(len, check))
+    told = r"recipe\.evaluation\.scorers\.overlap: (ZeroDivisionError|SystemExit)"
+    with pytest.raises(ConfigError, match=told):
+        job.check()
+
+
+def test_a_field_of_its_own_decides_whatever_it_is_called(with_toys, job):
+    class Timed(OverlapConfig):
+        timeout_seconds: float = 1.0
+
+    config = Timed(kind="toy_overlap", signature="1")
+    job = replace(job, scores=Key("scores", 1, {}), config=config)
+    later = config.model_copy(update={"timeout_seconds": 2.0})
+    assert replace(job, config=later).key.fingerprint != job.key.fingerprint
+
+
+def test_a_field_that_would_hide_the_version_of_the_scorer_is_refused(with_toys, job):
+    class Versioned(OverlapConfig):
+        version: int = 1
+
+    config = Versioned(kind="toy_overlap", signature="1")
+    job = replace(job, scores=Key("scores", 1, {}), config=config)
+    with pytest.raises(ConfigError, match=r"scorers\.overlap: Versioned has a field `version`"):
+        _ = job.key
 
 
 def test_what_decides_numbers_is_in_the_fingerprint(with_toys, job):

@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -24,7 +25,7 @@ from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.outside import with_outside
 from kdray.config.signals import HypothesesConfig
 from kdray.config.teacher import BuiltInTeacherConfig, OutsideTeacherConfig
-from kdray.errors import ConfigError
+from kdray.errors import ConfigError, InputError
 from kdray.model.generate import SearchOptions
 from kdray.plan.complexity import complexity_steps, why_unmeasured
 from kdray.plan.step import COMPLEXITY
@@ -33,7 +34,7 @@ from kdray.schema import Column
 from kdray.scoring.evaluation import SCORES, UNSCORED, EvaluationJob
 from kdray.scoring.result import read_hyps
 from kdray.teacher.build import build_teacher
-from kdray.teacher.engine import Teacher, Translation
+from kdray.teacher.engine import Teacher, Translation, translate
 from kdray.teacher.hypotheses import Hypotheses, RecodingJob
 from kdray.teacher.selection import SelectionJob
 from kdray.teacher.translation import TranslationJob
@@ -210,6 +211,66 @@ def test_what_a_file_of_lines_cannot_hold_is_made_storable(toy_corpus, tmp_path)
     job.make(tmp_path, fetch, threads=1)
     (row,) = json.loads((tmp_path / SCORES).read_text())
     assert set(read_hyps(tmp_path / row["file"])) == {"wox vuz \ufffd\ufffd\ufffd"}
+
+
+@dataclass(frozen=True)
+class Answering(Untidy):
+    """Answers the second of some sources in its own way, and the others well."""
+
+    answer: object
+    positions = vocabulary = None
+
+    def translate(self, src, options, refs=None):
+        made = [[Translation("wox", 0.0, finished=True)] for _ in src]
+        if callable(self.answer):
+            return self.answer(made)
+        return [made[0], self.answer, *made[2:]]
+
+
+GOOD = Translation("wox", 0.0, finished=True)
+NOT_ANSWERS = [
+    None, "wox", GOOD, [None], ["wox"], [GOOD, ("wox", 0.0)],
+    [replace(GOOD, text=None)], [replace(GOOD, text=b"wox")], [replace(GOOD, score=None)],
+    [replace(GOOD, score="0")], [replace(GOOD, finished=None)],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", NOT_ANSWERS)
+def test_what_is_no_answer_is_refused_with_its_source(answer):
+    with pytest.raises(InputError, match=r"Answering gave .* for the source 'b'; it must give a"):
+        translate(Answering(answer), ["a", "b", "c"], SearchOptions())
+
+
+def test_an_answer_that_ends_the_program_or_is_no_list_is_refused():
+    for answer, told in (
+        (lambda made: sys.exit(0), r"ended the program \(SystemExit: 0\)"),
+        (lambda made: None, "gave None; it must give a list"),
+        (iter, "gave <list_iterator"),
+    ):
+        with pytest.raises(InputError, match=f"Answering {told}"):
+            translate(Answering(answer), ["a", "b"], SearchOptions())
+
+
+def test_no_more_translations_are_kept_than_were_asked_for():
+    several = Answering([GOOD] * 5)
+    made = translate(several, ["a", "b"], SearchOptions(beam=5, num_hyps=2))
+    assert [len(each) for each in made] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ([], "1 of 50 sentences, the first in line 2, have no translation"),
+        ([replace(GOOD, score=float("nan"))], "the translation of line 2 has the score nan"),
+    ],
+)
+def test_a_translation_that_is_missing_or_wrong_is_told_with_its_line(
+    toy_corpus, tmp_path, answer, told
+):
+    job = EvaluationJob(Answering(answer), at(toy_corpus.path), EvaluationConfig(beams=(1,)))
+    job.make(tmp_path, fetch, threads=1)
+    (row,) = json.loads((tmp_path / SCORES).read_text())
+    assert row[UNSCORED].startswith(told)
 
 
 def test_it_is_scored_as_any_teacher_is(teacher, words, toy_corpus, tmp_path):
