@@ -71,6 +71,8 @@ def _follow(loc: tuple[int | str, ...], root: type[BaseModel]) -> tuple[str, lis
         if is_entry:
             parts.append(str(item))
             is_entry = False
+        elif len(current) > 1 and any(_has_tag(candidate, item) for candidate in current):
+            current = [candidate for candidate in current if _has_tag(candidate, item)]
         elif isinstance(item, str) and item in fields:
             parts.append(item)
             current = _models(fields[item])

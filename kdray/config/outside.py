@@ -5,12 +5,13 @@ A package names them as entry points. A group is called after the place where a 
 an entry after the kind.
 """
 
+import json
 from collections.abc import Collection
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any, Union, get_args
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 
 from kdray.config.base import Frozen
 
@@ -57,6 +58,8 @@ def with_outside(
             failures.append(f"{group}: kdray has a kind {name!r} of its own; choose another name")
         elif beside and name not in others:
             failures.append(f"{group}: {name} has no entry in the group {beside}; add it there")
+        elif problem := _unusable(model, models[0]):
+            failures.append(f"{group}: {name} {problem}")
         else:
             models.append(model)
     for name in sorted(others - entry_points(group=group).names):
@@ -70,6 +73,26 @@ def kinds_of(model: type[BaseModel]) -> tuple[str, ...]:
     """The kinds that a configuration model stands for."""
     field = model.model_fields.get("kind")
     return () if field is None else get_args(field.annotation)
+
+
+def _unusable(model: type[BaseModel], other: type[BaseModel]) -> str:
+    """What is wrong with a model that would spoil its union, or fingerprints; "" if nothing is."""
+    try:
+        pair: Any = Union[other, model]  # noqa: UP007 (made while the program runs)
+        TypeAdapter(Annotated[pair, Field(discriminator="kind")])
+        model.model_rebuild()
+        schema = json.dumps(model.model_json_schema(mode="serialization"))
+    except Exception as error:  # it is somebody else's: anything may happen
+        told = str(error).split("\n")[0]
+        return f"is no model that can be read and written: {type(error).__name__}: {told}"
+    for field, info in model.model_fields.items():
+        if hasattr(model, field):
+            return f"has a field {field}, which is the name of a method; choose another name"
+        if info.exclude:
+            return f"excludes its field {field}, which fingerprints then lack; do not exclude it"
+    if '"uniqueItems": true' in schema:
+        return "has a set, whose order differs from process to process; take a tuple"
+    return ""
 
 
 def _place(entry: EntryPoint) -> str:

@@ -24,6 +24,7 @@ from kdray.config.methods.union import (
     MethodConfig,
     StageConfig,
     StagesConfig,
+    declared,
     single_methods,
 )
 from kdray.config.monolingual import DecodedTextConfig
@@ -182,7 +183,10 @@ class Recipe(Frozen):
     def check_method(self, name: str, method: MethodConfig) -> None:
         """Raise ValueError when a method cannot be trained with what the recipe gives it."""
         for single in single_methods(method):
-            needs = single.needs()
+            try:
+                needs = declared(single)
+            except ValueError as error:
+                raise ValueError(f"methods.{name} ({single.kind}) {error}") from None
             if needs.a_teacher and self.teacher is None:
                 raise ValueError(
                     f"methods.{name} ({single.kind}) needs a teacher, but there is no teacher; "

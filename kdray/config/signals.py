@@ -115,6 +115,28 @@ class Needs:
     run_length: bool = False
     own_instead: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no study can give.
+
+        Distributions are given on what is learned, and on what the student writes.
+        """
+        if (
+            not self.views
+            or not set(self.views) <= set(BOTH)
+            or len(set(self.views)) < len(self.views)
+        ):
+            raise ValueError(
+                f"views {self.views!r} must be View.REFERENCE, View.HYPOTHESIS or both, each once"
+            )
+        for view, forms in self.distributions.items():
+            if view not in (*self.views, View.STUDENT):
+                raise ValueError(
+                    f"distributions on {view!r} need that view among views {self.views!r}; add it "
+                    "there, or read them on another"
+                )
+            if not forms or not all(isinstance(form, Form) for form in forms):
+                raise ValueError(f"distributions on {view!r} as {forms!r} must be a tuple of Form")
+
     @property
     def sequences(self) -> int:
         """Target sequences of a pair that an update learns, the tokens of which are counted."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kdray.artifacts import Key
 from kdray.config.methods.scored import ScoredConfig
-from kdray.config.methods.union import SingleMethodConfig, single_methods
+from kdray.config.methods.union import Selecting, SingleMethodConfig, single_methods
 from kdray.config.recipe import Recipe
 from kdray.config.scores import AgreementScoreConfig, CrossEntropyScoreConfig, ScoreConfig
 from kdray.config.signals import SignalsConfig
@@ -20,10 +20,8 @@ from kdray.teacher.distributions import DistributionJob
 from kdray.teacher.engine import Teacher
 from kdray.teacher.hypotheses import RecodingJob
 from kdray.teacher.scores import ScoreJob
-from kdray.teacher.selection import Choice, SelectionJob
+from kdray.teacher.selection import SelectionJob
 from kdray.teacher.translation import TranslationJob, check_modes
-
-Selecting = Choice
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from kdray.artifacts import Fetch, Key, keys_among
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.methods.multi_hypothesis import MultiHypothesisConfig
 from kdray.config.methods.scored import ScoredConfig
+from kdray.config.methods.union import Selecting
 from kdray.errors import DataError
 from kdray.jobs import Counts
 from kdray.schema import Column, Split
@@ -28,8 +29,6 @@ from kdray.text.batching import Rows
 from kdray.text.corpus import Corpus
 from kdray.text.pairing import check_pairs, join, source_hashes
 from kdray.text.sequences import write_table
-
-Choice = InterpolationConfig | MultiHypothesisConfig | ScoredConfig
 
 VERSION = 1
 DECIMALS = 9  # of a similarity; what differs by less is equal, and the better rank wins
@@ -86,7 +85,7 @@ class SelectionJob:
 
     hypotheses: Key
     corpus: Key
-    config: Choice
+    config: Selecting
     encoded: Key  # in the students' pieces: a part of the identity
     scores: Key | None = None
 
@@ -156,7 +155,7 @@ class SelectionMaker:
     reference of each pair, if the choice is by references.
     """
 
-    config: Choice
+    config: Selecting
     hyps: Hypotheses
     first: Rows
     refs: Mapping[int, str]

@@ -38,6 +38,9 @@ def refusal(load, *overrides: str, edits: dict[str, str] | None = None) -> str:
         ("recipe.methods.gated.gate.stabilizer=prior",
          "recipe.methods.gated.gate.stabilizer", "stabiliser"),
         ("execution.tracking.url=x", "execution.tracking.url", "uri"),
+        ("recipe.methods.a={kind: stages, stages: [{method: {kind: tie, alfa: 1}, updates: 9},"
+         " {method: {kind: cross_entropy}, updates: 9}]}",
+         "recipe.methods.a.stages.0.method.alfa", "alpha"),
     ],
 )  # fmt: skip
 def test_a_misspelt_key_is_named_with_its_place_and_what_was_meant(

@@ -26,6 +26,7 @@ from kdray.config.methods.taid import TaidConfig
 from kdray.config.methods.tie import TieConfig
 from kdray.config.methods.token_level import TokenLevelConfig
 from kdray.config.outside import with_outside
+from kdray.config.signals import Needs
 from kdray.config.training import ScheduleConfig
 
 BuiltInMethodConfig = (
@@ -87,6 +88,29 @@ class BranchConfig(Frozen):
 MethodConfig = Annotated[
     SingleMethodConfig | StagesConfig | BranchConfig, Field(discriminator="kind")
 ]
+
+Selecting = InterpolationConfig | MultiHypothesisConfig | ScoredConfig
+"""Methods that learn a choice among several translations of each pair."""
+
+
+def declared(method: SingleMethodConfig) -> Needs:
+    """What a method, which may be somebody else's, says that it needs.
+
+    Raises:
+        ValueError: it fails at that, or says what no study can give.
+    """
+    try:
+        needs: object = method.needs()
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"cannot say what it needs: {type(error).__name__}: {error}") from None
+    if not isinstance(needs, Needs):
+        raise ValueError(f"says with needs() {needs!r}; return a kdray.config.signals.Needs")
+    if needs.chosen_among is not None and not isinstance(method, Selecting):
+        raise ValueError(
+            f"says chosen_among={needs.chosen_among}, but only the kinds interpolation, "
+            "multi_hypothesis and scored choose; leave it out, and the best translation is learned"
+        )
+    return needs
 
 
 def single_methods(config: MethodConfig) -> tuple[SingleMethodConfig, ...]:
