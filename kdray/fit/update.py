@@ -206,7 +206,7 @@ class Updater:
         means = [s / counts[per] for s, per in zip(self.worker.total(sums), units, strict=True)]
         objective = sum(means[: len(loss.terms)])
         parts = dict(zip(loss.parts, means[len(loss.terms) :], strict=True))
-        return {"loss": objective, **parts}
+        return {"loss": objective} | parts | {"loss": objective}  # no part is called so instead
 
 
 def _parallel(

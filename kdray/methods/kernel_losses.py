@@ -154,13 +154,19 @@ class AutogradLoss(SoftLoss):
         """See SoftLoss.
 
         Raises:
-            ValueError: the loss does not give one number for each row.
+            ValueError: the loss does not give one number for each row, with its gradient.
         """
         targets = self.targets
         teacher = targets.part(at.rows) if isinstance(targets, SoftTargets) else at.teacher
         with torch.enable_grad(), no_rounding(at.z.device):
             z = at.z.detach().requires_grad_()
             losses = self.loss(z, teacher)
+            if not (isinstance(losses, Tensor) and losses.requires_grad):
+                what = losses.dtype if isinstance(losses, Tensor) else type(losses).__name__
+                raise ValueError(
+                    f"{self.loss} gave losses ({what}) that have no gradient; give a tensor of "
+                    "floats that is worked out from the student's logits, without detaching them"
+                )
             if losses.shape != z.shape[:1]:
                 raise ValueError(
                     f"{self.loss} gave losses of shape {tuple(losses.shape)} for logits of shape "

@@ -138,11 +138,11 @@ class _Brought(RemoteStorage):
             self.storage.remove(names)
 
     @contextmanager
-    def _errors(self, *own: type[Exception]) -> Iterator[None]:
+    def _errors(self, own: type[Exception] = KdrayError) -> Iterator[None]:
         """Whatever it raises as one of ours; an error of our disk, or of the call's own, stays."""
         try:
             yield
-        except (KdrayError, *own):
+        except (KdrayError, own):
             raise
         except (Exception, SystemExit) as error:  # it is somebody else's: anything may happen
             if getattr(error, "errno", None) in OF_OUR_DISK:

@@ -6,6 +6,7 @@ kdray's own models are one kind of teacher (`teacher/own`); other packages can b
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -118,12 +119,11 @@ def answered(
 
 
 def _is_whole(answer: object) -> bool:
-    return (
-        isinstance(answer, Translation)
-        and isinstance(answer.text, str)
-        and isinstance(answer.score, Real)
-        and isinstance(answer.finished, bool | np.bool_)
-    )
+    if not isinstance(answer, Translation):
+        return False
+    text, score, finished = attrgetter("text", "score", "finished")(answer)  # whatever they are
+    is_number = isinstance(score, Real)
+    return isinstance(text, str) and is_number and isinstance(finished, bool | np.bool_)
 
 
 @runtime_checkable

@@ -1,9 +1,15 @@
 """With which weights each precision computes, and which it learns."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from nano_training import new_objective, training_data
+
+from kdray.fit.update import Updater
+from kdray.fit.worker import Worker
+from kdray.methods.base import Loss, Per
 
 ROWS = np.arange(8)
 
@@ -41,3 +47,14 @@ def test_bf16_master_alone_computes_with_copies_of_the_weights(method, precision
     assert all(weight is masters[name] for name, weight in student.named_parameters())
     value.backward()
     assert {weight.grad.dtype for weight in masters.values()} == {torch.float32}
+
+
+def test_no_part_of_a_loss_stands_in_for_the_objective():
+    """Whatever a method calls its parts."""
+    sums = {
+        "loss": (torch.tensor(2.0), Per.REFERENCE),
+        "loss/own": (torch.tensor(4.0), Per.REFERENCE),
+    }
+    loss = Loss({Per.REFERENCE: torch.tensor(8.0)}, sums)
+    averages = Updater._averages(SimpleNamespace(worker=Worker()), loss, {Per.REFERENCE: 2})
+    assert averages == {"loss": 4.0, "loss/own": 2.0}

@@ -89,3 +89,17 @@ def test_a_loss_that_is_a_sum_already_is_refused():
     loss = AutogradLoss(given, lambda student, teacher: (student - teacher).square().mean())
     with pytest.raises(ValueError, match=r"losses of shape \(\) for logits of shape \(\d, 9\)"):
         everything(loss, labels=None, smoothing=0.0, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (lambda student, teacher: None, "NoneType"),
+        (lambda student, teacher: student.argmax(1), r"torch\.int64"),
+        (lambda student, teacher: student.detach().sum(1), r"torch\.float64"),
+    ],
+)
+def test_a_loss_without_a_gradient_is_refused_by_its_name(loss, told):
+    given = AutogradLoss(targets("whole", 1.0, torch.float64), loss)
+    with pytest.raises(ValueError, match=rf"<lambda>.* gave losses \({told}\) that have no grad"):
+        everything(given, labels=None, smoothing=0.0, dtype=torch.float64)

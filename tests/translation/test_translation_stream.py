@@ -107,7 +107,7 @@ def test_an_engine_that_loses_a_line_is_found_out():
         def translate(self, src, options, refs=None):
             return super().translate(src[1:], options)
 
-    with pytest.raises(InputError, match="translations of 1 lines where it was given 2"):
+    with pytest.raises(InputError, match="translations of 1 sources where it was given 2"):
         translated(["a", "b"], engine=Losing())
 
 
