@@ -6,6 +6,7 @@ an entry after the kind.
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -23,8 +24,10 @@ failures: list[str] = []
 def outside_kinds(group: str) -> dict[str, Any]:
     """What packages add under a group, by kind. What cannot be used goes to `failures`."""
     kinds: dict[str, Any] = {}
-    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
-        if entry.name in kinds:
+    entries = {(entry.name, entry.value): entry for entry in entry_points(group=group)}
+    times = Counter(name for name, _ in entries)
+    for _, entry in sorted(entries.items()):
+        if times[entry.name] > 1:  # nodes may see them in other orders, so none of them will do
             failures.append(f"{_place(entry)}: the kind {entry.name!r} is there twice; remove one")
             continue
         try:

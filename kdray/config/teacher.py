@@ -12,8 +12,8 @@ from kdray.config.foreign_teachers import (
     FunctionTeacherConfig,
     HuggingFaceTeacherConfig,
     MarianTeacherConfig,
+    OutsideTeacherConfig,
 )
-from kdray.config.foreign_teachers import OutsideTeacherConfig as OutsideTeacherConfig
 from kdray.config.model import ModelConfig
 from kdray.config.outside import with_outside
 from kdray.config.training import TrainingConfig

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kdray.artifacts import RECORD, Fetch, Source, read_json
 from kdray.config.monolingual import PARALLEL
-from kdray.config.signals import Needs
+from kdray.config.needs import Needs
 from kdray.errors import DataError
 from kdray.fit.data import TrainingData
 from kdray.methods.online import OnlineTeacher

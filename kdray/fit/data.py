@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdray.config.signals import Needs
+from kdray.config.needs import Needs
 from kdray.methods.base import Batch, Method, Per
 from kdray.methods.online import OnlineTeacher
 from kdray.methods.sequences import build_target

@@ -11,13 +11,14 @@ from kdray.config.foreign_teachers import (
 )
 from kdray.config.outside import failures, outside_kinds
 from kdray.config.teacher import EnsembleTeacherConfig, TeacherConfig
-from kdray.errors import ConfigError
+from kdray.errors import ConfigError, KdrayError
 from kdray.teacher.converted import ConvertedTeacher
 from kdray.teacher.engine import Teacher
 from kdray.teacher.huggingface.folder import Origin
 from kdray.teacher.huggingface.teacher import HuggingFaceTeacher, SharedHuggingFaceTeacher
 from kdray.teacher.lines import CommandTeacher, FunctionTeacher
 from kdray.teacher.marian import MarianTeacher
+from kdray.teacher.outside import OutsideTeacher
 from kdray.teacher.own import OwnModels
 
 FACTORIES = "kdray.teacher"
@@ -73,10 +74,18 @@ def _outside(config: OutsideTeacherConfig) -> Teacher:
             f"there are {', '.join(factories) or 'none'}"
         )
         raise ConfigError("\n".join((problem, *failures)))
-    teacher = factories[config.kind](config)
-    if not isinstance(teacher, Teacher) or teacher.has_pieces:
-        raise ConfigError(
-            f"recipe.teacher.kind {config.kind}: its entry point under {FACTORIES} gives "
-            f"{teacher!r}; it must give a kdray.teacher.engine.Teacher that knows text alone"
-        )
-    return teacher
+    place = f"recipe.teacher.kind {config.kind}: its entry point under {FACTORIES}"
+    try:
+        teacher = factories[config.kind](config)
+        if isinstance(teacher, type) or not isinstance(teacher, Teacher) or teacher.has_pieces:
+            raise ConfigError(
+                f"gives {teacher!r}; it must give a kdray.teacher.engine.Teacher that knows text "
+                "alone"
+            )
+        return OutsideTeacher.of(config, teacher)
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    except KdrayError:
+        raise
+    except (Exception, SystemExit) as error:  # it is somebody else's: anything may happen
+        raise ConfigError(f"{place} gives no teacher: {type(error).__name__}: {error}") from None

@@ -5,7 +5,7 @@ from typing import Literal
 import pytest
 
 from kdray.config.methods.base import BaseMethodConfig
-from kdray.config.signals import Needs
+from kdray.config.needs import Needs
 from kdray.schema import Form, View
 
 ONLINE = (Form.ONLINE,)
@@ -40,7 +40,7 @@ SAID = {
 TOLD = {
     "raises": "cannot say what it needs: KeyError: 'x'",
     "leaves": "cannot say what it needs: SystemExit: 0",
-    "none": "says with needs() None; return a kdray.config.signals.Needs",
+    "none": "says with needs() None; return a kdray.config.needs.Needs",
     "nowhere": "views ('nowhere',) must be View.REFERENCE, View.HYPOTHESIS or both, each once",
     "no views": "views () must be",
     "one twice": "each once",

@@ -130,11 +130,14 @@ def test_a_package_that_ends_the_program_or_stands_twice_is_told(monkeypatch, tm
         EntryPoint("good", f"{__name__}:Good", "group"),
         EntryPoint("good", f"{__name__}:Good", "group"),
         EntryPoint("leaving", "kdray_leaving:X", "group"),
+        EntryPoint("twice", f"{__name__}:Good", "group"),
+        EntryPoint("twice", f"{__name__}:Other", "group"),
     ]
     monkeypatch.setattr(outside, "entry_points", lambda group: entries)
     assert set(outside_kinds("group")) == {"good"}
-    assert "the kind 'good' is there twice" in failures[0]
-    assert re.search("leaving.* SystemExit: boo", failures[1])
+    assert re.search("leaving.* SystemExit: boo", failures[0])
+    assert all("the kind 'twice' is there twice" in each for each in failures[1:])
+    assert len(failures) == 3
 
 
 def test_every_experiment_that_is_loaded_warns(monkeypatch, caplog):

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from kdray.artifacts import RECORD, write_json
 from kdray.config.methods.union import SingleMethodConfig
 from kdray.config.model import ModelConfig
-from kdray.config.signals import Needs
+from kdray.config.needs import Needs
 from kdray.fit.assemble import Signals, assemble
 from kdray.fit.data import TrainingData
 from kdray.model.transformer import Transformer

@@ -21,10 +21,11 @@ from sharded import ENCODED, at, fetch, make
 from kdray.config import outside
 from kdray.config.base import Frozen
 from kdray.config.evaluation import EvaluationConfig
+from kdray.config.foreign_teachers import OutsideTeacherConfig
 from kdray.config.methods.interpolation import InterpolationConfig
 from kdray.config.outside import with_outside
 from kdray.config.signals import HypothesesConfig
-from kdray.config.teacher import BuiltInTeacherConfig, OutsideTeacherConfig
+from kdray.config.teacher import BuiltInTeacherConfig
 from kdray.errors import ConfigError, InputError
 from kdray.model.generate import SearchOptions
 from kdray.plan.complexity import complexity_steps, why_unmeasured
@@ -128,8 +129,9 @@ def test_what_it_cannot_serve_is_refused_with_the_reason(loaded, override):
 
 
 def test_the_entry_point_makes_the_teacher(teacher):
-    assert isinstance(teacher, DictionaryTeacher)
-    assert teacher.fingerprints == (teacher.config.checksum(),)
+    assert isinstance(teacher.teacher, DictionaryTeacher)
+    ours = teacher.teacher.config.checksum()
+    assert teacher.key.inputs == {"teacher": ours, "checksum": ours}
     assert not teacher.on_gpu
     assert teacher.reader(fetch, device="cpu") is None
 

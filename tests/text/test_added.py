@@ -229,7 +229,7 @@ def test_pairs_without_a_reference_have_no_ids_of_one(tmp_path, toy_corpus, toy_
     assert len(split.with_references()) == 3
     assert EncodedSplit.load(encoded, "dev").sources is None
 
-    from kdray.config.signals import Needs
+    from kdray.config.needs import Needs
     from kdray.fit.assemble import NO_REFERENCE, NO_WEIGHT, Signals, assemble
 
     def learned(**weights):

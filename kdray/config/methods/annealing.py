@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from kdray.config.methods.base import EXACT, Distilled
-from kdray.config.signals import Needs
+from kdray.config.needs import Needs
 from kdray.schema import View
 
 

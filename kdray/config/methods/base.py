@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from kdray.config.base import Frozen
-from kdray.config.signals import Needs
+from kdray.config.needs import Needs
 from kdray.schema import Form, View
 
 EXACT = (Form.HIDDEN, Form.ONLINE)  # whole distributions

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from kdray.config.gates import FixedGateConfig, GateConfig
 from kdray.config.methods.base import Distilled
-from kdray.config.signals import Needs
+from kdray.config.needs import Needs
 from kdray.schema import Form, View
 
 

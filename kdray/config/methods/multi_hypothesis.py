@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from kdray.config.base import LabelSmoothing
 from kdray.config.methods.base import BaseMethodConfig
-from kdray.config.signals import Needs
+from kdray.config.needs import Needs
 from kdray.schema import View
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from kdray.config.base import Fraction
 from kdray.config.methods.base import Online
-from kdray.config.signals import Needs
+from kdray.config.needs import Needs
 from kdray.schema import View
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from kdray.config.base import LabelSmoothing
 from kdray.config.methods.base import BaseMethodConfig
-from kdray.config.signals import Needs
+from kdray.config.needs import Needs
 from kdray.schema import View
 
 

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from kdray.config.base import Fraction
 from kdray.config.methods.base import EXACT, Distilled
-from kdray.config.signals import Needs, StoredView
+from kdray.config.needs import Needs, StoredView
 from kdray.schema import View
 
 

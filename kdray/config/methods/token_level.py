@@ -6,7 +6,7 @@ from pydantic import Field
 
 from kdray.config.base import Fraction, LabelSmoothing
 from kdray.config.methods.base import Distilled
-from kdray.config.signals import Needs, StoredView
+from kdray.config.needs import Needs, StoredView
 from kdray.schema import View
 
 

@@ -25,8 +25,8 @@ from kdray.config.methods.sentence_level import SentenceLevelConfig
 from kdray.config.methods.taid import TaidConfig
 from kdray.config.methods.tie import TieConfig
 from kdray.config.methods.token_level import TokenLevelConfig
+from kdray.config.needs import Needs
 from kdray.config.outside import with_outside
-from kdray.config.signals import Needs
 from kdray.config.training import ScheduleConfig
 
 BuiltInMethodConfig = (
@@ -104,7 +104,7 @@ def declared(method: SingleMethodConfig) -> Needs:
     except (Exception, SystemExit) as error:
         raise ValueError(f"cannot say what it needs: {type(error).__name__}: {error}") from None
     if not isinstance(needs, Needs):
-        raise ValueError(f"says with needs() {needs!r}; return a kdray.config.signals.Needs")
+        raise ValueError(f"says with needs() {needs!r}; return a kdray.config.needs.Needs")
     if needs.chosen_among is not None and not isinstance(method, Selecting):
         raise ValueError(
             f"says chosen_among={needs.chosen_among}, but only the kinds interpolation, "

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdray.config.scorers import ScorerConfig
+from kdray.config.scorer import ScorerConfig
 
 
 class OverlapConfig(ScorerConfig):

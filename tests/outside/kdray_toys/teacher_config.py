@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from kdray.artifacts import sha256_file
-from kdray.config.teacher import OutsideTeacherConfig
+from kdray.config.foreign_teachers import OutsideTeacherConfig
 from kdray.errors import InputError
 
 
