@@ -12,10 +12,10 @@ import pytest
 from micro_study import CONFIG, command, run, scores
 from mlflow import MlflowClient
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
 
 STOPPED = "stopped; the same command continues from here\n"
-SECONDS = 600  # until a stage must have begun
+SECONDS = 240  # until a stage must have begun
 # What stands in the storage folder once a stage is under way, in the order of the stages.
 UNDER_WAY = {
     "teacher": "work/model/*/checkpoints/00000050",
