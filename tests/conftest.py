@@ -51,8 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Tensors this small gain nothing from a second thread, and lose much on a busy machine."""
+    """A test begins with the settings of a fresh process, whatever a training before it has set.
+
+    But for the threads: tensors this small gain nothing from a second one.
+    """
     torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
 
 
 @pytest.fixture(scope="session")
