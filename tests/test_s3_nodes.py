@@ -17,7 +17,7 @@ import yaml
 from micro_study import CONFIG, command
 from s3_server import BUCKET, S3Server, s3_server
 
-from kdray.artifacts import RECORD
+from kdray.artifacts import RECORD, WORK
 from kdray.fit.history import HISTORY, rows_in
 from kdray.model.storage import WEIGHTS
 
@@ -126,7 +126,7 @@ def test_a_training_goes_on_on_another_node_and_shards_come_from_it(server, node
     finally:
         driver.kill()
     names = server.names()
-    assert not [name for name in names if "/work/" in name]
+    assert not [name for name in names if WORK in name.split("/")]
     records = [name for name in names if re.search(rf"x/model/[^/]+/{RECORD}$", name)]
     (model,) = (name.removesuffix(f"/{RECORD}") for name in records)
     record = json.loads(server.content(f"{model}/{RECORD}"))

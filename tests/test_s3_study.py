@@ -11,7 +11,7 @@ import pytest
 from micro_study import CONFIG, command
 from s3_server import BUCKET, SECRET, S3Server, s3_server
 
-from kdray.artifacts import RECORD
+from kdray.artifacts import RECORD, WORK
 from kdray.model.storage import WEIGHTS
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(6000)]
@@ -56,7 +56,7 @@ def until(driver: subprocess.Popen, shown, server: S3Server, pattern: str) -> No
 
 def records(server: S3Server) -> dict[str, dict]:
     names = [name for name in server.names() if name.endswith(f"/{RECORD}")]
-    found = [json.loads(server.content(name)) for name in names if "/work/" not in name]
+    found = [json.loads(server.content(name)) for name in names if WORK not in name.split("/")]
     return {record["fingerprint"]: record for record in found}
 
 
@@ -67,7 +67,7 @@ def test_a_study_that_loses_its_machine_and_its_network_ends_as_one_left_alone(
     until(driver, shown, server, r"work/model/[^/]+/kept/0000000[2-4]\.json")
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
-    before = server.names("study/work/model")
+    before = server.names(f"study/{WORK}/model")
 
     driver, shown = study("second")
     until(driver, shown, server, r"work/hypotheses/[^/]+/parts/000000/record\.json")
@@ -97,8 +97,10 @@ def test_a_study_that_loses_its_machine_and_its_network_ends_as_one_left_alone(
     for name in models:
         mine = json.loads(local[name].read_text())["files"][WEIGHTS]
         assert ours[name]["files"][WEIGHTS] == mine, "the same weights, bit for bit"
-    left = [name for name in server.names() if re.search("/(work|leases|probe)/", name)]
-    assert [name for name in left if "/work/" in name] == [], "what is published leaves no work"
+    left = [name for name in server.names() if re.search(f"/({WORK}|leases|probe)/", name)]
+    assert [name for name in left if WORK in name.split("/")] == [], (
+        "what is published leaves no work"
+    )
     assert any(name.endswith("reports/micro/report.html") for name in server.names())
     caches = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in caches if SECRET.encode() in path.read_bytes()]

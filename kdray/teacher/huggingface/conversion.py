@@ -92,6 +92,7 @@ def _loader(config: Any, pieces: Vocabularies) -> Any:  # noqa: ANN401
 
     class Loader(base):  # type: ignore[misc, valid-type]
         def get_model_spec(self, model: Any) -> Any:  # noqa: ANN401
+            """The network as CTranslate2 holds it, with what its loaders take from defaults."""
             if model_type in ("mbart", "pegasus"):  # so are the classes, whatever the file says
                 model.config.normalize_before = True
                 model.config.normalize_embedding = model_type == "mbart"
@@ -102,14 +103,17 @@ def _loader(config: Any, pieces: Vocabularies) -> Any:  # noqa: ANN401
             return spec
 
         def get_vocabulary(self, model: Any, tokenizer: Any) -> list[str]:  # noqa: ANN401
+            """The target's pieces; Marian's without the pad, whose row is removed too."""
             return pieces.tgt[: -1 if model_type == "marian" else None]
 
         def set_vocabulary(self, spec: Any, tokens: list[str]) -> None:  # noqa: ANN401
+            """Those of both sides, which Marian's models may have apart."""
             without_pad = pieces.src[: -1 if model_type == "marian" else None]
             spec.register_source_vocabulary(without_pad)
             spec.register_target_vocabulary(tokens)
 
         def set_config(self, target: Any, model: Any, tokenizer: Any) -> None:  # noqa: ANN401
+            """The pieces with which a translation begins and ends, and the unknown one."""
             start = config.decoder_start_token_id
             if model_type == "marian":  # it starts from zeros, whatever this is
                 start = config.eos_token_id
