@@ -142,12 +142,7 @@ def build_added(
                 pairs: Iterator[Row] = ((src, "") for src in cleaned.kept(folder))
             else:
                 pairs = _translated(*translated[name], lost)
-            while some := list(islice(pairs, AT_A_TIME)):
-                good = [pair for pair in some if compared(pair[0])]
-                lost[UNTRANSLATED] += len(some) - len(good)
-                repeats = seen_pairs.ranks(digests_of_pairs(good))
-                lost[Drop.DUPLICATE.value] += int((repeats > 0).sum())
-                good = list(compress(good, (repeats == 0).tolist()))
+            for good in _learned(pairs, seen_pairs, lost):
                 rows = _rows(good, name)
                 table.add(rows)
                 ids.append(rows[Column.PAIR_ID].to_numpy())
@@ -156,13 +151,27 @@ def build_added(
                 texts[name] = dict(cleaned.counts)
                 notes.append(cleaned.told())
             else:
-                kept = f"{sources[name]} sentences with a translation"
-                reasons = [f"{why} {n}" for why, n in lost.items() if n or why == UNTRANSLATED]
-                notes.append(f"{name}: {kept}, left out: {', '.join(reasons)}")
+                notes.append(f"{name}: {_told(sources[name], lost)}")
     prove_unique(np.concatenate(ids), Split.TRAIN)
     _copy_held_out(clean, folder)
     pairs_of = {Split.TRAIN.value: sources.total()}
     return {"pairs": pairs_of, "sources": dict(sources), TEXTS: texts, NOTES: notes}
+
+
+def _learned(pairs: Iterator[Row], seen: Seen, lost: Counter[str]) -> Iterator[list[Row]]:
+    """Batches of pairs that say something and were not there before; the others are counted."""
+    while some := list(islice(pairs, AT_A_TIME)):
+        good = [pair for pair in some if compared(pair[0])]
+        lost[UNTRANSLATED] += len(some) - len(good)
+        repeats = seen.ranks(digests_of_pairs(good)) > 0
+        lost[Drop.DUPLICATE.value] += int(repeats.sum())
+        yield list(compress(good, (~repeats).tolist()))
+
+
+def _told(kept: int, lost: Counter[str]) -> str:
+    """What became of the sentences of a back-translated text, in words."""
+    reasons = [f"{why} {n}" for why, n in lost.items() if n or why == UNTRANSLATED]
+    return f"{kept} sentences with a translation, left out: {', '.join(reasons)}"
 
 
 def _recipe(config: FilesCorpusConfig, name: str) -> dict[str, Any]:
