@@ -22,6 +22,7 @@ from kdray.errors import StageFailed
 from kdray.jobs import Counts
 from kdray.schema import Column
 from kdray.text.batching import Rows
+from kdray.text.pairing import check_pairs, join, source_hashes
 from kdray.text.sequences import Sequences, id_type, read_table, write_table
 from kdray.text.tokenizer import Tokenizer
 
@@ -67,6 +68,24 @@ class Hypotheses:
             table=table,
             places=places,
         )
+
+    @property
+    def first(self) -> Rows:
+        """Where the translations of each pair begin, and where the last one's end."""
+        return np.append(np.flatnonzero(self.ranks == 0), len(self.ranks))
+
+    def rows_in(self, corpus: pa.Table, *, what: str) -> Rows:
+        """The row of each translation's pair among the training pairs of a corpus.
+
+        what: they are, in messages.
+
+        Raises:
+            DataError: a pair is not there, or its source is not the one that was translated.
+        """
+        rows = join(self.pair_ids, corpus[Column.PAIR_ID].to_numpy(), what="the corpus")
+        hashes = source_hashes(corpus[Column.SRC].to_pylist())[rows]
+        check_pairs(self.src_hashes, hashes, self.pair_ids, what=what)
+        return rows
 
     def texts(self, rows: Rows) -> list[str]:
         """Translations as text."""

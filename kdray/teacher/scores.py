@@ -36,7 +36,6 @@ from kdray.teacher.references import read_references
 from kdray.teacher.similarity import similarity, utility
 from kdray.text.batching import Rows
 from kdray.text.corpus import Corpus
-from kdray.text.pairing import check_pairs, join, source_hashes
 from kdray.text.sequences import Sequences, read_table, write_table
 from kdray.text.tokenizer import Tokenizer
 
@@ -126,11 +125,8 @@ class ScoreJob:
         """
         hyps = Hypotheses.load(fetch(self.hypotheses), best_only=False)
         table = Corpus(fetch(self.corpus)).table(Split.TRAIN)
-        rows = join(hyps.pair_ids, table[Column.PAIR_ID].to_numpy(), what="the corpus")
-        hashes = source_hashes(table[Column.SRC].to_pylist())[rows]
-        check_pairs(hyps.src_hashes, hashes, hyps.pair_ids, what=str(fetch(self.hypotheses)))
-        first = np.append(np.flatnonzero(hyps.ranks == 0), len(hyps.ranks))
-        return ScoreMaker(hyps, table, rows, first, self._measure(work, fetch, device))
+        rows = hyps.rows_in(table, what=str(fetch(self.hypotheses)))
+        return ScoreMaker(hyps, table, rows, hyps.first, self._measure(work, fetch, device))
 
     def join(
         self, shards: Sequence[Path], counts: Sequence[Counts], folder: Path, fetch: Fetch

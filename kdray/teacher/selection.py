@@ -27,7 +27,6 @@ from kdray.teacher.scores import Scores, load_scores
 from kdray.teacher.similarity import Similarity, similarity, utility
 from kdray.text.batching import Rows
 from kdray.text.corpus import Corpus
-from kdray.text.pairing import check_pairs, join, source_hashes
 from kdray.text.sequences import write_table
 
 VERSION = 1
@@ -126,13 +125,9 @@ class SelectionJob:
                     f"{fetch(self.corpus)} does not have, first {min(missing)}; remove the folder "
                     "and run again"
                 )
-            rows = join(hyps.pair_ids, table[Column.PAIR_ID].to_numpy(), what="the corpus")
-            hashes = source_hashes(table[Column.SRC].to_pylist())[rows]
-            folder = str(fetch(self.hypotheses))
-            check_pairs(hyps.src_hashes, hashes, hyps.pair_ids, what=folder)
-        first = np.append(np.flatnonzero(hyps.ranks == 0), len(hyps.ranks))
+            hyps.rows_in(table, what=str(fetch(self.hypotheses)))
         scores = None if self.scores is None else load_scores(fetch(self.scores), hyps)
-        return SelectionMaker(self.config, hyps, first, refs, scores)
+        return SelectionMaker(self.config, hyps, hyps.first, refs, scores)
 
     def join(
         self, shards: Sequence[Path], counts: Sequence[Counts], folder: Path, fetch: Fetch

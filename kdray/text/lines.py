@@ -5,10 +5,12 @@ the end of a line and a byte order mark at the start of a file are removed.
 """
 
 import gzip
+import json
 import zlib
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
@@ -64,6 +66,16 @@ def decoded(raw: bytes, place: str) -> str:
         raise DataError(
             f"{place}: byte {error.start + 1} is 0x{raw[error.start]:02x}, which is not "
             "UTF-8; convert the file, for example with `iconv -f <its encoding> -t UTF-8`"
+        ) from None
+
+
+def json_of(line: str, place: str) -> Any:  # noqa: ANN401 (JSON)
+    """What a line of JSON holds, or a DataError that says where it is none."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{place}: not a JSON object ({error}); write one object on each line"
         ) from None
 
 

@@ -27,7 +27,7 @@ from kdray.config.sources import (
 )
 from kdray.errors import DataError
 from kdray.text.archives import archive_sides
-from kdray.text.lines import decoded, lines_of, one_line, whole_characters
+from kdray.text.lines import decoded, json_of, lines_of, one_line, whole_characters
 from kdray.text.parts import Part, parts_of
 from kdray.text.tmx import tmx_pairs
 
@@ -109,12 +109,7 @@ def _jsonl_pairs(source: JsonlPairs, path: Path) -> Iterator[tuple[str, str]]:
     src_keys, tgt_keys = source.src_field.split("."), source.tgt_field.split(".")
     for number, line in enumerate(lines_of(path), start=1):
         where = f"{path}, line {number}"
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{where}: not a JSON object ({error}); write one object on each line"
-            ) from None
+        value = json_of(line, where)
         yield _json_text(value, src_keys, where), _json_text(value, tgt_keys, where)
 
 

@@ -19,6 +19,7 @@ import zstandard
 
 from kdray.errors import DataError, InputError
 from kdray.storage.whole import whole
+from kdray.text.lines import decoded
 
 COMPRESSED = (".gz", ".zst")
 _CHUNK_BYTES = 1 << 18
@@ -69,7 +70,7 @@ def read_lines(paths: Sequence[Path]) -> Iterator[Line | None]:
             if row == 1:
                 raw = raw.removeprefix(_BYTE_ORDER_MARK)
             place = f"{name}, line {row}"
-            yield Line(_decoded(raw.removesuffix(b"\r"), place), place, number)
+            yield Line(decoded(raw.removesuffix(b"\r"), place), place, number)
             number += 1
 
 
@@ -174,13 +175,3 @@ def _stdin_chunks() -> Iterator[bytes | None]:
         if not (chunk := os.read(descriptor, _CHUNK_BYTES)):
             return
         yield chunk
-
-
-def _decoded(raw: bytes, place: str) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{place}: byte {error.start + 1} is 0x{raw[error.start]:02x}, which is not UTF-8; "
-            "convert it, for example with `iconv -f <its encoding> -t UTF-8`"
-        ) from None

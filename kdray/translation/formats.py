@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from kdray.errors import DataError, InputError
 from kdray.teacher.engine import Translation
-from kdray.text.lines import whole_characters
+from kdray.text.lines import json_of, whole_characters
 from kdray.translation.files import COMPRESSED
 
 UNTRANSLATED = "too long for the model"
@@ -108,12 +108,7 @@ class JsonLines:
         """See `Format`."""
         if not line.strip():
             return ""
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{place}: not a JSON object ({error}); write one object on each line"
-            ) from None
+        value = json_of(line, place)
         text = value.get(self.field) if isinstance(value, dict) else None
         if not isinstance(text, str):
             found = f"the fields {sorted(value)}" if isinstance(value, dict) else repr(value)[:60]
