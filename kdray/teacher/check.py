@@ -4,6 +4,7 @@ A tag that is missing, a vocabulary that is mixed up or arithmetic that overflow
 same, and students learn it. What was seen is told, and a teacher that cannot be meant is refused.
 """
 
+import math
 import tempfile
 import time
 import unicodedata
@@ -34,6 +35,7 @@ from kdray.teacher.huggingface.teacher import (
 )
 from kdray.teacher.lines import LinesEngine
 from kdray.teacher.marian import MarianTeacher
+from kdray.teacher.quarantine import SHARE
 from kdray.text.corpus import Corpus
 
 VERSION = 1
@@ -138,6 +140,9 @@ def text_objections(
     unfinished = sum(hyp is not None and not hyp.finished for hyp in hyps)
     if unfinished > len(rows) / 2:
         yield f"{unfinished} of {len(rows)} translations do not end, for instance {made[0][:80]!r}"
+    nowhere = sum(hyp is not None and not math.isfinite(hyp.score) for hyp in hyps)
+    if nowhere > SHARE * len(rows):  # such rows are put into quarantine, of which no more may be
+        yield f"{nowhere} of {len(rows)} scores are no finite numbers, as of arithmetic too coarse"
     same = sum(
         hyp == src[row].strip() != refs[row].strip() for row, hyp in zip(rows, made, strict=True)
     )

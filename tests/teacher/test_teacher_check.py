@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pickle
 import re
 import shutil
@@ -52,6 +53,13 @@ def test_what_translates_is_not_objected_to():
     assert list(text_objections(SRC, made(poor), REFS)) == []
     assert list(text_objections(SRC[:5], made(SRC[:5]), REFS[:5])) == [], "of too few"
     assert "do not end" in next(text_objections(SRC, made(REFS, finished=False), REFS))
+
+
+@pytest.mark.parametrize(("lost", "told"), [(1, []), (2, ["2 of 30 scores are no finite numbers"])])
+def test_more_scores_that_are_no_numbers_than_decoding_bears_are_objected_to(lost, told):
+    hyps = [Translation(REFS[row], math.nan, finished=True) for row in range(lost)]
+    said = list(text_objections(SRC, [*hyps, *made(REFS[lost:])], REFS))
+    assert [each[:36] for each in said] == told
 
 
 def test_scripts_are_counted_by_letters():
