@@ -25,6 +25,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for each run that ends
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # of the files of a model that is kept
 }
 PRIMARY_METRIC = "dev_final/bleu"  # dev chooses; tests are looked at afterwards
 _PLACES = (

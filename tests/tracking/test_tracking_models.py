@@ -112,7 +112,11 @@ def test_a_kept_student_translates_as_it_did(
 
 
 def test_a_student_is_kept_once_and_the_champion_is_the_last_one(
-    tracker: Tracker, client: MlflowClient, kept: Path, request: pytest.FixtureRequest
+    tracker: Tracker,
+    client: MlflowClient,
+    kept: Path,
+    request: pytest.FixtureRequest,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     name = request.node.name.replace("[", " ").replace("]", "")
     runs = [start(tracker), start(tracker)]
@@ -125,6 +129,7 @@ def test_a_student_is_kept_once_and_the_champion_is_the_last_one(
     assert champion.run_id == runs[1]
     model = client.get_logged_model(models[1][0].model_id)
     assert str(model.status) == "READY"
+    assert "%|" not in capfd.readouterr().err, "a bar of MLflow's own"
 
 
 def test_a_store_that_is_gone_stops_nothing(
