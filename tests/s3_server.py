@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -53,7 +54,7 @@ class S3Server:
 
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
-    """The server, and an environment in which this process and those below it find it."""
+    """The server, empty, and an environment in which this process and those below it find it."""
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
@@ -62,6 +63,7 @@ def s3_server() -> Iterator[S3Server]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         server = S3Server()
+        urlopen(Request(f"{server.url}/moto-api/reset", method="POST")).close()
         patch.setenv("AWS_ENDPOINT_URL", server.url)
         server.client().create_bucket(Bucket=BUCKET)
         try:

@@ -23,7 +23,7 @@ from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import Tokenizer
 
 TRAINING_PAIRS = 380
-EPOCHS = 14
+EPOCHS = 24  # BLEU of the rest is above 80 then, whatever rounding the processor has
 POSITIONS = 40
 
 
@@ -92,6 +92,7 @@ def train(tokenizer: Tokenizer, src: list[list[int]], ref: list[list[int]]) -> T
     )
     method = CrossEntropy(CrossEntropyConfig(kind="cross_entropy", label_smoothing=0.0), model)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, betas=(0.9, 0.98))
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, total_iters=EPOCHS)
     plan = data.plan(tokens_per_update=300, seed=1)
     for epoch in range(EPOCHS):
         for rows in plan.epoch(epoch):
@@ -100,4 +101,5 @@ def train(tokenizer: Tokenizer, src: list[list[int]], ref: list[list[int]]) -> T
             loss = method(model, batch).terms[Per.REFERENCE] / data.counts(rows)[Per.REFERENCE]
             loss.backward()
             optimizer.step()
+        decay.step()
     return model.eval()

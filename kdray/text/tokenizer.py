@@ -65,11 +65,11 @@ class Tokenizer:
         return _encode(self.tgt, texts)
 
     def decode_src(self, ids: Iterable[Sequence[int]]) -> list[str]:
-        """Source ids to texts, without the special pieces."""
+        """Source ids to texts, without the special pieces and spaces around."""
         return _decode(self.src, ids)
 
     def decode_tgt(self, ids: Iterable[Sequence[int]]) -> list[str]:
-        """Target ids to texts, without the special pieces."""
+        """Target ids to texts, without the special pieces and spaces around."""
         return _decode(self.tgt, ids)
 
     def src_pieces(self) -> list[str]:
@@ -178,7 +178,7 @@ def _encode(model: spm.SentencePieceProcessor, texts: Sequence[str]) -> list[lis
 
 def _decode(model: spm.SentencePieceProcessor, ids: Iterable[Sequence[int]]) -> list[str]:
     plain = [[int(i) for i in row if i not in (PAD, BOS, EOS)] for row in ids]
-    return [str(text) for text in model.decode(plain)]
+    return [str(text).strip() for text in model.decode(plain)]  # a model may end with a space
 
 
 def _pieces(model: spm.SentencePieceProcessor) -> list[str]:

@@ -127,11 +127,10 @@ class TheirCodec:
 
     def decode(self, ids: Sequence[int]) -> str:
         """See `Codec`."""
-        return str(
-            self.tokenizer.decode(
-                list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
+        text = self.tokenizer.decode(
+            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
+        return str(text).strip()
 
 
 @dataclass(frozen=True, slots=True)
