@@ -123,6 +123,7 @@ class StorageLaws:
         store.publish(KEY, fill)
         assert not work.exists()
 
+    @pytest.mark.slow
     def test_a_second_process_waits_and_gets_what_the_first_made(self, store, tmp_path) -> None:
         def build_slowly(folder: Path) -> dict[str, int]:
             with (tmp_path / "built").open("a") as file:
@@ -213,6 +214,7 @@ class StorageLaws:
             assert key.fingerprint in names
             assert not [name for name in names if name.startswith(".")], "nothing is left aside"
 
+    @pytest.mark.slow
     def test_it_pickles_and_works_in_another_process(self, store, elsewhere) -> None:
         store.publish(KEY, fill)
         pickled = pickle.dumps((elsewhere, KEY))
@@ -253,6 +255,7 @@ class RemoteLaws(StorageLaws):
         remote_lease.heart.stop()
         remote_lease.heart.forget()
 
+    @pytest.mark.slow
     def test_of_two_machines_one_makes_it(self, store, elsewhere, tmp_path) -> None:
         def build_slowly(folder: Path) -> dict[str, int]:
             with (tmp_path / "built").open("a") as file:
@@ -264,6 +267,7 @@ class RemoteLaws(StorageLaws):
         assert (tmp_path / "built").read_text() == "x"
         assert_whole(elsewhere.fetch(KEY))
 
+    @pytest.mark.slow
     def test_who_is_taken_for_dead_on_another_machine_publishes_nothing(
         self, store, elsewhere, monkeypatch
     ) -> None:
@@ -292,6 +296,7 @@ class RemoteLaws(StorageLaws):
             owner.check()
         elsewhere.alone(KEY, seconds=0).release()
 
+    @pytest.mark.slow
     def test_a_killed_owner_is_known_at_once_on_its_own_machine(self, store) -> None:
         wait(forked(lambda: (store.alone(KEY), os.kill(os.getpid(), signal.SIGKILL))))
         assert len(remote_storage(store.remote).names("leases")) == 1
@@ -338,6 +343,7 @@ class RemoteLaws(StorageLaws):
         )
         assert files(elsewhere.root) == []
 
+    @pytest.mark.slow
     def test_a_record_of_something_else_is_found_out(self, store, elsewhere) -> None:
         wait(forked(lambda: store.publish(KEY, fill)))
         storage, name = remote_storage(store.remote), f"{KEY.place}/record.json"
@@ -351,6 +357,7 @@ class RemoteLaws(StorageLaws):
         assert store.find(KEY) is not None
         assert files(store.fetch(KEY)) == ["inner/part", "record.json", "table"]
 
+    @pytest.mark.slow
     def test_unfinished_work_goes_on_elsewhere(self, store, elsewhere) -> None:
         here, there = store.mirror(KEY), elsewhere.mirror(KEY)
         assert shown(pulled(there)) == {}

@@ -130,11 +130,13 @@ def test_what_is_no_record_explains_no_miss(store: Store) -> None:
     assert store.explain_miss(Key("corpus", 2, {})) == []
 
 
+@pytest.mark.slow
 @given(recipes)
 def test_nothing_differs_from_itself(recipe: dict[str, object]) -> None:
     assert differences({"recipe": recipe}, {"recipe": recipe}) == []
 
 
+@pytest.mark.slow
 @given(recipes, recipes)
 def test_whatever_is_unequal_differs(one: dict[str, object], other: dict[str, object]) -> None:
     found = differences({"recipe": one}, {"recipe": other})

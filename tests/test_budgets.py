@@ -81,6 +81,7 @@ def test_a_branch_by_the_trunks_method_is_the_run_that_is_trained_alone():
     )
 
 
+@pytest.mark.slow
 def test_a_trunk_depends_on_nothing_that_comes_after_it():
     def trunk(*args, **kwargs):
         first = next(iter(students(*args, **kwargs).values()))
@@ -132,6 +133,7 @@ def from_teacher(config, *, seed=1):
     return Experiment.model_validate(raw)
 
 
+@pytest.mark.slow
 def test_trunks_start_from_the_teacher_and_what_leaves_them_does_too():
     shared = trainings(from_teacher(experiment((20, 40))))
     alone = trainings(from_teacher(experiment((), updates=40)))
@@ -216,8 +218,8 @@ def test_a_study_of_lengths_makes_what_single_studies_make(tmp_path, without_ray
     "training",
     [
         {"averaging": {"kind": "ema", "decay": 0.9}},
-        {"averaging": {"kind": "swa", "window": 0.3}},
-        {"averaging": {"kind": "none"}},
+        pytest.param({"averaging": {"kind": "swa", "window": 0.3}}, marks=pytest.mark.long),
+        pytest.param({"averaging": {"kind": "none"}}, marks=pytest.mark.long),
     ],
 )
 def test_students_from_the_teacher_with_means_are_made_alike(tmp_path, without_ray, training):

@@ -201,6 +201,7 @@ def test_ray_accepts_the_runtime_environment():
     assert [each.endswith(end) for each, end in zip(pip["packages"], ("s.txt", "}"), strict=True)]
 
 
+@pytest.mark.slow
 def test_an_upload_holds_what_a_job_needs_and_little_else(tmp_path):
     """By Ray's own packing of a working folder, which reads .gitignore and .rayignore."""
     from ray._private.runtime_env.packaging import create_package
@@ -297,6 +298,7 @@ def test_head_and_workers_are_on_nodes_of_their_own(slurm):
     assert "requeue" not in (folder / "scontrol").read_text()
 
 
+@pytest.mark.slow
 def test_a_job_whose_time_is_up_closes_its_runs_and_is_queued_again(slurm):
     start, folder = slurm
     job = start("study", "demo.yaml")

@@ -143,6 +143,7 @@ def test_what_only_looks_refuses_what_could_not_be_used_and_names_the_file(
     assert (tmp_path / "runs").exists() == (COSTS in arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["teacher", "nano/cross_entropy/seed-1"])
 def test_dev_that_a_model_cannot_read_ends_a_study_before_the_teacher(
     config, tmp_path, capsys, monkeypatch, model
@@ -191,6 +192,7 @@ def untrained(study, step, folder):
     return {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("teacher", "student", "src", "ref", "what"),
     [

@@ -92,11 +92,13 @@ def test_two_files_that_changed_places_are_found(store, tmp_path) -> None:
     assert "/a: its content is not" in damage(store)
 
 
+@pytest.mark.slow
 def test_what_this_storage_published_is_not_read_again(store, path) -> None:
     assert read_by_another_process(store) == []
     assert read_by_another_process(store, "fetch") == []
 
 
+@pytest.mark.slow
 def test_a_moved_storage_is_read_once(store, path, tmp_path) -> None:
     shutil.copytree(store.root, tmp_path / "copy")
     copy = Store.open(tmp_path / "copy")
@@ -104,12 +106,14 @@ def test_a_moved_storage_is_read_once(store, path, tmp_path) -> None:
     assert read_by_another_process(copy) == []
 
 
+@pytest.mark.slow
 def test_a_touched_file_is_read_again_and_the_others_are_not(store, path) -> None:
     os.utime(path / "table")
     assert read_by_another_process(store) == ["table"]
     assert read_by_another_process(store) == []
 
 
+@pytest.mark.slow
 def test_a_file_that_was_copied_over_is_read_again(store, path) -> None:
     """Its size and the time of its change are kept, as `cp -p` and rsync do."""
     shutil.copy2(path / "table", path / "copy")
@@ -117,6 +121,7 @@ def test_a_file_that_was_copied_over_is_read_again(store, path) -> None:
     assert read_by_another_process(store) == ["table"]
 
 
+@pytest.mark.slow
 def test_a_memory_that_is_damaged_is_no_memory(store, path) -> None:
     for text in ("", "[]", "{", '{"table": 3}'):
         (memory,) = (store.root / VERIFIED).iterdir()
@@ -136,6 +141,7 @@ def test_a_full_verification_reads_what_is_remembered(store, path, monkeypatch) 
     assert "/table: its content is not what was written" in damage(store, "verify")
 
 
+@pytest.mark.slow
 def test_who_only_looks_reads_what_it_fetches_and_writes_nothing(store, path) -> None:
     shutil.rmtree(store.root / VERIFIED)
     before = sorted(store.root.rglob("*"))

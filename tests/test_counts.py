@@ -258,6 +258,7 @@ def test_a_table_that_lacks_a_method_or_holds_no_costs_is_refused(stored, tmp_pa
         make_plan(experiment(budget))
 
 
+@pytest.mark.slow
 def test_a_row_is_found_among_many_and_a_table_that_was_written_anew_is_read_anew(tmp_path):
     table = table_of(experiment())
     (first, *_) = table.costs
@@ -276,6 +277,7 @@ def test_a_row_is_found_among_many_and_a_table_that_was_written_anew_is_read_ane
         assert read_costs(path) == each
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_costs_of_a_study_are_a_budget_for_the_next(tmp_path, without_ray):
     methods = {"plain": PLAIN, "both": BOTH, "staged": STAGED, "rising": EVERY["rising"],

@@ -86,6 +86,7 @@ COMPLETE = [(page, text) for page, mark, text in BLOCKS if mark == "complete"]
 FRAGMENTS = [(mark, text) for _, mark, text in BLOCKS if mark.startswith("recipe.")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_key_is_documented_and_no_other(name: str) -> None:
     rows = documented(name)
@@ -107,6 +108,7 @@ def test_no_table_has_a_key_that_does_not_exist() -> None:
             assert not unknown, f"{page.name}: {comment} has no {sorted(unknown)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_defaults_are_those_of_the_code(name: str) -> None:
     wrong = []

@@ -15,6 +15,7 @@ CONFIGS = sorted(FOLDER.glob("*.yaml"))
 VALIDATOR = jsonschema.Draft202012Validator(experiment_schema())
 
 
+@pytest.mark.slow
 def test_the_schema_is_that_of_the_code():
     assert SCHEMA.read_text(encoding="utf-8") == written(), "run `make generated`"
 
@@ -44,6 +45,7 @@ def test_an_editor_finds_what_kdray_refuses(change):
     assert list(VALIDATOR.iter_errors(data))
 
 
+@pytest.mark.slow
 def test_what_keys_mean_is_there():
     schema, meanings = experiment_schema(), dict(documented_keys())
     assert len(meanings) > 150
@@ -69,6 +71,7 @@ def test_a_page_names_what_the_help_names():
     assert len(verb_pages.verbs()) >= 10
 
 
+@pytest.mark.slow
 def test_the_licence_of_each_dependency_is_known():
     packages = licences.needed()
     assert len(packages) > 50

@@ -42,6 +42,7 @@ def plain(**changes):
     return {step.key.fingerprint for step in make_plan(Experiment.model_validate(raw)).steps}
 
 
+@pytest.mark.slow
 def test_a_point_is_the_recipe_that_a_user_would_have_written():
     plan = make_plan(experiment({"ambiguity": AMBIGUITY, "k": K}))
     for scenario, (ambiguity, k) in zip(

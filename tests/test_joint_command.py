@@ -36,6 +36,7 @@ def report(*arguments):
     return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.long
 def test_two_studies_are_one_page(tmp_path, without_ray, capsys):
     first = finished(tmp_path, "first")
     said = capsys.readouterr().out

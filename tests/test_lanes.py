@@ -44,6 +44,7 @@ def models(storage):
 FATES = st.lists(st.sampled_from(["finishes", "fails", "dies"]), max_size=30)
 
 
+@pytest.mark.slow
 @given(FATES, st.integers(0, 2))
 @settings(max_examples=40)
 def test_deaths_count_against_the_model_in_hand_and_no_other(tmp_path_factory, fates, most):
@@ -197,6 +198,7 @@ def kill_a_worker_at(checkpoint):
     return died
 
 
+@pytest.mark.long
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_worker_that_dies_costs_a_checkpoint_interval_and_no_other_student(lane, tmp_path):
@@ -216,6 +218,7 @@ def test_a_worker_that_dies_costs_a_checkpoint_interval_and_no_other_student(lan
     assert 20 <= kept < 200, "updates before the newest checkpoint were not made again"
 
 
+@pytest.mark.long
 @pytest.mark.ray
 @pytest.mark.slow
 def test_students_that_fail_leave_the_lane_to_the_others(lane, tmp_path):
@@ -228,6 +231,7 @@ def test_students_that_fail_leave_the_lane_to_the_others(lane, tmp_path):
     assert len(models(tmp_path)) == 3
 
 
+@pytest.mark.long
 @pytest.mark.ray
 @pytest.mark.slow
 def test_models_of_different_widths_are_trained_by_lanes_of_different_widths(

@@ -20,6 +20,8 @@ from kdray.progress import Display
 from kdray.runner import make
 from kdray.runner.study import open_study
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["ba", "de", "fi", "go", "hu", "ka", "le", "mi", "no", "pu"]
 LONG = " ".join(WORDS * 3)
 TINY = {

@@ -59,6 +59,7 @@ def test_it_is_held_by_one_and_then_by_the_next(path: Path) -> None:
         second.check()
 
 
+@pytest.mark.slow
 def test_a_waiter_says_once_for_whom_it_waits(path: Path, holder: int, monkeypatch) -> None:
     monkeypatch.setattr(held, "POLL_SECONDS", 0.01)
     told: list[str] = []
@@ -68,6 +69,7 @@ def test_a_waiter_says_once_for_whom_it_waits(path: Path, holder: int, monkeypat
     assert told[0].startswith(f"process {holder} on ")
 
 
+@pytest.mark.slow
 def test_a_killed_owner_is_known_at_once_on_its_own_machine(path: Path, holder: int) -> None:
     os.kill(holder, signal.SIGKILL)
     began = time.monotonic()
@@ -76,6 +78,7 @@ def test_a_killed_owner_is_known_at_once_on_its_own_machine(path: Path, holder: 
     assert list(path.parent.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_elsewhere_it_takes_a_minute_without_a_heartbeat(path, holder, monkeypatch) -> None:
     of_another_kernel(monkeypatch)
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.5)
@@ -89,6 +92,7 @@ def test_elsewhere_it_takes_a_minute_without_a_heartbeat(path, holder, monkeypat
         pass
 
 
+@pytest.mark.slow
 def test_an_owner_that_lives_is_never_taken_for_dead(path, monkeypatch) -> None:
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.5)
@@ -104,6 +108,7 @@ def test_an_owner_that_lives_is_never_taken_for_dead(path, monkeypatch) -> None:
     wait(child)
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_wrong_decides_nothing_within_a_day(path, holder, monkeypatch) -> None:
     of_another_kernel(monkeypatch)
     for hours in (-20, 20, 1000):
@@ -114,6 +119,7 @@ def test_a_clock_that_is_wrong_decides_nothing_within_a_day(path, holder, monkey
     assert not is_held(path)
 
 
+@pytest.mark.slow
 def test_an_owner_that_was_asleep_for_too_long_knows_it(path, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.3)
 
@@ -136,6 +142,7 @@ def test_an_owner_that_was_asleep_for_too_long_knows_it(path, tmp_path, monkeypa
     assert list(path.parent.iterdir()) == [], "the sleeper left the other's alone, and it its own"
 
 
+@pytest.mark.slow
 def test_many_processes_that_want_the_lease_of_a_dead_one_work_one_by_one(path, holder, tmp_path):
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(lease, "POLL_SECONDS", 0.001)
@@ -157,6 +164,7 @@ def test_many_processes_that_want_the_lease_of_a_dead_one_work_one_by_one(path, 
     assert len(done.read_text()) == 80
 
 
+@pytest.mark.slow
 def test_a_file_that_says_nothing_is_of_one_that_begins_or_that_died(path, monkeypatch) -> None:
     path.parent.mkdir()
     path.touch()
@@ -188,6 +196,7 @@ def test_what_is_left_as_dead_is_held_by_nobody(path) -> None:
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_one_thread_keeps_all_leases_of_a_process_alive(tmp_path, monkeypatch) -> None:
     def work() -> None:
         lease.BEAT_SECONDS = 0.02

@@ -73,7 +73,7 @@ def look(run, config, storage, *commands):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("disk_is", ["writable", "read-only"])
-@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize("exists", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_nothing_is_written_where_nothing_is(config, tmp_path, exists, disk_is):
     storage = tmp_path / "disk" / "runs"
     (storage if exists else storage.parent).mkdir(parents=True)
@@ -123,7 +123,7 @@ def test_a_finished_study_is_looked_at_and_only_its_report_is_written(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["16k", "200k"])
+@pytest.mark.parametrize("size", [pytest.param("16k", marks=pytest.mark.long), "200k"])
 def test_a_disk_that_is_full_in_the_first_stages_is_one_message(config, tmp_path, size):
     storage = tmp_path / "disk"
     storage.mkdir()

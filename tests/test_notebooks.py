@@ -137,6 +137,7 @@ def test_every_code_cell_has_prose_above_it(path):
     assert all(above == "markdown" for above, kind in pairwise(kinds) if kind == "code")
 
 
+@pytest.mark.slow
 def test_methods_are_compared_from_a_finished_study(tmp_path, toy_corpus):
     results = write_study(tmp_path / "runs", toy_corpus)
     shutil.move(tmp_path / "runs", tmp_path / "copied")  # as from another machine
@@ -181,6 +182,7 @@ def test_methods_are_compared_from_a_finished_study(tmp_path, toy_corpus):
     assert list(extremes["Δ chrF"]) == sorted(extremes["Δ chrF"], reverse=True)
 
 
+@pytest.mark.slow
 def test_a_study_without_gates_says_so(tmp_path, toy_corpus, capsys):
     write_study(tmp_path, toy_corpus, gate=False)
     assert execute(COMPARE, STORAGE=str(tmp_path), STUDY="small")["gate"] is None

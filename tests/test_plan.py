@@ -79,6 +79,7 @@ def test_sentence_level_students_may_have_a_vocabulary_of_their_own(bring, toy_t
     assert spec_of(student).signals.hypotheses.stage == "recoded"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["source", "target"])
 def test_a_brought_teacher_reads_noisy_sources_in_its_own_pieces(bring, toy_tokenizers, side):
     folder, methods = bring("one", toy_tokenizers["joint"]), {"s": {"kind": "sentence_level"}}
@@ -198,6 +199,7 @@ def brought(folder):
     return plan.only.teacher.sources[0].fingerprint
 
 
+@pytest.mark.slow
 def test_a_brought_teacher_is_its_weights_shape_and_tokenizer_wherever_it_is(
     bring, toy_tokenizers, tmp_path, monkeypatch
 ):

@@ -139,6 +139,7 @@ def bring(tmp_path, toy_tokenizers):
     return store
 
 
+@pytest.mark.slow
 def test_students_start_from_a_brought_teacher(bring):
     teacher = bring(DEEP)
     plan = make_plan(experiment({"a": size(SHALLOW, "layers")}, teacher=teacher, tokenizer=False))
@@ -167,6 +168,7 @@ def test_a_brought_teacher_of_a_shape_that_does_not_fit_is_refused(bring, wrong,
     assert all(part in message for part in parts), message
 
 
+@pytest.mark.slow
 def test_embeddings_that_are_not_shared_as_those_of_the_tokenizer_are_refused(bring):
     recipe = {"teacher": bring(DEEP, shared=False), "tokenizer": False}
     with pytest.raises(ConfigError) as caught:

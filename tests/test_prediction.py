@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "prediction.py"
 MEASURE = "text/lexical_entropy"
 AXES = ("noise", "ambiguity")

@@ -55,6 +55,7 @@ def test_one_that_is_dismissed_while_it_takes_loses_nothing(tmp_path):
 STEPS = st.tuples(st.sampled_from("ab"), st.sampled_from(["finish", "fail", "die", "put back"]))
 
 
+@pytest.mark.slow
 @given(st.lists(STEPS, max_size=30))
 def test_items_come_in_their_order_and_what_is_in_hand_stays(tmp_path_factory, steps):
     queue = Queue.new(tmp_path_factory.mktemp("queue") / "q", 5)

@@ -45,6 +45,7 @@ def test_the_installed_ray_is_one_that_we_know(told):
     assert told() == []
 
 
+@pytest.mark.slow
 def test_no_other_file_names_what_ray_or_torch_keeps_private():
     private = re.compile(
         r"\b(?:ray|torch)(?:\.\w+)*\._\w+|^\s*from (?:ray|torch)\S* import .*\b_\w"

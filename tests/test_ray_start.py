@@ -111,6 +111,7 @@ def test_a_local_session_comes_up_and_says_nothing():
     assert (done.returncode, done.stdout, done.stderr) == (0, "up 1\n", "")
 
 
+@pytest.mark.slow
 def test_a_start_that_hangs_is_given_up(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     goes_on = threading.Event()

@@ -108,6 +108,7 @@ def test_no_credentials_at_all_are_told(server, monkeypatch, tmp_path) -> None:
     assert "is refused (" in told(f"s3://{BUCKET}/x", HOME=str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there_is_told(server: S3Server) -> None:
     with pytest.raises(InputError) as caught:
         Store.open("s3://nowhere/x")
@@ -162,6 +163,7 @@ def test_what_is_not_installed_names_the_command(monkeypatch) -> None:
         Store.open("gs://bucket/unmade")
 
 
+@pytest.mark.slow
 def test_a_storage_that_cannot_tell_who_was_first_is_refused(monkeypatch) -> None:
     import fsspec
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ def test_known_values() -> None:
     assert derive_seed("update", 1, 1, 0) == 754160922533745961
 
 
+@pytest.mark.slow
 @given(parts)
 def test_in_torchs_range(given_parts: list[int | str]) -> None:
     seed = derive_seed(*given_parts)
@@ -25,6 +27,7 @@ def test_in_torchs_range(given_parts: list[int | str]) -> None:
     torch.manual_seed(seed)
 
 
+@pytest.mark.slow
 @given(parts, parts)
 def test_other_parts_give_another_seed(one: list[int | str], other: list[int | str]) -> None:
     assert (derive_seed(*one) == derive_seed(*other)) == (one == other)

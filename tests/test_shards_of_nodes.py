@@ -20,6 +20,8 @@ from kdray.teacher.hypotheses import read_translations
 from kdray.teacher.shards import ShardPlan
 from kdray.teacher.translation import TranslationJob
 
+pytestmark = pytest.mark.slow
+
 ENCODED = Key("encoded", 1, {})
 
 

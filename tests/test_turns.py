@@ -21,6 +21,8 @@ from kdray.runner.study import open_study
 from kdray.storage import lease
 from kdray.text.jobs import CorpusJob
 
+pytestmark = pytest.mark.slow
+
 OTHER = "of-the-same-text"  # another study, whose steps are the same up to the ids
 
 

@@ -171,6 +171,7 @@ TABLES += ["encoded/train.arrow", "encoded/dev.arrow", "hypotheses/hypotheses.ar
 TABLES += ["hypothesis_scores/scores.arrow"]
 
 
+@pytest.mark.slow
 def test_what_is_whole_is_proved(made: Store) -> None:
     proof = Proof()
     assert list(prove(artifacts_at(made.root), proof)) == []
@@ -178,6 +179,7 @@ def test_what_is_whole_is_proved(made: Store) -> None:
     assert proof.pairs == 2 * 60 + 2 * 50 + 2 * 78 + 40 + 39 + 78 + 37
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("change", [swapped, lost, doubled])
 @pytest.mark.parametrize("forged", [False, True])
@@ -201,6 +203,7 @@ def test_a_damaged_row_is_named(copy: Path, name: str, change: Callable, forged:
     assert len(found) < 12, "the rest of the rows is not accused"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["swapped", "lost", "doubled"])
 def test_a_damaged_row_of_distributions_is_named(copy: Path, change: str) -> None:
     for folder in (copy / "distributions").iterdir():
@@ -219,6 +222,7 @@ def test_a_damaged_row_of_distributions_is_named(copy: Path, change: str) -> Non
         assert any(f"pair {pair}" in line for line in found), found
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_is_named_in_whatever_file(copy: Path) -> None:
     files = [
         path for path in copy.glob("*/*/**/*") if path.is_file() and "verified" not in str(path)
@@ -271,6 +275,7 @@ def test_one_artifact_is_compared_with_those_beside_it(copy: Path) -> None:
     assert any("not compared with its encoded" in note for note in proof.notes)
 
 
+@pytest.mark.slow
 def test_a_storage_of_objects_is_proved(made: Store, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     store = Store.open("memory://proved/x")

@@ -117,6 +117,7 @@ def test_a_file_without_end_is_refused(read):
         read(Path("/dev/zero"))
 
 
+@pytest.mark.slow
 def test_of_many_faults_the_first_are_told(tmp_path):
     update = {"method": {}, "sequences": 1, "reads": {}, "model": {}, "tokens_per_update": 1}
     row = {"update": update, "machine": {}, "updates": 0, "target_tokens": 1, "seconds": 1}

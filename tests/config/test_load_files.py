@@ -112,6 +112,7 @@ def test_a_date_is_a_plain_word(load) -> None:
     assert load(edits={"name: small": "name: 2024-02-31"}).name == "2024-02-31"
 
 
+@pytest.mark.slow
 def test_every_shipped_configuration_loads() -> None:
     paths = sorted(CONFIGS.rglob("*.yaml"))
     assert paths, f"no configuration was found in {CONFIGS}"

@@ -73,6 +73,7 @@ def test_a_number_that_is_given_overrides_the_preset_alone(name: str) -> None:
     assert changed == {**tiny, name: 2 * tiny[name]}
 
 
+@pytest.mark.slow
 def test_execution_changes_no_fingerprint(load) -> None:
     assert EXECUTION.keys() == Execution.model_fields.keys(), "a field is not tried here"
     plain = load()
@@ -95,6 +96,7 @@ def test_the_recipe_reaches_the_stages_that_read_it(load) -> None:
     assert keys(load("recipe.methods.token_level.alpha=0.25")) == plain
 
 
+@pytest.mark.slow
 @given(
     hypotheses=st.booleans(),
     online=st.booleans(),

@@ -43,6 +43,7 @@ def new_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     return lambda: tmp_path_factory.mktemp("stored")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [ONE_PASS, TWO_PASS], ids=["one_pass", "two_pass"])
 @given(hyp_order=st.permutations(PAIR_IDS), soft_order=st.permutations(PAIR_IDS))
 @settings(max_examples=15)
@@ -191,6 +192,7 @@ def test_the_split_is_left_in_its_order(tmp_path: Path) -> None:
     assert data.pair_ids.tolist() == loaded.pair_ids.tolist() == PAIR_IDS
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 60), unique=True), st.lists(st.integers(0, 60), unique=True))
 def test_join_finds_each_pair_or_says_that_it_is_not_there(wanted, stored) -> None:
     wanted_ids, stored_ids = np.array(wanted, dtype=np.int64), np.array(stored, dtype=np.int64)

@@ -140,6 +140,7 @@ def true_derivative(t, batch, dev_batch):
     return found, after.detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["two_pass", "one_pass"])
 @pytest.mark.parametrize("kind", ["scalar", "sentence"])
 def test_the_step_goes_where_the_dev_loss_falls(layout, kind) -> None:
@@ -201,6 +202,7 @@ def test_a_worker_that_learns_nothing_adds_nothing() -> None:
     assert all(torch.equal(v, before[n]) for n, v in objective.state_dict().items())
 
 
+@pytest.mark.slow
 def test_dev_batches_are_drawn_anew_and_by_the_seed() -> None:
     objective = new_objective("bilevel", dropout=0.0)
 

@@ -22,6 +22,7 @@ from kdray.fit.checkpoint import (
 )
 
 
+@pytest.mark.slow
 def test_a_restored_run_goes_on_as_if_it_had_not_stopped(saved) -> None:
     checkpoints, held = saved
     module, optimizer = new_pair(2)
@@ -101,6 +102,7 @@ def test_when_all_are_torn_the_run_starts_again(saved, caplog) -> None:
     assert torch.equal(values(module)["layer.weight"], before)
 
 
+@pytest.mark.slow
 def test_a_torn_checkpoint_is_written_again(saved) -> None:
     checkpoints, _ = saved
     (checkpoints.paths()[-1] / WEIGHTS).unlink()

@@ -26,6 +26,7 @@ from kdray.fit.record import Recorder
 from kdray.fit.update import new_optimizer
 
 
+@pytest.mark.slow
 def test_a_copy_is_written_whatever_the_weights_do_meanwhile(tmp_path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     module, optimizer = new_pair(1)
@@ -44,6 +45,7 @@ def test_a_copy_is_written_whatever_the_weights_do_meanwhile(tmp_path) -> None:
     assert torch.equal(means["m"], held["layer.weight"])
 
 
+@pytest.mark.slow
 def test_one_is_written_at_a_time(tmp_path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=3)
     module, optimizer = new_pair(1)
@@ -105,6 +107,7 @@ def test_the_error_that_ends_a_run_stays_it_and_a_checkpoint_that_failed_is_told
     assert not checkpoints.paths()
 
 
+@pytest.mark.slow
 def test_what_a_kept_one_calls_the_best_is_kept(tmp_path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     module, optimizer = new_pair(1)

@@ -81,6 +81,7 @@ def test_a_job_crosses_processes(job: TrainingJob) -> None:
     assert read(again, "encoded") == read(job, "encoded")
 
 
+@pytest.mark.slow
 def test_the_history_ends_with_dev_metrics(trained: TrainingJob) -> None:
     *_, plain, averaged = read_history(trained.folder / HISTORY)
     assert plain.keys() == {"step", "time", "dev/loss", "dev/bleu", "dev/chrf"}
@@ -90,6 +91,7 @@ def test_the_history_ends_with_dev_metrics(trained: TrainingJob) -> None:
     assert plain["step"] == averaged["step"] == 12
 
 
+@pytest.mark.slow
 def test_it_publishes_the_mean_of_its_checkpoints(trained: TrainingJob, tmp_path: Path) -> None:
     counts = trained.publish(tmp_path, trained.run(Worker(), threads=1))
     model = load_model(tmp_path)
@@ -113,6 +115,7 @@ def test_it_publishes_the_mean_of_its_checkpoints(trained: TrainingJob, tmp_path
     assert Tokenizer.load(tmp_path).checksum == Tokenizer.load(read(trained, "tokenizer")).checksum
 
 
+@pytest.mark.slow
 def test_pairs_that_were_left_out_are_told(job, changed_job, tmp_path: Path, caplog) -> None:
     train = EncodedSplit.load(read(job, "encoded"), Split.TRAIN)
     sides = np.maximum(train.src.lengths, train.ref.lengths)
@@ -147,6 +150,7 @@ def test_dev_that_the_model_cannot_read_ends_a_run_before_it_begins(
     assert not short.folder.exists()
 
 
+@pytest.mark.slow
 def test_a_run_stays_in_the_precision_that_it_or_its_trunk_began_in(
     job: TrainingJob, changed_job: Changed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +181,7 @@ def test_a_run_stays_in_the_precision_that_it_or_its_trunk_began_in(
     assert precision(new) == "bf16_autocast", "what a run without a checkpoint left does not count"
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_trunk_by_its_method_or_by_another(
     trained: TrainingJob, changed_job: Changed, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -267,6 +272,7 @@ def test_what_a_method_starts_with_is_the_same_beside_inherited_weights(
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
+@pytest.mark.slow
 def test_dev_loss_is_the_plain_cross_entropy_per_token(job, validator: Validator) -> None:
     model = job.objective(validator.tokenizer, Worker()).student.eval()
     total, tokens = 0.0, 0
@@ -280,6 +286,7 @@ def test_dev_loss_is_the_plain_cross_entropy_per_token(job, validator: Validator
     assert validator.loss(model) == pytest.approx(total / tokens, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_validation_changes_nothing(job: TrainingJob, validator: Validator) -> None:
     model = job.objective(validator.tokenizer, Worker()).student
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -290,6 +297,7 @@ def test_a_validation_changes_nothing(job: TrainingJob, validator: Validator) ->
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_run_on_two_threads_is_the_same_after_a_break(
     job: TrainingJob, changed_job: Changed, tmp_path: Path
 ) -> None:

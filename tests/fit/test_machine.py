@@ -20,6 +20,7 @@ def as_before():
     torch.set_float32_matmul_precision(before)
 
 
+@pytest.mark.slow
 def test_products_in_float32_are_not_rounded():
     machine.prepare(threads=torch.get_num_threads())
     found = probe(torch.device("cpu"))
@@ -61,6 +62,7 @@ def test_memory_of_what_is_gone_is_given_back():
     assert before - resident() > 40_000_000
 
 
+@pytest.mark.slow
 def test_a_probe_leaves_the_random_numbers_alone():
     torch.manual_seed(1)
     before = torch.get_rng_state()

@@ -35,6 +35,7 @@ def one_update(method, *, tokens_per_pass=None, clip_norm=1e9):
     return passes, kept, meter.rows[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", LINEAR)
 def test_passes_change_nothing(method):
     whole, expected, metrics = one_update(method, tokens_per_pass=None)

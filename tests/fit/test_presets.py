@@ -22,10 +22,14 @@ from kdray.model.transformer import Transformer
 from kdray.schema import View
 
 UPDATES = 16
+LARGE = ("medium", "base")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    "preset",
+    [*PRESETS][:-2] + [pytest.param(large, marks=pytest.mark.long) for large in [*PRESETS][-2:]],
+)
 def test_a_preset_learns_to_copy_with_the_default_rate(preset):
     """Copying short sentences: from ln V, about 3.7 nats a token, to three quarters of it."""
     src = random_sequences(np.random.default_rng(1))

@@ -155,6 +155,7 @@ def undisturbed_of(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "place", "nth", "left"), KILLS_OF)
 def test_means_and_patience_survive(undisturbed_of, tmp_path, name, place, nth, left) -> None:
     config = CONFIGS[name]

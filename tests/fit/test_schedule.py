@@ -45,12 +45,14 @@ def rates(config: ScheduleConfig, updates: int) -> list[float]:
     ]
 
 
+@pytest.mark.slow
 @given(runs())
 def test_it_is_between_zero_and_the_peak(run) -> None:
     config, updates = run
     assert all(0 <= rate <= config.peak * (1 + 1e-12) for rate in rates(config, updates))
 
 
+@pytest.mark.slow
 @given(runs())
 def test_the_warm_up_is_a_straight_line_to_the_peak(run) -> None:
     config, updates = run
@@ -100,6 +102,7 @@ def test_a_cosine_passes_the_middle_and_ends_at_its_floor(peak, floor, warmup, h
     assert end == pytest.approx(peak * floor, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["linear", "one_minus_sqrt"])
 @given(peak=peaks, warmup=st.integers(1, 20), updates=st.integers(100, 300))
 def test_a_cooldown_holds_the_peak_and_then_reaches_zero(shape, peak, warmup, updates) -> None:

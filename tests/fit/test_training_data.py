@@ -23,6 +23,7 @@ def data() -> TrainingData:
     return training_data(new_objective("prior").method)
 
 
+@pytest.mark.slow
 @given(rows=some_rows)
 def test_labels_stand_beside_their_prefixes(data: TrainingData, rows: np.ndarray) -> None:
     ids = data.views[View.REFERENCE]
@@ -38,6 +39,7 @@ def test_labels_stand_beside_their_prefixes(data: TrainingData, rows: np.ndarray
         assert places.tolist() == list(range(len(tokens)))
 
 
+@pytest.mark.slow
 @given(rows=some_rows)
 def test_counts_are_the_real_positions(data: TrainingData, rows: np.ndarray) -> None:
     batch = data.batch(rows, device=CPU)
@@ -48,6 +50,7 @@ def test_counts_are_the_real_positions(data: TrainingData, rows: np.ndarray) -> 
     }
 
 
+@pytest.mark.slow
 @given(rows=some_rows)
 def test_the_source_is_padded_and_masked(data: TrainingData, rows: np.ndarray) -> None:
     batch = data.batch(rows, device=CPU)
@@ -56,6 +59,7 @@ def test_the_source_is_padded_and_masked(data: TrainingData, rows: np.ndarray) -
         assert batch.src_BS[i][batch.src_mask_BS[i]].tolist() == data.src[row].tolist()
 
 
+@pytest.mark.slow
 @given(rows=some_rows)
 def test_distributions_are_those_of_their_rows_and_of_the_views_that_are_read(
     data: TrainingData, rows: np.ndarray
@@ -74,6 +78,7 @@ def test_distributions_are_those_of_their_rows_and_of_the_views_that_are_read(
         assert torch.equal(target.teacher.log_label_N[here], alone.log_label_N)
 
 
+@pytest.mark.slow
 @given(rows=some_rows)
 def test_a_teacher_that_runs_beside_the_student_reads_stored_and_written_sequences(
     rows: np.ndarray,
@@ -117,6 +122,7 @@ def test_a_sequence_that_was_not_written_is_not_read() -> None:
     assert batch.targets[View.REFERENCE].teacher is not None
 
 
+@pytest.mark.slow
 @given(st.integers(16, 100), st.integers(0, 5), st.integers(0, 3))
 def test_an_epoch_has_every_pair_once(data_tokens: int, seed: int, epoch: int) -> None:
     data = training_data(new_objective("cross_entropy").method)

@@ -64,6 +64,7 @@ def test_nothing_that_is_trained_or_scored_depends_on_measures():
     assert of_scenario <= {step.key.fingerprint for step in others}
 
 
+@pytest.mark.slow
 def test_a_dry_run_names_the_measures_and_no_student(config, tmp_path):
     shown = invoke(config, "--dry-run").stdout
     assert "teacher_complexity" in shown

@@ -70,6 +70,7 @@ def test_a_teacher_that_knows_nothing_has_the_entropy_of_the_vocabulary(pairs):
     assert found["loss_per_sentence"] == pytest.approx(total / PAIRS)
 
 
+@pytest.mark.slow
 def test_a_reference_has_the_same_entropy_in_every_batch(pairs):
     model = teacher(1)
     together = read_references(model, *pairs, np.arange(PAIRS), by_perplexity=False)

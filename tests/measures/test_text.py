@@ -54,6 +54,7 @@ def numbered(sentences):
     return Sequences.from_lists([[words[word] for word in sentence] for sentence in sentences])
 
 
+@pytest.mark.slow
 @given(ids=IDS, most=st.integers(1, 60), order=st.randoms())
 def test_a_sample_depends_on_the_set_of_pairs_and_grows_at_its_end(ids, most, order):
     chosen = np.array(ids)[sample(np.array(ids), most)]
@@ -133,6 +134,7 @@ def test_links_give_order_and_fertility(places, monotonicity):
     assert isinstance(doubled["monotonicity"], Absent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("knobs", "least"),
     [
@@ -148,6 +150,7 @@ def test_the_aligner_finds_the_alignment_that_generated_the_text(knobs, least):
     assert np.mean(found == np.concatenate(truth)) >= least
 
 
+@pytest.mark.slow
 def test_an_alignment_depends_on_the_words_and_not_on_their_numbers():
     src, refs, _ = text(200)
     one = align(numbered(src), numbered(refs))
@@ -223,6 +226,7 @@ def test_measures_do_not_depend_on_the_order_of_pairs(splits):
     assert len(flat(found)) >= len(found) - 1
 
 
+@pytest.mark.slow
 def test_a_corpus_of_one_pair_has_reasons_and_lengths(splits):
     found = text_measures(*splits([3]))
     assert found["pairs"] == 1
@@ -231,6 +235,7 @@ def test_a_corpus_of_one_pair_has_reasons_and_lengths(splits):
         assert isinstance(found[name], Absent)
 
 
+@pytest.mark.slow
 def test_other_text_under_the_same_ids_is_refused(splits):
     table, _ = splits([0, 1])
     _, encoded = splits([0, 1])

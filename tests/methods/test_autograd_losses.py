@@ -42,6 +42,7 @@ def everything(soft, *, labels, smoothing, dtype):
     return [losses.soft_N, losses.hard_N, losses.total.detach(), *gradients]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [None, torch.arange(N) % V], ids=["alone", "labelled"])
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 2.0])
 @pytest.mark.parametrize("form", ["whole", "some"])

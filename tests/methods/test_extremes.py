@@ -26,6 +26,8 @@ from kdray.methods.tie import Ranked
 from kdray.schema import View
 from kdray.text.sequences import Sequences
 
+pytestmark = pytest.mark.slow
+
 EXTREME = st.sampled_from([0.0, 1.0, -1.0, 30.0, 100.0, -100.0, 1e4, -1e4])
 
 

@@ -221,12 +221,14 @@ def test_the_confidence_gate_compares_the_probabilities_of_the_target():
     assert 0 < found.mean() < 1
 
 
+@pytest.mark.slow
 def test_without_a_stabiliser_the_gate_slides_to_the_smaller_loss():
     small, large = torch.full((8,), 1.0), torch.full((8,), 3.0)
     assert (learn(stabiliser_of("none"), token_B=small, sentence_B=large) > 0.95).all()
     assert (learn(stabiliser_of("none"), token_B=large, sentence_B=small) < 0.05).all()
 
 
+@pytest.mark.slow
 def test_prior_holds_the_gate_where_both_pulls_are_equal():
     """d/dg: L_token − L_sentence + strength·(logit g − logit g0) = 0."""
     found = learn(
@@ -239,6 +241,7 @@ def test_prior_holds_the_gate_where_both_pulls_are_equal():
     torch.testing.assert_close(found.logit(), torch.full((8,), expected), rtol=0, atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_centred_gate_does_not_slide():
     """With plain gradient steps: Adam would blow the rounding of a zero gradient up to its rate."""
     small, large = torch.full((8,), 1.0), torch.full((8,), 3.0)
@@ -251,6 +254,7 @@ def test_a_centred_gate_does_not_slide():
     torch.testing.assert_close(found, torch.full((8,), 0.5), rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_centred_gate_still_learns_which_sentences_differ():
     """Relative to the others, half of the sentences have a smaller token-level loss."""
     token = torch.tensor([1.0, 2.0] * 4)

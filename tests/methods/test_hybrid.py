@@ -26,6 +26,7 @@ def averages(trial):
     return {name: float(total) / trial.counts[per] for name, (total, per) in parts.items()}
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=50), st.integers(0, 99))
 def test_a_histogram_sums_to_one_and_classes_of_length_make_up_the_mean(gates, seed):
     gate_B = torch.tensor(gates, dtype=torch.float64)

@@ -125,6 +125,7 @@ SHAPES = st.integers(2, 30).flatmap(
 )
 
 
+@pytest.mark.slow
 @given(SHAPES, st.booleans())
 @example({"n": 3, "v": 9, "d": 2, "k": 9}, True)
 @example({"n": 3, "v": 9, "d": 2, "k": 1, "temperature": 2.0}, False)
@@ -135,6 +136,7 @@ def test_agrees_with_the_dense_reference(shape, labelled):
     assert_dense(p)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(SHAPES)
 def test_agrees_in_single_precision(shape):
@@ -262,6 +264,7 @@ def test_student_equal_to_teacher_has_no_loss_and_no_gradient(k, temperature):
         assert torch.autograd.grad(head_alone, p.hidden)[0].abs().max() > 0.01
 
 
+@pytest.mark.slow
 @given(SHAPES)
 def test_divergence_is_never_negative(shape):
     p = problem(**{**shape, "k": max(1, shape["k"])})

@@ -39,11 +39,13 @@ def test_loss_and_gradient_are_those_of_the_formula(trial, found):
     assert found["student.tgt_embedding.weight"].abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_padding_changes_nothing(trial, found):
     padded = padded_further(trial.batch(), src=3, tgt=4)
     torch.testing.assert_close(trial.everything(padded), found, **EXACT)
 
 
+@pytest.mark.slow
 def test_micro_batches_sum_to_the_batch(trial, found):
     """Alone, a sentence has no padding: so a longer neighbour changes nothing either."""
     each = [trial.everything(trial.batch(rows)) for rows in ([0], [1], [2, 3, 4], [5])]
@@ -55,6 +57,7 @@ def test_micro_batches_sum_to_the_batch(trial, found):
     torch.testing.assert_close(summed, found, **EXACT)
 
 
+@pytest.mark.slow
 def test_parts_and_samples_add_up_over_micro_batches(trial):
     whole = trial.method(trial.student, trial.batch())
     halves = [trial.method(trial.student, trial.batch(rows)) for rows in ([0, 1], [2, 3, 4, 5])]
@@ -128,6 +131,7 @@ def test_what_is_not_declared_is_not_read(trial, found):
     assert all(value.isfinite().all() for value in found.values())
 
 
+@pytest.mark.slow
 def test_the_teacher_gets_no_gradient_and_stays_in_evaluation(trial):
     batch, leaves = with_leaves(trial.batch())
     trial.method.train()
@@ -166,6 +170,7 @@ def with_leaves(batch):
     return replace(batch, targets=targets), leaves
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TYPICAL)
 def test_single_precision_stays_near_double(name):
     double = Trial.of(ALL_METHODS[name])
@@ -175,6 +180,7 @@ def test_single_precision_stays_near_double(name):
         torch.testing.assert_close(value.double(), exact[which], rtol=1e-3, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TYPICAL)
 @pytest.mark.parametrize("precision", ["bf16_autocast", "bf16_master"])
 def test_bfloat16_stays_near_single_precision(precision, name):

@@ -44,6 +44,7 @@ def hybrid(layout, gate, temperature):
     return {"kind": "hybrid", "layout": layout, "gate": gate, "temperature": temperature}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layout", "temperature", "gate", "form"), ends(ONE))
 def test_gate_of_one_is_token_level(layout, temperature, gate, form):
     prefix = "reference" if layout == "two_pass" else "hypothesis"
@@ -51,6 +52,7 @@ def test_gate_of_one_is_token_level(layout, temperature, gate, form):
     assert_same_bits(hybrid(layout, gate, temperature), {**token, "signal": form}, form)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layout", "temperature", "gate", "form"), ends(ZERO))
 def test_gate_of_zero_is_sentence_level(layout, temperature, gate, form):
     assert_same_bits(hybrid(layout, gate, temperature), {"kind": "sentence_level"}, form)
@@ -80,6 +82,7 @@ def test_alpha_of_zero_is_the_baseline_for_all_that_have_one(raw):
     torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_forward_divergence_is_token_level():
     numbers = {"alpha": 0.3, "label_smoothing": 0.2, "signal": "topk"}
     found = Trial.of(
@@ -90,6 +93,7 @@ def test_forward_divergence_is_token_level():
         assert torch.equal(found.everything()[name], value), name
 
 
+@pytest.mark.slow
 def test_feature_without_features_is_token_level():
     raw = {"kind": "feature", "hidden_weight": 0, "attention_weight": 0, "temperature": 2.0}
     found = Trial.of({**raw, "signal": "online"}, dtype=torch.float32)
@@ -124,6 +128,7 @@ MORE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*NOTHING_TO_LEARN, *MORE])
 def test_a_student_equal_to_its_teacher_has_nothing_to_learn(name):
     teacher = model(1)  # the student's seed

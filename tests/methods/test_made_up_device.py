@@ -9,6 +9,7 @@ import pytest
 TESTS = Path(__file__).with_name("made_up_device.py")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_nothing_stays_behind_on_the_cpu() -> None:
     line = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", str(TESTS)]

@@ -35,6 +35,7 @@ def learned(measure, hidden, weight, teacher, **options):
     return losses.total.detach(), hidden.grad, weight.grad, losses.soft_N
 
 
+@pytest.mark.slow
 @given(st.integers(0, 999), inner, inner, inner, st.floats(0.1, 4.0))
 def test_it_is_the_formula_in_value_and_gradient(seed, beta, skew, head, size):
     p = normal(3, V, seed=seed, size=size).softmax(1)
@@ -100,6 +101,7 @@ def test_all_entries_kept_are_the_whole_distribution_in_the_kernel(temperature):
         torch.testing.assert_close(ours, theirs, **TIGHT)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 999), st.integers(1, V - 1))
 def test_a_bucket_never_adds(seed, k):
     """What the teacher does not tell apart cannot be learned: a coarser view is no farther."""
@@ -129,6 +131,7 @@ def test_what_the_teacher_rules_out_counts_as_80_nats():
         )
 
 
+@pytest.mark.slow
 @given(st.integers(0, 999), st.floats(0.05, 0.95), st.floats(0.1, 6.0))
 def test_a_head_that_is_longer_than_what_is_looked_at_first_is_found(seed, head, size):
     p, q = (size * normal(4, 200, seed=seed + i) for i in range(2))

@@ -30,6 +30,7 @@ def updates(method, losses, *, first=1, of=100):
     return found
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0.1, 9.0), min_size=1, max_size=30), st.floats(0, 0.99))
 def test_t_is_that_of_the_paper(losses, momentum):
     """δ = (J' − J)/J', m by momentum, t the larger of a line and of t + rate·σ(m)·(1 − t)."""
@@ -43,6 +44,7 @@ def test_t_is_that_of_the_paper(losses, momentum):
     assert updates(taid(momentum=momentum), losses) == pytest.approx(wanted)
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0.1, 9.0), min_size=100, max_size=100))
 def test_t_never_goes_back_and_keeps_above_its_line(losses):
     found = updates(taid(rate=0.01), losses)

@@ -59,6 +59,7 @@ def test_the_weights_of_jensen_shannon_are_swapped():
             torch.testing.assert_close(ours / small, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_lambda_of_on_policy_is_inverted():
     """λ = 0 learns stored data alone; λ = 1 the student's own sequences alone."""
     raw = {"kind": "on_policy", "divergence": "forward", "signal": "online"}
@@ -126,6 +127,7 @@ def test_the_teacher_is_normalised_over_the_top_k_and_the_student_over_all(name)
     assert pulled.abs().max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["topk", "hidden"])
 def test_nan_on_an_empty_mask(form):
     """No token selected, none gated to the teacher: the rest of the loss stays what it is."""
@@ -158,6 +160,7 @@ WEIGHTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WEIGHTED)
 def test_a_weight_is_in_the_log_and_not_in_the_gradient(name):
     """The gradient at a third is a third of the way between both ends. So is the value."""
@@ -173,6 +176,7 @@ def test_a_weight_is_in_the_log_and_not_in_the_gradient(name):
     assert any((low[which] - high[which]).abs().max() > 1e-3 for which in shared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["two_pass", "one_pass"])
 def test_the_gate_is_in_the_log_and_not_in_the_gradient(layout):
     def found(g):
@@ -209,6 +213,7 @@ def test_the_mean_is_taken_over_the_vocabulary(name):
     torch.testing.assert_close(many, few)
 
 
+@pytest.mark.slow
 def test_the_mean_is_taken_over_the_features_and_over_no_token_that_is_padding():
     """Of states a mean over features is the definition; over positions it is a mean of real ones.
 

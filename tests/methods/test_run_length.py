@@ -18,6 +18,7 @@ NAMES = [
 DECLARED = {"annealing", "taid", "imitation"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_step_of_two_lengths_is_the_same_unless_declared(name):
     """After the same updates before it: value and gradients, to the last bit."""
@@ -27,6 +28,7 @@ def test_the_same_step_of_two_lengths_is_the_same_unless_declared(name):
     assert same != follows_length(trials[0].config)
 
 
+@pytest.mark.slow
 def test_those_that_declare_it_are_these():
     """So that the law above does not pass because everything is declared."""
     configs = {name: Trial.of(raw).config for name, raw in ALL_METHODS.items()}

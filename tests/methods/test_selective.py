@@ -32,6 +32,7 @@ def test_a_share_of_one_is_cross_entropy_and_kl_on_all(scope):
     )
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 1000), max_size=9), max_size=8), st.integers(1, 6))
 def test_the_queue_holds_the_last_losses_and_forgets_the_oldest(updates, size):
     method, fed = new(queue=size), []
@@ -52,6 +53,7 @@ def test_the_next_place_is_that_of_the_oldest():
     assert method.values.tolist() == [4, 5, 3]
 
 
+@pytest.mark.slow
 @given(st.integers(1, 50), st.sampled_from([0.1, 0.25, 0.5, 0.9]), st.integers(0, 99))
 def test_tokens_above_the_quantile_of_the_queue_are_selected(tokens, share, seed):
     method = new(share=share, queue=41)
@@ -67,6 +69,7 @@ def test_tokens_above_the_quantile_of_the_queue_are_selected(tokens, share, seed
     assert torch.equal(method.select(nll)[sure], (nll > threshold)[sure])
 
 
+@pytest.mark.slow
 @given(st.integers(0, 60), st.sampled_from([0.07, 0.1, 1 / 3, 0.5, 0.7, 0.99]), st.integers(0, 99))
 def test_of_a_batch_the_share_of_highest_loss_is_selected(tokens, share, seed):
     nll = torch.rand(tokens, generator=torch.Generator().manual_seed(seed))

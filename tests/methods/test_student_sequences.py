@@ -36,6 +36,7 @@ def made(trial, chosen, *, seed=0):
     return [found[i].tolist() for i in range(PAIRS)], [references[i].tolist() for i in range(PAIRS)]
 
 
+@pytest.mark.slow
 def test_only_the_chosen_sentences_are_the_students():
     trial = Trial.of(IMITATION)
     found, references = made(trial, [True, False] * 3)
@@ -45,6 +46,7 @@ def test_only_the_chosen_sentences_are_the_students():
     assert found == references
 
 
+@pytest.mark.slow
 def test_what_it_writes_is_a_sequence_that_it_could_have_been_given():
     trial = Trial.of(ON_POLICY)
     for seed in range(20):
@@ -71,6 +73,7 @@ def test_no_sequence_is_longer_than_the_teachers_positions():
     assert max(map(len, found)) == 8, "it would have written more"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raw", [IMITATION, ON_POLICY], ids=["imitation", "on_policy"])
 def test_sampling_leaves_the_student_as_it_was(raw):
     trial = Trial.of(raw)
@@ -82,6 +85,7 @@ def test_sampling_leaves_the_student_as_it_was(raw):
     assert all(parameter.grad is None for parameter in trial.student.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("i", [0, 25, 50, 99])
 def test_imitation_takes_students_prefixes_with_its_probability(i, monkeypatch):
     """1 − 200^(−i/N) in update i of N, counted from 0."""
@@ -110,6 +114,7 @@ def test_the_first_update_of_imitation_reads_references():
     assert torch.equal(ours.inputs_BT, theirs.inputs_BT)
 
 
+@pytest.mark.slow
 def test_the_writer_is_renewed_every_few_updates_and_never_trained():
     trial = Trial.of({**IMITATION, "refresh": 3})
     writer, found = trial.method.writer, []
@@ -127,6 +132,7 @@ def test_the_writer_is_renewed_every_few_updates_and_never_trained():
     assert any("writer" in name for name in trial.method.state_dict()), "a run can be resumed"
 
 
+@pytest.mark.slow
 def test_on_policy_writes_for_every_sentence_anew():
     trial = Trial.of(ON_POLICY)
     torch.manual_seed(0)
@@ -146,6 +152,7 @@ def test_on_policy_without_a_share_writes_nothing():
     assert trial.written is None
 
 
+@pytest.mark.slow
 def test_a_cold_student_writes_what_it_thinks_likeliest():
     """The temperature is that of the sampling."""
     trial = Trial.of({**ON_POLICY, "temperature": 1e-4})

@@ -59,6 +59,7 @@ def test_draws_have_no_tail_and_shares_that_sum_to_one():
     assert all(len(set(row)) == len(row) for row in soft.ids_NK.tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DENSE)
 def test_equal_teachers_are_one(name):
     teacher = model(2, TEACHER)
@@ -67,6 +68,7 @@ def test_equal_teachers_are_one(name):
     torch.testing.assert_close(two.everything(), one.everything(), rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in DENSE if name.endswith("-hidden")])
 def test_all_weight_on_one_teacher_is_that_teacher(name):
     """Stored weights: a teacher that runs beside the student averages evenly."""

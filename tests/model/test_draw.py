@@ -33,6 +33,7 @@ def sources(count):
     return [[4 + (row * k) % 20 for k in range(1, 3 + row % 6)] + [EOS] for row in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", [1, 2])
 def test_neither_threads_nor_batches_change_a_draw(models, members):
     src, seeds = sources(20), list(range(20))
@@ -72,6 +73,7 @@ def test_special_tokens_are_never_drawn_and_lengths_are_limited(models):
         assert len(hyp.ids) <= SearchOptions().max_length(len(src), positions=12)
 
 
+@pytest.mark.slow
 def test_first_tokens_are_as_frequent_as_they_are_likely(models):
     many, temperature = 2000, 0.7
     src = [sources(3)[2]] * many

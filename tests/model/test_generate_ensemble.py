@@ -9,6 +9,8 @@ from kdray.model.generate import SearchOptions, generate
 from kdray.model.transformer import Transformer
 from kdray.text.tokenizer import BOS, EOS, PAD, UNK
 
+pytestmark = pytest.mark.slow
+
 VOCAB, POSITIONS = 20, 12
 BEAM = SearchOptions(beam=4, num_hyps=3)
 OPTIONS = [SearchOptions(), BEAM, SearchOptions(beam=3, num_hyps=2, length_penalty=0.0)]

@@ -54,6 +54,7 @@ def outputs(model):
     return model(src, mask, tgt)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 def test_all_of_a_teacher_is_the_teacher(shared):
     teacher = new_teacher(shared=shared)
@@ -107,6 +108,7 @@ def some(count, of):
     return torch.randperm(of)[:count]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["in", "out"])
 def test_units_that_do_nothing_can_go(side):
     teacher = new_teacher()
@@ -209,6 +211,7 @@ def test_heads_stay_together_and_so_do_their_channels():
 HALVES = st.integers(1, 40).flatmap(lambda d: st.tuples(st.integers(d, 60), st.just(d)))
 
 
+@pytest.mark.slow
 @given(halves=HALVES, seed=st.integers(0, 99))
 def test_channels_stay_in_pairs_where_their_frequency_is_nearest(halves, seed):
     teacher, student = halves

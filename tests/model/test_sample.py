@@ -46,6 +46,7 @@ def test_the_coldest_one_takes_the_likeliest_token_each_time(model) -> None:
             prefix.append(token)
 
 
+@pytest.mark.slow
 def test_sequences_end_at_their_end_or_at_their_limit(model) -> None:
     for seed in range(30):
         for ids, limit in zip(drawn(model, seed=seed, temperature=3.0), LIMITS, strict=True):
@@ -105,6 +106,7 @@ def test_the_mode_comes_back_after_an_error(model) -> None:
         model.eval()
 
 
+@pytest.mark.slow
 def test_the_seed_decides_and_neighbours_do_not_change_the_coldest_one(model) -> None:
     assert drawn(model, seed=1) == drawn(model, seed=1) != drawn(model, seed=2)
     alone = [drawn(model, temperature=COLD, rows=[i], limits=[LIMITS[i]])[0] for i in range(3)]

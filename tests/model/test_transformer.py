@@ -115,6 +115,7 @@ def test_shared_embeddings_are_one_parameter():
         Transformer(ModelConfig(preset="nano"), src_vocab=5, tgt_vocab=6, shared=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_builds_and_counts_tied_embeddings_once(preset, shared):

@@ -7,6 +7,8 @@ import sys
 import pytest
 from outside_packages import INSTALLED, OUTSIDE
 
+pytestmark = pytest.mark.slow
+
 CONFIGS = sorted(path.stem for path in (OUTSIDE / "kdray_toys").glob("*_config.py"))
 LOOK = """
 import importlib, sys

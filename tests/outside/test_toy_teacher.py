@@ -116,6 +116,7 @@ def teacher(words):
         yield build_teacher(DictionaryConfig(kind="dictionary", path=str(words), max_words=6), ())
 
 
+@pytest.mark.slow
 def test_its_configuration_completes_the_union_without_torch(loaded, words):
     kind, checksum = loaded["answers"][""]
     whole = DictionaryConfig(kind="dictionary", path=str(words))
@@ -143,6 +144,7 @@ def test_its_scenario_is_measured_by_its_text_alone(teacher):
     assert "text alone" in why_unmeasured(teacher)
 
 
+@pytest.mark.slow
 def test_its_translations_reach_students_in_their_pieces(
     teacher, toy_corpus, toy_tokenizers, tmp_path
 ):

@@ -71,6 +71,7 @@ def test_a_planted_crossing_is_found_and_told_with_its_place():
     assert "ahead" not in text
 
 
+@pytest.mark.slow
 def test_what_is_absent_is_not_told():
     for seed in range(8):
         found, _, text = told_of(along_noise(lambda _: 0.0, seed=seed))
@@ -298,6 +299,7 @@ def test_shares_of_the_reference_are_an_axis_of_the_same_students():
     assert found.pairs[0].change.p_uncorrected == same < 0.05 < apart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_methods", "num_pairs"), [(MANY, 15), (MANY + 1, 6)])
 def test_many_methods_are_followed_beside_the_baseline_alone(num_methods, num_pairs):
     names = [f"m{number}" for number in range(num_methods)]
@@ -327,6 +329,7 @@ def test_a_method_that_a_level_lacks_is_left_out():
     assert set(found.lines) == {"ce", "kd"}
 
 
+@pytest.mark.slow
 def test_results_along_an_axis_are_followed_from_their_files(study):
     for label, kd_error in (("0.0", 0.1), ("0.1", 0.3), ("0.2", 0.5)):
         point = (("noise", label),)

@@ -80,6 +80,7 @@ def test_log_ticks_cover_the_data_and_are_few(one, other):
     assert 2 <= len(places) <= 13
 
 
+@pytest.mark.slow
 @given(st.lists(values, min_size=1, max_size=20), st.booleans())
 def test_every_value_lies_within_the_scale_and_in_its_order(data, from_zero):
     scale = scale_of(data, Axis("x", from_zero=from_zero), start=300.0, end=20.0)
@@ -135,6 +136,7 @@ def test_what_is_not_finite_is_refused(bad):
 heights = st.lists(st.floats(0, 1), min_size=1, max_size=12).map(sorted)
 
 
+@pytest.mark.slow
 @given(heights, st.floats(0.01, 0.3))
 def test_names_are_moved_apart_in_their_order(ascending, gap):
     moved = spread_apart(ascending, gap)
@@ -143,6 +145,7 @@ def test_names_are_moved_apart_in_their_order(ascending, gap):
     assert sum(moved) == pytest.approx(sum(ascending), abs=1e-9)
 
 
+@pytest.mark.slow
 @given(heights)
 def test_names_stay_inside_if_there_is_room(ascending):
     moved = spread_apart(ascending, 0.05, low=0, high=1)
@@ -151,12 +154,14 @@ def test_names_stay_inside_if_there_is_room(ascending):
     assert moved[-1] <= 1 + 1e-9
 
 
+@pytest.mark.slow
 @given(heights)
 def test_names_that_have_room_stay(ascending):
     spaced = [place * 2 + height for place, height in enumerate(ascending)]
     assert spread_apart(spaced, 0.5) == pytest.approx(spaced)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.floats(0, 300), st.floats(0, 200), st.text("abM", max_size=12)), max_size=12
@@ -169,6 +174,7 @@ def test_names_beside_dots_lie_inside_and_on_no_other_name(points):
     assert not any(one.meets(other) for one, other in combinations(boxes, 2))
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40), st.floats(20, 200))
 def test_a_long_name_is_cut_where_it_has_no_room(text, most):
     assert width_of(shortened(text, most)) <= most
@@ -250,6 +256,7 @@ def test_dots_tell_their_numbers_but_those_of_a_cloud_are_one_mass():
 points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(points, st.booleans())
 def test_no_dot_of_the_front_is_beaten_and_every_other_one_is(places, less_is_better):
     dots = [Dot(str(number), BASELINE, Point(*place)) for number, place in enumerate(places)]
@@ -267,6 +274,7 @@ def test_no_dot_of_the_front_is_beaten_and_every_other_one_is(places, less_is_be
         assert beaten != twin
 
 
+@pytest.mark.slow
 @given(st.integers(0, 500))
 def test_thinning_keeps_ends_and_peaks(peak):
     curve = [Point(x, 100.0 if x == peak else math.sin(x / 40)) for x in range(501)]

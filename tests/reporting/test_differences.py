@@ -39,6 +39,7 @@ def differences(draw, metrics=("bleu", "chrf")):
     )
 
 
+@pytest.mark.slow
 @given(differences())
 def test_a_difference_told_of_the_other_side_is_its_mirror_image(each):
     turned = each.of("b")
@@ -75,6 +76,7 @@ def test_a_finding_needs_a_small_corrected_p(p, p_of_models, finding):
 names = st.lists(st.sampled_from(["ce", "a", "b", "c", "d"]), unique=True, min_size=1)
 
 
+@pytest.mark.slow
 @given(methods=names)
 def test_every_two_are_compared_once_and_told_of_the_other_beside_the_baseline(methods):
     worlds = Worlds(num_segments=30, samples=20)
@@ -127,6 +129,7 @@ def an_along(*pairs):
     return Along("noise", "test-x", ("1", "2", "3"), places, False, (), lines, pairs)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(differences(), max_size=4), min_size=1, max_size=3),
     st.lists(st.lists(pairs(), max_size=3), max_size=2),
@@ -158,6 +161,7 @@ def test_holm_runs_over_all_tests_of_the_report_by_metric(of_tables, of_axes):
     assert num_tests == sum(p is not None for p in before["bleu"])
 
 
+@pytest.mark.slow
 def test_a_whole_report_is_one_family(study):
     """Sizes, beams, tests and an axis; dev is never in it, and other metrics are by themselves."""
     for split in ("dev", "test-news"):
@@ -217,6 +221,7 @@ def test_what_it_would_take_is_said_only_of_rivals_that_the_chosen_is_not_told_f
     assert [replace(e, what_next="") for e in told.differences] == list(shown.differences)
 
 
+@pytest.mark.slow
 def test_a_metric_from_outside_has_a_family_of_its_own(study):
     gains = {"ce": 0.0, "good": 1.0, "same": 0.01}
     for place, (method, gain) in enumerate(gains.items()):

@@ -210,6 +210,7 @@ def readings(gates, *, point=(), correlation=-0.5):
     return GateReadings(cell, 2, rows, mean, 0.1, dict.fromkeys(("length", "entropy"), correlation))
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_a_gate_is_drawn_by_length_by_entropy_and_as_a_histogram(gates):
     length, entropy, histogram = draw_gate(readings(gates), LOOKS)
@@ -238,6 +239,7 @@ def test_gates_of_several_scenarios_stand_beside_each_other():
     assert [name for _, name in drawn.x.ticks] == ["noise 0.25", "noise 0.75"]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([WIDE, SMALL])), max_size=9))
 def test_charts_of_one_panel_and_one_size_stand_in_rows(shapes):
     axis = Axis("a")

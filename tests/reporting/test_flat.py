@@ -12,6 +12,8 @@ from kdray.reporting.flat import write_csv
 from kdray.reporting.write import write_report
 from kdray.scoring.result import Result, Score
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def filled(study):

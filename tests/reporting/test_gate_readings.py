@@ -26,6 +26,7 @@ def readings(rows):
     )
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_each_sentence_is_in_one_fifth_and_in_one_bin(rows):
     found = readings(rows)

@@ -40,6 +40,7 @@ def cells(table, method):
     raise AssertionError(f"no row {method}")
 
 
+@pytest.mark.slow
 def test_markdown_marks_findings_and_only_those(table):
     assert re.fullmatch(r"\+\d+\.\d\d \\\*", cells(table, "better")["Δ BLEU"])
     assert cells(table, "similar\\_one")["Δ BLEU"].endswith("n.s.")
@@ -49,6 +50,7 @@ def test_markdown_marks_findings_and_only_those(table):
     assert cells(table, "teacher")["Δ BLEU"] == "–"
 
 
+@pytest.mark.slow
 def test_markdown_shows_what_a_reader_compares(table):
     shown = cells(table, "better")
     assert shown["Seeds"] == "3"
@@ -62,6 +64,7 @@ def test_markdown_shows_what_a_reader_compares(table):
     assert cells(table, "teacher")["Tokens trained on"] == "–"
 
 
+@pytest.mark.slow
 def test_dev_has_differences_without_p_and_marks(study):
     for seed in (1, 2):
         study.run("ce", error=0.4, seed=seed)
@@ -74,6 +77,7 @@ def test_dev_has_differences_without_p_and_marks(study):
     assert "Holm" not in " ".join(footnotes(dev))
 
 
+@pytest.mark.slow
 def test_lengths_have_a_column_where_there_are_some(study):
     study.run("ce", error=0.4, split="test-news")
     study.run("ce", error=0.4, length=400)
@@ -87,6 +91,7 @@ def test_lengths_have_a_column_where_there_are_some(study):
     assert "of the same size and length" in footnotes(other)[0]
 
 
+@pytest.mark.slow
 def test_footnotes_explain_correction_marks_and_signature(table):
     text = " ".join(footnotes(table))
     for part in ("Holm over all comparisons", "n.s.", "†", "200 resamples", "40 segments"):
@@ -96,11 +101,13 @@ def test_footnotes_explain_correction_marks_and_signature(table):
     assert all(markdown_text(note) in markdown(table) for note in footnotes(table))
 
 
+@pytest.mark.slow
 def test_notes_stand_below_the_table(table):
     assert any("lone (tiny)" in note for note in table.notes)
     assert all(f"> {markdown_text(note)}" in markdown(table) for note in table.notes)
 
 
+@pytest.mark.slow
 def test_a_metric_from_outside_has_a_column_for_it_and_its_difference(study):
     """A run without it keeps all else."""
     study.run("ce", error=0.3, split="test-news")
@@ -136,6 +143,7 @@ def test_teacher_forcing_has_columns_of_its_own(study):
     assert "loss: nats a token; accuracy: % of tokens." in footnotes(other)
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_cuts_no_name_and_no_number(table):
     out = io.StringIO()
     rich.console.Console(file=out, width=80).print(terminal(table))

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_tables import facts
@@ -95,6 +96,7 @@ def is_below_level(p):
     return p is not None and p < 0.05
 
 
+@pytest.mark.slow
 @given(pairs())
 def test_what_is_told_of_an_axis_is_a_finding_and_every_finding_is_told(pair):
     ((_, told),) = overview(alongs=[an_along(pair)]).axes

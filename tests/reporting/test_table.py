@@ -48,6 +48,7 @@ def test_what_no_seed_measured_is_unknown_not_zero(study):
     assert ce.target_tokens is None
 
 
+@pytest.mark.slow
 def test_the_teacher_stands_first_and_the_baseline_before_the_others(study):
     for size in ("tiny", "small"):
         for method in ("hybrid", "ce", "sentence"):
@@ -69,6 +70,7 @@ def test_the_teacher_stands_first_and_the_baseline_before_the_others(study):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_methods_are_compared_at_equal_size_and_length(study):
     errors = {(400, "ce"): 0.4, (400, "hybrid"): 0.3, (800, "ce"): 0.2, (800, "hybrid"): 0.1}
     for (length, method), error in errors.items():
@@ -90,6 +92,7 @@ def test_methods_are_compared_at_equal_size_and_length(study):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_points_splits_beams_and_signatures_never_share_a_table(study):
     for point in ((), (("noise", "0.1"),)):
         study.run("ce", error=0.4, split="test-news", point=point)
@@ -112,6 +115,7 @@ def test_points_splits_beams_and_signatures_never_share_a_table(study):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("segments", "tested"), [(1, False), (29, False), (30, True)])
 def test_differences_on_few_segments_are_untested(study, segments, tested):
     study.refs = {"test-news": sentences(segments, seed=2)}

@@ -277,6 +277,7 @@ def claims_of(sentence, chosen):
     return claims
 
 
+@pytest.mark.slow
 @given(studies())
 def test_what_is_claimed_is_a_finding_and_findings_about_the_choice_are_told(tables):
     verdict, _ = said(*tables)
@@ -293,6 +294,7 @@ def test_what_is_claimed_is_a_finding_and_findings_about_the_choice_are_told(tab
     assert of_choice <= claims
 
 
+@pytest.mark.slow
 @given(studies())
 def test_without_findings_nothing_is_better_or_worse(tables):
     def quiet(each):

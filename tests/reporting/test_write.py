@@ -19,6 +19,8 @@ from kdray.reporting.values import beside, common_keys, fact
 from kdray.reporting.write import write_report
 from kdray.scoring.result import Result
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "img", "br", "link", "hr"}
 
 

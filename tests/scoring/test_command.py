@@ -35,6 +35,7 @@ def scorer(code, **changes):
     return CommandScorerConfig(kind="command", command=command, signature="test", **changes)
 
 
+@pytest.mark.slow
 def test_a_copy_of_chrf_gives_what_sacrebleu_gives():
     expected = [sentence_chrf(each.hyp, [each.ref]).score for each in SEGMENTS]
     assert run_command(scorer(CHRF), SEGMENTS) == expected
@@ -79,6 +80,7 @@ def test_what_is_wrong_with_a_scorer_is_told(code, told):
     assert not raised.value.hung
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_killed_with_its_children(tmp_path):
     beats = tmp_path / "beats"
     child = f"import time\nwhile True: open({str(beats)!r}, 'a').write('x'); time.sleep(0.02)"
@@ -95,6 +97,7 @@ def test_one_that_hangs_is_killed_with_its_children(tmp_path):
     assert size == (beats.stat().st_size if beats.exists() else 0)
 
 
+@pytest.mark.slow
 def test_credentials_in_what_it_says_are_not_repeated():
     code = "import sys; sys.exit('no way to https:' + '//me:geheim' + '@host')"
     with pytest.raises(ScorerFailed) as raised:
@@ -125,6 +128,7 @@ def test_a_program_is_looked_for_before_it_is_run(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_no_shell_reads_the_command(tmp_path):
     bait = tmp_path / "bait"
     code = "import json, sys\nfor line in sys.stdin: print(len(sys.argv[1]))"

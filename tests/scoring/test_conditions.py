@@ -68,6 +68,7 @@ def evaluated(models, toy_corpus, tmp_path_factory):
     return evaluate
 
 
+@pytest.mark.slow
 def test_every_condition_has_a_row_and_plain_ones_a_speed(evaluated):
     _, rows = evaluated(1)
     assert list(rows) == [condition.name for condition in WHOLE.conditions]
@@ -75,6 +76,7 @@ def test_every_condition_has_a_row_and_plain_ones_a_speed(evaluated):
     assert timed == ["beam-1", "beam-2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", [1, 2])
 def test_scores_after_a_prefix_are_of_the_continuation_alone(evaluated, pairs, members):
     folder, rows = evaluated(members)
@@ -91,6 +93,7 @@ def test_scores_after_a_prefix_are_of_the_continuation_alone(evaluated, pairs, m
     assert rows["prefix-0.9"][LEFT_OUT] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", [1, 2])
 def test_no_prefix_is_the_plain_condition(models, pairs, members, tmp_path):
     teacher, (src, refs) = own(*models[:members]), pairs
@@ -101,6 +104,7 @@ def test_no_prefix_is_the_plain_condition(models, pairs, members, tmp_path):
     assert engine.go_on(src, [""] * len(src), options) == engine.translate(src, options)
 
 
+@pytest.mark.slow
 def test_teacher_forcing_is_the_loss_of_validation_and_the_accuracy_of_argmax(
     evaluated, models, pairs, toy_tokenizers
 ):
@@ -131,6 +135,7 @@ def test_an_ensemble_is_read_and_drawn_from_as_one_model(evaluated):
     assert "bleu" in both["sampling"]
 
 
+@pytest.mark.slow
 def test_a_draw_is_the_same_however_it_is_evaluated(evaluated, models, toy_corpus, tmp_path):
     folder, rows = evaluated(1)
     config = EvaluationConfig(beams=(1,), sampling={"seed": 3})

@@ -43,6 +43,7 @@ def damaged(rng, sentence):
     return " ".join(rng.choice(["der", "the"]) if rng.random() < 0.15 else word for word in words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["chrf", *sorted(LOCAL_TOKENIZERS)])
 @given(corpus=corpora)
 def test_scores_of_the_whole_and_of_every_segment_are_sacrebleus(name, corpus):
@@ -55,6 +56,7 @@ def test_scores_of_the_whole_and_of_every_segment_are_sacrebleus(name, corpus):
     assert segments.score(segments.counts) == pytest.approx(singles, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["chrf", "13a", "zh"])
 def test_a_resampled_score_is_that_of_the_resampled_lines(name):
     rng = random.Random(5)

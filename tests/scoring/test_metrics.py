@@ -51,6 +51,7 @@ def test_the_signature_tells_how_it_was_scored():
     assert "nw:0" in plain.chrf_signature
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(lines)
 def test_scores_stay_between_0_and_100_whatever_the_text(hyps):

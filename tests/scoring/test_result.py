@@ -91,6 +91,7 @@ def test_a_split_is_dev_or_a_named_test(split):
         replace(RESULT, split=split)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(

@@ -42,6 +42,7 @@ def measure(tmp_path):
     return made
 
 
+@pytest.mark.slow
 def test_text_that_comes_back_is_not_spoken_of(measure):
     counts = measure(ENGLISH, [line.upper() for line in ENGLISH])
     assert counts["notes"] == []
@@ -50,6 +51,7 @@ def test_text_that_comes_back_is_not_spoken_of(measure):
     assert (ref["lines"], ref["changed"]) == (20, None)
 
 
+@pytest.mark.slow
 def test_what_normalisation_costs_chinese_is_told_with_the_repair(measure):
     counts = measure(ENGLISH, CHINESE, bleu="zh")
     ref = counts["round_trip"]["test-news"]["ref"]
@@ -76,12 +78,14 @@ def test_a_metric_that_scores_nothing_is_refused(measure):
         measure(ENGLISH, CHINESE, bleu="13a", normalization="identity")
 
 
+@pytest.mark.slow
 def test_phrases_that_pass_for_words_are_told(measure):
     (told,) = measure(ENGLISH, THAI, bleu="13a", normalization="identity",
                       dev=slice(40, 60))["notes"]  # fmt: skip
     assert told.startswith("BLEU's tokenizer 13a makes words of ")
 
 
+@pytest.mark.slow
 def test_a_tokenizer_for_other_scripts_is_refused_on_either_side(measure, tmp_path):
     english = (ENGLISH[:40], ENGLISH[:40])
     with pytest.raises(DataError, match=r"dev: .*next to nothing of the ref side, 0% of its lines"):
@@ -93,6 +97,7 @@ def test_a_source_that_cannot_be_read_is_refused(measure):
         measure(RUSSIAN, ENGLISH, trained_on=(ENGLISH[:40], ENGLISH[:40]))
 
 
+@pytest.mark.slow
 def test_unknown_characters_are_told_with_the_repair(measure):
     marked = [line.replace("old", "ołd") for line in ENGLISH]
     counts = measure(marked, marked, trained_on=(ENGLISH[:40], ENGLISH[:40]))
@@ -102,6 +107,7 @@ def test_unknown_characters_are_told_with_the_repair(measure):
     assert all("byte_fallback" in note for note in told)
 
 
+@pytest.mark.slow
 def test_every_line_is_measured_for_its_length_and_a_sample_for_the_rest(measure):
     many = [f"dog {n}" for n in range(40)] + [f"a dog runs {n}" for n in range(5 * SAMPLE)]
     many[3333] = "a dog runs " * 50

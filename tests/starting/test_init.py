@@ -73,6 +73,7 @@ def test_a_corpus_with_all_its_sets_is_taken_as_it_is(corpus):
     assert not (corpus / "held-out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_dev", [False, True])
 def test_sets_that_are_missing_are_held_out(corpus, has_dev):
     if has_dev:
@@ -91,6 +92,7 @@ def test_sets_that_are_missing_are_held_out(corpus, has_dev):
 SIDES = st.sampled_from(["", " \u200b", "x\x07", "w" * 30, *"abcdefgh"])
 
 
+@pytest.mark.slow
 @given(pairs=st.lists(st.tuples(SIDES, st.sampled_from(["", " ", "T", "b"])), min_size=1))
 def test_each_source_is_in_one_set_none_is_lost_and_sets_are_clean(pairs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("held")
@@ -120,6 +122,7 @@ def test_each_source_is_in_one_set_none_is_lost_and_sets_are_clean(pairs, tmp_pa
     assert not any(is_dropped(*pair) for name in sets if name != "train" for pair in rows[name])
 
 
+@pytest.mark.slow
 def test_the_study_of_a_text_with_empty_lines_has_a_corpus(corpus, tmp_path):
     empty = [(f"c{n}", "" if n % 2 else " ") for n in range(300)]
     write(corpus, "train", [*made_pairs(400), *empty, *(pair[::-1] for pair in empty)])
@@ -154,6 +157,7 @@ def test_the_examples_are_found_from_any_folder(tmp_path, monkeypatch):
     assert load_experiment(Path("tune_configs/demo.yaml")).name == "mine"
 
 
+@pytest.mark.slow
 def test_what_it_cannot_tell_is_asked(corpus, tmp_path, capsys):
     assert "no such folder" in refused(capsys, tmp_path / "absent")
     (tmp_path / "empty").mkdir()

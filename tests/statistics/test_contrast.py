@@ -181,6 +181,7 @@ def test_a_report_of_equal_methods_holds_a_false_finding_in_one_of_twenty_at_mos
     assert share < AT_LEVEL, told
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_more_seeds_find_more_and_their_intervals_hold_the_truth():
     """The truth is BLEU on a test without end, of a method over all its seeds."""

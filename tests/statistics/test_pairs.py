@@ -37,6 +37,7 @@ REFS = [" ".join(rng.choices(WORDS, k=rng.randint(6, 14))) for _ in range(60)]
 ONE, OTHER = lines(1, 0.12, REFS), lines(2, 0.2, REFS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metric", "counter"),
     [(BLEU(), bleu_counter(REFS, bleu_tokenize="13a")), (CHRF(), chrf_counter(REFS))],

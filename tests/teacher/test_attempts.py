@@ -76,6 +76,7 @@ def test_a_row_that_ends_its_process_three_times_is_left_out(plan):
     assert plan.missing() == []
 
 
+@pytest.mark.slow
 def test_a_row_that_ends_processes_of_other_nodes_is_left_out(tmp_path):
     """Nodes have a storage of objects in common, and each a folder of its own."""
     kept = f"toy://{tmp_path}/bucket", "work/hypotheses/x/parts"

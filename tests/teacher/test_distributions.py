@@ -20,6 +20,8 @@ from kdray.teacher.shards import ShardPlan
 from kdray.text.encoded import EncodedSplit
 from kdray.text.tokenizer import BOS
 
+pytestmark = pytest.mark.slow
+
 VOCAB, PAIRS = 40, 20  # as in conftest
 CONFIGS = {
     Form.TOPK: TopKConfig(k=VOCAB, temperatures=(1.0, 2.0)),

@@ -66,6 +66,7 @@ def test_it_is_the_dense_divergence(tmp_path, number, temperature):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.permutations(range(len(LENGTHS))), st.lists(st.integers(0, 4), max_size=6))
 def test_rows_are_found_by_their_place_in_the_order(tmp_path_factory, order, chosen):
     stored = store(tmp_path_factory.mktemp("stored"), log_weights_BM=LOG_WEIGHTS_BM)

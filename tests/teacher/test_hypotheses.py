@@ -80,6 +80,7 @@ def described(folder):
     return list(zip(hyps.pair_ids.tolist(), hyps.ranks.tolist(), ids, texts, strict=True))
 
 
+@pytest.mark.slow
 def test_two_equal_members_translate_as_one_does(made, models):
     assert described(made(own(models[0], models[0]))) == described(made(own(models[0])))
 
@@ -98,11 +99,13 @@ def test_one_model_is_exported_once_for_all_processes_on_a_cpu(models, tmp_path)
     assert isinstance(engine.backend, FastTranslator)
 
 
+@pytest.mark.slow
 def test_pytorch_translates_on_other_devices_as_ctranslate2_does_on_a_cpu(made, models):
     one = own(models[0])
     assert described(made(one, device="cpu:0")) == described(made(one))
 
 
+@pytest.mark.slow
 def test_an_ensemble_translates_with_the_mean_of_its_members(
     made, models, toy_corpus_folder, tokenizer
 ):
@@ -120,6 +123,7 @@ def test_an_ensemble_translates_with_the_mean_of_its_members(
     assert described(made(own(*models), shard_rows=100)) == expected
 
 
+@pytest.mark.slow
 def test_weights_by_perplexity_reach_the_search(made, models):
     weighted = described(made(own(*models, weights="perplexity")))
     assert weighted != described(made(own(*models)))
@@ -127,6 +131,7 @@ def test_weights_by_perplexity_reach_the_search(made, models):
     assert described(made(own(*twice, weights="perplexity"))) == described(made(own(*twice)))
 
 
+@pytest.mark.slow
 def test_without_references_members_weigh_alike(models, toy_pairs):
     src = [src for src, _ in toy_pairs[:4]]
     translations = [
@@ -136,6 +141,7 @@ def test_without_references_members_weigh_alike(models, toy_pairs):
     assert translations[0] == translations[1]
 
 
+@pytest.mark.slow
 def test_translations_that_lack_pairs_are_not_joined(models, toy_corpus_folder, tmp_path):
     job = TranslationJob(own(models[0]), at(toy_corpus_folder), CONFIG, ENCODED)
     plan, _ = make(job, tmp_path, shard_rows=5)
@@ -209,6 +215,7 @@ def test_members_of_different_vocabularies_are_refused(models, teacher):
         own(models[0], teacher).open(fetch, device="cpu", threads=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [16, 40, 100_000])
 def test_neither_shards_nor_batches_change_a_row(made, models, monkeypatch, tokens):
     expected = described(made(own(models[0]), shard_rows=100))
@@ -220,6 +227,7 @@ def test_neither_shards_nor_batches_change_a_row(made, models, monkeypatch, toke
 DRAWN = HypothesesConfig(num_hyps=3, sampling={"temperature": 0.8, "top_k": 9, "top_p": 0.9})
 
 
+@pytest.mark.slow
 def test_draws_are_seeded_by_pair(models, toy_corpus_folder, tmp_path, monkeypatch):
     """Whatever the shards and batches are, and whichever other pairs there are."""
     job = TranslationJob(own(models[0]), at(toy_corpus_folder), DRAWN, ENCODED)
@@ -246,6 +254,7 @@ def test_what_is_not_asked_for_is_no_part_of_a_fingerprint():
     assert DRAWN.identity()["sampling"]["seed"] == 1
 
 
+@pytest.mark.slow
 def test_a_prefix_is_taken_off_again(models, tokenizer, toy_corpus_folder, tmp_path):
     config = HypothesesConfig(beam=2, prefix="ba")
     make(TranslationJob(own(models[0]), at(toy_corpus_folder), config, ENCODED), tmp_path,
@@ -332,6 +341,7 @@ def test_other_ways_to_translate_are_refused_where_a_teacher_has_them_not():
         check_modes(HypothesesConfig(prefix="x"), own(*map(Path, "ab"), weights="perplexity"))
 
 
+@pytest.mark.slow
 def test_new_rows_of_a_corpus_decode_only_themselves(forty, tmp_path):
     """The rows of a corpus that grew are those of one that was decoded whole."""
     grown = tmp_path / "grown"
@@ -363,6 +373,7 @@ def test_new_rows_of_a_corpus_decode_only_themselves(forty, tmp_path):
     assert sum(lines for lines, _ in teacher.seen) == 3
 
 
+@pytest.mark.slow
 def test_draws_are_the_same_whatever_lies_in_the_storage(models, toy_corpus_folder, tmp_path):
     """A source that stands in the corpus twice has draws for each of its pairs."""
     table = pq.read_table(toy_corpus_folder / "train.parquet")

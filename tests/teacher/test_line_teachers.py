@@ -46,6 +46,7 @@ def test_a_line_in_is_a_line_out():
     assert translate(command(UPPER)) == [["EIN HAUS"], [""], ["ZWEI HÄUSER"]]
 
 
+@pytest.mark.slow
 def test_several_translations_come_as_json_and_no_more_than_asked_for():
     code = (
         "import json, os, sys\n"
@@ -59,6 +60,7 @@ def test_several_translations_come_as_json_and_no_more_than_asked_for():
     assert (second.text, second.score) == ("b", 0.0)
 
 
+@pytest.mark.slow
 def test_a_source_without_a_translation_goes_to_quarantine(toy_corpus, tmp_path):
     code = "import sys\nfor line in sys.stdin: print('[]' if 'ba' in line else '[\"x\"]')"
     job = TranslationJob(
@@ -154,6 +156,7 @@ def quarantined(teacher, corpus, folder):
     return set(range(60)) - ids
 
 
+@pytest.mark.slow
 def test_a_line_with_which_a_command_fails_goes_to_quarantine(sixty, tmp_path):
     code = "import sys\nfor line in sys.stdin: print(1 / ('line 33' not in line))"
     assert quarantined(command(code), sixty, tmp_path / "made") == {33}

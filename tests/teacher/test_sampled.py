@@ -55,6 +55,7 @@ def everything(stored):
     return stored.targets(np.arange(len(stored.pair_ids)), temperature=1.0)
 
 
+@pytest.mark.slow
 def test_the_mean_over_draws_is_the_distribution(tmp_path):
     """10 000 positions with one distribution: every entry is within 5 of its standard errors."""
     teacher = logits(1).expand(10_000, VOCAB)
@@ -87,6 +88,7 @@ def test_the_error_falls_with_the_root_of_the_draws():
         assert fewer / more == pytest.approx(2, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_the_dense_divergence(tmp_path):
     """In expectation; here the mean over 8000 positions of one kind, with 10 draws each."""
     teacher = logits(1).expand(8_000, VOCAB)
@@ -119,6 +121,7 @@ def test_no_two_pairs_have_the_same_stream(tmp_path):
     assert len(found.unique(dim=0)) == 20
 
 
+@pytest.mark.slow
 @given(
     hnp.arrays(np.int64, st.tuples(st.integers(0, 5), st.integers(1, 9)),
                elements=st.integers(0, 11))
@@ -140,6 +143,7 @@ def test_255_equal_draws_are_counted():
     assert (distinct.tolist(), ids.tolist(), counts.tolist()) == ([1, 1], [9, 9], [255, 255])
 
 
+@pytest.mark.slow
 @given(st.lists(st.sets(st.integers(0, 8), max_size=7), min_size=1, max_size=5))
 def test_fillers_are_ids_that_the_row_has_not(rows):
     width = max(1, *(len(row) for row in rows))
@@ -153,6 +157,7 @@ def test_fillers_are_ids_that_the_row_has_not(rows):
         assert max(ours) <= max(8, width - 1)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, len(LENGTHS) - 1), max_size=8))
 def test_any_rows_can_be_read_in_any_order(tmp_path_factory, chosen):
     stored = sampled(tmp_path_factory.mktemp("stored"), logits(int(LENGTHS.sum())))
@@ -186,6 +191,7 @@ def test_rare_tokens_are_drawn_as_often_as_they_are_due():
     assert draw(row, near_one[None, :]).tolist() == [list(range(1, 12))]
 
 
+@pytest.mark.slow
 @given(hnp.arrays(np.float64, (8, 30), elements=st.floats(-5, 5)))
 def test_what_has_no_probability_is_never_drawn(numbers):
     """Not by the smallest number nor by the largest, though a sum of probabilities is not 1."""

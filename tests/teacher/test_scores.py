@@ -105,6 +105,7 @@ def second(new_teacher, toy_tokenizers):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["backward", "forward"])
 def test_the_cross_entropy_of_a_second_model(scored, second, toy_tokenizers, direction):
     _, found = scored(kind="cross_entropy", path=str(second), direction=direction, second=second)
@@ -119,12 +120,14 @@ def test_the_cross_entropy_of_a_second_model(scored, second, toy_tokenizers, dir
         assert found[place] == pytest.approx(float(logp), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_agreement_is_with_the_translation_of_a_second_model(scored, second):
     _, found = scored(kind="agreement", path=str(second), second=second)
     assert len(found) == 6
     assert all(0 <= each <= 100 for each in found)
 
 
+@pytest.mark.slow
 def test_a_command_scores_too_and_lower_may_be_better(scored):
     program = "import sys, json\nfor l in sys.stdin: print(len(json.loads(l)['hyp']))"
     scorer = {"kind": "command", "command": [sys.executable, "-c", program], "signature": "length"}
@@ -171,6 +174,7 @@ def test_scores_of_other_translations_are_refused(scored, hypotheses):
         load_scores(folder, other)
 
 
+@pytest.mark.slow
 def test_shards_change_no_score(scored):
     assert scored(kind="risk")[1] == scored(kind="risk", shard_rows=1)[1]
     assert not any(map(math.isnan, scored(kind="risk")[1]))

@@ -58,6 +58,7 @@ def eligible(hyps):
     return finished or list(range(len(hyps.texts)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=4), ref=TEXTS)
 def test_similarity_is_sacrebleus(name, texts, ref):
@@ -66,6 +67,7 @@ def test_similarity_is_sacrebleus(name, texts, ref):
     assert measure.among(texts).tolist() == [[one(name, hyp, r) for r in texts] for hyp in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @given(hyps=candidates(), ref=TEXTS)
 @settings(max_examples=25)
@@ -75,6 +77,7 @@ def test_the_closest_is_found_by_comparing_all(name, hyps, ref):
     assert closest(hyps, ref, similarity(name)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @given(hyps=candidates(), n=st.integers(1, 4))
 @settings(max_examples=25)

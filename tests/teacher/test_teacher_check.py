@@ -72,6 +72,7 @@ def command(code):
     return build_teacher(config, ())
 
 
+@pytest.mark.slow
 def test_a_command_is_tried_and_refused_for_what_it_says(toy_corpus, tmp_path):
     copy = command("import sys\nfor line in sys.stdin: print(line.strip())")
     with pytest.raises(DataError, match=r"refused .* 50 sentences of dev.* copied.* together"):

@@ -79,6 +79,7 @@ def test_batches_are_as_wide_as_the_process_may_have_them(
     assert seen == [64, 4096]
 
 
+@pytest.mark.slow
 def test_the_batches_of_a_teacher_of_text_grow(
     model, toy_tokenizers, toy_corpus, tmp_path, monkeypatch
 ):

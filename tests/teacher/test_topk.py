@@ -155,6 +155,7 @@ def test_the_tail_of_a_sure_teacher_does_not_cancel(peak):
         assert log_tail[0, column].item() == pytest.approx(exact.logsumexp(1).item(), rel=1e-6)
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, VOCAB), st.sampled_from([0.3, 1.0, 4.0]), st.floats(0, 30), st.integers(0, 1000)
 )
@@ -168,6 +169,7 @@ def test_mass_is_one_at_every_temperature(k, temperature, size, seed):
     assert all(len(set(row.tolist())) == k for row in ids)
 
 
+@pytest.mark.slow
 @given(st.permutations(range(len(LENGTHS))), st.lists(st.integers(0, 4), max_size=8))
 def test_rows_are_found_by_their_place_in_the_order(order, chosen):
     """Row i of the student is row order[i] here; positions of a row stay together."""

@@ -74,6 +74,7 @@ def test_sentences_stand_behind_the_pairs_with_no_reference(tmp_path):
 SENTENCE = st.sampled_from(["", "a", "a ", "b", "a\u00a0b", "a cat", "c\x07", "a house", "d e"])
 
 
+@pytest.mark.slow
 @given(lines=st.lists(SENTENCE, max_size=12), most=st.none() | st.integers(1, 9))
 @settings(max_examples=20)
 def test_every_line_is_kept_or_counted(tmp_path_factory, lines, most):

@@ -20,6 +20,7 @@ def as_lists(batches):
     return [batch.tolist() for batch in batches]
 
 
+@pytest.mark.slow
 @given(LENGTHS, BUDGET, st.integers(0, 5))
 def test_each_pair_is_in_exactly_one_batch(lengths, budget, epoch):
     batches = plan_of(lengths, budget=budget).epoch(epoch)
@@ -27,6 +28,7 @@ def test_each_pair_is_in_exactly_one_batch(lengths, budget, epoch):
     assert all(len(batch) for batch in batches)
 
 
+@pytest.mark.slow
 @given(LENGTHS, BUDGET, st.integers(0, 5))
 def test_no_batch_exceeds_the_budget_unless_one_pair_does(lengths, budget, epoch):
     for batch in plan_of(lengths, budget=budget).epoch(epoch):
@@ -34,12 +36,14 @@ def test_no_batch_exceeds_the_budget_unless_one_pair_does(lengths, budget, epoch
         assert total <= budget or len(batch) == 1
 
 
+@pytest.mark.slow
 @given(LENGTHS, BUDGET)
 def test_every_epoch_has_the_same_number_of_batches(lengths, budget):
     plan = plan_of(lengths, budget=budget)
     assert {len(plan.epoch(epoch)) for epoch in range(5)} == {plan.batches_per_epoch()}
 
 
+@pytest.mark.slow
 @given(LENGTHS, BUDGET, st.integers(0, 3), st.integers(0, 3))
 def test_order_is_a_pure_function_of_seed_and_epoch(lengths, budget, seed, epoch):
     first, second = (plan_of(lengths, budget=budget, seed=seed) for _ in range(2))

@@ -42,6 +42,7 @@ def reason(src, ref, held_out=None, **rules):
     return reasons([(src, ref)], held_out, **{**PERMISSIVE, **rules})[0]
 
 
+@pytest.mark.slow
 @given(src=SEEN, ref=SEEN)
 def test_without_rules_only_empty_sides_are_dropped(src, ref):
     assert reason(src, ref) is None
@@ -82,6 +83,7 @@ def test_characters_that_only_look_like_control(code):
     assert reason("a", f"b{chr(code)}c", drop_control=True) is None
 
 
+@pytest.mark.slow
 @given(pairs=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("abc")), max_size=20))
 def test_only_the_first_of_equal_pairs_is_kept(pairs):
     of_all = reasons(pairs, **{**PERMISSIVE, "drop_duplicates": True})

@@ -13,6 +13,7 @@ from kdray.text.ngrams import NgramModel, positions, vocabulary
 SENTENCES = st.lists(st.lists(st.sampled_from("abc"), max_size=4), min_size=1, max_size=6)
 
 
+@pytest.mark.slow
 @given(SENTENCES)
 def test_probabilities_after_each_history_sum_to_one(sentences):
     known = vocabulary(sentences)
@@ -23,6 +24,7 @@ def test_probabilities_after_each_history_sum_to_one(sentences):
         assert model._probabilities(rows).sum() == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 @given(SENTENCES, SENTENCES)
 def test_cross_entropy_is_of_each_sentence_alone(sentences, others):
     model = NgramModel(sentences, vocabulary(sentences))

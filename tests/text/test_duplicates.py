@@ -3,10 +3,13 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kdray.text.duplicates import Repeats, Seen, ranks_among
+
+pytestmark = pytest.mark.slow
 
 NUMBER = st.sampled_from([0, 1, 2, 2**63, 2**64 - 1])  # few, so that first numbers meet
 BLOCKS = st.lists(st.lists(st.tuples(NUMBER, NUMBER), max_size=9), max_size=7)

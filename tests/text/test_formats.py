@@ -60,6 +60,7 @@ def write_tmx(folder, *units, head=""):
     (folder / "a.tmx").write_text(text, encoding="utf-8")
 
 
+@pytest.mark.slow
 @given(pairs=st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=5))
 def test_a_memory_comes_back_as_it_was_written(scratch, pairs):
     write_tmx(scratch, *([tuv("de-AT", escaped(t)), tuv("EN", escaped(s))] for s, t in pairs))
@@ -346,6 +347,7 @@ def web():
         server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told", ["ETag", "Last-Modified", ""])
 def test_files_of_the_web_are_copied_anew_when_they_change(web, tmp_path, told):
     url, files, headers = web

@@ -65,6 +65,7 @@ KNOBS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(config=KNOBS, seed=st.integers(0, 2**40))
 def test_any_grammar_makes_sentences_within_its_bounds(config, seed):
@@ -93,6 +94,7 @@ def test_knobs_of_the_target_leave_the_source_as_it_is(knobs):
     assert [pair.ref for pair in plain] != [pair.ref for pair in other]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("knobs", [{"ambiguity": 0}, {"ambiguity": 1, "context": 1}])
 def test_without_free_choices_the_reference_is_a_function_of_the_source(knobs):
     language = grammar(**SMALL, **knobs, recursion=0.1)
@@ -104,6 +106,7 @@ def test_without_free_choices_the_reference_is_a_function_of_the_source(knobs):
     assert all(len(refs) == 1 for refs in references.values())
 
 
+@pytest.mark.slow
 def test_a_source_sentence_has_one_tree():
     language = grammar(nouns=4, verbs=4, adjectives=4, adverbs=4, recursion=0.4, max_words=9)
     shapes = defaultdict(set)
@@ -115,6 +118,7 @@ def test_a_source_sentence_has_one_tree():
     assert all(len(trees_of_sentence) == 1 for trees_of_sentence in shapes.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("senses", [2, 3])
 def test_stated_entropy_is_that_of_repeated_translations(senses):
     language = grammar(**SMALL, ambiguity=1, context=0.5, senses=senses)
@@ -146,6 +150,7 @@ def test_context_decides_by_the_governor_alone():
     assert sum(count == 3 for count in ambiguous) > len(ambiguous) / 2
 
 
+@pytest.mark.slow
 def test_ambiguity_senses_and_context_are_shares_of_the_content_words():
     words = words_of(grammar(**SMALL, ambiguity=0.4, senses=5, context=0.5))
     ambiguous = [word for word in words if len(word.senses) > 1]
@@ -154,6 +159,7 @@ def test_ambiguity_senses_and_context_are_shares_of_the_content_words():
     assert sum(word.is_drawn for word in ambiguous) == 4 * 2
 
 
+@pytest.mark.slow
 def test_words_of_a_language_have_no_form_in_common():
     words = words_of(grammar(**SMALL, ambiguity=1))
     stems = [sense.stem for word in words for sense in word.senses]
@@ -177,6 +183,7 @@ def moved(language):
     return sum(tree.source != tree.target for tree in sentences) / len(sentences)
 
 
+@pytest.mark.slow
 def test_more_reordering_moves_more():
     shares = [moved(grammar(reordering=share)) for share in (0, 0.3, 0.6, 1)]
     assert shares == sorted(set(shares))
@@ -255,6 +262,7 @@ def splits(**options):
     return {split: list(pairs) for split, pairs in generate_pairs(config).items()}
 
 
+@pytest.mark.slow
 def test_splits_have_their_sizes_and_no_source_of_each_other():
     made = splits(grammar=GrammarConfig(**SMALL, recursion=0, max_words=8), train_pairs=3000)
     assert {split: len(pairs) for split, pairs in made.items()} == {
@@ -267,6 +275,7 @@ def test_splits_have_their_sizes_and_no_source_of_each_other():
     assert not set(held_out) & {pair.src for pair in made["train"]}
 
 
+@pytest.mark.slow
 def test_larger_splits_begin_with_the_pairs_of_smaller_ones():
     small, larger = splits(), splits(train_pairs=200)
     assert larger["train"][:100] == small["train"]

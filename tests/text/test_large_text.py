@@ -12,6 +12,7 @@ from kdray.text.corpus_building import build_corpus
 from kdray.text.jobs import CorpusJob
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_a_corpus_prepared_on_ray_is_the_one_that_is_prepared_here(tmp_path):
     pairs = [(f"word {n % 700}", f"Wort {n % 700}") for n in range(1500)]

@@ -52,6 +52,7 @@ def traces(words, row, length):
     return gone, moved
 
 
+@pytest.mark.slow
 @given(subsets, st.lists(pair_ids, min_size=8, max_size=8), lengths, rates, rates)
 def test_a_higher_rate_has_the_damage_of_a_lower_one(operations, ids, lengths, one, other):
     ids = ids[: len(lengths)]
@@ -67,6 +68,7 @@ def test_a_higher_rate_has_the_damage_of_a_lower_one(operations, ids, lengths, o
         assert new <= new_too
 
 
+@pytest.mark.slow
 @given(subsets, st.lists(pair_ids, min_size=8, max_size=8), lengths)
 def test_at_rate_1_every_word_is_damaged_but_what_has_to_stay(operations, ids, lengths):
     words = damaged(operations, ids[: len(lengths)], lengths, 1)
@@ -77,6 +79,7 @@ def test_at_rate_1_every_word_is_damaged_but_what_has_to_stay(operations, ids, l
         assert untouched == (len(words[row]) == 1 and "replace" not in operations)
 
 
+@pytest.mark.slow
 @given(subsets, st.lists(pair_ids, min_size=8, max_size=8), lengths)
 def test_rate_0_changes_nothing(operations, ids, lengths):
     damage = laid_down(operations, ids[: len(lengths)], lengths)
@@ -85,6 +88,7 @@ def test_rate_0_changes_nothing(operations, ids, lengths):
     assert list(noisy(texts, words, damage, 0.0, REPLACEMENTS)) == texts
 
 
+@pytest.mark.slow
 @given(subsets, st.lists(pair_ids, min_size=8, max_size=8), lengths)
 def test_words_that_change_places_are_neighbours_and_damaged_together(operations, ids, lengths):
     found = laid_down(operations, ids[: len(lengths)], lengths)
@@ -97,6 +101,7 @@ def test_words_that_change_places_are_neighbours_and_damaged_together(operations
     assert (found.operations[first + 1] == Operation.SWAP).all()
 
 
+@pytest.mark.slow
 @given(subsets, st.lists(pair_ids, min_size=8, max_size=8, unique=True), lengths, st.randoms())
 def test_other_pairs_and_their_order_change_nothing(operations, ids, lengths, rng):
     ids = ids[: len(lengths)]
@@ -198,6 +203,7 @@ def test_only_the_training_text_of_the_sides_is_damaged(clean, tmp_path, side, c
     assert f"{alone} of 300 training pairs are as they were" in note
 
 
+@pytest.mark.slow
 def test_batches_and_the_order_of_pairs_change_nothing(clean, tmp_path, monkeypatch):
     config = {"rate": 0.4}
     whole, made = build(config, clean, tmp_path / "whole")

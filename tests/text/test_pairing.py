@@ -19,6 +19,7 @@ def hashes(pairs):
     return pair_hashes(source_hashes(texts), Sequences.from_lists(targets)).tolist()
 
 
+@pytest.mark.slow
 @given(rows)
 def test_pairs_have_equal_hashes_if_and_only_if_they_are_equal(pairs):
     found = hashes(pairs)
@@ -33,6 +34,7 @@ def test_known_values():
     assert hashes([("ein Hund", [5, 6, 3])]) == [2148464715189233918]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int64])
 @given(rows=rows)
 def test_a_row_has_the_same_hash_wherever_it_stands(dtype, rows):

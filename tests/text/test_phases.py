@@ -20,6 +20,8 @@ from kdray.text.jobs import CorpusJob
 from kdray.text.noise import build_noise
 from kdray.text.sequences import read_table, write_tables
 
+pytestmark = pytest.mark.slow
+
 SIDES = [
     "",
     " ",

@@ -10,6 +10,7 @@ WORDS = st.lists(st.text("abcé.,’-", min_size=1, max_size=6), min_size=1, max
 SHARES = st.floats(0, 1)
 
 
+@pytest.mark.slow
 @given(WORDS, SHARES)
 def test_both_parts_together_are_the_words_of_the_text(words, share):
     prefix, continuation = cut(" ".join(words), share)

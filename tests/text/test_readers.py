@@ -52,6 +52,7 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("readers")
 
 
+@pytest.mark.slow
 @given(pairs=ANY_PAIRS, end=st.sampled_from(["\n", "\r\n"]))
 def test_text_comes_back_as_it_was_written(scratch, pairs, end):
     # A first character U+FEFF would be a byte order mark, which is removed.
@@ -60,6 +61,7 @@ def test_text_comes_back_as_it_was_written(scratch, pairs, end):
     assert list(read_pairs(TEXT, scratch)) == pairs
 
 
+@pytest.mark.slow
 @given(pairs=ANY_PAIRS)
 def test_json_lines_come_back_as_they_were_written(scratch, pairs):
     jsonl(scratch, *(json.dumps({"translation": {"en": src}, "de": tgt}) for src, tgt in pairs))
@@ -79,6 +81,7 @@ def test_parquet_dictionaries_of_strings_are_strings(tmp_path):
     assert list(read_pairs(PARQUET, tmp_path)) == [("x", "x"), ("y", "y"), ("x", "x")]
 
 
+@pytest.mark.slow
 def test_parquet_keeps_its_order_across_batches(tmp_path):
     numbers = [str(number) for number in range(20_000)]
     parquet(tmp_path, en=numbers, de=numbers)

@@ -23,6 +23,7 @@ def as_lists(sequences):
     return [sequences[i].tolist() for i in range(len(sequences))]
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_rows_and_lengths_are_those_of_the_lists(rows):
     sequences = Sequences.from_lists(rows)
@@ -31,6 +32,7 @@ def test_rows_and_lengths_are_those_of_the_lists(rows):
     assert sequences.lengths.tolist() == [len(row) for row in rows]
 
 
+@pytest.mark.slow
 @given(rows_and_choice())
 def test_take_gives_the_rows_in_that_order(case):
     rows, chosen = case
@@ -38,6 +40,7 @@ def test_take_gives_the_rows_in_that_order(case):
     assert as_lists(taken) == [rows[i] for i in chosen]
 
 
+@pytest.mark.slow
 @given(rows_and_choice())
 def test_places_are_where_the_items_stand(case):
     rows, chosen = case
@@ -46,6 +49,7 @@ def test_places_are_where_the_items_stand(case):
     assert items == [item for i in chosen for item in rows[i]]
 
 
+@pytest.mark.slow
 @given(rows_and_choice(), st.integers(-1, 0))
 def test_padded_is_the_rows_and_padding(case, pad):
     rows, chosen = case
@@ -56,6 +60,7 @@ def test_padded_is_the_rows_and_padding(case, pad):
     assert padded.tolist() == [rows[i] + [pad] * (longest - len(rows[i])) for i in chosen]
 
 
+@pytest.mark.slow
 @given(ROWS, st.integers(1, 3))
 def test_chunks_and_slices_of_a_column_are_read_whole(rows, size):
     array = pa.array(rows, pa.list_(pa.uint16()))
@@ -71,6 +76,7 @@ def test_a_column_of_no_rows(chunks):
     assert sequences.padded(np.zeros(0, dtype=np.int64), pad=0).shape == (0, 0)
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_a_table_comes_back_from_its_file(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("table") / "ids.arrow"

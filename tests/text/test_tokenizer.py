@@ -62,6 +62,7 @@ def test_text_comes_back(tokenizer, toy_pairs):
         assert tokenizer.decode_tgt(tokenizer.encode_src(src)) == list(src)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40))
 def test_every_text_gives_valid_ids_that_end_with_eos(toy_tokenizers, text):
     for tokenizer in toy_tokenizers.values():

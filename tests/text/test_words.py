@@ -17,6 +17,7 @@ def test_a_text_with_its_own_words_is_itself(text):
     assert bool(words) == bool(text.strip())
 
 
+@pytest.mark.slow
 @given(texts, st.randoms())
 def test_places_without_a_word_go_and_all_others_stay(text, rng):
     words = words_of(text)

@@ -163,6 +163,7 @@ def test_urls_of_a_corpus_are_tracked_without_it(tmp_path: Path, storage: Path) 
     assert [path for path in files if b"hunter2" in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_a_terminal_without_a_character_is_shown_another(tmp_path: Path) -> None:
     script = (
         "from kdray.command import exit_codes\nfrom kdray.errors import DataError\n"

@@ -20,6 +20,7 @@ PACKED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", PACKED.values(), ids=PACKED.keys())
 @given(lines=LINES, chunk=st.integers(1, 9))
 def test_lines_are_read_as_they_were_written(pack, lines, chunk, tmp_path_factory):

@@ -51,6 +51,7 @@ def translated(sources, form=TEXT, *, engine=None, **options):
     return [line for each in done for line in each.lines], done
 
 
+@pytest.mark.slow
 @given(SOURCES, st.integers(1, 5), st.lists(st.integers(0, 20)))
 def test_every_line_goes_out_in_its_place(sources, window, pauses):
     lines = lines_of(sources)
