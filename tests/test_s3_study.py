@@ -17,6 +17,7 @@ from kdray.model.storage import WEIGHTS
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(6000)]
 
 SECONDS = 1500  # until the study must be so far, on a busy machine
+UNTRACKED = "execution.tracking.enabled=false"
 STORAGE = f"s3://{BUCKET}/study"
 
 
@@ -32,11 +33,11 @@ def study(server: S3Server, tmp_path):
     config = tmp_path / "micro.yaml"
     config.write_text(CONFIG)
 
-    def start(machine: str) -> tuple[subprocess.Popen, list]:
+    def start(machine: str, *overrides: str) -> tuple[subprocess.Popen, list]:
         shown = tmp_path / f"{machine}.txt"
         with shown.open("w") as file:
             driver = subprocess.Popen(
-                command("study", config, STORAGE),
+                command("study", config, STORAGE, *overrides),
                 env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / machine)},
                 stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
@@ -63,13 +64,13 @@ def records(server: S3Server) -> dict[str, dict]:
 def test_a_study_that_loses_its_machine_and_its_network_ends_as_one_left_alone(
     server, study, tmp_path, request
 ):
-    driver, shown = study("first")
+    driver, shown = study("first", UNTRACKED)
     until(driver, shown, server, r"work/model/[^/]+/kept/0000000[2-4]\.json")
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
     before = server.names(f"study/{WORK}/model")
 
-    driver, shown = study("second")
+    driver, shown = study("second", UNTRACKED)
     until(driver, shown, server, r"work/hypotheses/[^/]+/parts/000000/record\.json")
     assert before, "the teacher's checkpoints were there for the second machine"
     os.kill(driver.pid, signal.SIGKILL)
