@@ -162,10 +162,10 @@ def undisturbed(shared_folder: Path) -> Path:
 @pytest.fixture
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runner as it is, but what it gives to Ray is done here, one after another."""
-    from kdray.cluster.pool import Made, ShardActor  # imports Ray: only where it is needed
+    from kdray.cluster import lanes, pool, task  # imports Ray: only where it is needed
+    from kdray.cluster.pool import Made, ShardActor
     from kdray.cluster.train import train_and_publish
     from kdray.fit.worker import Worker
-    from kdray.runner import make, models, phases, shards
     from kdray.runner.study import Study
 
     def shards_here(works, *, execution):
@@ -190,9 +190,8 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
                 failure = error
             yield step, failure
 
-    monkeypatch.setattr(shards, "make_shards", shards_here)
-    monkeypatch.setattr(phases, "make_shards", shards_here)
-    monkeypatch.setattr(models, "train", train_here)
-    monkeypatch.setattr(make, "make_each", each_here)
-    monkeypatch.setattr(make, "evaluation_threads", lambda asked: asked or 1)
+    monkeypatch.setattr(pool, "make_shards", shards_here)
+    monkeypatch.setattr(lanes, "train", train_here)
+    monkeypatch.setattr(task, "make_each", each_here)
+    monkeypatch.setattr(task, "evaluation_threads", lambda asked: asked or 1)
     monkeypatch.setattr(Study, "start_ray", lambda study: None)

@@ -9,6 +9,7 @@ import yaml
 from micro_study import CONFIG
 from safetensors.torch import load_file
 
+from kdray.cluster import lanes
 from kdray.cluster.train import train_and_publish
 from kdray.command import show_plan
 from kdray.config.experiment import Experiment
@@ -21,7 +22,6 @@ from kdray.pipeline import run_steps
 from kdray.plan.experiment import make_plan, trained_updates
 from kdray.plan.step import STUDENT, spec_of
 from kdray.progress import Display
-from kdray.runner import models
 from kdray.runner.models import model_run
 from kdray.runner.results import curves_of
 from kdray.runner.study import Study, open_study
@@ -165,7 +165,7 @@ def without_ray(monkeypatch):
             train_and_publish(training.begin(Worker()), Worker(), threads=1)
             yield name, None
 
-    monkeypatch.setattr(models, "train", train_here)
+    monkeypatch.setattr(lanes, "train", train_here)
     monkeypatch.setattr(Study, "start_ray", lambda study: None)
     return trained, failing
 

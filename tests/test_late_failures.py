@@ -11,13 +11,14 @@ import yaml
 from micro_study import CONFIG
 
 from kdray.cell import TEACHER
+from kdray.cluster import task
 from kdray.config.experiment import Experiment
 from kdray.config.model import ModelConfig
 from kdray.errors import DataError, StageFailed
 from kdray.model.storage import Shape, save_model, tensors
 from kdray.pipeline import check_complete, run_steps, run_study
 from kdray.progress import Display
-from kdray.runner import make
+from kdray.runner.make import make_steps
 from kdray.runner.study import open_study
 
 pytestmark = pytest.mark.slow
@@ -105,9 +106,7 @@ def test_a_set_that_no_model_can_learn_from_is_found_before_training(recipe, wit
 def brought(recipe, folder, *, max_length):
     """The recipe with a fresh model as its teacher, which reads so many tokens."""
     with opened(recipe) as study:
-        make.make_steps(
-            study, [s for s in study.plan.steps if s.stage in ("corpus", "tokenizer")][:2]
-        )
+        make_steps(study, [s for s in study.plan.steps if s.stage in ("corpus", "tokenizer")][:2])
         pieces = study.store.path(study.plan.only.text.tokenizer)
     folder.mkdir()
     for file in pieces.glob("*.model"):
@@ -146,7 +145,7 @@ def test_a_set_that_the_teacher_cannot_read_leaves_all_other_scores(recipe, tmp_
 def test_a_model_that_cannot_be_scored_leaves_the_others(recipe, without_ray, monkeypatch):
     (test,) = [recipe["recipe"]["corpus"]["tests"].pop("long")]
     assert test
-    made_here = make.make_each
+    made_here = task.make_each
 
     def each(steps, **how):
         for step, failure in made_here(steps, **how):
@@ -155,7 +154,7 @@ def test_a_model_that_cannot_be_scored_leaves_the_others(recipe, without_ray, mo
                 shutil.rmtree(how["store"].path(step.key))
             yield step, failure
 
-    monkeypatch.setattr(make, "make_each", each)
+    monkeypatch.setattr(task, "make_each", each)
     with opened(recipe) as study:
         findings = run_study(study)
         with pytest.raises(StageFailed, match=r"1 students or scores failed.*\n.*node"):
@@ -171,7 +170,7 @@ def test_costs_of_text_are_in_the_report(recipe, tmp_path, without_ray):
     write(tmp_path / "text", "good", lines)
     recipe["recipe"]["corpus"]["tests"].pop("long")
     with opened(recipe) as study:
-        make.make_steps(study, [s for s in study.plan.steps if s.stage in ("corpus", "tokenizer")])
+        make_steps(study, [s for s in study.plan.steps if s.stage in ("corpus", "tokenizer")])
         notes = _text_notes(study)
     assert [note.split(":")[0] for note in notes] == ["test-good"]
     assert "BA ª BA DE" in notes[0]

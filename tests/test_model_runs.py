@@ -5,7 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from kdray.artifacts import Key
 from kdray.cell import Cell
+from kdray.cluster import lanes
 from kdray.condition import Condition
 from kdray.fit.history import HISTORY
 from kdray.fit.worker import Worker
@@ -14,6 +16,8 @@ from kdray.progress import Display
 from kdray.runner import models, results
 from kdray.scoring.result import Result, Score
 from kdray.tracking import PlannedRun, Tracker
+
+SCORED = Key("scores", 1, {})
 
 
 def result(split, condition, bleu, **scores):
@@ -28,7 +32,7 @@ class Remembers(Tracker):
     """What it is told."""
 
     def __init__(self):
-        self.scores, self.opened, self.ended = {}, [], []
+        self.scores, self.opened, self.ended, self.digest = {}, [], [], ""
 
     def ensure_run(self, name, *, began=None, **_):
         self.opened.append((name, began))
@@ -37,8 +41,9 @@ class Remembers(Tracker):
     def log_scores(self, run_id, scores):
         self.scores = dict(scores)
 
-    def finish(self, run_id, status, *, ended=None):
+    def finish(self, run_id, status, *, ended=None, told=None):
         self.ended.append((run_id, status, ended))
+        self.digest = told
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def study(tmp_path, monkeypatch):
 
     return SimpleNamespace(
         recipe=SimpleNamespace(evaluation=SimpleNamespace(main_beam=5)),
-        runs=SimpleNamespace(tracker=tracker, ensure=ensure),
+        runs=SimpleNamespace(tracker=tracker, ensure=ensure, ids={}),
         store=SimpleNamespace(
             fetch=lambda key: tmp_path,
             find=lambda key: SimpleNamespace(counts={"num_params": 3}),
@@ -67,7 +72,7 @@ def test_a_test_of_any_name_has_a_curve_of_its_own(study, toy_step, name):
     one, five, half = Condition.of_beam(1), Condition.of_beam(5), Condition.of_prefix(0.5)
     rows = [result("dev", one, 11), result("dev", five, 15, comet=0.5)]
     rows += [result(f"test-{name}", *each) for each in ((one, 21), (five, 25), (half, 30))]
-    results._track(study, toy_step, rows)
+    results._track(study, toy_step, rows, {}, scored=SCORED)
     scores = study.runs.tracker.scores
     assert scores[f"test/{name}/bleu"] == 25
     assert scores[f"test/{name}/bleu_beam-1"] == 21
@@ -78,9 +83,33 @@ def test_a_test_of_any_name_has_a_curve_of_its_own(study, toy_step, name):
 
 
 def test_a_model_of_another_study_has_the_time_of_its_training(study, toy_step):
-    results._track(study, toy_step, [result("dev", Condition.of_beam(5), 15.0)])
+    results._track(study, toy_step, [result("dev", Condition.of_beam(5), 15.0)], {}, scored=SCORED)
     assert study.runs.tracker.opened == [("nano/hybrid/seed-1", 100.0)]
     assert study.runs.tracker.ended == [("nano/hybrid/seed-1", "FINISHED", 160.0)]
+
+
+def test_a_run_that_was_told_all_is_left_alone_until_there_is_more(study, toy_step, monkeypatch):
+    tracker, name = study.runs.tracker, "nano/hybrid/seed-1"
+    study.runs.ids[toy_step.key.fingerprint] = name
+    told = {}
+
+    def track(bleu, scored=SCORED):
+        """Whether the run is told anything, by a command that knows what others told it."""
+        before = len(tracker.opened)
+        rows = [result("dev", Condition.of_beam(5), bleu)]
+        results._track(study, toy_step, rows, dict(told), scored=scored)
+        told[name] = tracker.digest
+        return len(tracker.opened) > before
+
+    assert track(15.0)
+    assert not track(15.0)
+    assert track(16.0), "another score"
+    assert not track(16.0)
+    assert track(16.0, scored=replace(SCORED, version=2)), "other translations"
+    (study.store.fetch(None) / HISTORY).write_text('{"step": 9, "time": 160.0}\n')
+    assert track(16.0), "another curve"
+    told.clear()
+    assert track(16.0), "its run is gone"
 
 
 @pytest.fixture
@@ -101,7 +130,7 @@ def test_a_run_begins_when_its_training_does(study, toy_step, monkeypatch, tmp_p
             assert training.begin(Worker(0, 2)).run_id == name
             yield name, None
 
-    monkeypatch.setattr(models, "train", train)
+    monkeypatch.setattr(lanes, "train", train)
     monkeypatch.setattr(models, "_forms_read", lambda study: [])
     monkeypatch.setattr(models._Watch, "ended", lambda *_: None)
     study.display, study.start_ray, study.work = Display(), lambda: None, tmp_path

@@ -17,9 +17,10 @@ from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from kdray.cluster import ray_internals
+from kdray.cluster.address import cluster_address
 from kdray.cluster.lane import Lane, make_trainer
 from kdray.cluster.ray_internals import LeanTrainer, LocalTrainer, trainer_class
-from kdray.cluster.session import Width, cluster_address, session
+from kdray.cluster.session import Width, session
 from kdray.config.execution import Execution
 from kdray.storage.queue import Queue
 

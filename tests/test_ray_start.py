@@ -12,7 +12,8 @@ import ray
 
 from kdray.cluster import session as sessions
 from kdray.cluster import start
-from kdray.cluster.session import cluster_address, session, where
+from kdray.cluster.address import cluster_address
+from kdray.cluster.session import session, where
 from kdray.config.execution import Execution
 from kdray.errors import InputError
 

@@ -21,10 +21,11 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from kdray.cluster.address import cluster_address, uses_ray_internals
 from kdray.cluster.distant_queue import DistantQueue
 from kdray.cluster.failures import reason
 from kdray.cluster.ray_internals import trainer_class
-from kdray.cluster.session import Width, cluster_address, uses_ray_internals
+from kdray.cluster.session import Width
 from kdray.cluster.train import FINAL, PlannedTraining, train_and_publish
 from kdray.config.execution import Execution
 from kdray.errors import TrainingDiverged

@@ -13,9 +13,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kdray.cluster.address import cluster_address
 from kdray.cluster.distant_queue import DistantQueue
 from kdray.cluster.lane import Lane, start_lane
-from kdray.cluster.session import Width, cluster_address, run_width, runs_at_once
+from kdray.cluster.session import Width, run_width, runs_at_once
 from kdray.cluster.train import PlannedTraining
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed

@@ -17,9 +17,10 @@ import torch
 from ray.data import ActorPoolStrategy, DataContext
 
 from kdray.artifacts import Key, Store
+from kdray.cluster.address import uses_ray_internals
 from kdray.cluster.failures import failure
 from kdray.cluster.ray_internals import without_restarts
-from kdray.cluster.session import node_cpus, uses_ray_internals
+from kdray.cluster.session import node_cpus
 from kdray.config.execution import Execution
 from kdray.errors import StageFailed
 from kdray.fit.machine import prepare

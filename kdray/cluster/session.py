@@ -1,8 +1,7 @@
 """Which Ray does a command work on, and how wide is each training run there?
 
-A command starts a local session of Ray unless it is given the address of a cluster, by
-`execution.address` or by RAY_ADDRESS, which Ray also sets inside a submitted job. The variables of
-the environment that decide about Ray are read in this file, and in no other.
+A command starts a local session of Ray unless it is given the address of a cluster
+(`cluster.address`).
 """
 
 import logging
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 
 import ray
 
+from kdray.cluster.address import cluster_address, named_by, uses_ray_internals
 from kdray.cluster.ray_internals import end_unused_processes, session_folder
 from kdray.cluster.session_folder import removed_at_the_end
 from kdray.cluster.start import NotStarted, bring_up
@@ -94,7 +94,7 @@ def _refusal(execution: Execution, words: str) -> str:
             "with its file"
         )
     return (
-        f"{_named_by(execution)} {address}: no Ray cluster can be joined there ({words}); {repair}"
+        f"{named_by(execution)} {address}: no Ray cluster can be joined there ({words}); {repair}"
     )
 
 
@@ -113,34 +113,12 @@ def _own_sigterm() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def cluster_address(execution: Execution) -> str | None:
-    """The address of the Ray cluster that a command works on.
-
-    It is None for a local session, which the command starts and ends.
-    """
-    address = execution.address or os.environ.get("RAY_ADDRESS")
-    return None if address == "local" else address or None
-
-
 def where(execution: Execution) -> str:
     """Which Ray a command works on, in words for a person."""
     if ray.is_initialized():
         return f"cluster {ray.get_runtime_context().gcs_address}"
     address = cluster_address(execution)
-    return f"{address} ({_named_by(execution)})" if address else "local session"
-
-
-def _named_by(execution: Execution) -> str:
-    return "execution.address" if execution.address else "RAY_ADDRESS"
-
-
-def uses_ray_internals() -> bool:
-    """Whether `ray_internals` may start fewer processes than Ray would.
-
-    KDRAY_RAY_INTERNALS=0 forbids it, for a version of Ray that works only when it is left as it
-    is. Results are the same either way; a training run starts and ends some seconds later.
-    """
-    return os.environ.get("KDRAY_RAY_INTERNALS") != "0"
+    return f"{address} ({named_by(execution)})" if address else "local session"
 
 
 def check_resources(execution: Execution) -> None:

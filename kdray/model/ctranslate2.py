@@ -1,13 +1,15 @@
-"""The CTranslate2 form of a model: exported once, it decodes several times faster than PyTorch."""
+"""The CTranslate2 form of a model: exported once, it decodes several times faster than PyTorch.
+
+CTranslate2 imports all of transformers where that is installed, which takes seconds. So it is
+imported where it works, and not by those that only plan.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ctranslate2
 import numpy as np
 import torch
-from ctranslate2.specs import attention_spec, common_spec, transformer_spec
 from torch import Tensor, nn
 
 from kdray.model.generate import Hypothesis, SearchOptions
@@ -15,11 +17,17 @@ from kdray.model.memory import tokens_per_batch
 from kdray.model.transformer import DecoderLayer, Transformer
 from kdray.text.tokenizer import EOS, Tokenizer
 
+if TYPE_CHECKING:
+    from ctranslate2.specs.attention_spec import MultiHeadAttentionSpec
+    from ctranslate2.specs.common_spec import LayerNormSpec, LinearSpec
+
 
 def export(
     model: Transformer, tokenizer: Tokenizer, folder: Path, *, quantization: str | None = None
 ) -> None:
     """Write a CTranslate2 model, in float32 or with weights quantised in CTranslate2's way."""
+    from ctranslate2.specs import common_spec, transformer_spec
+
     config = model.config
     spec = transformer_spec.TransformerSpec.from_config(
         (config.encoder_layers, config.decoder_layers),
@@ -63,6 +71,8 @@ class FastTranslator:
     """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer, *, positions: int, threads: int) -> None:
+        import ctranslate2
+
         before = torch.get_num_threads()
         self.translator = ctranslate2.Translator(
             str(folder), inter_threads=threads, intra_threads=1, compute_type="float32"
@@ -138,7 +148,7 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     return tensor.detach().cpu().float().numpy()
 
 
-def _layer_norm(spec: common_spec.LayerNormSpec, norm: nn.LayerNorm) -> None:
+def _layer_norm(spec: "LayerNormSpec", norm: nn.LayerNorm) -> None:
     spec.gamma, spec.beta = _array(norm.weight), _array(norm.bias)
 
 
@@ -154,13 +164,11 @@ def _layer(spec: Any, layer: Any) -> None:  # noqa: ANN401
     _linear(spec.ffn.linear_1, feedforward.outer)
 
 
-def _attention(
-    spec: attention_spec.MultiHeadAttentionSpec, norm: nn.LayerNorm, *maps: nn.Linear
-) -> None:
+def _attention(spec: "MultiHeadAttentionSpec", norm: nn.LayerNorm, *maps: nn.Linear) -> None:
     _layer_norm(spec.layer_norm, norm)
     for target, linear in zip(spec.linear, maps, strict=True):
         _linear(target, linear)
 
 
-def _linear(spec: common_spec.LinearSpec, linear: nn.Linear) -> None:
+def _linear(spec: "LinearSpec", linear: nn.Linear) -> None:
     spec.weight, spec.bias = _array(linear.weight), _array(linear.bias)

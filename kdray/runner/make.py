@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from itertools import groupby
 
-from kdray.cluster.session import cluster_address
-from kdray.cluster.task import evaluation_threads, make_each
+from kdray.cluster.address import cluster_address
 from kdray.errors import StageFailed
 from kdray.export.base import ExportFailed
 from kdray.fit.lengths import check_dev, check_sources, check_train
@@ -139,6 +138,8 @@ def _note_scorer(study: Study, step: Step, failure: ScorerFailed, *, left: int) 
 
 def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
     """Side by side, each on CPUs of its own, so that speeds compare."""
+    from kdray.cluster.task import evaluation_threads, make_each  # with Ray
+
     study.display.stage(steps[0].heading, f"{len(steps)} models")
     study.start_ray()
     threads = evaluation_threads(study.experiment.execution.evaluation_cpus)

@@ -4,10 +4,9 @@ import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from kdray.cell import TEACHER
-from kdray.cluster.lanes import train
-from kdray.cluster.train import PlannedTraining
 from kdray.errors import StageFailed
 from kdray.fit.checkpoint import newest_progress
 from kdray.fit.history import HISTORY, certain_rows, read_history, rows_in
@@ -16,6 +15,9 @@ from kdray.fit.trunk import CHECKPOINTS
 from kdray.plan.step import STUDENT, Step, params_of, spec_of, tags_of, unique
 from kdray.progress import Bars
 from kdray.runner.study import Study
+
+if TYPE_CHECKING:  # it imports Ray, which a study that only reports does without
+    from kdray.cluster.train import PlannedTraining
 
 KEPT_SECONDS = 10.0  # between two looks at what workers on other nodes have kept
 BAR_NOTES = (
@@ -34,6 +36,8 @@ def train_models(study: Study, missing: Sequence[Step]) -> None:
     Raises:
         StageFailed: no scenario has its teacher, or no student can be trained any more.
     """
+    from kdray.cluster.lanes import train
+
     heading = missing[0].heading
     every = list(unique(step for step in study.plan.steps if step.heading == heading))
     made = sum(study.is_made(step.key) for step in every)
@@ -63,8 +67,10 @@ def train_models(study: Study, missing: Sequence[Step]) -> None:
         raise next(iter(study.failures.values()))
 
 
-def planned_training(study: Study, step: Step) -> PlannedTraining:
+def planned_training(study: Study, step: Step) -> "PlannedTraining":
     """What a worker is given to train a model."""
+    from kdray.cluster.train import PlannedTraining
+
     store = study.store
     folder, mirror = store.work_path(step.key), store.mirror(step.key)
     job = TrainingJob(spec_of(step), folder, store.fetch, mirror)
@@ -107,7 +113,9 @@ def _fail(study: Study, step: Step, job: TrainingJob, failure: StageFailed) -> N
 class _Watch:
     """Shows how far trainings are, from the histories of their workers."""
 
-    def __init__(self, study: Study, bars: Bars, trainings: Mapping[str, PlannedTraining]) -> None:
+    def __init__(
+        self, study: Study, bars: Bars, trainings: "Mapping[str, PlannedTraining]"
+    ) -> None:
         self.store, self.bars, self.trainings = study.store, bars, trainings
         self.kept = dict[str, tuple[float, Sequence[dict[str, float]]]]()  # when it was read
 

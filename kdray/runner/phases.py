@@ -1,7 +1,6 @@
 """Making what is large in phases, each by the pool of processes that also makes shards."""
 
 from kdray.artifacts import Artifact, Key
-from kdray.cluster.pool import ShardWork, make_shards
 from kdray.jobs import Phased
 from kdray.runner.study import Study
 from kdray.storage.disk import disk_errors
@@ -26,6 +25,8 @@ def make_in_phases(study: Study, key: Key, job: Phased) -> Artifact:
     Raises:
         KdrayError: a part could not be made; the others are kept.
     """
+    from kdray.cluster.pool import ShardWork, make_shards  # with Ray
+
     store, execution = study.store, study.experiment.execution
     work = store.work_path(key)
     study.start_ray()

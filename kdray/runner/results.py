@@ -1,6 +1,8 @@
 """What is known of the models of a study: the flat results that a report is made of."""
 
+import json
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ from kdray.artifacts import Key, read_json
 from kdray.cell import TEACHER
 from kdray.condition import Condition
 from kdray.fit.history import HISTORY, best_values, read_history
-from kdray.plan.step import SCORER, SCORES, STUDENT, Step, unique
+from kdray.plan.step import SCORER, SCORES, STUDENT, Step, params_of, tags_of, unique
 from kdray.reporting.curves import Curves
 from kdray.runner.models import model_run
 from kdray.runner.study import Study
@@ -28,6 +30,7 @@ FORCED = {"loss": ("nats a token", False), "accuracy": ("% of tokens", True)}
 def results_of(study: Study) -> list[Result]:
     """Results of all models that are scored, the teacher's first; the tracker is told."""
     models = {step.key.fingerprint: step for step in unique(_models(study))}
+    told = {} if study.store.only_looks else study.runs.tracker.told(study.runs.parent)
     results: list[Result] = []
     for step in study.display.followed("scores", study.plan.of(SCORES)):
         if study.is_made(step.key) and all(map(study.is_made, step.reads)):
@@ -35,7 +38,7 @@ def results_of(study: Study) -> list[Result]:
             results += of_model
             model = models.get(of_model[0].fingerprint) if of_model else None
             if model is not None and not study.store.only_looks:
-                _track(study, model, of_model)
+                _track(study, model, of_model, told, scored=step.key)
     return results
 
 
@@ -145,11 +148,14 @@ def _counts(study: Study, job: EvaluationJob) -> Mapping[str, Any]:
     return {"num_params": job.teacher.num_params(study.store.fetch)}
 
 
-def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
+def _track(
+    study: Study, model: Step, results: Sequence[Result], told: Mapping[str, str], *, scored: Key
+) -> None:
     """Scores of the main beam under plain names, of others with the condition in the name.
 
     Names that a user gave to tests stand below `test/`, where kdray has no curve of its own. The
-    run lasts as long as its training, also if another study trained the model.
+    run lasts as long as its training, also if another study trained the model. A run that was told
+    all of this (`told`, by run ids) is left as it is.
     """
     main = Condition.of_beam(study.recipe.evaluation.main_beam)
     history = read_history(study.store.fetch(model.key) / HISTORY)
@@ -168,10 +174,14 @@ def _track(study: Study, model: Step, results: Sequence[Result]) -> None:
     for name in ("num_params", "shared_updates"):
         if name in artifact.counts:
             scores[name] = artifact.counts[name]
+    all_of_it = [history, scores, params_of(model), tags_of(model), scored.fingerprint]
+    digest = sha256(json.dumps(all_of_it, default=str).encode()).hexdigest()
+    if told.get(study.runs.ids.get(model.key.fingerprint, "")) == digest:
+        return
     run_id = model_run(study, model, began=history[0]["time"])
     tracker = study.runs.tracker
     tracker.log_history(run_id, history)
     tracker.log_scores(run_id, scores)
     tell_data(study, model, run_id)
     tell_samples(study, model, run_id, results)
-    tracker.finish(run_id, "FINISHED", ended=history[-1]["time"])
+    tracker.finish(run_id, "FINISHED", ended=history[-1]["time"], told=digest)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kdray.artifacts import Key
-from kdray.cluster.pool import ShardWork, make_shards
 from kdray.jobs import Continuing, Sharded
 from kdray.plan.step import Step
 from kdray.runner.pace import Pace
@@ -16,6 +16,9 @@ from kdray.teacher.earlier import note_earlier
 from kdray.teacher.shards import PLAN, ShardPlan
 from kdray.tracking import RunStatus
 from kdray.tracking.contract import FINGERPRINT
+
+if TYPE_CHECKING:  # it imports Ray, which a study that only reports does without
+    from kdray.cluster.pool import ShardWork
 
 BUDGETS = "batches"
 """The folder, in a storage, of what is known of the size of batches."""
@@ -39,7 +42,7 @@ class Decoding:
     """A step, and its shards."""
 
     step: Step
-    work: ShardWork
+    work: "ShardWork"
 
     @property
     def rows(self) -> int:
@@ -57,8 +60,10 @@ def _sharded(step: Step) -> Sharded:
     return step.job
 
 
-def _shard_work(study: Study, step: Step, device: str) -> ShardWork:
+def _shard_work(study: Study, step: Step, device: str) -> "ShardWork":
     """Prepare a step, and see which of its shards are there already."""
+    from kdray.cluster.pool import ShardWork
+
     job, store = _sharded(step), study.store
     work = store.work_path(step.key)
     with disk_errors(work):
@@ -82,6 +87,8 @@ def _shard_work(study: Study, step: Step, device: str) -> ShardWork:
 
 def _make_works(study: Study, works: Sequence[Decoding], *, heading: str) -> None:
     """Make the shards that are missing, and publish every step when it has all of them."""
+    from kdray.cluster.pool import make_shards
+
     missing = [set(each.work.plan.missing()) for each in works]
     rows = sum(each.rows for each in works)
     left = [

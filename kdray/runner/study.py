@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kdray.artifacts import Key, Store
-from kdray.cluster.session import cluster_address, node_cpus, session, where
+from kdray.cluster.address import cluster_address
 from kdray.config.experiment import Experiment
 from kdray.config.recipe import Recipe
 from kdray.errors import ArtifactDamaged, ConfigError, StageFailed
@@ -56,6 +56,8 @@ class Study:
     def start_ray(self) -> None:
         """Bring Ray up, once, when the first step needs it."""
         if not self.ray_is_up:
+            from kdray.cluster.session import node_cpus, session, where  # with Ray
+
             execution = self.experiment.execution
             named = where(execution)
             self.display.stage("Ray", named)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
-from ctranslate2.converters import MarianConverter
 
 from kdray.artifacts import Fetch, Key, Source, sha256_file
 from kdray.config.foreign_teachers import MarianTeacherConfig
@@ -58,6 +57,8 @@ class MarianConversionJob:
         Raises:
             DataError: it is of a kind that CTranslate2 does not know, or damaged.
         """
+        from ctranslate2.converters import MarianConverter  # takes seconds
+
         converter = MarianConverter(str(self.weights), [str(path) for path in self.vocabularies])
         try:
             converter.convert(str(folder / MODEL))

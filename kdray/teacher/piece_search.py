@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ctranslate2
-
 from kdray.errors import DataError
 from kdray.model.generate import SearchOptions
 from kdray.model.memory import tokens_per_batch
@@ -56,6 +54,8 @@ class PieceTranslator:
         never: Collection[str] = (),
         added: int = 0,
     ) -> None:
+        import ctranslate2  # takes seconds: see model/ctranslate2.py
+
         if device == "cpu" and compute_type in ("float16", "bfloat16"):
             compute_type = "float32"
         try:

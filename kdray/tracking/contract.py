@@ -10,6 +10,8 @@ FINGERPRINT = "kdray.fingerprint"
 """The tag that says which model a run follows."""
 ROLE = "kdray.role"
 """The tag that says what a run is of: a study, a teacher, signals, a student, a trial."""
+TOLD = "kdray.told"
+"""The tag with a digest of all that a finished run was told."""
 NOTE = "mlflow.note.content"
 """The tag that MLflow shows as the description of a run or an experiment, in Markdown."""
 
@@ -123,8 +125,22 @@ class Tracker:
         """Record the use of this machine's processors, memory, disk and network in the body."""
         return contextlib.nullcontext()
 
-    def finish(self, run_id: str, status: RunStatus, *, ended: float | None = None) -> None:
-        """Send the points that are kept, and end the run: at `ended` (unix seconds), or now."""
+    def told(self, parent_id: str) -> Mapping[str, str]:
+        """What `finish` kept of the finished child runs that are still there, by their ids."""
+        return {}
+
+    def finish(
+        self,
+        run_id: str,
+        status: RunStatus,
+        *,
+        ended: float | None = None,
+        told: str | None = None,
+    ) -> None:
+        """Send the points that are kept, and end the run: at `ended` (unix seconds), or now.
+
+        `told`, a digest of all that the run was told, is kept with it, unless something failed.
+        """
 
     def finish_children(self, parent_id: str, status: RunStatus) -> None:
         """End the child runs that are still RUNNING, because their processes stopped or died."""

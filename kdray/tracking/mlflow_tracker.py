@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from kdray.errors import redact, redacted
-from kdray.tracking.contract import FINGERPRINT, NOTE, ROLE, DataSet, RunStatus, Tracker
+from kdray.tracking.contract import FINGERPRINT, NOTE, ROLE, TOLD, DataSet, RunStatus, Tracker
 from kdray.tracking.models import log_translator
 from kdray.tracking.pages import list_page, run_page
 from kdray.tracking.points import Curves
@@ -40,6 +40,7 @@ class MlflowTracker(Tracker):
         self._curves = Curves()
         self._warned: set[tuple[str, str]] = set()
         self._retry_at = 0.0
+        self._has_failed = False
 
     def __reduce__(self) -> tuple[Callable[..., "MlflowTracker"], tuple[str, str, bool]]:
         return MlflowTracker, (self.uri, self.experiment_id, self.with_system_metrics)
@@ -175,12 +176,38 @@ class MlflowTracker(Tracker):
                 with self._tolerating("stopping system metrics"):
                     monitor.finish()
 
-    def finish(self, run_id: str, status: RunStatus, *, ended: float | None = None) -> None:
+    def told(self, parent_id: str) -> Mapping[str, str]:
+        """The runs are found by a search in MLflow; if that fails, nothing is known of any."""
+        query = f"attributes.status = 'FINISHED' and tags.`{PARENT}` = '{parent_id}'"
+        told: dict[str, str] = {}
+        token: str | None = ""
+        if parent_id:
+            with self._tolerating("looking at runs"):
+                while token is not None:
+                    page = self._client.search_runs([self.experiment_id], query, page_token=token)
+                    token = page.token
+                    told |= {
+                        run.info.run_id: run.data.tags[TOLD]
+                        for run in page
+                        if TOLD in run.data.tags
+                    }
+        return told
+
+    def finish(
+        self,
+        run_id: str,
+        status: RunStatus,
+        *,
+        ended: float | None = None,
+        told: str | None = None,
+    ) -> None:
         """A warning counts the points that cannot be sent even now."""
         if not run_id:
             return
         self._send(run_id)
         with self._tolerating("ending a run"):
+            if told is not None and not self._has_failed:
+                self._client.set_tag(run_id, TOLD, told)
             self._client.set_terminated(run_id, status, end_time=_ms(ended))
         lost = self._curves.forget(run_id)
         if lost:
@@ -267,6 +294,7 @@ class MlflowTracker(Tracker):
         # The errors of databases, servers and cloud storage have no base class in common, and none
         # of them may end a training run: kdray's own artifacts hold all that MLflow lacks.
         except Exception as error:
+            self._has_failed = True
             ended = time.monotonic()
             self._retry_at = ended + max(RETRY_SECONDS, RETRY_COST * (ended - started))
             message = f"{action} failed, which stops nothing else ({cause(error)})"

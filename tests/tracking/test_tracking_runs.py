@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 from tracking_probe import NOTHING, curve, start
 
-from kdray.tracking import Tracker
+from kdray.tracking import RunStatus, Tracker
 from kdray.tracking.mlflow_tracker import flat_params
 
 pytestmark = pytest.mark.slow
@@ -68,6 +68,25 @@ def test_a_run_may_begin_and_end_in_the_past(tracker: Tracker, client: MlflowCli
     tracker.finish(run_id, "FINISHED", ended=1_700_000_060.25)
     info = client.get_run(run_id).info
     assert (info.start_time, info.end_time) == (1_700_000_000_500, 1_700_000_060_250)
+
+
+def test_what_finished_children_were_told_is_known(tracker: Tracker, client: MlflowClient) -> None:
+    def child(parent: str, status: RunStatus, told: str | None) -> str:
+        run_id = tracker.ensure_run("s", parent_id=parent, run_id=None, tags=NOTHING, params={})
+        tracker.finish(run_id, status, told=told)
+        return run_id
+
+    study, other = start(tracker), start(tracker)
+    kept = {child(study, "FINISHED", digest): digest for digest in ("a", "b")}
+    for parent, status, told in ((study, "FAILED", "c"), (other, "FINISHED", "d")):
+        child(parent, status, told)
+    child(study, "FINISHED", None)
+    deleted = child(study, "FINISHED", "e")
+    client.delete_run(deleted)
+    assert tracker.told(study) == kept
+    assert tracker.told("") == {}
+    tracker.log_text("0" * 32, "text", "file")  # fails: there is no such run
+    assert child(study, "FINISHED", "f") not in tracker.told(study), "something may lack"
 
 
 def test_run_that_is_gone_is_created_anew(tracker: Tracker, client: MlflowClient) -> None:
