@@ -28,7 +28,7 @@ from kdray.storage.mirror import Mirror
 from kdray.storage.parts import Parts
 from kdray.storage.record import RECORD as RECORD
 from kdray.storage.record import canonical_json as canonical_json
-from kdray.storage.record import damaged, new_record, parsed, record_in, wrong_record
+from kdray.storage.record import damaged, new_record, parsed, record_in, unchanged, wrong_record
 from kdray.storage.record import differences as differences
 from kdray.storage.record import read_json as read_json
 from kdray.storage.record import write_json as write_json
@@ -299,15 +299,16 @@ class Store:
         return differences(max(records, key=itemgetter("created")), key.content())
 
     def records(self, stage: str) -> list[dict[str, Any]]:
-        """The records of all artifacts of a stage; files that are none are left out."""
+        """The records of all artifacts of a stage; what is none, or was changed, is left out."""
         contents: Iterable[bytes | None]
         if self.remote is None:
             files = (self.root / stage).glob(f"[!.]*/{RECORD}")
-            contents = (path.read_bytes() for path in files)
+            contents = (path.read_bytes() for path in files if path.is_file())
         else:
             names = [name for name in self._storage.names(stage) if re.fullmatch(_OF_A_PLACE, name)]
             contents = map(self._storage.read, names)
-        return [record for content in contents if content and (record := parsed(content))]
+        records = (parsed(content) for content in contents if content)
+        return [record for record in records if record is not None and unchanged(record)]
 
     @property
     def _storage(self) -> RemoteStorage:
@@ -382,3 +383,20 @@ class Store:
 
 def _of(lease: Path, holder: str) -> Path:
     return lease.with_name(f"{lease.name}.{holder}")
+
+
+def prove(folder: Path) -> None:
+    """Read all files of a published folder, wherever it is; one without a record proves nothing.
+
+    Raises:
+        ArtifactDamaged: they are not what its record says.
+    """
+    try:
+        content = (folder / RECORD).read_bytes()
+    except FileNotFoundError:
+        return
+    wrong, record = wrong_record(content, {})
+    wrong = wrong or wrong_size(folder, record["files"])
+    wrong = wrong or wrong_content(folder, record["files"], memory=None, again=False)
+    if wrong is not None:
+        raise ArtifactDamaged(f"{folder}{wrong}; copy the folder again as it was")

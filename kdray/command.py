@@ -8,6 +8,7 @@ import atexit
 import gc
 import io
 import logging
+import math
 import os
 import signal
 import sys
@@ -186,8 +187,10 @@ def limits_of(hours: float | None, size: str | None) -> Limits:
     """The limits that options name.
 
     Raises:
-        InputError: a size is none.
+        InputError: a size is none, or hours are no number.
     """
+    if hours is not None and not math.isfinite(hours):
+        raise InputError(f"--max-hours {hours}: write a number of hours, as 1.5")
     try:
         return Limits(hours, None if size is None else size_of(size))
     except ValueError as error:

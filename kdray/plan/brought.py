@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kdray.artifacts import Brought, Key, sha256_file
+from kdray.artifacts import Brought, Key, prove, sha256_file
 from kdray.errors import DataError
 from kdray.model.storage import SHAPE, WEIGHTS, check_weights, load_shape
 from kdray.text.tokenizer import Tokenizer
@@ -13,7 +13,9 @@ def brought_model(path: Path) -> Brought:
 
     Raises:
         DataError: the folder holds no kdray model, or its parts do not belong together.
+        ArtifactDamaged: it was published, with a record, and is not what was published.
     """
+    prove(path)
     shape, tokenizer = load_shape(path), Tokenizer.load(path)
     if tokenizer.checksum != shape.tokenizer:
         raise DataError(

@@ -10,7 +10,7 @@ from kdray.cell import TEACHER, within
 from kdray.errors import InputError
 from kdray.plan.brought import brought_model
 from kdray.plan.step import STUDENT
-from kdray.storage.record import RECORD, parsed, record_in
+from kdray.storage.record import RECORD, damaged, parsed, record_in
 from kdray.storage.remote import remote_storage
 from kdray.teacher.engine import Teacher
 from kdray.teacher.own import OwnModels
@@ -90,6 +90,7 @@ def _key_of(store: Store, fingerprint: str) -> Key:
 
     Raises:
         InputError: there is none.
+        ArtifactDamaged: its record is that of another one.
     """
     place = f"{_MODELS}/{fingerprint}"
     if store.remote is not None:
@@ -102,4 +103,7 @@ def _key_of(store: Store, fingerprint: str) -> Key:
             f"{fingerprint}: no such model in {store.location}; the report of a study and "
             "--dry-run list the fingerprints, --storage names the place"
         )
-    return Key(record["stage"], record["version"], record["recipe"], record["inputs"])
+    key = Key(record["stage"], record["version"], record["recipe"], record["inputs"])
+    if key.place != place:
+        raise damaged(f"{store.location}/{place}", f"/{RECORD}: is that of {key.place}")
+    return key
