@@ -8,7 +8,7 @@ import errno
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import ray
@@ -100,7 +100,8 @@ def served(
         except (RuntimeError, TimeoutError, ray.exceptions.RayError) as error:
             raise failure(error, place=f"the server at {address.url}") from error
         finally:
-            serve.shutdown()
+            with suppress(Exception):  # it may not have come so far; the session ends all else
+                serve.delete(NAME)  # answers what is in progress first
 
 
 @serve.ingress()
