@@ -23,18 +23,11 @@ from starlette.routing import Route
 from kdray.errors import KdrayError
 from kdray.model.memory import tokens_per_batch
 from kdray.serving.batching import Batches, QueueFull
+from kdray.serving.documents import Document
 from kdray.serving.languages import language_name
 from kdray.serving.models import OpenModel
 from kdray.serving.page import page
-from kdray.serving.requests import (
-    MAX_ALTERNATIVES,
-    Asked,
-    Fields,
-    Refused,
-    asked,
-    fields_of,
-    one_line,
-)
+from kdray.serving.requests import Asked, Fields, Refused, asked, fields_of, one_line
 from kdray.serving.service import Service
 from kdray.teacher.engine import Translation
 from kdray.translation.texts import Translated, translate_texts
@@ -257,7 +250,7 @@ class Server:
             if not each.best:
                 raise Refused(400, _too_long(want, row, opened))
         answers = iter(_texts(found.get(row)) for row in range(len(lines)))
-        return [_alike([next(answers) for _ in text]) for text in want.texts]
+        return [_written(text, [next(answers) for _ in text.lines]) for text in want.texts]
 
     def _chosen(self, want: Asked) -> OpenModel:
         """The model that is to answer.
@@ -298,18 +291,20 @@ def _texts(done: Translated | None) -> list[str]:
     return [hyp.text for hyp in hyps] or [""]
 
 
-def _alike(lines: Sequence[list[str]]) -> list[str]:
+def _written(text: Document, lines: Sequence[list[str]]) -> list[str]:
     """Translations of a text from those of its lines, the best first, none twice.
 
     Where a line has fewer than others, its last one stands for those that it lacks.
     """
-    count = min(max(map(len, lines)), 1 + MAX_ALTERNATIVES)
-    whole = ("\n".join(best[min(rank, len(best) - 1)] for best in lines) for rank in range(count))
+    count = max(map(len, lines), default=1)
+    whole = (
+        text.written([best[min(rank, len(best) - 1)] for best in lines]) for rank in range(count)
+    )
     return list(dict.fromkeys(whole))
 
 
 def _too_long(want: Asked, row: int, opened: OpenModel) -> str:
-    places = [(n, k) for n, text in enumerate(want.texts) for k in range(len(text))]
+    places = [(n, k) for n, text in enumerate(want.texts) for k in range(len(text.lines))]
     text, line = places[row]
     where = f"text {text + 1}, line {line + 1}" if want.is_list else f"line {line + 1}"
     most = opened.engine.positions

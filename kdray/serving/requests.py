@@ -6,7 +6,7 @@ words where it has some.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -15,13 +15,15 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
 
+from kdray.serving.documents import Document, markup, plain
 from kdray.serving.limits import RequestLimits
 from kdray.translation.sentences import sentences
 
 MAX_ALTERNATIVES = 63
 _MOST_FIELDS = 1000
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_LINE_END = re.compile(r"\r\n|\r|\n")
+FORMATS: Mapping[str, Callable[[str], Document]] = {"text": plain, "html": markup}
+"""What a text may be, and what takes it apart."""
 
 Fields = Mapping[str, Any]
 
@@ -43,7 +45,7 @@ class Asked:
     """What is to be translated.
 
     Attributes:
-        texts: each by its lines.
+        texts: what is to be translated.
         is_list: whether a list of texts was given, and a list is expected.
         source: language code, or `auto`.
         target: language code.
@@ -51,7 +53,7 @@ class Asked:
         model: the name of a model, if one was named.
     """
 
-    texts: Sequence[Sequence[str]]
+    texts: Sequence[Document]
     is_list: bool
     source: str
     target: str
@@ -61,7 +63,7 @@ class Asked:
     @property
     def lines(self) -> list[str]:
         """The lines of all texts."""
-        return [line for text in self.texts for line in text]
+        return [line for text in self.texts for line in text.lines]
 
 
 async def fields_of(request: Request, limits: RequestLimits) -> Fields:
@@ -105,15 +107,15 @@ def asked(fields: Fields, limits: RequestLimits) -> Asked:
     if target is None:
         raise _missing("target")
     form = _word(fields, "format") or "text"
-    if form != "text":
+    if form not in FORMATS:
         raise Refused(400, f"{form} format is not supported")
     _check_size(len(texts), limits.texts, "texts")
     _check_size(sum(map(len, texts)), limits.chars, "characters")
-    lines = [_LINE_END.split(text) for text in texts]
-    number = sum(max(1, len(sentences(line))) for text in lines for line in text)
+    documents = [FORMATS[form](text) for text in texts]
+    number = sum(max(1, len(sentences(line))) for each in documents for line in each.lines)
     _check_size(number, limits.sentences, "sentences")
     wanted = _number(fields.get("alternatives"))
-    return Asked(lines, is_list, source, target, wanted, _word(fields, "model"))
+    return Asked(documents, is_list, source, target, wanted, _word(fields, "model"))
 
 
 def one_line(fields: Fields, limits: RequestLimits) -> str:
@@ -126,7 +128,7 @@ def one_line(fields: Fields, limits: RequestLimits) -> str:
         raise _missing("q")
     text = _text(fields["q"], "q")
     _check_size(len(text), limits.chars, "characters")
-    if _LINE_END.search(text):
+    if len(plain(text).lines) > 1:
         raise Refused(400, "Invalid request: q must be one line")
     return text
 

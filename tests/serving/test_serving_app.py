@@ -47,6 +47,10 @@ def test_every_way_to_ask_has_the_same_answer(how, shouting, client_of):
         ({"source": "auto", "q": "a"},
          {"translatedText": "A!", "detectedLanguage": {"confidence": 0.0, "language": "de"}}),
         ({"format": "text", "q": "a"}, {"translatedText": "A!"}),
+        ({"format": "html", "q": "<p>a b</p>\n<p/>", "alternatives": 1},
+         {"translatedText": "<p>A B!</p>\n<p/>", "alternatives": ["<p>A B!!</p>\n<p/>"]}),
+        ({"format": "html", "q": ["<br>", "a &amp; b"]},
+         {"translatedText": ["<br>", "A &amp; B!"]}),
     ],
 )  # fmt: skip
 def test_answers_have_the_shape_that_clients_know(fields, expected, shouting, client_of):
@@ -75,7 +79,8 @@ LIMITS = RequestLimits(body_bytes=2000, chars=50, texts=3, sentences=4, waiting=
         ({"target": "auto", "source": "auto"}, 400, "auto is not supported"),
         ({"source": "en", "target": "de"}, 400,
          "German (de) is not available as a target language from English (en)"),
-        ({"format": "html"}, 400, "html format is not supported"),
+        ({"format": "pdf"}, 400, "pdf format is not supported"),
+        ({"format": ["html"]}, 400, "format must be text"),
         ({"alternatives": -1}, 400, "alternatives must be a number"),
         ({"alternatives": "many"}, 400, "alternatives must be a number"),
         ({"model": "quiet"}, 400, "model 'quiet' is not served; there are loud"),
