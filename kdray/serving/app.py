@@ -202,7 +202,7 @@ class Server:
         return Batches(
             translate=partial(translate_texts, opened.engine),
             lengths=opened.lengths,
-            most_tokens=tokens_per_batch(),
+            most_tokens=tokens_per_batch,
             most_waiting=self.limits.waiting,
             at_once=self.service.threads if opened.batches_at_once else 1,
         )

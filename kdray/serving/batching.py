@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from kdray.model.generate import SearchOptions
+from kdray.model.memory import halve, is_out_of_memory
 from kdray.translation.texts import Translated
 
 Translate = Callable[[Sequence[str], SearchOptions], list[Translated]]
@@ -36,21 +37,17 @@ class Batches:
     Attributes:
         translate: what translates a batch; it is called in threads.
         lengths: gives the tokens of texts.
-        most_tokens: padded tokens of a batch: its texts times the tokens of the longest. A text
-            that has more is a batch of its own.
+        most_tokens: gives the padded tokens of a batch: its texts times the tokens of the longest.
+            A text that has more is a batch of its own.
         most_waiting: texts that may wait.
         at_once: batches that are translated side by side.
-        made: batches so far.
-        texts: that were in them.
     """
 
     translate: Translate
     lengths: Callable[[Sequence[str]], list[int]]
-    most_tokens: int
+    most_tokens: Callable[[], int]
     most_waiting: int
     at_once: int = 1
-    made: int = 0
-    texts: int = 0
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _began: "dict[asyncio.Task[None], float]" = field(default_factory=dict)
     _pool: ThreadPoolExecutor | None = None
@@ -61,6 +58,8 @@ class Batches:
         Raises:
             QueueFull: there is no room for all of them.
         """
+        if len(self._waiting) + len(texts) > self.most_waiting:
+            self._forget()
         if len(self._waiting) + len(texts) > self.most_waiting:
             raise QueueFull
         loop = asyncio.get_running_loop()
@@ -86,6 +85,10 @@ class Batches:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def _forget(self) -> None:
+        """Let go of texts whose callers have gone."""
+        self._waiting = deque(each for each in self._waiting if not each.answer.done())
+
     def _begin(self) -> None:
         """Give every thread that is free a batch."""
         while len(self._began) < self.at_once and (batch := self._next()):
@@ -101,7 +104,7 @@ class Batches:
         """The texts that wait longest and are searched alike, as many as fit into a batch."""
         batch: list[_Waiting] = []
         others: list[_Waiting] = []
-        longest = 0
+        longest, most = 0, self.most_tokens()
         while self._waiting:
             each = self._waiting.popleft()
             if each.answer.done():
@@ -110,7 +113,7 @@ class Batches:
                 others.append(each)
                 continue
             longest = max(longest, each.tokens)
-            if batch and longest * (len(batch) + 1) > self.most_tokens:
+            if batch and longest * (len(batch) + 1) > most:
                 others.append(each)
                 break
             batch.append(each)
@@ -122,6 +125,8 @@ class Batches:
         try:
             done = await self._in_thread(batch)
         except Exception as error:
+            if is_out_of_memory(error):
+                halve()
             if len(batch) == 1:
                 _fail(batch[0], error)
                 return
@@ -133,7 +138,6 @@ class Batches:
                 each.answer.set_result(answer)
 
     async def _in_thread(self, batch: list[_Waiting]) -> list[Translated]:
-        self.made, self.texts = self.made + 1, self.texts + len(batch)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.at_once, thread_name_prefix="translation")
         loop = asyncio.get_running_loop()

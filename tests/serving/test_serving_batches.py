@@ -34,7 +34,7 @@ def batches_of(translate, *, most_tokens=16, most_waiting=1000, at_once=1):
     return Batches(
         translate=translate,
         lengths=lambda texts: [len(text) for text in texts],
-        most_tokens=most_tokens,
+        most_tokens=lambda: most_tokens,
         most_waiting=most_waiting,
         at_once=at_once,
     )
@@ -98,7 +98,7 @@ def test_texts_of_a_caller_who_has_gone_are_not_translated():
     translate = Slow()
 
     async def leave():
-        batches = batches_of(translate)
+        batches = batches_of(translate, most_waiting=1)
         busy = asyncio.create_task(batches.answers(["a"], ONE))
         gone = asyncio.create_task(batches.answers(["b"], ONE))
         await asyncio.sleep(0)
@@ -106,9 +106,11 @@ def test_texts_of_a_caller_who_has_gone_are_not_translated():
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
+        there_is_room = asyncio.create_task(batches.answers(["c"], ONE))
+        await asyncio.sleep(0)
         translate.go_on.set()
         await busy
-        await batches.answers(["c"], ONE)
+        await there_is_room
 
     asyncio.run(leave())
     assert [texts for texts, _ in translate.batches] == [["a"], ["c"]]
