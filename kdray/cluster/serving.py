@@ -6,6 +6,7 @@ service, so that what is refused is refused in the shape that clients know.
 
 import errno
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from ray.serve.schema import LoggingConfig
 from starlette.types import ASGIApp
 
 from kdray.cluster.failures import failure
-from kdray.cluster.session import session
+from kdray.cluster.session import check_tokens, session
 from kdray.config.execution import Execution
 from kdray.errors import InputError
 from kdray.fit.machine import prepare
@@ -30,6 +31,12 @@ _SPARE = (
     64  # requests that a process holds besides those whose texts wait: they are read or refused
 )
 _REQUEST_SECONDS = 120.0
+# Each of these would let processes listen on all addresses of the machine.
+_CLOSED = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "0",
+    "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0",
+}
 _DRAIN_SECONDS = 10.0  # for requests in progress, when the server ends
 
 
@@ -77,10 +84,13 @@ def served(
     """Answer requests for the length of a `with` block, in a session of Ray of its own.
 
     Raises:
-        InputError: the address cannot be listened on, or Ray does not start.
+        InputError: the address cannot be listened on, Ray would answer everybody, or it does not
+            start.
         StageFailed: the models cannot be opened.
     """
     address.check()
+    check_tokens()
+    os.environ.update(_CLOSED)  # Ray's processes inherit it
     execution = Execution(
         address="local", cpus=processes * service.threads, start_seconds=start_seconds
     )

@@ -12,6 +12,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import grpc
+import psutil
 import pytest
 
 from kdray.__main__ import app
@@ -64,6 +66,12 @@ def test_what_is_asked_for_wrongly_is_one_message(
     assert "Traceback" not in message
 
 
+def test_a_ray_without_tokens_is_refused(student, capsys, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    message = refused(capsys, student, "--languages", "de-en", "--port", free_port())
+    assert "RAY_AUTH_MODE disabled: Ray's own ports are open" in message
+
+
 def test_a_port_in_use_is_one_message(student, capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -110,6 +118,7 @@ def test_a_server_answers_goes_on_and_ends_in_order(student, tmp_path, short_fol
             assert server.poll() is None, log.read_text()
             time.sleep(0.2)
         assert listens_on_loopback_alone(port)
+        assert_no_process_answers_without_a_token(server.pid)
         asked = json.dumps(ASKED | {"api_key": KEY}).encode()
         status, first = ask(f"{url}/translate", asked)
         assert status == 200
@@ -132,6 +141,30 @@ def test_a_server_answers_goes_on_and_ends_in_order(student, tmp_path, short_fol
     told = log.read_text()
     assert "Traceback" not in told
     assert KEY not in told
+
+
+def assert_no_process_answers_without_a_token(pid):
+    """Each replica has a port of Ray Serve's, open to other machines, that would run code."""
+    replicas = [
+        each
+        for each in psutil.Process(pid).children(recursive=True)
+        if "ServeReplica" in " ".join(each.cmdline())
+    ]
+    codes = set()
+    for replica in replicas:
+        for each in replica.net_connections(kind="tcp"):
+            if each.status == psutil.CONN_LISTEN:
+                with grpc.insecure_channel(f"127.0.0.1:{each.laddr.port}") as channel:
+                    ask = channel.unary_unary("/ray.serve.ASGIService/HandleRequest")
+                    with pytest.raises(grpc.RpcError) as refused:
+                        ask(b"", timeout=20)
+                codes.add(refused.value.code())
+    assert grpc.StatusCode.UNAUTHENTICATED in codes
+    assert codes <= {
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.UNIMPLEMENTED,  # another port
+        grpc.StatusCode.UNAVAILABLE,  # of another address
+    }
 
 
 def listens_on_loopback_alone(port):
