@@ -103,7 +103,7 @@ class OpenModel:
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text; where the model knows text alone, a fourth of its characters."""
         if isinstance(self.engine, OwnEngine):
-            return [len(ids) for ids in self.engine.tokenizer.encode_src(texts)]
+            return [self.engine.tokenizer.src_length(text) for text in texts]
         return [len(text) // 4 + 1 for text in texts]
 
 
