@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.parser import BytesParser
-from email.policy import HTTP
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -174,11 +173,14 @@ def _of_form(body: bytes) -> list[tuple[str, str]]:
 def _of_parts(body: bytes, kind: str) -> list[tuple[str, str]]:
     """The fields of a form as browsers send those with `FormData`."""
     head = f"Content-Type: {kind}\r\n\r\n".encode("latin-1", errors="replace")
-    form = BytesParser(policy=HTTP).parsebytes(head + body)
-    if not form.is_multipart():
+    try:
+        parts = BytesParser().parsebytes(head + body).get_payload()
+    except RecursionError:  # forms within forms
+        raise Refused(400, "Invalid request: not a form") from None
+    if not isinstance(parts, list):
         raise Refused(400, "Invalid request: not a form")
     pairs: list[tuple[str, str]] = []
-    for part in form.iter_parts():
+    for part in parts:
         name = part.get_param("name", header="content-disposition")
         content = part.get_payload(decode=True)
         if not isinstance(name, str) or not isinstance(content, bytes):

@@ -1,10 +1,8 @@
 """Services of models that answer at once: one that shouts, and a nonsense student."""
 
-import time
-from dataclasses import dataclass, field
-
 import pytest
 import torch
+from shouting_model import Shouting, fetch
 from starlette.testclient import TestClient
 
 from kdray.artifacts import Brought
@@ -14,43 +12,9 @@ from kdray.model.transformer import Transformer
 from kdray.serving.app import application
 from kdray.serving.models import ServedModel
 from kdray.serving.service import Service
-from kdray.teacher.engine import Teacher, Translation
 from kdray.teacher.own import OwnModels
 
-MOST_WORDS = 4
 POSITIONS = 16
-
-
-@dataclass(frozen=True)
-class Shouting(Teacher):
-    """Knows text alone: it shouts, reads few words, and fails at one of them."""
-
-    mark: str = "!"
-    seconds: float = 0.0
-    seen: list[list[str]] = field(default_factory=list)
-    fingerprints = ("shouting",)
-    positions = MOST_WORDS
-    vocabulary = None
-
-    def open(self, fetch, *, device, threads, work=None):
-        return self
-
-    def translate(self, src, options, refs=None):
-        self.seen.append(list(src))
-        time.sleep(self.seconds)
-        if "poison" in src:
-            raise ValueError("this one cannot be swallowed")
-        return [
-            [Translation(text.upper() + self.mark * rank, -rank, True) for rank in ranks]
-            if len(text.split()) <= MOST_WORDS
-            else []
-            for text in src
-            for ranks in [range(1, options.num_hyps + 1)]
-        ]
-
-
-def fetch(source):
-    return source.path
 
 
 @pytest.fixture

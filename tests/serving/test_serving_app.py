@@ -4,13 +4,27 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shouting_model import Shouting, fetch
+from starlette.testclient import TestClient
 
 from kdray.model.generate import SearchOptions
+from kdray.serving.app import application
 from kdray.serving.limits import RequestLimits
-from kdray.serving.service import digest
+from kdray.serving.models import ServedModel
+from kdray.serving.service import Service, digest
 from kdray.translation.texts import translate_texts
 
 ASKED = {"q": "guten tag", "source": "de", "target": "en"}
+
+
+@pytest.fixture(scope="module")
+def loud_client(tmp_path_factory):
+    model = ServedModel("loud", "de", "en", Shouting(), fetch, tmp_path_factory.mktemp("loud"))
+    app = application(Service((model,), limits=RequestLimits(body_bytes=1_000_000)))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
 
 
 def error_of(answer):
@@ -122,6 +136,36 @@ def test_a_body_that_is_nothing_is_refused(body, kind, status, shouting, client_
     answer = client.post("/translate", content=body, headers={"content-type": kind})
     assert answer.status_code == status
     assert error_of(answer)
+
+
+PIECES = [
+    b"--x", b"--x--", b"--y", b"\r\n", b"\r\n\r\n", b":", b"de", b"\xff", b"\x00",
+    b"Content-Disposition: form-data; name=", b'"q"', b'"source"', b";name*=utf-8''%ff",
+    b"Content-Type: multipart/mixed; boundary=x", b"Content-Type: multipart/mixed; boundary=y",
+    b"Content-Transfer-Encoding: base64", b"=?utf-8?q?=ff?=",
+]  # fmt: skip
+KINDS = ["multipart/form-data; boundary=x", "multipart/form-data; boundary*=utf-8''x",
+         "application/x-www-form-urlencoded", "application/json"]  # fmt: skip
+
+
+@given(
+    pieces=st.lists(st.sampled_from(PIECES) | st.binary(max_size=4)), kind=st.sampled_from(KINDS)
+)
+def test_whatever_is_sent_is_an_error_of_whoever_sent_it(pieces, kind, loud_client):
+    answer = loud_client.post(
+        "/translate", content=b"".join(pieces), headers={"content-type": kind}
+    )
+    assert answer.status_code == 400
+    assert error_of(answer)
+
+
+def test_forms_within_forms_are_refused(loud_client):
+    nested = b"".join(
+        b"--b%d\r\nContent-Type: multipart/mixed; boundary=b%d\r\n\r\n" % (n, n + 1)
+        for n in range(3000)
+    )
+    kind = {"content-type": "multipart/form-data; boundary=b0"}
+    assert loud_client.post("/translate", content=nested, headers=kind).status_code == 400
 
 
 def test_a_body_without_a_length_is_read_no_further_than_it_may_be(shouting, client_of):
