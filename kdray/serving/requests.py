@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.message import Message
 from email.parser import BytesParser
 from typing import Any
 from urllib.parse import parse_qsl
@@ -181,6 +182,7 @@ def _of_parts(body: bytes, kind: str) -> list[tuple[str, str]]:
         raise Refused(400, "Invalid request: not a form")
     pairs: list[tuple[str, str]] = []
     for part in parts:
+        assert isinstance(part, Message), "a form has parts, whatever is in them"
         name = part.get_param("name", header="content-disposition")
         content = part.get_payload(decode=True)
         if not isinstance(name, str) or not isinstance(content, bytes):
@@ -188,7 +190,7 @@ def _of_parts(body: bytes, kind: str) -> list[tuple[str, str]]:
         try:
             pairs.append((name, content.decode()))
         except UnicodeDecodeError:
-            raise Refused(400, f"Invalid request: {name} is not in UTF-8") from None
+            raise Refused(400, "Invalid request: a field is not in UTF-8") from None
     return pairs
 
 

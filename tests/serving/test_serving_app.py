@@ -159,6 +159,17 @@ def test_whatever_is_sent_is_an_error_of_whoever_sent_it(pieces, kind, loud_clie
     assert error_of(answer)
 
 
+def test_names_that_are_no_text_are_refused(loud_client):
+    part = b'--x\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n\xff\r\n--x--'
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    assert loud_client.post("/translate", content=part, headers=kind).status_code == 400
+    lone = {"q": "a", "model": "\ud83d"}
+    for path in ("/gate", "/translate"):
+        body = json.dumps(ASKED | lone)
+        kind = {"content-type": "application/json"}
+        assert loud_client.post(path, content=body, headers=kind).status_code == 400
+
+
 def test_forms_within_forms_are_refused(loud_client):
     nested = b"".join(
         b"--b%d\r\nContent-Type: multipart/mixed; boundary=b%d\r\n\r\n" % (n, n + 1)
