@@ -6,7 +6,7 @@ error is an object with `error`. `/models`, `/gate` and the field `model` of `/t
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -23,10 +23,11 @@ from starlette.routing import Route
 from kdray.errors import KdrayError
 from kdray.model.memory import tokens_per_batch
 from kdray.serving.batching import Batches, QueueFull
-from kdray.serving.documents import Document
+from kdray.serving.documents import translations
 from kdray.serving.languages import language_name
 from kdray.serving.models import OpenModel
 from kdray.serving.page import page
+from kdray.serving.refusals import Handler, failed, refused, refusing
 from kdray.serving.requests import Asked, Fields, Refused, asked, fields_of, one_line
 from kdray.serving.service import Service
 from kdray.teacher.engine import Translation
@@ -36,8 +37,6 @@ AUTO = "auto"
 STUCK_SECONDS = 300.0
 """A batch takes milliseconds to seconds: one that takes so long is never going to end."""
 logger = logging.getLogger(__name__)
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 def application(service: Service) -> Starlette:
@@ -69,11 +68,11 @@ class Server:
             ("/health", self.health, "GET"),
             ("/models", self.described, "GET"),
             ("/gate", self.gate, "POST"),
-            ("/detect", _refusing(501, "this server does not detect languages"), "POST"),
-            ("/suggest", _refusing(403, "Suggestions are disabled on this server."), "POST"),
+            ("/detect", refusing(501, "this server does not detect languages"), "POST"),
+            ("/suggest", refusing(403, "Suggestions are disabled on this server."), "POST"),
             (
                 "/translate_file",
-                _refusing(403, "Files translation are disabled on this server."),
+                refusing(403, "Files translation are disabled on this server."),
                 "POST",
             ),
         ]
@@ -84,7 +83,7 @@ class Server:
         return Starlette(
             routes=[Route(path, handler, methods=[verb]) for path, handler, verb in routes],
             middleware=[cors] if origins else [],
-            exception_handlers={Refused: _refused, HTTPException: _refused, Exception: _failed},
+            exception_handlers={Refused: refused, HTTPException: refused, Exception: failed},
             lifespan=self._life,
         )
 
@@ -250,7 +249,7 @@ class Server:
             if not each.best:
                 raise Refused(400, _too_long(want, row, opened))
         answers = iter(_texts(found.get(row)) for row in range(len(lines)))
-        return [_written(text, [next(answers) for _ in text.lines]) for text in want.texts]
+        return [translations(text, [next(answers) for _ in text.lines]) for text in want.texts]
 
     def _chosen(self, want: Asked) -> OpenModel:
         """The model that is to answer.
@@ -265,14 +264,16 @@ class Server:
         for code in (want.source, want.target):
             if code not in known | {AUTO} or code == want.target == AUTO:
                 raise Refused(400, f"{code} is not supported")
-        into = [model for model in models if model.tgt_lang == want.target]
-        fitting = [model for model in into if want.source in (AUTO, model.src_lang)]
+        fitting = [
+            model
+            for model in models
+            if model.tgt_lang == want.target and want.source in (AUTO, model.src_lang)
+        ]
         sources = sorted({model.src_lang for model in fitting})
         if len(sources) > 1:
+            named = ", ".join(sources)
             raise Refused(
-                400,
-                "this server does not detect languages; name the source, one of "
-                + ", ".join(sources),
+                400, f"this server does not detect languages; name the source, one of {named}"
             )
         if not fitting:
             source, target = (f"{language_name(c)} ({c})" for c in (want.source, want.target))
@@ -283,24 +284,6 @@ class Server:
         if name not in self.models:
             raise Refused(400, f"model {name!r} is not served; there are {', '.join(self.models)}")
         return self.models[name]
-
-
-def _texts(done: Translated | None) -> list[str]:
-    """The translations of a line, of which an empty one has one that is empty."""
-    hyps: Sequence[Translation] = [] if done is None else done.best
-    return [hyp.text for hyp in hyps] or [""]
-
-
-def _written(text: Document, lines: Sequence[list[str]]) -> list[str]:
-    """Translations of a text from those of its lines, the best first, none twice.
-
-    Where a line has fewer than others, its last one stands for those that it lacks.
-    """
-    count = max(map(len, lines), default=1)
-    whole = (
-        text.written([best[min(rank, len(best) - 1)] for best in lines]) for rank in range(count)
-    )
-    return list(dict.fromkeys(whole))
 
 
 def _too_long(want: Asked, row: int, opened: OpenModel) -> str:
@@ -314,21 +297,7 @@ def _too_long(want: Asked, row: int, opened: OpenModel) -> str:
     )
 
 
-def _refusing(status: int, message: str) -> Handler:
-    async def refuse(request: Request) -> Response:
-        raise Refused(status, message)
-
-    return refuse
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    """An error that somebody raised on purpose, as an object."""
-    if isinstance(error, Refused):
-        return JSONResponse({"error": error.message}, error.status, dict(error.headers))
-    assert isinstance(error, HTTPException), "no other is given here"
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    """A fault of this program."""
-    return JSONResponse({"error": f"Internal error: {type(error).__name__}"}, 500)
+def _texts(done: Translated | None) -> list[str]:
+    """The translations of a line, of which an empty one has one that is empty."""
+    hyps: Sequence[Translation] = [] if done is None else done.best
+    return [hyp.text for hyp in hyps] or [""]

@@ -56,6 +56,18 @@ def markup(text: str) -> Document:
     return cutter.document()
 
 
+def translations(text: Document, lines: Sequence[list[str]]) -> list[str]:
+    """Translations of a text from those of its lines, the best first, none twice.
+
+    Where a line has fewer than others, its last one stands for those that it lacks.
+    """
+    count = max(map(len, lines), default=1)
+    whole = (
+        text.written([best[min(rank, len(best) - 1)] for best in lines]) for rank in range(count)
+    )
+    return list(dict.fromkeys(whole))
+
+
 class _Cutter(HTMLParser):
     """Takes HTML apart."""
 
