@@ -11,6 +11,7 @@ from kdray.evaluate import evaluate
 from kdray.gate import gate
 from kdray.init import init
 from kdray.report import report
+from kdray.serve import serve
 from kdray.study import study
 from kdray.train import train
 from kdray.translate import translate
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 for verb in (
     init, study, tune, decode, train, evaluate, report, gate, complexity, plan, verify, translate,
+    serve,
 ):  # fmt: skip
     app.command()(verb)
 
