@@ -94,7 +94,9 @@ def export(
         except ArtifactDamaged as error:
             raise InputError(str(error)) from None
         threads = threads or len(os.sched_getaffinity(0))
-        torch.set_num_threads(threads)
+        torch.set_num_threads(
+            1
+        )  # it reads sentence by sentence, and more would wait for each other
         place = output or Path("exports") / student.strip("/").replace("/", "-")
         hand_over(found, forms, place, display, overwrite=overwrite, threads=threads)
 

@@ -15,20 +15,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import ctranslate2
 import numpy as np
 import psutil
+import torch
 
 from kdray.artifacts import canonical_json
 from kdray.config.export import ExportConfig
 from kdray.export.base import Export
+from kdray.fit.machine import ENVIRONMENT
 from kdray.model.generate import SearchOptions
 from kdray.teacher.engine import Engine
 
 ALONE, TOGETHER, FIRST = 100, 1024, 16
 """Most sentences that are translated one by one and all at once, and how many at once at first."""
-SECONDS, LEAST = 5.0, 10
+SECONDS, LEAST = 5.0, 5
 """After so long nothing further is measured, once a few sentences were translated alone."""
-WARM_UP = 3  # sentences before anything is measured
+WARM_UP = 1  # sentences before anything is measured
 TIMEOUT = 600.0
 
 
@@ -89,7 +92,11 @@ def cost_of(
         text=True,
         timeout=TIMEOUT,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env={
+            **os.environ,
+            **ENVIRONMENT,
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        },
     )
     if done.returncode:
         raise RuntimeError(f"its cost could not be measured: {done.stderr.strip()[-500:]}")
@@ -103,10 +110,12 @@ def measured(
     folder, src = Path(task["folder"]), task["src"]
     if form.open is None:
         raise RuntimeError("nobody can open this form")
+    torch.set_num_threads(1)  # of forms that compute with it
     process = psutil.Process()
     before = process.memory_info().rss
     engine = form.open(config, folder, positions=task["positions"], threads=1)
     seconds = _alone(engine, src[:ALONE], options)
+    torch.set_num_threads(task["threads"])
     several = form.open(config, folder, positions=task["positions"], threads=task["threads"])
     per_second = _together(several, src, options)
     del several
@@ -152,9 +161,6 @@ def _together(engine: Engine, src: Sequence[str], options: SearchOptions) -> flo
 
 def machine() -> dict[str, Any]:
     """What this machine is, as far as it matters to how fast it translates."""
-    import ctranslate2
-    import torch
-
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from kdray.export.pegasus import missing_extra
 from kdray.model.generate import SearchOptions
 from kdray.teacher.engine import Translation
-from kdray.text.tokenizer import EOS
+from kdray.text.sequences import Sequences
+from kdray.text.tokenizer import EOS, PAD
 
 BATCH = 32  # sources that are generated together
 
@@ -37,37 +38,40 @@ class GeneratingEngine:
         fits = [row for row, pieces in enumerate(ids) if len(pieces) <= self.positions]
         order = sorted(fits, key=lambda row: len(ids[row]))
         found: list[list[Translation]] = [[] for _ in src]
-        for length, group in groupby(order, key=lambda row: len(ids[row])):
-            rows = list(group)
-            for start in range(0, len(rows), BATCH):
-                part = rows[start : start + BATCH]
-                translations = self._generate([ids[row] for row in part], length, options)
-                for row, best in zip(part, translations, strict=True):
-                    found[row] = best
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            translations = self._generate([ids[row] for row in rows], options)
+            for row, best in zip(rows, translations, strict=True):
+                found[row] = best
         return found
 
     @torch.inference_mode()
-    def _generate(
-        self, src: list[list[int]], length: int, options: SearchOptions
-    ) -> list[list[Translation]]:
-        """Of sources that are equally long, which need no padding and have one limit."""
-        limit = options.max_length(length, positions=self.positions)
+    def _generate(self, src: list[list[int]], options: SearchOptions) -> list[list[Translation]]:
+        """Of sources of similar lengths, which are padded to the last one's.
+
+        What is generated for a short one may become as long as for that, and is cut.
+        """
+        padded = torch.from_numpy(Sequences.from_lists(src).padded(np.arange(len(src)), pad=PAD))
+        limits = [options.max_length(len(ids), positions=self.positions) for ids in src]
+        n = options.num_hyps
         written = self.model.generate(
-            input_ids=torch.tensor(src),
-            attention_mask=torch.ones(len(src), length, dtype=torch.long),
+            input_ids=padded,
+            attention_mask=(padded != PAD).long(),
             num_beams=options.beam,
-            num_return_sequences=options.num_hyps,
+            num_return_sequences=n,
             length_penalty=options.length_penalty,
-            max_length=limit + 1,  # with the token that begins it
+            max_length=max(limits) + 1,  # with the token that begins it
             do_sample=False,
         )
-        hyps = [_until_end(row) for row in written[:, 1:].tolist()]
+        hyps = [
+            _until_end(row)[: limits[number // n]]
+            for number, row in enumerate(written[:, 1:].tolist())
+        ]
         texts = self.tokenizer.batch_decode(hyps, skip_special_tokens=True)
         made = [
             Translation(text.strip(), 0.0, finished=ids[-1:] == [EOS], ids=ids)
             for text, ids in zip(texts, hyps, strict=True)
         ]
-        n = options.num_hyps
         return [made[start : start + n] for start in range(0, len(made), n)]
 
 

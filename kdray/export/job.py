@@ -198,8 +198,8 @@ def _check(folder: Path) -> None:
     inside = sorted(folder.rglob("*"))
     for path in inside:
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            name = path.relative_to(folder)
-            raise ExportFailed(f"it wrote {name}, which is neither a plain file nor a folder")
+            what = path.relative_to(folder)
+            raise ExportFailed(f"it wrote {what}, which is neither a plain file nor a folder")
     for name in OURS:
         if folder / name in inside:
             raise ExportFailed(f"it wrote {name}, a name that kdray keeps for itself")

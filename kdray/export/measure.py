@@ -105,12 +105,18 @@ LOSS = 0.3
 """Points of BLEU on dev; whatever loses more is told."""
 
 
+def student_loss(
+    scores: Mapping[str, Mapping[str, Any]], of_student: Mapping[str, Mapping[str, Any]]
+) -> float | None:
+    """How much less BLEU on dev a form has than the student; None if one of them is not known."""
+    own, row = (rows.get(str(Split.DEV), {}).get("bleu") for rows in (of_student, scores))
+    return None if own is None or row is None else float(own - row)
+
+
 def told_loss(measured: Measured) -> list[str]:
     """A note if what was written is worse on dev than the student."""
-    row, own = (rows.get(str(Split.DEV), {}) for rows in (measured.scores, measured.of_student))
-    if "bleu" not in row or "bleu" not in own or own["bleu"] - row["bleu"] <= LOSS:
+    lost = student_loss(measured.scores, measured.of_student)
+    if lost is None or lost <= LOSS:
         return []
-    return [
-        f"on dev it has {row['bleu']:.2f} BLEU, {own['bleu'] - row['bleu']:.2f} less than the "
-        f"student's {own['bleu']:.2f}"
-    ]
+    bleu, own = (rows[str(Split.DEV)]["bleu"] for rows in (measured.scores, measured.of_student))
+    return [f"on dev it has {bleu:.2f} BLEU, {lost:.2f} less than the student's {own:.2f}"]

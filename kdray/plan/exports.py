@@ -13,6 +13,13 @@ from kdray.plan.step import EXPORT, Step
 from kdray.plan.text import TextPlan
 from kdray.scoring.evaluation import EvaluationJob
 
+HEADING = "Export as "
+
+
+def form_name(step: Step) -> str:
+    """The name that the configuration gives the form that a step writes."""
+    return step.heading.removeprefix(HEADING)
+
 
 @dataclass(frozen=True, slots=True)
 class Exports:
@@ -60,5 +67,5 @@ class Exports:
         """Every student in every form."""
         for name, config in forms.items():
             for step in students:
-                job, heading = self.job(config, step), f"Export as {name}"
+                job, heading = self.job(config, step), f"{HEADING}{name}"
                 yield Step(job, EXPORT, f"{step.name} as {name}", heading, "", step.cell, step.kind)
