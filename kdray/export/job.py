@@ -42,7 +42,7 @@ from kdray.schema import Split
 from kdray.text.corpus import Corpus
 from kdray.text.tokenizer import Tokenizer
 
-VERSION = 1
+VERSION = 2
 OURS = (RECORD, CARD, MEASURED)
 """Names that a form may not write itself."""
 
