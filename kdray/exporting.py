@@ -78,19 +78,21 @@ def export(
             display = study.display
         import torch
 
-        from kdray.runner.hand_over import Student, forms_of, hand_over, in_its_storage
+        from kdray.runner.asked_forms import codes_of, forms_of
+        from kdray.runner.hand_over import Student, hand_over, in_its_storage
         from kdray.runner.named_model import model_of_study, named_model
 
         exports = {} if study is None else study.experiment.exports
-        if languages is None and study is not None and study.recipe.corpus.kind == "files":
-            corpus = study.recipe.corpus
-            languages = f"{corpus.src_lang}:{corpus.tgt_lang}"
-        forms = forms_of(to, exports, languages)
+        corpus = None if study is None else study.recipe.corpus
+        codes = None if languages is None else codes_of(languages)
+        of_text = (corpus.src_lang, corpus.tgt_lang) if corpus and corpus.kind == "files" else None
+        forms = forms_of(to, exports, codes or of_text)
         try:
             if study is not None:
-                found = Student(model_of_study(study, student), study)
+                found = Student(model_of_study(study, student), study, codes)
             else:
-                found = Student(named_model(*in_its_storage(student, storage)))
+                named = named_model(*in_its_storage(student, storage))
+                found = Student(named, languages=codes)
         except ArtifactDamaged as error:
             raise InputError(str(error)) from None
         threads = threads or len(os.sched_getaffinity(0))

@@ -44,6 +44,12 @@ class Exports:
         }
         return cls(point, recipe, text, {step.key.fingerprint: step.key for step in steps}, scores)
 
+    @property
+    def _languages(self) -> tuple[str, str] | None:
+        """As the corpus calls them; a generated one has none that anybody speaks."""
+        corpus = self.recipe.corpus
+        return (corpus.src_lang, corpus.tgt_lang) if corpus.kind == "files" else None
+
     def job(self, config: ExportConfig, student: Step) -> ExportJob:
         """What writes a student in a form."""
         bare = student.name.removeprefix(within(self.point, ""))  # the step may stand in the grid
@@ -52,7 +58,7 @@ class Exports:
             self.keys.get,
             name=within(self.point, bare),
             licence=self.recipe.corpus.licence,
-            languages=(self.recipe.corpus.src_lang, self.recipe.corpus.tgt_lang),
+            languages=self._languages,
         )
         return ExportJob(
             config,

@@ -3,24 +3,22 @@
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
-
 from kdray.artifacts import RECORD, Key
 from kdray.config.evaluation import EvaluationConfig
-from kdray.config.export import SHORT, ExportConfig
+from kdray.config.export import ExportConfig
 from kdray.errors import ArtifactDamaged, InputError
 from kdray.export.about import About, about_student, corpora_of
 from kdray.export.card import CARD
 from kdray.export.job import ExportJob
 from kdray.export.measure import MEASURED
 from kdray.progress import Display
+from kdray.runner.asked_forms import Languages
 from kdray.runner.named_model import NamedModel
 from kdray.runner.study import Study
 from kdray.storage.disk import disk_errors
@@ -28,7 +26,6 @@ from kdray.storage.whole import whole
 from kdray.teacher.own import OwnModels
 
 _IN_STORAGE = re.compile(r"(.*)/model/([0-9a-f]{16})")
-_TWO_LANGUAGES = re.compile(r"([A-Za-z-]{2,12})[:/ ]([A-Za-z-]{2,12})|([a-z]{2,3})-([a-z]{2,3})")
 
 
 def in_its_storage(name: str, storage: str) -> tuple[str, str]:
@@ -39,96 +36,13 @@ def in_its_storage(name: str, storage: str) -> tuple[str, str]:
     return found[2], found[1]
 
 
-def forms_of(
-    words: Iterable[str], exports: Mapping[str, ExportConfig], languages: str | None
-) -> dict[str, ExportConfig]:
-    """The forms that are asked for, by the names of their folders.
-
-    A word is a name in a study's `exports`, one of `SHORT`, the kind of a package's form, or a form
-    as it stands in a configuration, `{kind: …}`. Several may be joined by commas.
-
-    Raises:
-        InputError: there is no such form, or its configuration is wrong.
-    """
-    split = [part for word in words for part in _cut(word)]
-    return {name: each for name, each in (_form(word, exports, languages) for word in split)}
-
-
-def _cut(word: str) -> list[str]:
-    """The parts between commas, which stand within a configuration as well."""
-    return [word] if "{" in word else [part.strip() for part in word.split(",") if part.strip()]
-
-
-def _form(
-    word: str, exports: Mapping[str, ExportConfig], languages: str | None
-) -> tuple[str, ExportConfig]:
-    if word in exports:
-        return word, exports[word]
-    raw = _raw(word)
-    name = word if word in SHORT else str(raw.get("kind", "form"))
-    if raw.get("kind") == "argos" and languages is not None:
-        codes = dict(zip(("from_code", "to_code"), codes_of(languages), strict=True))
-        raw = {**codes, **raw}
-    try:
-        return name, TypeAdapter[Any](ExportConfig).validate_python(raw)
-    except ValidationError as error:
-        raise _wrong(word, raw, exports, error) from None
-
-
-def _raw(word: str) -> Mapping[str, Any]:
-    """The configuration that a word stands for.
-
-    Raises:
-        InputError: it is no YAML.
-    """
-    if not word.startswith("{"):
-        return SHORT.get(word, {"kind": word})
-    try:
-        value = yaml.safe_load(word)
-    except yaml.YAMLError as error:
-        told = str(error).splitlines()[0]
-        raise InputError(
-            f"--to {word}: is no YAML ({told}); write it as in a configuration"
-        ) from None
-    return value if isinstance(value, dict) else {}
-
-
-def _wrong(
-    word: str, raw: Mapping[str, Any], exports: Mapping[str, ExportConfig], error: ValidationError
-) -> InputError:
-    """What is wrong with a form, in one message."""
-    fault, *_ = error.errors()
-    known = ", ".join(dict.fromkeys((*exports, *SHORT)))
-    if fault["type"].startswith("union_tag"):
-        return InputError(f"--to {word}: there is no such form; there are {known}")
-    field = str(fault["loc"][-1])
-    if raw.get("kind") == "argos" and field in ("from_code", "to_code"):
-        return InputError(
-            f"--to {word}: a package of Argos Translate names its languages, and {field} is "
-            f"{raw.get(field, 'missing')}; give codes as --languages de-en"
-        )
-    return InputError(f"--to {word}: {field}: {fault['msg']}; correct it")
-
-
-def codes_of(languages: str) -> tuple[str, str]:
-    """Two codes, as in `de-en`, or `zh-Hans:en` where a code has a hyphen of its own.
-
-    Raises:
-        InputError: they are none.
-    """
-    found = _TWO_LANGUAGES.fullmatch(languages)
-    if found is None:
-        raise InputError(f"--languages {languages}: give two codes, as de-en or zh-Hans:en")
-    codes = [code for code in found.groups() if code is not None]
-    return codes[0], codes[1]
-
-
 @dataclass(frozen=True)
 class Student:
     """A student that is to be given away, and what is known of it."""
 
     named: NamedModel
     study: Study | None = None
+    languages: Languages | None = None  # what a user calls them
 
     def job(self, config: ExportConfig) -> ExportJob:
         """What writes it in a form.
@@ -136,6 +50,13 @@ class Student:
         Raises:
             InputError: what was named is no single model of kdray's.
         """
+        job = self._job(config)
+        if self.languages is None:
+            return job
+        src, tgt = self.languages
+        return replace(job, about=replace(job.about, src_lang=src, tgt_lang=tgt))
+
+    def _job(self, config: ExportConfig) -> ExportJob:
         named = self.named
         if not isinstance(named.teacher, OwnModels) or len(named.teacher.members) != 1:
             raise InputError(

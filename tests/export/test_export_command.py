@@ -15,7 +15,8 @@ from kdray.export.measure import MEASURED
 from kdray.keys import Key
 from kdray.model.storage import SHAPE, WEIGHTS
 from kdray.runner import hand_over as handing
-from kdray.runner.hand_over import codes_of, forms_of, in_its_storage
+from kdray.runner.asked_forms import codes_of, forms_of
+from kdray.runner.hand_over import in_its_storage
 
 FORM = "safetensors"
 
@@ -141,7 +142,9 @@ def test_a_form_is_replaced_only_when_asked_and_only_by_a_whole_one(
 
 def test_forms_are_named_as_users_and_studies_name_them():
     exports = forms_of(["{kind: ctranslate2, quantization: float16}"], {}, None)
-    named = forms_of(["mine, ctranslate2-int8", "argos"], {"mine": exports["ctranslate2"]}, "de-en")
+    named = forms_of(
+        ["mine, ctranslate2-int8", "argos"], {"mine": exports["ctranslate2"]}, ("de", "en")
+    )
     assert list(named) == ["mine", "ctranslate2-int8", "argos"]
     assert named["mine"].quantization == "float16"
     assert (named["argos"].from_code, named["argos"].to_code) == ("de", "en")
