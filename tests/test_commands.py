@@ -54,7 +54,18 @@ def invoke(*arguments):
 
 @pytest.mark.parametrize(
     "verb",
-    ["study", "tune", "decode", "train", "evaluate", "report", "gate", "complexity", "translate"],
+    [
+        "study",
+        "tune",
+        "decode",
+        "train",
+        "evaluate",
+        "report",
+        "gate",
+        "complexity",
+        "translate",
+        "export",
+    ],
 )
 def test_every_verb_has_help(verb):
     found = invoke(verb, "--help")

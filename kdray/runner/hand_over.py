@@ -196,7 +196,9 @@ def _told(measured: Mapping[str, Any]) -> Sequence[str]:
         lines.append(measured["checked_words"])
     for split, row in measured["scores"].items():
         own = measured["of_student"].get(split, {})
-        beside = f" (the student {own['bleu']:.2f} and {own['chrf']:.2f})" if own else ""
+        beside = ""
+        if own and own != row:
+            beside = f" (the student {own['bleu']:.2f} and {own['chrf']:.2f})"
         told = (
             f"BLEU {row['bleu']:.2f}, chrF {row['chrf']:.2f}{beside}"
             if "bleu" in row
