@@ -286,6 +286,27 @@ class Store:
         names = ("version", "recipe", "inputs")
         return [{name: record[name] for name in names} for record in records]
 
+    def named(self, fingerprint: str, stages: Iterable[str]) -> Key | None:
+        """What an artifact of one of some stages is, by its fingerprint; None if there is none.
+
+        Raises:
+            ArtifactDamaged: the record in its place is that of another one.
+        """
+        for stage in stages:
+            place = f"{stage}/{fingerprint}"
+            content = (
+                record_in(self.root / place)
+                if self.remote is None
+                else self._storage.read(f"{place}/{RECORD}")
+            )
+            if content is not None and (record := parsed(content)) is not None:
+                key = Key(record["stage"], record["version"], record["recipe"], record["inputs"])
+                if key.place != place:
+                    where = f"{self.location}/{place}"
+                    raise damaged(where, f"/{RECORD}: is that of {key.place}")
+                return key
+        return None
+
     def explain_miss(
         self, key: Key, records: Sequence[Mapping[str, Any]] | None = None
     ) -> list[str]:

@@ -27,6 +27,7 @@ from kdray.plan.step import (
     Step,
     up_to,
 )
+from kdray.reporting.forms import NO_LIMITS, FormLimits
 from kdray.runner.make import make_steps
 from kdray.runner.reporting import (
     Findings,
@@ -34,6 +35,7 @@ from kdray.runner.reporting import (
     find,
     make_report,
     measured_in,
+    within_limits,
     write_findings,
 )
 from kdray.runner.results import results_of
@@ -122,23 +124,28 @@ def _measured(study: Study) -> Measured:
     return measured_in(at_rest, results_of(at_rest))
 
 
-def run_report(study: Study, folder: Path | None) -> Findings:
+def run_report(study: Study, folder: Path | None, limits: FormLimits = NO_LIMITS) -> Findings:
     """Write the report of the models that are scored already; without a page on a read-only disk.
+
+    Within limits, it names the form of a student to take.
 
     Raises:
         StageFailed: none is.
     """
-    return _written(study, find(scored(study), study.display), study.reports, folder)
+    measured = within_limits(scored(study), limits)
+    return _written(study, find(measured, study.display), study.reports, folder)
 
 
-def run_joint_report(studies: Sequence[Study], folder: Path | None) -> Findings:
+def run_joint_report(
+    studies: Sequence[Study], folder: Path | None, limits: FormLimits = NO_LIMITS
+) -> Findings:
     """Write one report of several studies, into the first one's storage unless told where.
 
     Raises:
         ConfigError: they cannot be compared.
         StageFailed: no model of one of them is scored.
     """
-    measured = joined([scored(study) for study in studies])
+    measured = within_limits(joined([scored(study) for study in studies]), limits)
     default = studies[0].reports.with_name(measured.facts.name[:100])
     return _written(studies[0], find(measured, studies[0].display), default, folder)
 

@@ -65,6 +65,7 @@ def invoke(*arguments):
         "complexity",
         "translate",
         "serve",
+        "export",
     ],
 )
 def test_every_verb_has_help(verb):

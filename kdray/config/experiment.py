@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from kdray.config.base import Frozen, Name
 from kdray.config.execution import Execution
-from kdray.config.export import ExportConfig
+from kdray.config.export import ExportConfig, needs_joint
 from kdray.config.recipe import Recipe
 from kdray.config.search import SearchConfig
 
@@ -29,4 +29,15 @@ class Experiment(Frozen):
                 f"search.method {self.search.method!r} is not a method; "
                 f"there are {', '.join(self.recipe.methods)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _forms_fit(self) -> Self:
+        tokenizer = self.recipe.tokenizer
+        for name, config in self.exports.items():
+            if needs_joint(config) and tokenizer is not None and not tokenizer.joint:
+                raise ValueError(
+                    f"exports.{name} ({config.kind}) has one vocabulary for both languages, and "
+                    "recipe.tokenizer.joint is false; make it true, or export as ctranslate2"
+                )
         return self

@@ -65,6 +65,7 @@ class FilesCorpusConfig(Frozen):
     noise: NoiseConfig = NoiseConfig()
     max_train_pairs: int | None = Field(default=None, ge=1)  # the first N after cleaning
     monolingual: dict[Name, MonolingualConfig] = Field(default_factory=dict)
+    licence: str = ""  # of the text, for the cards of models; no part of the fingerprint
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -115,6 +116,7 @@ class GeneratedCorpusConfig(Frozen):
 
     src_lang: ClassVar[str] = "src"
     tgt_lang: ClassVar[str] = "tgt"
+    licence: ClassVar[str] = ""
 
     sources: ClassVar[tuple[str, ...]] = (PARALLEL,)
     monolingual: ClassVar[Mapping[str, MonolingualConfig]] = {}

@@ -7,13 +7,13 @@ from kdray.artifacts import Source
 from kdray.cell import TEACHER, Cell, Point, within
 from kdray.config.export import ExportConfig
 from kdray.config.recipe import Recipe
-from kdray.export.job import ExportJob
 from kdray.plan.complexity import complexity_steps
 from kdray.plan.counts import plan_counts
+from kdray.plan.exports import Exports
 from kdray.plan.gates import gate_steps
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
-from kdray.plan.step import EXPORT, SCORER, SCORES, Step
+from kdray.plan.step import SCORER, SCORES, Step
 from kdray.plan.students import Students
 from kdray.plan.teacher import brought_teachers, check_steps, conversion_steps, teacher_steps
 from kdray.plan.text import TextPlan, plan_text
@@ -41,6 +41,11 @@ class Scenario:
         """The steps of a stage that are wanted for themselves."""
         return tuple(step for step in self.steps if step.stage == stage and step.is_goal)
 
+    @property
+    def exports(self) -> Exports:
+        """What plans the forms of its students."""
+        return Exports.of(self.point, self.recipe, self.text, self.steps)
+
 
 def plan_scenario(
     point: Point, recipe: Recipe, exports: Mapping[str, ExportConfig], *, all_signals: bool
@@ -66,8 +71,9 @@ def plan_scenario(
     scores = tuple(_score_steps(recipe, text, teacher, trained, goals))
     scorers = _scorer_steps(recipe, text, scores)
     looks = (*complexity_steps(text, teacher), *gate_steps(recipe, text, teacher, goals))
-    beside = (*scorers, *looks, *_export_steps(exports, goals))
-    made = (*text.steps, *trained, *converted, *checked, *signals.steps, *models, *scores, *beside)
+    path = (*text.steps, *trained, *converted, *checked, *signals.steps, *models, *scores)
+    written = Exports.of(point, recipe, text, path).steps(exports, goals)
+    made = (*path, *scorers, *looks, *written)
     steps = tuple(_at(point, step) for step in made) if point else made
     return Scenario(point, recipe, steps, text, teacher, students)
 
@@ -77,14 +83,6 @@ def _at(point: Point, step: Step) -> Step:
     cell = None if step.cell is None else replace(step.cell, point=point)
     detail = within(point, step.detail) if step.detail else ""
     return replace(step, name=within(point, step.name), detail=detail, cell=cell)
-
-
-def _export_steps(exports: Mapping[str, ExportConfig], students: Sequence[Step]) -> Iterator[Step]:
-    """Every student in every form."""
-    for name, config in exports.items():
-        for step in students:
-            job, heading = ExportJob(config, step.key), f"Export as {name}"
-            yield Step(job, EXPORT, f"{step.name} as {name}", heading, "", step.cell, step.kind)
 
 
 def _score_steps(

@@ -24,6 +24,7 @@ from kdray.reporting.charts.spec import NARROW, SMALL, Chart
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.figures.study import Figures
 from kdray.reporting.figures.winners import SIGNS
+from kdray.reporting.forms import FORM_HEADINGS, form_cells
 from kdray.reporting.layout import (
     columns_of,
     cost_columns,
@@ -55,6 +56,7 @@ FILTERS = {
     "common_keys": common_keys,
     "crossing": crossing,
     "fact": fact,
+    "form_cells": form_cells,
     "footnotes": footnotes,
     "groups_by_place": by_place,
     "groups_by_point": by_point,
@@ -104,6 +106,7 @@ def render_pages(*, study: StudyFacts, analysis: Analysis, figures: Figures) -> 
             sections=sections(study, analysis, figures),
             subtitle=subtitle(study, analysis),
             recipe=recipe,
+            form_headings=FORM_HEADINGS,
             complexity=in_groups(study.complexity),
             # Of a code block in Markdown: longer than any run of backticks inside.
             fence=max(["``", *re.findall("`+", recipe)], key=len) + "`",
@@ -124,6 +127,7 @@ def sections(study: StudyFacts, analysis: Analysis, figures: Figures) -> list[Se
         ("axes", "Along the axes", figures.alongs),
         ("scores", "Scores", analysis.tables),
         ("cost", "Quality against cost", figures.trades),
+        ("forms", "Forms to take home", study.forms),
         ("gate", "Gate", figures.gates),
         ("learning", "Learning curves", figures.learning or figures.metrics),
         ("slices", "By length and rarity", figures.slices),

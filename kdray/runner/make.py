@@ -7,12 +7,12 @@ from itertools import groupby
 
 from kdray.cluster.address import cluster_address
 from kdray.errors import InputError, StageFailed
-from kdray.export.base import ExportFailed
 from kdray.fit.lengths import check_dev, check_sources, check_train
 from kdray.fit.spec import TrainingSpec
 from kdray.jobs import NOTES, Phased, Sharded, Whole
 from kdray.plan.step import (
     ENCODED,
+    EXPORT,
     GATES,
     SCORES,
     STUDENT,
@@ -115,12 +115,6 @@ def _make_here(study: Study, steps: Sequence[Step]) -> None:
             _note_scorer(study, step, failure, left=len(steps) - number)
             if failure.hung:  # for the next model it would again
                 break
-        except ExportFailed as failure:
-            noted = StageFailed(
-                f"exports: {step.name}: {failure}; repair what writes this form and run again"
-            )
-            study.failures[step.key.fingerprint] = noted
-            study.display.note(str(noted))
 
 
 def _make_light(study: Study, step: Step) -> None:
@@ -167,10 +161,12 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
         bars.move("models", 0, len(steps))
         for number, (step, failure) in enumerate(made, start=1):
             if failure is not None:
-                if step.stage not in (SCORES, TEACHER_COMPLEXITY, GATES):
+                if step.stage not in (SCORES, TEACHER_COMPLEXITY, GATES, EXPORT):
                     raise failure
-                study.failures[step.key.fingerprint] = StageFailed(str(failure))
-                study.display.note(str(failure))
+                repair = "; repair what writes this form and run again"
+                noted = StageFailed(f"{failure}{repair if step.stage == EXPORT else ''}")
+                study.failures[step.key.fingerprint] = noted
+                study.display.note(str(noted))
             elif (artifact := study.store.find(step.key)) is not None:
                 for note in artifact.counts.get(NOTES, ()):
                     study.display.note(note)

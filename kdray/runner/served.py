@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kdray.cell import TEACHER, within
 from kdray.errors import InputError
-from kdray.plan.step import STUDENT
+from kdray.plan.step import Step
 from kdray.runner.named_model import model_of_study, named_model
 from kdray.serving.models import ServedModel, check_names
 
@@ -70,16 +70,16 @@ def _served(
                 f"{name}: between which languages does it translate? Say so with --languages, as "
                 "in --languages de-en; a model that --config knows has those of its corpus"
             )
-        teacher, fetch = named_model(name, storage)
+        found = named_model(name, storage)
         called = Path(name).resolve().name if Path(name).is_dir() else name
-        return ServedModel(called, *pair, teacher, fetch, work, beam or 5)
+        return ServedModel(called, *pair, found.teacher, found.fetch, work, beam or 5)
     evaluation = study.recipe.evaluation
-    teacher = model_of_study(study, name)
+    found = model_of_study(study, name)
     return ServedModel(
         name,
-        *(pair or _languages(study, name)),
-        teacher,
-        study.store.fetch,
+        *(pair or _languages(study, name, found.step)),
+        found.teacher,
+        found.fetch,
         work,
         beam or evaluation.main_beam,
         evaluation.length_penalty,
@@ -87,16 +87,15 @@ def _served(
     )
 
 
-def _languages(study: "Study", name: str) -> Languages:
-    """Those of the corpus of the scenario that a model belongs to."""
-    for scenario in study.plan.scenarios:
-        names = {within(scenario.point, TEACHER)}
-        for step in scenario.of(STUDENT):
-            names |= {step.name, step.key.fingerprint}
-        if name in names:
-            corpus = scenario.recipe.corpus
-            return corpus.src_lang, corpus.tgt_lang
-    raise AssertionError("the study has a model of this name")
+def _languages(study: "Study", name: str, step: Step | None) -> Languages:
+    """Those of the corpus of the scenario that a student's step, or a teacher, belongs to."""
+    if step is not None:
+        scenario = study.plan.scenario(step)
+    else:
+        of_teacher = {within(each.point, TEACHER): each for each in study.plan.scenarios}
+        scenario = of_teacher[name]
+    corpus = scenario.recipe.corpus
+    return corpus.src_lang, corpus.tgt_lang
 
 
 def _pair(text: str) -> Languages:

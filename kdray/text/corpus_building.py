@@ -38,7 +38,8 @@ _NAMES = {"src", "tgt", "path"}  # fields of a source that the content does not 
 def corpus_key(config: CorpusConfig) -> Key:
     """Identity of a corpus: how it is read and cleaned, and the content of its files.
 
-    Noise is no part of it: the noisy training text is made from the clean corpus.
+    Noise is no part of it: the noisy training text is made from the clean corpus. Nor is the
+    licence of the text.
 
     Raises:
         DataError: a file is missing or cannot be read.
@@ -48,7 +49,8 @@ def corpus_key(config: CorpusConfig) -> Key:
     names: dict[str, Any] = dict.fromkeys(_NAMES, True)
     train = {**names, "sources": {"__all__": _NAMES}}
     places: Any = {"folder": True, "train": train, "dev": _NAMES, "tests": {"__all__": _NAMES}}
-    recipe = config.model_dump(mode="json", exclude=places | {"noise": True, "monolingual": True})
+    others = dict.fromkeys(("noise", "monolingual", "licence"), True)
+    recipe = config.model_dump(mode="json", exclude=places | others)
     checksums = {
         f"{split}.{number}": _checksum(path)
         for split, source in _sources(config).items()
