@@ -9,18 +9,19 @@ from notebook_cells import COMPARE, NOTEBOOKS, SEARCH, cells, execute
 
 from kdray.artifacts import Key, Store
 from kdray.cell import Cell
-from kdray.cluster.trials import TrialResult
 from kdray.condition import Condition
 from kdray.config.search import SearchConfig
 from kdray.fit.history import HISTORY, History
 from kdray.reporting.analysis import analyse
 from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
+from kdray.reporting.searches.facts import SearchFacts
+from kdray.reporting.searches.page import write_search
 from kdray.reporting.write import write_report
-from kdray.runner.search import write_trials
 from kdray.schema import Column
 from kdray.scoring.counts import score_and_count
 from kdray.scoring.result import Result, Score, write_hyps
 from kdray.scoring.segments import ENDING, write_counts
+from kdray.statistics.trials import TrialResult
 from kdray.text.corpus import Corpus
 
 WRONG = {("ce", 1): 20, ("ce", 2): 22, ("mixed", 1): 2, ("mixed", 2): 3}  # sentences, of 50
@@ -206,10 +207,17 @@ def write_search(root, space, trials):
             store.publish(key, build)
         step = 0 if score is None else STEPS[len(curve) - 1]
         error = "it diverged" if score is None else None
-        results.append(TrialResult(values, score, step, key.fingerprint, error))
-    config = SearchConfig(method="mixed", space=space, metric="dev/loss")
-    (root / "reports" / "small").mkdir(parents=True)
-    write_trials(root / "reports" / "small" / "search.json", config, results)
+        results.append(
+            TrialResult(
+                values, score, step, key.fingerprint, error,
+                scores={} if score is None else {"dev/loss": score}, is_stopped=is_stopped,
+            )
+        )  # fmt: skip
+    config = SearchConfig.model_validate(
+        {"methods": "mixed", "space": space, "objectives": "dev/loss"}
+    )
+    facts = SearchFacts.of("small", config, results, task={})
+    write_search(root / "reports" / "small", facts, None)
 
 
 def test_a_search_is_read(tmp_path, capsys):
@@ -232,7 +240,7 @@ def test_a_search_is_read(tmp_path, capsys):
     assert list(table["error"].dropna()) == ["it diverged"]
     said = capsys.readouterr().out
     assert "mixed:\n  gate.initial: 0.7\n  signal: topk\n" in said
-    assert "No trial of this search logged a gate: mixed has none." in said
+    assert "No trial of this search logged a gate: mixed have none." in said
     assert names["ranks"]["gate.initial"] == -1, "the loss falls as the gate rises"
     assert names["means"]["signal"]["count"].to_dict() == {"online": 1, "topk": 2}
 

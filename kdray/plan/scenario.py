@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from kdray.artifacts import Source
 from kdray.cell import TEACHER, Cell, Point, within
 from kdray.config.export import ExportConfig
+from kdray.config.methods.union import MethodConfig
 from kdray.config.recipe import Recipe
 from kdray.export.job import ExportJob
 from kdray.plan.complexity import complexity_steps
@@ -43,7 +44,12 @@ class Scenario:
 
 
 def plan_scenario(
-    point: Point, recipe: Recipe, exports: Mapping[str, ExportConfig], *, all_signals: bool
+    point: Point,
+    recipe: Recipe,
+    exports: Mapping[str, ExportConfig],
+    *,
+    all_signals: bool,
+    also: Sequence[MethodConfig] = (),
 ) -> Scenario:
     """Work out the steps of one recipe, in order; see `make_plan`."""
     counts = plan_counts(recipe)
@@ -57,7 +63,7 @@ def plan_scenario(
     if recipe.teacher is not None:
         teacher = build_teacher(recipe.teacher, sources, shared=recipe.tokenizer is None)
     checked = tuple(check_steps(recipe, text, teacher))
-    signals = plan_signals(recipe, text, teacher, all_signals=all_signals)
+    signals = plan_signals(recipe, text, teacher, all_signals=all_signals, also=also)
     if (trained or brought) and recipe.signals.topk is not None:
         check_k(recipe.signals.topk, teacher_entries(recipe, brought))
     students = Students(recipe, text, signals, plan_starts(recipe, teacher), counts)
