@@ -188,7 +188,7 @@ def test_a_study_without_gates_says_so(tmp_path, toy_corpus, capsys):
     assert "No method of this study logged a gate" in capsys.readouterr().out
 
 
-def write_search(root, space, trials):
+def store_search(root, space, trials):
     """A search as far as its notebook reads it. `trials`: values, score, curve, whether stopped."""
     store, results = Store.open(root), []
     for values, score, curve, is_stopped in trials:
@@ -231,7 +231,7 @@ def test_a_search_is_read(tmp_path, capsys):
         ({"gate.initial": 0.2, "signal": "topk"}, 2.0, (2.0,), True),
         ({"gate.initial": 0.1, "signal": "topk"}, None, (), False),
     ]
-    write_search(tmp_path / "runs", space, trials)
+    store_search(tmp_path / "runs", space, trials)
     shutil.move(tmp_path / "runs", tmp_path / "copied")  # as from another machine
     names = execute(SEARCH, STORAGE=str(tmp_path / "copied"), STUDY="small")
 

@@ -90,8 +90,8 @@ def scheduler(config: SearchConfig, *, first: int, last: int) -> Any:  # noqa: A
                 **by, max_t=last + 1, grace_period=first, reduction_factor=REDUCTION
             )
         case "median":
-            # A time slice that never ends: a trial that waits for others is not set aside.
-            return MedianStoppingRule(**by, grace_period=first, min_time_slice=last + 1)
+            # A time slice that never ends: no trial is set aside to wait for others.
+            return MedianStoppingRule(**by, grace_period=first, min_time_slice=float("inf"))
         case "none":
             return None
 

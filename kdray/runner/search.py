@@ -3,18 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import rich.box
-from rich.table import Table
-from rich.text import Text
-
 from kdray.artifacts import write_json
 from kdray.cluster.one_trial import Trial
 from kdray.cluster.proposals import STEP, key_of, num_trials
 from kdray.cluster.trials import SearchJob, search
 from kdray.config.space import Values
 from kdray.errors import StageFailed
-from kdray.reporting.searches.facts import SearchFacts, score_of, told
+from kdray.reporting.searches.facts import SearchFacts, score_of
 from kdray.reporting.searches.page import HTML, JSON, Retrained, write_search
+from kdray.reporting.searches.terminal import trials_table
 from kdray.runner.reporting import show_findings
 from kdray.runner.retrain import FOLDER, plan_retraining, retrain
 from kdray.runner.search_space import Searchable
@@ -49,25 +46,6 @@ def run_search(study: Study, searchable: Searchable) -> SearchFacts:
     study.display.note(f"written to {study.reports / HTML}")
     _check(study, facts)
     return facts
-
-
-def trials_table(facts: SearchFacts) -> Table:
-    """The trials, for 80 columns: fingerprints are whole, and values take several lines."""
-    table = Table(title="Trials on dev", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("", justify="right", no_wrap=True)
-    for each in facts.config.objectives:
-        table.add_column(each.metric.removeprefix("dev/"), justify="right", no_wrap=True)
-    table.add_column("upd.", justify="right", no_wrap=True)
-    table.add_column("student", no_wrap=True)
-    table.add_column("values", overflow="fold")
-    for number, trial in enumerate(facts.trials, start=1):
-        scores = [score_of(e.metric, trial.scores.get(e.metric)) for e in facts.config.objectives]
-        state = "" if trial.is_finished else f" ({facts.state(trial)})"
-        cells = [str(number), *scores, str(trial.step), trial.fingerprint]
-        cells.append(f"{told(trial.values)}{state}")
-        style = "bold" if trial is facts.winner else "dim" if trial.is_stopped else ""
-        table.add_row(*(Text(cell, style=style) for cell in cells))
-    return table
 
 
 def _trials(study: Study, searchable: Searchable) -> list[TrialResult]:

@@ -41,22 +41,22 @@ class Strand:
     told: str = ""
 
 
-def draw_parallel(axes: Sequence[Axis], strands: Sequence[Strand], *, label: str) -> Markup:
+def draw_parallel(
+    axes: Mapping[Axis, Sequence[float]], strands: Sequence[Strand], *, label: str
+) -> Markup:
     """One `<svg>`, as wide as its axes need; `label` is what a person who does not see it is told.
 
-    The name of each axis is the key of its values. What a strand lacks lies at the foot, where a
-    dash stands for "does not count".
+    Each axis has room for the values that are given with it, and for those of all strands. What a
+    strand lacks lies at the foot, where a dash stands for "does not count".
     """
     width = LEFT + GAP * (len(axes) - 1) + RIGHT
-    scales = [_scale(axis, strands) for axis in axes]
+    scales = [_scale(axis, ends, strands) for axis, ends in axes.items()]
     ordered = sorted(strands, key=lambda each: (each.is_strong, not each.is_faint))
     return element(
         "svg",
-        *(
-            _axis(number, axis, scale)
-            for number, (axis, scale) in enumerate(zip(axes, scales, strict=True))
-        ),
-        *(_strand(strand, axes, scales) for strand in ordered),
+        *(_axis(number, scale) for number, scale in enumerate(scales)),
+        *(_strand(strand, list(axes), scales) for strand in ordered),
+        *(_words(n, axis, scale) for n, (axis, scale) in enumerate(zip(axes, scales, strict=True))),
         class_="chart parallel",
         viewBox=f"0 0 {width:.0f} {HEIGHT:.0f}",
         role="img",
@@ -65,9 +65,9 @@ def draw_parallel(axes: Sequence[Axis], strands: Sequence[Strand], *, label: str
     )
 
 
-def _scale(axis: Axis, strands: Sequence[Strand]) -> Scale:
-    values = [each.places[axis.label] for each in strands if axis.label in each.places]
-    values += [place for place, _ in axis.ticks]
+def _scale(axis: Axis, ends: Sequence[float], strands: Sequence[Strand]) -> Scale:
+    values = [*ends, *(place for place, _ in axis.ticks)]
+    values += [each.places[axis.label] for each in strands if axis.label in each.places]
     return scale_of(values, axis, start=HEIGHT - BOTTOM - 22, end=TOP, num_ticks=5)
 
 
@@ -75,30 +75,33 @@ def _x(number: int) -> float:
     return LEFT + GAP * number
 
 
-def _axis(number: int, axis: Axis, scale: Scale) -> Markup:
-    x, high = _x(number), TOP - 26 if number % 2 else TOP - 10
-    names = [
-        element("text", shortened(text, GAP - 18), class_="tick", x=x + 6, y=scale(place) + 4)
-        for place, text in scale.ticks
-    ]
+def _axis(number: int, scale: Scale) -> Markup:
+    x = _x(number)
     strokes = [
         element("path", class_="stroke", d=path([(x, scale(place)), (x + 4, scale(place))]))
         for place, _ in scale.ticks
     ]
-    anchor = "start" if number == 0 else "middle"
+    stem = element("path", class_="stroke", d=path([(x, TOP), (x, HEIGHT - BOTTOM)]))
+    return joined(stem, *strokes)
+
+
+def _words(number: int, axis: Axis, scale: Scale) -> Markup:
+    """The name of an axis and its values, which stand before the strands. Names take two rows."""
+    x, is_first = _x(number), number == 0
+    ticks = [(scale(place) + 4, text) for place, text in scale.ticks]
     return joined(
-        element("path", class_="stroke", d=path([(x, TOP), (x, HEIGHT - BOTTOM)])),
-        *strokes,
-        *names,
+        *(
+            element("text", shortened(text, GAP - 18), class_="tick label", x=x + 6, y=y)
+            for y, text in (*ticks, (HEIGHT - BOTTOM + 4, "–"))
+        ),
         element(
             "text",
             shortened(axis.label, 2 * GAP - 20),
             class_="name",
-            x=x - (LEFT - 4 if number == 0 else 0),
-            y=high,
-            text_anchor=anchor,
+            x=4 if is_first else x,
+            y=TOP - 26 if number % 2 else TOP - 10,
+            text_anchor="start" if is_first else "middle",
         ),
-        element("text", "–", class_="tick", x=x + 6, y=HEIGHT - BOTTOM + 4),
     )
 
 

@@ -106,13 +106,26 @@ def shown(value: object) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def told(values: Values) -> str:
-    """A point of the space on one line."""
+def told(values: Values, names: Mapping[str, str] | None = None) -> str:
+    """A point of the space on one line; `names` are other names of paths."""
+    named = names or {}
     parts = [
-        shown(value) if path == METHOD else f"{path} {shown(value)}"
+        shown(value) if path == METHOD else f"{named.get(path, path)} {shown(value)}"
         for path, value in values.items()
     ]
     return "; ".join(parts)
+
+
+def short_names(paths: Sequence[str]) -> Mapping[str, str]:
+    """Of each path the shortest end that no other path has."""
+    names = {}
+    for path in paths:
+        parts = path.split(".")
+        ends = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+        others = [f".{other}" for other in paths if other != path]
+        free = (end for end in ends if not any(each.endswith(f".{end}") for each in others))
+        names[path] = next(free, path)
+    return names
 
 
 def score_of(metric: str, value: float | None) -> str:

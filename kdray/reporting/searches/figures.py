@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from kdray.config.dimensions import Choice, LogInteger, LogUniform
-from kdray.reporting.charts.looks import PLAIN, Look
+from kdray.reporting.charts.looks import Look
 from kdray.reporting.charts.parallel import Strand, draw_parallel
 from kdray.reporting.charts.ranked import draw_ranked
 from kdray.reporting.charts.spec import NARROW, WIDE, Axis, Chart, Dot, Line, Panel, Point
 from kdray.reporting.searches.facts import SearchFacts, score_of, shown, told
 from kdray.statistics.trials import TrialResult
 
-BEST, GOOD, REST, STOPPED = Look("c2"), Look("accent"), Look("soft"), Look("soft", dash="2 3")
+BEST, GOOD, REST, STOPPED = Look("c2"), Look("accent"), Look("ink"), Look("soft")
 SHARE = 4  # the best of so many trials are in colour
 
 
@@ -43,7 +43,7 @@ def draw_search(facts: SearchFacts) -> SearchFigures:
 
 
 def _parallel(facts: SearchFacts) -> Markup:
-    config, axes = facts.config, []
+    config, axes = facts.config, dict[Axis, tuple[float, ...]]()
     ticks = {
         path: {_key(value): number for number, value in enumerate(dimension.values)}
         for path, dimension in config.dimensions.items()
@@ -54,8 +54,9 @@ def _parallel(facts: SearchFacts) -> Markup:
         if isinstance(dimension, Choice):
             named = tuple((float(n), shown(v)) for n, v in enumerate(dimension.values))
         is_log = isinstance(dimension, LogUniform | LogInteger)
-        axes.append(Axis(path, is_log=is_log, ticks=named))
-    axes += [Axis(each.metric) for each in config.objectives]
+        ends = () if isinstance(dimension, Choice) else (dimension.low, dimension.high)
+        axes[Axis(path, is_log=is_log, ticks=named)] = ends
+    axes |= {Axis(each.metric): () for each in config.objectives}
     strands = []
     good = len(facts.trials) / SHARE
     for number, trial in enumerate(facts.trials, start=1):
@@ -85,11 +86,18 @@ def _key(value: object) -> str:
 
 
 def _curves(facts: SearchFacts) -> Chart | None:
-    """All trials; what was stopped is thin, and the winner in a colour of its own."""
-    lines = [_line(facts, trial) for trial in facts.trials if trial.curve and not trial.is_stopped]
-    stopped = [_points(trial) for trial in facts.trials if trial.curve and trial.is_stopped]
-    if stopped:
-        lines.insert(0, Line("stopped early", Look("soft"), (), singles=stopped))
+    """All trials; those that were stopped are faint, and the winner has a colour of its own."""
+    groups: dict[str, list[list[Point]]] = {"stopped early": [], "finished": []}
+    lines = []
+    for trial in facts.trials:
+        points = [Point(step, score) for step, score in trial.curve]
+        if points and trial is facts.winner:
+            lines.append(Line("winner", BEST, points))
+        elif points:
+            groups["stopped early" if trial.is_stopped else "finished"].append(points)
+    looks = {"stopped early": STOPPED, "finished": GOOD}
+    thin = [Line(name, looks[name], (), singles=each) for name, each in groups.items() if each]
+    lines = [*thin, *lines]
     every = [points for line in lines for points in (line.points, *line.singles)]
     if not any(len(points) > 1 for points in every):
         return None
@@ -97,22 +105,12 @@ def _curves(facts: SearchFacts) -> Chart | None:
     return Chart(
         name="search-curves",
         title=f"{metric} of all trials by update.",
-        caption="Thin: trials that were stopped early, up to where they were.",
+        caption="Grey: trials that were stopped early, up to where they were.",
         x=Axis("updates"),
         y=Axis(metric),
         panels=[Panel(lines=lines)],
         size=WIDE,
     )
-
-
-def _line(facts: SearchFacts, trial: TrialResult) -> Line:
-    is_winner = trial is facts.winner
-    name = "winner" if is_winner else f"trial {facts.number(trial)}"
-    return Line(name, BEST if is_winner else PLAIN, _points(trial), is_labelled=is_winner)
-
-
-def _points(trial: TrialResult) -> list[Point]:
-    return [Point(step, score) for step, score in trial.curve]
 
 
 def _front(facts: SearchFacts, number: int) -> Chart:
