@@ -186,6 +186,8 @@ def test_another_kind_takes_nothing_over_and_the_same_kind_everything(tmp_path):
         "kind": "entropy", "threshold": 0.3, "width": 0.0, "high": "token", "per": "sentence",
     }  # fmt: skip
     assert plan({"gate.kind": "sentence"}).methods["searched"].gate.initial == 0.4
+    scalar = plan({"gate.kind": "scalar", "gate.stabiliser.strength": 3.0})
+    assert scalar.methods["searched"].gate.stabiliser.strength == 3, "of its default stabiliser"
     assert plan({}).methods["searched"] == plan({"gate.kind": "sentence"}).methods["searched"]
 
 

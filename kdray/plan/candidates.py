@@ -88,17 +88,18 @@ def changed(recipe: Recipe, method: str, values: Values, *, name: str = "") -> R
     data["methods"][target] = copy.deepcopy(data["methods"][method])
     size = next(iter(recipe.students.sizes))
     places = {path: _place(path, target, size) for path in values if path != METHOD}
-    for path in sorted(places, key=_outer_first):
-        try:
-            _set(data, places[path], copy.deepcopy(values[path]))
-        except ValueError as error:
-            raise ConfigError(f"search.space.{path}: {error}") from None
-    try:
-        return Recipe.model_validate(data)
-    except ValidationError as error:
-        place, fault = next(iter(faults_by_place(error, Recipe)))
-        whole = "; take kind integer" if "fractional part" in fault else ""
-        raise ConfigError(f"{_guilty(places, place, values)}: {place}: {fault}{whole}") from None
+    waiting = [
+        path
+        for path in sorted(places, key=_outer_first)
+        if not _put(data, places, path, values, may_add=False)
+    ]
+    whole = _checked(data, places, values)
+    if not waiting:
+        return whole
+    data = whole.model_dump(mode="json")  # with the parts that another kind has by default
+    for path in waiting:
+        _put(data, places, path, values, may_add=True)
+    return _checked(data, places, values)
 
 
 def decoded_methods(recipe: Recipe, config: SearchConfig | None) -> Sequence[MethodConfig]:
@@ -129,21 +130,44 @@ def _outer_first(path: str) -> tuple[int, bool]:
     return len(outer), last not in ("kind", *_REPLACED)
 
 
-def _set(data: dict[str, Any], place: Sequence[str], value: object) -> None:
-    *outer, last = place
+def _put(
+    data: dict[str, Any],
+    places: Mapping[str, Sequence[str]],
+    path: str,
+    values: Values,
+    *,
+    may_add: bool,
+) -> bool:
+    """Set the value of a path. -> False: it leads into a part that is not there, as yet."""
+    *outer, last = places[path]
     here: Any = data
     for key in outer:
+        if key not in here and not may_add:
+            return False
         inner = here.setdefault(key, {})
         if inner is None:
             inner = here[key] = {}
         if not isinstance(inner, dict):
-            raise ValueError(f"{key!r} holds {inner!r}, which has no keys of its own")
+            raise ConfigError(
+                f"search.space.{path}: {key!r} holds {inner!r}, which has no keys of its own"
+            )
         here = inner
+    value = values[path]
     if last == "kind" and here.get("kind") != value:
         here.clear()  # the fields of another kind
     for other in _REPLACED.get(last, ()):
         here.pop(other, None)
-    here[last] = value
+    here[last] = copy.deepcopy(value)
+    return True
+
+
+def _checked(data: dict[str, Any], places: Mapping[str, Sequence[str]], values: Values) -> Recipe:
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        place, fault = next(iter(faults_by_place(error, Recipe)))
+        whole = "; take kind integer" if "fractional part" in fault else ""
+        raise ConfigError(f"{_guilty(places, place, values)}: {place}: {fault}{whole}") from None
 
 
 def _guilty(places: Mapping[str, Sequence[str]], fault: str, values: Values) -> str:
