@@ -8,7 +8,7 @@ import pytest
 import yaml
 from micro_study import CONFIG
 
-from kdray.cluster.proposals import BudgetStopper, key_of, num_trials, proposer, rungs, scheduler
+from kdray.cluster.proposals import BudgetStopper, key_of, num_trials, proposer, scheduler
 from kdray.config.experiment import Experiment
 from kdray.config.search import SearchConfig
 from kdray.config.space import grid
@@ -118,11 +118,6 @@ def test_a_scheduler_that_is_told_all_again_stops_at_the_same_updates(stopping):
 
     assert stops() == stops()
     assert stops()[3] < 40 == stops()[2], "a bad trial is stopped, the best one is not"
-
-
-def test_rungs_are_the_updates_at_which_a_trial_can_be_stopped():
-    assert rungs(config(), first=10, last=200) == [10, 40, 160]
-    assert rungs(config(stopping="median"), first=10, last=30) == [10, 20, 30]
 
 
 def test_a_budget_ends_the_search_once_all_trials_together_have_used_it():

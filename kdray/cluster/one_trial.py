@@ -171,10 +171,12 @@ def _latency(trial: Trial, shape: Shape, tokenizer: Tokenizer, training: Trainin
     dev = EncodedSplit.load(training.fetch(training.spec.encoded), Split.DEV)
     lengths = [max(1, round(float(side.lengths.mean()))) for side in (dev.src, dev.ref)]
     recipe = {"shape": shape.identity(), "tokens": lengths, "beam": trial.beam}
-    file = trial.store.work_path(Key("latency", 1, recipe)) / LATENCY
-    if not file.exists():
-        src, tgt = lengths
-        measured = latency(shape, tokenizer, src_tokens=src, tgt_tokens=tgt, beam=trial.beam)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"milliseconds": measured})
+    key = Key("latency", 1, recipe)
+    file = trial.store.work_path(key) / LATENCY
+    with trial.store.alone(key):  # trials of one shape have one latency
+        if not file.exists():
+            src, tgt = lengths
+            measured = latency(shape, tokenizer, src_tokens=src, tgt_tokens=tgt, beam=trial.beam)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, {"milliseconds": measured})
     return float(read_json(file)["milliseconds"])

@@ -96,15 +96,6 @@ def scheduler(config: SearchConfig, *, first: int, last: int) -> Any:  # noqa: A
             return None
 
 
-def rungs(config: SearchConfig, *, first: int, last: int) -> list[int]:
-    """The updates at which trials are compared: ASHA's rungs; others compare at validations."""
-    places, step = [], first
-    while step <= last:
-        places.append(step)
-        step = step * REDUCTION if config.stopping == "asha" else step + first
-    return places
-
-
 @dataclass
 class BudgetStopper(tune.Stopper):  # type: ignore[misc]
     """Ends a search when its trials have used its target tokens, or its hours of training."""

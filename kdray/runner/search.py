@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdray.artifacts import write_json
 from kdray.cluster.one_trial import Trial
 from kdray.cluster.proposals import STEP, key_of, num_trials
 from kdray.cluster.trials import SearchJob, search
 from kdray.config.space import Values
 from kdray.errors import StageFailed
 from kdray.reporting.searches.facts import SearchFacts, score_of
-from kdray.reporting.searches.page import HTML, JSON, Retrained, write_search
+from kdray.reporting.searches.page import HTML, Retrained, write_search
 from kdray.reporting.searches.terminal import trials_table
 from kdray.runner.reporting import show_findings
 from kdray.runner.retrain import FOLDER, plan_retraining, retrain
@@ -34,8 +33,7 @@ def run_search(study: Study, searchable: Searchable) -> SearchFacts:
     study.start_ray()
     results = _trials(study, searchable)
     facts = SearchFacts.of(study.experiment.name, config, results, task=searchable.task)
-    study.reports.mkdir(parents=True, exist_ok=True)
-    write_json(study.reports / JSON, facts.to_json())  # before anything else can fail
+    write_search(study.reports, facts, None)  # before anything else can fail
     study.display.console.print(trials_table(facts))
     for sentence in facts.regret.sentences:
         study.display.note(sentence)

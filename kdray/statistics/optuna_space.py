@@ -19,7 +19,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import BaseTrial, FrozenTrial, create_trial
 
 from kdray.config.dimensions import Choice, Dimension, Integer, LogInteger, LogUniform, rounded
-from kdray.config.objectives import Objectives, Scores
+from kdray.config.objectives import QUALITIES, Objectives, Scores
 from kdray.config.search import SearchConfig
 from kdray.config.space import Values, draw
 
@@ -62,10 +62,11 @@ def study_with(
 def importances(
     config: SearchConfig, trials: Sequence[tuple[Values, Scores]]
 ) -> Mapping[str, Mapping[str, float]]:
-    """Of each objective, how much each dimension decides of it, the most first; they sum to 1.
+    """Of each quality, how much each dimension decides of it, the most first; they sum to 1.
 
-    By Optuna's own evaluator (PED-ANOVA, Watanabe et al. 2023), which knows conditions. A dimension
-    that had one value only in all trials is left out. Empty with fewer than `FEWEST` trials.
+    Costs are left out: a student's shape decides them, and not a trial. By Optuna's own evaluator
+    (PED-ANOVA, Watanabe et al. 2023), which knows conditions. A dimension that had one value only
+    in all trials is left out. Empty with fewer than `FEWEST` trials.
     """
     if len(trials) < FEWEST:
         return {}
@@ -77,7 +78,11 @@ def importances(
     ]
     found: dict[str, Mapping[str, float]] = {}
     for number, objective in enumerate(config.objectives):
-        if len({scores[objective.metric] for _, scores in trials}) > 1 and varied:
+        if (
+            objective.metric in QUALITIES
+            and len({scores[objective.metric] for _, scores in trials}) > 1
+            and varied
+        ):
             found[objective.metric] = _importances(study, number, varied)
     return found
 

@@ -2,6 +2,8 @@
 
 import random
 
+from optuna.samplers import RandomSampler
+
 from kdray.config.search import SearchConfig
 from kdray.reporting.searches.facts import SearchFacts
 from kdray.statistics.optuna_space import study_with, suggested
@@ -37,6 +39,7 @@ def made_search(name="small <i>search", count=24):
     """The facts of the search."""
     config, drawn = search_config(), random.Random(1)
     study = study_with(config, [])
+    study.sampler = RandomSampler(seed=1)
     trials = []
     for number in range(count):
         values = suggested(config, study.ask())

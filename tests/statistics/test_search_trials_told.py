@@ -1,6 +1,7 @@
 """What trials say: which stopped ones might have won, and which dimensions matter."""
 
 import pytest
+from optuna.samplers import RandomSampler
 
 from kdray.config.objectives import ObjectiveConfig
 from kdray.config.search import SearchConfig
@@ -57,12 +58,13 @@ def search(**changes):
             "inert": {"kind": "uniform", "low": 0, "high": 1},
             "own": {"kind": "choice", "values": [{"a": 1}, True, 1], "when": {"method": "one"}},
         },
-        "objectives": ["dev/bleu", "parameters"], **changes,
+        "objectives": ["dev/bleu", "dev/loss", "parameters"], **changes,
     })  # fmt: skip
 
 
 def drawn(config, count):
     study = study_with(config, [])
+    study.sampler = RandomSampler(seed=1)
     return [suggested(config, study.ask()) for _ in range(count)]
 
 
@@ -78,12 +80,15 @@ def test_what_is_drawn_lies_in_the_space_and_keeps_its_types():
 
 def test_the_dimension_that_decides_is_the_most_important_one():
     config = search()
-    told = [
-        (values, {"dev/bleu": 10 * values["knob"], "parameters": float(values["method"] == "one")})
-        for values in drawn(config, 40)
-    ]
+    told = []
+    for values in drawn(config, 40):
+        loss = float(values["method"] == "one")
+        told.append(
+            (values, {"dev/bleu": 10 * values["knob"], "dev/loss": loss, "parameters": 1.0})
+        )
     found = importances(config, told)
+    assert list(found) == ["dev/bleu", "dev/loss"], "not of costs"
     assert max(found["dev/bleu"], key=found["dev/bleu"].get) == "knob"
-    assert max(found["parameters"], key=found["parameters"].get) == "method"
+    assert max(found["dev/loss"], key=found["dev/loss"].get) == "method"
     assert sum(found["dev/bleu"].values()) == pytest.approx(1)
     assert importances(config, told[: FEWEST - 1]) == {}

@@ -13,7 +13,7 @@ from kdray.reporting.charts.spec import NARROW, WIDE, Axis, Chart, Dot, Line, Pa
 from kdray.reporting.searches.facts import SearchFacts, score_of, shown, told
 from kdray.statistics.trials import TrialResult
 
-BEST, GOOD, REST, STOPPED = Look("c2"), Look("accent"), Look("ink"), Look("soft")
+BEST, GOOD, REST, STOPPED = Look("c2"), Look("accent"), Look("soft"), Look("soft")
 SHARE = 4  # the best of so many trials are in colour
 
 
