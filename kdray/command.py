@@ -211,10 +211,9 @@ def check_verb(study: "Study", verb: str) -> None:
     if verb != "report":
         check_scorers(study.plan, study.store)
     if verb == "tune":
-        from kdray.runner.search_space import check_search, decoding_notes
+        from kdray.runner.search_space import check_search, search_notes
 
-        check_search(study)
-        for note in decoding_notes(study):
+        for note in search_notes(study, check_search(study)):
             study.display.note(note)
 
 

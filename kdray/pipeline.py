@@ -165,10 +165,10 @@ def run_search_path(study: Study) -> "SearchFacts":
         StageFailed: trials failed; the table holds the others.
     """
     from kdray.runner.search import run_search  # with Ray Tune
-    from kdray.runner.search_space import check_search, decoding_notes
+    from kdray.runner.search_space import check_search, search_notes
 
     searchable = check_search(study)
-    for note in decoding_notes(study):
+    for note in search_notes(study, searchable):
         study.display.note(note)
     run_steps(study, "tune")
     return run_search(study, searchable)

@@ -1,6 +1,8 @@
 """What trials are, which spaces are refused before anything is made, and how a trial ends."""
 
+import json
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -14,15 +16,18 @@ from kdray.cluster import one_trial, train, trials
 from kdray.config import space as spaces
 from kdray.config.experiment import Experiment
 from kdray.config.initial import Layers
+from kdray.config.search import SearchConfig
 from kdray.config.training import TrainingConfig
 from kdray.config.trunks import of_length
 from kdray.errors import ConfigError, LeaseLost, StageFailed, TrainingDiverged
 from kdray.fit.history import HISTORY, read_history
+from kdray.fit.job import TrainingJob
 from kdray.fit.spec import AfterStage, Random
 from kdray.plan.step import STUDENT, TEACHER, TRIAL, Step, spec_of
 from kdray.progress import Display
 from kdray.runner import search_space
 from kdray.runner.study import open_study
+from kdray.statistics.trials import TrialResult
 from kdray.teacher.own import OwnModels
 
 pytestmark = pytest.mark.slow
@@ -241,7 +246,7 @@ def test_signals_are_made_for_a_choice_that_is_named(tmp_path):
         tmp_path, space=space, search=named, methods={"searched": method}, signals=BEAMS
     )
     with open_study(experiment, Display(), searches=True) as study:
-        (note,) = search_space.decoding_notes(study)
+        _, note = search_space.search_notes(study, search_space.check_search(study))
     assert "topk on hypothesis (all training pairs)" in note
     with open_study(experiment, Display()) as study:
         assert all(step.name != "topk on hypothesis" for step in study.plan.steps)
@@ -252,6 +257,37 @@ def test_a_budget_that_ends_before_the_first_validation_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"at update 10 with 10240 target tokens"):
         check(tmp_path, HYBRID, space, search={"target_tokens": 10_000})
     check(tmp_path, HYBRID, space, search={"target_tokens": 10_240})
+
+
+def stored(folder, task, *trials):
+    """The `search.json` of a search with these trials: values, score, whether stopped."""
+    results = [
+        TrialResult(values, score, 30, "", scores={"dev/loss": score}, is_stopped=is_stopped)
+        for values, score, is_stopped in trials
+    ]
+    file = folder / "earlier.json"
+    trials = [each.to_json() for each in results]
+    file.write_text(json.dumps({"task": task, "trials": trials}), encoding="utf-8")
+    return {"earlier": {"file": str(file)}, "objectives": "dev/loss"}
+
+
+def test_an_earlier_search_tells_its_finished_trials_that_lie_in_the_space(tmp_path):
+    space = {"gate.initial": between(0.2, 0.8)}
+    task = json.loads(json.dumps(check(tmp_path, HYBRID, space).task))
+    trials = [({"gate.initial": 0.3}, 2.0, False), ({"gate.initial": 0.4}, 1.0, True),
+              ({"gate.initial": 0.9}, 1.0, False), ({}, 1.0, False)]  # fmt: skip
+    search = stored(tmp_path, task, *trials)
+    found = check(tmp_path, HYBRID, space, search=search)
+    assert found.earlier == [({"gate.initial": 0.3}, {"dev/loss": 2.0})]
+    with pytest.raises(ConfigError, match="none of its 1 trials is finished"):
+        check(tmp_path, HYBRID, space, search=stored(tmp_path, task, trials[1]))
+    for part in ("corpus", "training", "model"):
+        search = stored(tmp_path, task | {part: "other"}, trials[0])
+        with pytest.raises(ConfigError, match=f"another {part}, so its scores do not compare"):
+            check(tmp_path, HYBRID, space, search=search)
+    (tmp_path / "earlier.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"is no search\.json"):
+        check(tmp_path, HYBRID, space, search=search)
 
 
 class Tracker(tracking.Tracker):
@@ -274,7 +310,7 @@ class Scene:
     def __init__(self, job, store, monkeypatch, tracker):
         self.store, self.tracker = store, tracker
         self.key = job.spec.key
-        step = Step(job.spec, TRIAL, "trial", "", cell=Cell("plain", "nano", 1))
+        step = self.step = Step(job.spec, TRIAL, "trial", "", cell=Cell("plain", "nano", 1))
         config = Experiment.model_validate(yaml.safe_load(CONFIG)).search
         self.trial = one_trial.Trial(
             config=config, step_of=lambda values: step, store=store,
@@ -287,6 +323,12 @@ class Scene:
     def report(self, report):
         self.heard.append((threading.current_thread().name, report))
         self.on_report(report)
+
+    def history(self):
+        return self.store.find(self.key).path / HISTORY
+
+    def training(self):
+        return TrainingJob(spec_of(self.step), self.store.work_path(self.key), self.store.fetch)
 
     def run(self):
         one_trial.run_trial({}, self.trial, search=self.search, threads=1, device="cpu")
@@ -330,6 +372,33 @@ def test_a_trial_reports_each_validation_once(scene):
     here.run()
     assert here.steps() == [4, 8, 12] * 2
     assert len(here.tracker.begun) == 1
+
+
+def test_a_trial_tells_all_objectives_and_what_it_has_used(scene):
+    here = scene()
+    search = here.trial.config.model_dump() | {"objectives": ["dev/loss", "parameters", "latency"]}
+    here.trial = replace(here.trial, config=SearchConfig.model_validate(search))
+    here.run()
+    reports = [report for _, report in here.heard]
+    losses = [report["objective_0"] for report in reports]
+    assert losses == [row["dev/loss"] for row in read_history(here.history()) if "dev/loss" in row]
+    artifact = here.store.find(here.key)
+    assert {report["objective_1"] for report in reports} == {artifact.counts["num_params"]}
+    assert [report["tokens"] for report in reports] == [256 * step for step in (4, 8, 12)]
+    seconds = [report["seconds"] for report in reports]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+    here.run()
+    again = [report for _, report in here.heard[3:]]
+    assert [{**a, "run": ""} for a in again] == [{**r, "run": ""} for r in reports], "latency too"
+
+
+def test_a_trial_with_patience_tells_the_best_so_far(scene, monkeypatch):
+    here = scene(early_stopping={"metric": "loss", "patience": 3})
+    rows = [{"step": step, "dev/loss": loss} for step, loss in ((4, 2.0), (8, 3.0), (12, 1.0))]
+    reports = one_trial._Reports(here.trial, here.step, here.training())
+    for row in rows:
+        reports.hand_on(row)
+    assert [report["objective_0"] for _, report in here.heard] == [2.0, 2.0, 1.0]
 
 
 def test_a_trial_that_is_stopped_at_its_last_report_leaves_its_student(scene):

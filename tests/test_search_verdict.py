@@ -8,14 +8,14 @@ import pytest
 import yaml
 from micro_study import CONFIG
 
-from kdray.cluster.proposals import BudgetStopper, key_of, num_trials, proposer, scheduler
+from kdray.cluster.proposals import BudgetStopper, key_of, proposer, scheduler
 from kdray.config.experiment import Experiment
 from kdray.config.search import SearchConfig
-from kdray.config.space import grid
+from kdray.config.space import grid, num_trials
 from kdray.plan.step import SCORES, STUDENT, spec_of
 from kdray.progress import Display
 from kdray.runner.retrain import plan_retraining
-from kdray.runner.search_space import check_search
+from kdray.runner.search_space import check_search, search_notes
 from kdray.runner.study import open_study
 
 SPACE = {
@@ -168,8 +168,13 @@ def test_the_winner_is_compared_with_the_methods_of_the_recipe_by_fresh_seeds(tm
 def test_methods_beside_the_winner_are_those_that_are_named(tmp_path):
     retrain = {"seeds": [7, 8], "beside": ["cross_entropy"]}
     with open_study(micro(tmp_path, retrain=retrain), Display()) as study:
-        candidates = check_search(study).candidates
-        planned = plan_retraining(study, candidates, {"gate.initial": 0.3})
+        searchable = check_search(study)
+        planned = plan_retraining(study, searchable.candidates, {"gate.initial": 0.3})
+        (note,) = search_notes(study, searchable)
+    assert note == (
+        "2 trials of at most 30 updates, then 4 trainings to compare the winner: cross_entropy and "
+        "found, seeds 7 and 8"
+    )
     cells = [step.cell for step in planned.plan.of(STUDENT)]
     assert {cell.method for cell in cells} == {"cross_entropy", planned.name}
     assert {cell.seed for cell in cells} == {7, 8}

@@ -33,11 +33,6 @@ def mode_of(config: SearchConfig, number: int = 0) -> str:
     return "min" if config.objectives[number].less_is_better else "max"
 
 
-def num_trials(config: SearchConfig) -> int:
-    """How many points are tried; a grid tries all of its own."""
-    return len(grid(config)) if config.algorithm == "grid" else config.trials
-
-
 def proposer(config: SearchConfig, *, parallel: int, earlier: Told) -> ConcurrencyLimiter:
     """What proposes points: all algorithms draw by one function, which knows the conditions.
 

@@ -22,7 +22,6 @@ from kdray.cluster.proposals import (
     BudgetStopper,
     Told,
     key_of,
-    num_trials,
     proposer,
     scheduler,
 )
@@ -30,6 +29,7 @@ from kdray.cluster.session import run_width
 from kdray.config.execution import Execution
 from kdray.config.objectives import scores_in
 from kdray.config.search import SearchConfig
+from kdray.config.space import num_trials
 from kdray.plan.step import spec_of
 from kdray.statistics.trials import TrialResult
 from kdray.tracking import Tracker

@@ -57,6 +57,11 @@ def grid(config: SearchConfig) -> list[dict[str, Any]]:
     return list(points(config, lambda path, dimension: dimension.every or ()))
 
 
+def num_trials(config: SearchConfig) -> int:
+    """How many points are tried; a grid tries all of its own."""
+    return len(grid(config)) if config.algorithm == "grid" else config.trials
+
+
 def edges(config: SearchConfig) -> list[dict[str, Any]]:
     """Points all over the space: all choices, and of each range both ends and a number inside.
 

@@ -39,14 +39,9 @@ class Plan:
         assert step.cell is not None, "every model has one"
         return next(each for each in self.scenarios if each.point == step.cell.point)
 
-    def beside(self, steps: Iterable[Step]) -> "Plan":
-        """The same with models that its scenario does not plan, and with what these need.
-
-        Steps under one heading stand together, and what both plan is made once.
-        """
-        own = {step.key.fingerprint for step in self.steps}
-        others = [step for step in steps if step.cell or step.key.fingerprint not in own]
-        return Plan(self.scenarios, tuple(_side_by_side([self.steps, others])))
+    def with_models(self, steps: Iterable[Step]) -> "Plan":
+        """The same with models that its scenario does not plan; steps of one heading together."""
+        return Plan(self.scenarios, tuple(_side_by_side([self.steps, list(steps)])))
 
     def summary(self) -> str:
         """How large the grid is, and how much its points have in common, in words."""

@@ -14,7 +14,7 @@ from kdray.plan.counts import plan_counts
 from kdray.plan.gates import gate_steps
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
-from kdray.plan.step import EXPORT, SCORER, SCORES, Step
+from kdray.plan.step import EXPORT, SCORER, SCORES, SIGNALS, Step, up_to
 from kdray.plan.students import Students
 from kdray.plan.teacher import brought_teachers, check_steps, conversion_steps, teacher_steps
 from kdray.plan.text import TextPlan, plan_text
@@ -67,15 +67,45 @@ def plan_scenario(
     if (trained or brought) and recipe.signals.topk is not None:
         check_k(recipe.signals.topk, teacher_entries(recipe, brought))
     students = Students(recipe, text, signals, plan_starts(recipe, teacher), counts)
+    learned = (*text.steps, *trained, *converted, *checked, *signals.steps)
+    made = (*learned, *_steps_of_models(recipe, text, teacher, trained, students, exports))
+    steps = tuple(_at(point, step) for step in made) if point else made
+    return Scenario(point, recipe, steps, text, teacher, students)
+
+
+def with_recipe(scenario: Scenario, recipe: Recipe) -> Scenario:
+    """The same text, teacher and signals, with the students of another recipe, and no exports.
+
+    Nothing is read of corpora and teachers again but the shape of a brought one.
+
+    Raises:
+        ConfigError: students read what is not planned, or cannot have their budget.
+    """
+    text, teacher, before = scenario.text, scenario.teacher, scenario.students
+    students = Students(
+        recipe, text, before.signals, plan_starts(recipe, teacher), plan_counts(recipe)
+    )
+    learned = up_to(scenario.steps, SIGNALS)
+    trained = [step for step in learned if step.stage == TEACHER]
+    made = (*learned, *_steps_of_models(recipe, text, teacher, trained, students, {}))
+    return Scenario(scenario.point, recipe, made, text, teacher, students)
+
+
+def _steps_of_models(
+    recipe: Recipe,
+    text: TextPlan,
+    teacher: Teacher | None,
+    trained: Sequence[Step],
+    students: Students,
+    exports: Mapping[str, ExportConfig],
+) -> tuple[Step, ...]:
+    """All students, their scores, and what is looked at besides."""
     models = tuple(students.steps())
     goals = [step for step in models if step.is_goal]
     scores = tuple(_score_steps(recipe, text, teacher, trained, goals))
     scorers = _scorer_steps(recipe, text, scores)
     looks = (*complexity_steps(text, teacher), *gate_steps(recipe, text, teacher, goals))
-    beside = (*scorers, *looks, *_export_steps(exports, goals))
-    made = (*text.steps, *trained, *converted, *checked, *signals.steps, *models, *scores, *beside)
-    steps = tuple(_at(point, step) for step in made) if point else made
-    return Scenario(point, recipe, steps, text, teacher, students)
+    return (*models, *scores, *scorers, *looks, *_export_steps(exports, goals))
 
 
 def _at(point: Point, step: Step) -> Step:

@@ -12,7 +12,8 @@ from kdray.config.recipe import Recipe
 from kdray.config.search import RetrainConfig
 from kdray.config.space import Values
 from kdray.plan.candidates import Candidates, changed
-from kdray.plan.experiment import Plan, make_plan
+from kdray.plan.experiment import Plan
+from kdray.plan.scenario import with_recipe
 from kdray.runner.make import make_steps
 from kdray.runner.reporting import Findings, Measured, find, make_report, measured_in
 from kdray.runner.results import results_of
@@ -45,16 +46,12 @@ def plan_retraining(study: Study, candidates: Candidates, values: Values) -> Ret
     name = next(n for n in (FOUND, f"{FOUND}-by-search") if n not in recipe.methods)
     method = candidates.method(values)
     winner = changed(_with(recipe, study.recipe, method), method, values, name=name)
+    scenario = with_recipe(study.plan.only, recipe)
+    of_winner = with_recipe(study.plan.only, winner).steps
+    steps = [step for step in of_winner if step.cell is not None and step.cell.method == name]
     experiment = study.experiment.model_copy(update={"recipe": recipe, "exports": {}})
-    also = [winner.methods[name]]
-    plan = make_plan(experiment, also=also)
-    of_winner = make_plan(experiment.model_copy(update={"recipe": winner}), also=also)
-    steps = [
-        step
-        for step in of_winner.steps
-        if step.cell is None or (step.cell.method == name and not step.cell.is_teacher)
-    ]
-    return Retraining(experiment, plan.beside(steps), name, winner)
+    plan = Plan((scenario,), scenario.steps).with_models(steps)
+    return Retraining(experiment, plan, name, winner)
 
 
 def retrain(study: Study, retraining: Retraining) -> Findings:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdray.cluster.one_trial import Trial
-from kdray.cluster.proposals import STEP, key_of, num_trials
+from kdray.cluster.proposals import STEP, key_of
 from kdray.cluster.trials import SearchJob, search
-from kdray.config.space import Values
+from kdray.config.space import Values, num_trials
 from kdray.errors import StageFailed
 from kdray.reporting.searches.facts import SearchFacts, score_of
 from kdray.reporting.searches.page import HTML, Retrained, write_search

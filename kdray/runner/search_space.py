@@ -8,7 +8,7 @@ from typing import Any
 from kdray.artifacts import read_json
 from kdray.config.methods.union import BranchConfig, StagesConfig
 from kdray.config.search import SearchConfig
-from kdray.config.space import Values, edges, in_order
+from kdray.config.space import Values, edges, in_order, num_trials
 from kdray.errors import ConfigError
 from kdray.fit.spec import TrainingSpec
 from kdray.plan.candidates import Candidates
@@ -84,10 +84,24 @@ def check_search(study: Study) -> Searchable:
     )
 
 
-def decoding_notes(study: Study) -> list[str]:
-    """What the teacher does for the search alone, in words."""
-    config, plan = study.experiment.search, study.plan
-    if config is None or not config.decode_for:
+def search_notes(study: Study, searchable: Searchable) -> list[str]:
+    """What the search takes, in words: trials, the winner's trainings, and the teacher's work."""
+    config = searchable.config
+    trials = f"{num_trials(config)} trials of at most {searchable.last} updates"
+    notes = [trials, *_decoding(study, config)]
+    if config.retrain is not None:
+        values = edges(config)[0]
+        students = plan_retraining(study, searchable.candidates, values).plan.of(STUDENT)
+        cells = [step.cell for step in students if step.cell is not None]
+        names = listed(list(dict.fromkeys(cell.method for cell in cells)))
+        seeds = listed(list(dict.fromkeys(str(cell.seed) for cell in cells)))
+        notes[0] += f", then {len(cells)} trainings to compare the winner: {names}, seeds {seeds}"
+    return notes
+
+
+def _decoding(study: Study, config: SearchConfig) -> list[str]:
+    plan = study.plan
+    if not config.decode_for:
         return []
     needed = plan.needed()
     read = {name for step in plan.of(STUDENT) for name in needed[step.key.fingerprint]}
