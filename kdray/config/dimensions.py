@@ -18,7 +18,9 @@ def _several(given: object) -> object:
     return tuple(given) if isinstance(given, list | tuple) else (given,)
 
 
-Wanted = Annotated[tuple[Any, ...], BeforeValidator(_several), Field(min_length=1)]
+Wanted = Annotated[
+    tuple[Any, ...], BeforeValidator(_several, json_schema_input_type=Any), Field(min_length=1)
+]
 
 
 class BaseDimension(Frozen):

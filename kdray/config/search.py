@@ -7,10 +7,13 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from kdray.config.base import Frozen, Name, Place
 from kdray.config.dimensions import Choice, Dimension
-from kdray.config.objectives import ObjectiveConfig, check_objectives
+from kdray.config.objectives import Metric, ObjectiveConfig, check_objectives
 
 METHOD = "method"
 """The path of the choice between several methods."""
+
+
+GivenObjective = Metric | ObjectiveConfig
 
 
 def _several(given: object) -> object:
@@ -44,12 +47,20 @@ class SearchConfig(Frozen):
     trial is a student of the first size and seed, judged on dev; test is not touched.
     """
 
-    methods: Annotated[tuple[Name, ...], BeforeValidator(_several), Field(min_length=1)]
+    methods: Annotated[
+        tuple[Name, ...],
+        BeforeValidator(_several, json_schema_input_type=Name | tuple[Name, ...]),
+        Field(min_length=1),
+    ]
     space: dict[str, Dimension] = Field(min_length=1)
     # paths of choices for which signals of the teacher are made that no method of the recipe reads
     decode_for: tuple[str, ...] = ()
     objectives: Annotated[
-        tuple[ObjectiveConfig, ...], BeforeValidator(_several), Field(min_length=1)
+        tuple[ObjectiveConfig, ...],
+        BeforeValidator(
+            _several, json_schema_input_type=GivenObjective | tuple[GivenObjective, ...]
+        ),
+        Field(min_length=1),
     ] = (ObjectiveConfig(metric="dev/bleu"),)
     trials: int = Field(default=8, ge=1)
     # of all trials together, after which no other one begins and those that go on are stopped
