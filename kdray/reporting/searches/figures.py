@@ -32,7 +32,10 @@ def draw_search(facts: SearchFacts) -> SearchFigures:
     return SearchFigures(
         parallel=_parallel(facts),
         importances={
-            metric: draw_ranked(shares, label=f"Importance of each dimension for {metric}")
+            metric: draw_ranked(
+                {_counted(facts, path): share for path, share in shares.items()},
+                label=f"Importance of each dimension for {metric}",
+            )
             for metric, shares in facts.importances.items()
         },
         curves=_curves(facts),
@@ -79,6 +82,13 @@ def _parallel(facts: SearchFacts) -> Markup:
         )
     label = f"Parallel coordinates of {len(strands)} trials over {', '.join(config.dimensions)}"
     return draw_parallel(axes, strands, label=label)
+
+
+def _counted(facts: SearchFacts, path: str) -> str:
+    """The name of a dimension, with the number of trials where that is not all of them."""
+    scored = [trial for trial in facts.trials if trial.scores]
+    there = sum(path in trial.values for trial in scored)
+    return path if there == len(scored) else f"{path} ({there} trials)"
 
 
 def _key(value: object) -> str:
