@@ -107,7 +107,7 @@ def test_search_ranks_its_trials_on_dev(config, undisturbed, tmp_path):
     retrained = json.loads((reports / "winner" / "results.json").read_text())["results"]
     seeds = {row["seed"] for row in retrained if row["method"] == "found"}
     assert seeds == {2, 3, 4}, "no trial had one of these"
-    assert {row["split"] for row in retrained} == {"dev", "test-test"}
+    assert {row["split"] for row in retrained} == {"dev", "test-generated"}
     names = execute(SEARCH, STORAGE=str(storage), STUDY="micro")
     assert len(names["learning"].chart.panels[0].lines) == len(names["trials"]) == 2
     assert names["gate"] is not None

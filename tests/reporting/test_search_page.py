@@ -79,6 +79,10 @@ def test_the_verdict_is_on_the_winner_even_if_dev_prefers_another_one(retrained,
     assert stored["headline"] == verdict.headline
     html = (tmp_path / HTML).read_text("utf-8")
     assert 'href="winner/report.html"' in html
+    assert "ev prefers" not in html, "dev has not been asked"
+    dev = next(table for table in report.analysis.tables if table.is_dev)
+    chrf = dev.row(dev.rows[0].group, "found").chrf
+    assert f"on dev these have {chrf.mean:.2f} ± {chrf.sd:.2f}" in html
     assert "found" in verdict.headline
 
 

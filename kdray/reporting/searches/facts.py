@@ -1,7 +1,7 @@
 """What a search found, worked out from its trials: ranks, front, importances, regret, verdict."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kdray.config.objectives import pareto_front, rule_in_words
@@ -146,4 +146,7 @@ def verdict_on(analysis: Analysis, name: str, *, main_beam: int) -> Verdict | No
     if not rows:
         return None
     group = rows[0].group
-    return verdict_of(analysis.tables, group, chosen={group: name}, main_beam=main_beam)
+    verdict = verdict_of(analysis.tables, group, chosen={group: name}, main_beam=main_beam)
+    said = verdict.headline.replace(f"Dev prefers {name}", f"The search chose {name}")
+    said = said.replace(f"dev prefers {name}", f"the search chose {name}")
+    return replace(verdict, headline=said)

@@ -102,11 +102,27 @@ def _sentences(facts: SearchFacts, retrained: Retrained | None) -> list[str]:
     if retrained is None:
         return said
     said.append(
-        f"It was trained anew with other seeds, as {retrained.name}, and scored on the tests once."
+        f"It was trained anew with other seeds, as {retrained.name}, and scored on the tests once"
+        f"{_on_dev(facts, retrained)}."
     )
     verdict = retrained.verdict
     # The first sentence says which method dev prefers, and here the search has chosen.
     return said if verdict is None else [*said, *verdict.sentences[1:]]
+
+
+def _on_dev(facts: SearchFacts, retrained: Retrained) -> str:
+    """What the first objective is with the fresh seeds, as the rest of a sentence."""
+    metric = facts.config.first.metric.removeprefix("dev/")
+    for table in _tables(retrained):
+        for row in table.students() if table.is_dev else ():
+            if row.method == retrained.name and metric in row.scores:
+                spread = row.scores[metric]
+                sd = "" if spread.sd is None else f" ± {spread.sd:.2f}"
+                return (
+                    f"; on dev these have {spread.mean:.2f}{sd} ({table.condition.title}), which "
+                    "is what the trial's score is worth"
+                )
+    return ""
 
 
 def _tables(retrained: Retrained | None) -> list[Any]:

@@ -1,10 +1,20 @@
 """The trials of a search as a table for a terminal of 80 columns."""
 
+from collections.abc import Mapping
+
 import rich.box
 from rich.table import Table
 from rich.text import Text
 
 from kdray.reporting.searches.facts import SearchFacts, score_of, short_names, told
+
+HEADINGS: Mapping[str, str] = {
+    "dev/bleu": "BLEU",
+    "dev/chrf": "chrF",
+    "dev/loss": "loss",
+    "parameters": "params",
+    "latency": "ms",
+}
 
 
 def trials_table(facts: SearchFacts) -> Table:
@@ -12,7 +22,7 @@ def trials_table(facts: SearchFacts) -> Table:
     table = Table(title="Trials on dev", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", justify="right", no_wrap=True)
     for each in facts.config.objectives:
-        table.add_column(each.metric.removeprefix("dev/"), justify="right", no_wrap=True)
+        table.add_column(HEADINGS[each.metric], justify="right", no_wrap=True)
     table.add_column("upd.", justify="right", no_wrap=True)
     table.add_column("student", no_wrap=True)
     table.add_column("values", overflow="fold")
