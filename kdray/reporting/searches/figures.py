@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from kdray.config.dimensions import Choice, LogInteger, LogUniform
+from kdray.config.dimensions import Choice, Integer, LogInteger, LogUniform
 from kdray.reporting.charts.looks import Look
 from kdray.reporting.charts.parallel import Strand, draw_parallel
 from kdray.reporting.charts.ranked import draw_ranked
@@ -14,6 +14,7 @@ from kdray.reporting.searches.facts import SearchFacts, score_of, shown, told
 from kdray.statistics.trials import TrialResult
 
 BEST, GOOD, REST, STOPPED = Look("c2"), Look("accent"), Look("soft"), Look("soft")
+FEW = range(1, 9)  # whole numbers, each of which is written beside its axis
 SHARE = 4  # the best of so many trials are in colour
 
 
@@ -56,6 +57,8 @@ def _parallel(facts: SearchFacts) -> Markup:
         named: tuple[tuple[float, str], ...] = ()
         if isinstance(dimension, Choice):
             named = tuple((float(n), shown(v)) for n, v in enumerate(dimension.values))
+        elif isinstance(dimension, Integer | LogInteger) and len(dimension.every or ()) in FEW:
+            named = tuple((float(v), str(v)) for v in dimension.every or ())
         is_log = isinstance(dimension, LogUniform | LogInteger)
         ends = () if isinstance(dimension, Choice) else (dimension.low, dimension.high)
         axes[Axis(path, is_log=is_log, ticks=named)] = ends
