@@ -44,7 +44,7 @@ from kdray.runner.study import Study
 from kdray.storage.disk import disk_failure
 
 if TYPE_CHECKING:
-    from kdray.cluster.trials import TrialResult
+    from kdray.reporting.searches.facts import SearchFacts
 
 LAST = {"decode": SIGNALS, "tune": SIGNALS, "train": STUDENT, "evaluate": SCORER}
 """The stage that a verb's steps end with; of the other verbs, all steps are."""
@@ -165,17 +165,20 @@ def _written(study: Study, findings: Findings, default: Path, folder: Path | Non
         return findings
 
 
-def run_search_path(study: Study) -> "list[TrialResult]":
-    """Make what all trials share, then search. The tests are not touched.
+def run_search_path(study: Study) -> "SearchFacts":
+    """Make what all trials share, search, and compare the winner, trained anew, on the tests.
 
     Raises:
         StageFailed: trials failed; the table holds the others.
     """
-    from kdray.runner.search import check_search, run_search  # with Ray Tune
+    from kdray.runner.search import run_search  # with Ray Tune
+    from kdray.runner.search_space import check_search, search_notes
 
-    config = check_search(study)
+    searchable = check_search(study)
+    for note in search_notes(study, searchable):
+        study.display.note(note)
     run_steps(study, "tune")
-    return run_search(study, config)
+    return run_search(study, searchable)
 
 
 def check_complete(study: Study) -> None:

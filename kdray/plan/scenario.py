@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from kdray.artifacts import Source
 from kdray.cell import TEACHER, Cell, Point, within
 from kdray.config.export import ExportConfig
+from kdray.config.methods.union import MethodConfig
 from kdray.config.recipe import Recipe
 from kdray.plan.complexity import complexity_steps
 from kdray.plan.counts import plan_counts
@@ -13,7 +14,7 @@ from kdray.plan.exports import Exports
 from kdray.plan.gates import gate_steps
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
-from kdray.plan.step import SCORER, SCORES, Step
+from kdray.plan.step import SCORER, SCORES, SIGNALS, STUDENT, Step, up_to
 from kdray.plan.students import Students
 from kdray.plan.teacher import brought_teachers, check_steps, conversion_steps, teacher_steps
 from kdray.plan.text import TextPlan, plan_text
@@ -48,7 +49,12 @@ class Scenario:
 
 
 def plan_scenario(
-    point: Point, recipe: Recipe, exports: Mapping[str, ExportConfig], *, all_signals: bool
+    point: Point,
+    recipe: Recipe,
+    exports: Mapping[str, ExportConfig],
+    *,
+    all_signals: bool,
+    also: Sequence[MethodConfig] = (),
 ) -> Scenario:
     """Work out the steps of one recipe, in order; see `make_plan`."""
     counts = plan_counts(recipe)
@@ -62,20 +68,50 @@ def plan_scenario(
     if recipe.teacher is not None:
         teacher = build_teacher(recipe.teacher, sources, shared=recipe.tokenizer is None)
     checked = tuple(check_steps(recipe, text, teacher))
-    signals = plan_signals(recipe, text, teacher, all_signals=all_signals)
+    signals = plan_signals(recipe, text, teacher, all_signals=all_signals, also=also)
     if (trained or brought) and recipe.signals.topk is not None:
         check_k(recipe.signals.topk, teacher_entries(recipe, brought))
     students = Students(recipe, text, signals, plan_starts(recipe, teacher), counts)
+    learned = (*text.steps, *trained, *converted, *checked, *signals.steps)
+    path = (*learned, *_steps_of_models(recipe, text, teacher, trained, students))
+    goals = [step for step in path if step.stage == STUDENT and step.is_goal]
+    made = (*path, *Exports.of(point, recipe, text, path).steps(exports, goals))
+    steps = tuple(_at(point, step) for step in made) if point else made
+    return Scenario(point, recipe, steps, text, teacher, students)
+
+
+def with_recipe(scenario: Scenario, recipe: Recipe) -> Scenario:
+    """The same text, teacher and signals, with the students of another recipe, and no exports.
+
+    Nothing is read of corpora and teachers again but the shape of a brought one.
+
+    Raises:
+        ConfigError: students read what is not planned, or cannot have their budget.
+    """
+    text, teacher, before = scenario.text, scenario.teacher, scenario.students
+    students = Students(
+        recipe, text, before.signals, plan_starts(recipe, teacher), plan_counts(recipe)
+    )
+    learned = up_to(scenario.steps, SIGNALS)
+    trained = [step for step in learned if step.stage == TEACHER]
+    made = (*learned, *_steps_of_models(recipe, text, teacher, trained, students))
+    return Scenario(scenario.point, recipe, made, text, teacher, students)
+
+
+def _steps_of_models(
+    recipe: Recipe,
+    text: TextPlan,
+    teacher: Teacher | None,
+    trained: Sequence[Step],
+    students: Students,
+) -> tuple[Step, ...]:
+    """All students, their scores, and what is looked at besides."""
     models = tuple(students.steps())
     goals = [step for step in models if step.is_goal]
     scores = tuple(_score_steps(recipe, text, teacher, trained, goals))
     scorers = _scorer_steps(recipe, text, scores)
     looks = (*complexity_steps(text, teacher), *gate_steps(recipe, text, teacher, goals))
-    path = (*text.steps, *trained, *converted, *checked, *signals.steps, *models, *scores)
-    written = Exports.of(point, recipe, text, path).steps(exports, goals)
-    made = (*path, *scorers, *looks, *written)
-    steps = tuple(_at(point, step) for step in made) if point else made
-    return Scenario(point, recipe, steps, text, teacher, students)
+    return (*models, *scores, *scorers, *looks)
 
 
 def _at(point: Point, step: Step) -> Step:

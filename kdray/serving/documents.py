@@ -48,11 +48,14 @@ def markup(text: str) -> Document:
     """HTML: each text between two tags is a line, so a tag within a sentence cuts it.
 
     Tags and comments stay as they are, and so does the text of `code`, `script` and the like, and
-    of elements with `translate="no"`.
+    of elements with `translate="no"`. What is no HTML at all stays whole.
     """
     cutter = _Cutter(convert_charrefs=True)
-    cutter.feed(text)
-    cutter.close()
+    try:
+        cutter.feed(text)
+        cutter.close()
+    except AssertionError:  # of Python's reader, for a declaration that is none: `<![`
+        return Document([], [text], is_html=True)
     return cutter.document()
 
 

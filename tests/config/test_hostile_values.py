@@ -101,7 +101,7 @@ def test_a_value_of_the_wrong_kind_is_refused(load, override, words):
 
 
 def test_true_still_is_true_where_it_is_due_or_anything_is(load):
-    space = "search={method: token_level, space: {alpha: {kind: choice, values: [true]}}}"
+    space = "search={methods: token_level, space: {alpha: {kind: choice, values: [true]}}}"
     loaded = load("execution.use_gpu=true", space)
     assert loaded.execution.use_gpu is True
     assert loaded.search.space["alpha"].values == (True,)
