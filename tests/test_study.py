@@ -94,6 +94,7 @@ def test_second_run_makes_nothing(config, undisturbed):
     assert "Ray" not in done.stdout  # not even started
 
 
+@pytest.mark.long
 def test_search_ranks_its_trials_on_dev(config, undisturbed, tmp_path):
     storage = copied(undisturbed, tmp_path / "storage")
     done = run("tune", config, storage)

@@ -40,7 +40,7 @@ def whole(
                 raise
         _sync(place.parent)
     except OSError as error:
-        if error.filename is None:  # a write that fails does not say where
+        if error.errno and error.filename is None:  # a write that fails does not say where
             error.filename = str(place)
         raise
     finally:
