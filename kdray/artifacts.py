@@ -168,8 +168,10 @@ class Store:
 
         Raises:
             ArtifactDamaged: it is not there, or not what its record says.
+            DataError: what was brought was changed since its content was hashed.
         """
         if isinstance(source, Brought):
+            source.files.prove()
             return source.path
         path = self.path(source)
         if self.seen is not None and source.place in self.seen.fetched:

@@ -89,11 +89,14 @@ class SharedHuggingFaceTeacher(HuggingFaceTeacher):
         """Load the model itself.
 
         Raises:
-            DataError: it cannot be read, or is of another vocabulary than its tokenizer.
+            DataError: it cannot be read, was changed since its content was hashed, or is of
+                another vocabulary than its tokenizer.
         """
         need_packages()
         folder = self.origin.folder()
-        return read_model(folder, Tokenizer.load(folder), device=device)
+        model = read_model(folder, Tokenizer.load(folder), device=device)
+        self.origin.prove()
+        return model
 
 
 class Codec(Protocol):
