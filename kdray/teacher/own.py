@@ -68,6 +68,10 @@ class OwnModels(Teacher):
         """Of all models together."""
         return sum(load_shape(fetch(member)).num_params() for member in self.members)
 
+    def tokenizer_checksum(self, fetch: Fetch) -> str:
+        """See `Teacher`."""
+        return load_shape(fetch(self.members[0])).tokenizer
+
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> None:
         """Write the CTranslate2 form of a single model that is to run on a CPU."""
         if self._is_exported(device) and not (work / EXPORTED).exists():

@@ -85,6 +85,10 @@ class SharedHuggingFaceTeacher(HuggingFaceTeacher):
     def _codec(self, folder: Path, model_type: str) -> "Codec":
         return OurCodec(Tokenizer.load(folder), languages_of(None, model_type, self.config))
 
+    def tokenizer_checksum(self, fetch: Fetch) -> str:
+        """See `Teacher`."""
+        return Tokenizer.load(fetch(self.converted) / TOKENIZER).checksum
+
     def reader(self, fetch: Fetch, *, device: str) -> HuggingFaceReader:
         """Load the model itself.
 
