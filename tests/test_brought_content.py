@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from kdray.model.storage import WEIGHTS, Shape, save_model, tensors
 from kdray.plan.brought import brought_model
 from kdray.storage import hashed
 from kdray.storage.hashed import Hashed
+from kdray.teacher.own import OwnModels
 from kdray.teacher.shards import ShardPlan
 from kdray.text.jobs import CorpusJob
 
@@ -69,7 +71,9 @@ def test_a_file_that_is_as_it_was_is_not_read_again(tmp_path, monkeypatch) -> No
     assert Hashed.of([path]) == files
 
 
-def test_a_brought_model_is_not_fetched_once_it_is_another(tmp_path, toy_tokenizers) -> None:
+@pytest.fixture
+def folder(tmp_path, toy_tokenizers) -> Path:
+    """A model that a user brings."""
     tokenizer = toy_tokenizers["joint"]
     shape = Shape(
         config=ModelConfig(preset="nano"),
@@ -82,10 +86,38 @@ def test_a_brought_model_is_not_fetched_once_it_is_another(tmp_path, toy_tokeniz
     folder.mkdir()
     save_model(folder, shape, tensors(shape.build()))
     tokenizer.save(folder)
-    store, before = Store.open(tmp_path / "runs"), brought_model(folder)
-    assert store.fetch(before) == folder
+    return folder
+
+
+def trained_on(folder: Path) -> dict[str, Any]:
+    """Other weights of the same shape. -> those before."""
     weights = load_file(folder / WEIGHTS)
     save_file({name: value + 1 for name, value in weights.items()}, folder / WEIGHTS)
+    return weights
+
+
+@pytest.mark.parametrize("use", ["prepare", "reader"])
+def test_nor_is_it_used_if_it_becomes_another_while_it_is_read(folder, tmp_path, use) -> None:
+    store, teacher = Store.open(tmp_path / "runs"), OwnModels((brought_model(folder),))
+
+    def fetch(source):
+        path = store.fetch(source)
+        trained_on(path)
+        return path
+
+    ways = {
+        "reader": lambda: teacher.reader(fetch, device="cpu"),
+        "prepare": lambda: teacher.prepare(tmp_path / "work", fetch, device="cpu"),
+    }
+    with pytest.raises(DataError, match=rf"teacher/{WEIGHTS}: was changed while the command ran"):
+        ways[use]()
+    assert not (tmp_path / "work").exists() or not list((tmp_path / "work").iterdir())
+
+
+def test_a_brought_model_is_not_fetched_once_it_is_another(folder, tmp_path) -> None:
+    store, before = Store.open(tmp_path / "runs"), brought_model(folder)
+    assert store.fetch(before) == folder
+    weights = trained_on(folder)
     with pytest.raises(DataError, match=rf"teacher/{WEIGHTS}: was changed while the command ran"):
         store.fetch(pickle.loads(pickle.dumps(before)))
     assert store.fetch(brought_model(folder)) == folder

@@ -87,6 +87,7 @@ class OwnModels(Teacher):
             folder = fetch(self.members[0])
             with whole(work / EXPORTED, record=RECORD) as exported:
                 export(load_model(folder), Tokenizer.load(folder), exported)
+                _prove_unchanged(self.members, fetch)
                 seal(exported)
 
     def open(
@@ -124,10 +125,18 @@ class OwnModels(Teacher):
                     f"{folder}: has the tokenizer {tokenizer}, but {folders[0]} has {first}; the "
                     "members of an ensemble must have been trained with the same one"
                 )
-        return OnlineModels([load_model(folder).to(device) for folder in folders])
+        models = OnlineModels([load_model(folder).to(device) for folder in folders])
+        _prove_unchanged(self.members, fetch)
+        return models
 
     def _is_exported(self, device: str) -> bool:
         return len(self.members) == 1 and device == "cpu"
+
+
+def _prove_unchanged(members: Sequence[Source], fetch: Fetch) -> None:
+    """Raise DataError if what a user brought was changed while it was read."""
+    for member in members:
+        fetch(member)
 
 
 @dataclass(frozen=True, slots=True)
