@@ -168,8 +168,10 @@ class Store:
 
         Raises:
             ArtifactDamaged: it is not there, or not what its record says.
+            DataError: what was brought was changed since its content was hashed.
         """
         if isinstance(source, Brought):
+            source.files.prove()
             return source.path
         path = self.path(source)
         if self.seen is not None and source.place in self.seen.fetched:
@@ -417,7 +419,7 @@ def prove(folder: Path) -> None:
     except FileNotFoundError:
         return
     wrong, record = wrong_record(content, {})
-    wrong = wrong or wrong_size(folder, record["files"])
+    wrong = wrong or wrong_size(folder, record["files"], others=False)
     wrong = wrong or wrong_content(folder, record["files"], memory=None, again=False)
     if wrong is not None:
         raise ArtifactDamaged(f"{folder}{wrong}; copy the folder again as it was")

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kdray.storage.hashed import Hashed
 from kdray.storage.record import canonical_json, plain
 
 
@@ -47,6 +48,7 @@ class Brought:
 
     path: Path
     fingerprint: str  # stands for its content
+    files: Hashed = field(default=Hashed(), repr=False, compare=False)  # whose content that is
 
 
 Source = Key | Brought

@@ -153,6 +153,31 @@ def test_who_only_looks_reads_what_it_fetches_and_writes_nothing(store, path) ->
     damage(looking, "fetch")
 
 
+@pytest.mark.parametrize("ask", ["find", "fetch", "verify"])
+@pytest.mark.parametrize("name", ["test-x (copy).parquet", "inner/more", "000000/part", "table~"])
+def test_a_file_that_nobody_wrote_is_no_content(store, path, ask, name) -> None:
+    (path / name).parent.mkdir(exist_ok=True)
+    (path / name).write_text("")
+    assert f"{path}/{name}: stands in no record (it is enough to move it" in damage(store, ask)
+    (path / name).unlink()
+    assert store.find(KEY) is not None, "a folder with nothing in it is no content"
+    assert getattr(store, ask)(KEY) is None or ask != "verify"
+
+
+def test_nor_is_a_link_to_a_folder(store, path, tmp_path) -> None:
+    (tmp_path / "000000").mkdir()
+    (path / "000000").symlink_to(tmp_path / "000000")
+    assert f"{path}/000000: stands in no record" in damage(store)
+
+
+def test_what_systems_leave_behind_is_let_be(store, path) -> None:
+    for name in (".DS_Store", ".nfs0001", "inner/.hidden"):
+        (path / name).write_text("x")
+    (path / ".snapshot").mkdir()
+    (path / ".snapshot" / "table").write_text("x")
+    assert store.find(KEY) is not None
+
+
 def test_a_file_that_cannot_be_read_is_named(store, path, monkeypatch) -> None:
     def broken(file):
         raise OSError(errno.EIO, "Input/output error")

@@ -100,3 +100,38 @@ def test_another_node_takes_earlier_translations_too(nodes, monkeypatch):
     assert seen == [f"line {row}" for row in range(20, 30)]
     hyps = read_translations(driver.fetch(grown.key))["hyp"].to_pylist()
     assert hyps == [f"LINE {row}" for row in range(30)]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_shard_that_was_damaged_between_two_commands_is_made_anew(nodes, tmp_path, shared):
+    store = Store.open(tmp_path / "runs") if shared else nodes[0]
+    job = TranslationJob(Lines(), corpus(store, 20), HypothesesConfig(), ENCODED)
+    step, said = Step(job, SIGNALS, "hypotheses", "Translations"), []
+    study = SimpleNamespace(
+        store=store,
+        experiment=SimpleNamespace(execution=Execution(shard_pairs=8)),
+        display=SimpleNamespace(note=said.append),
+    )
+
+    def make():
+        work = _shard_work(study, step, "cpu")
+        missing = work.plan.missing()
+        for index in missing:
+            ShardActor([work], None, None, 1)({"work": [0], "shard": [index]})
+        return work, missing
+
+    work, missing = make()
+    assert (missing, said) == ([0, 1, 2], [])
+    table = work.plan.path(1) / "hypotheses.arrow"
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 1
+    table.write_bytes(content)
+    work, missing = make()
+    assert missing == ([1] if shared else []), "the storage has kept a whole one"
+    (words,) = said
+    assert (
+        words == f"{table}: its content is not what was written; this part of the work is made anew"
+    )
+    _join(study, Decoding(step, work))
+    hyps = read_translations(store.fetch(job.key))["hyp"].to_pylist()
+    assert hyps == [f"LINE {row}" for row in range(20)]

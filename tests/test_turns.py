@@ -13,8 +13,10 @@ from storage_laws import forked, until, wait
 
 from kdray.artifacts import Store
 from kdray.config.experiment import Experiment
+from kdray.plan.experiment import make_plan
 from kdray.plan.step import ENCODED, up_to
 from kdray.progress import Display
+from kdray.runner import study as study_module
 from kdray.runner import turns
 from kdray.runner.make import make_steps
 from kdray.runner.study import open_study
@@ -112,6 +114,24 @@ def test_what_another_command_fails_to_make_is_made_here(tmp_path, built, monkey
             begun(built)
     with command(storage, OTHER) as (other, _):
         assert wait(first, other) == [1, 0]
+
+
+def test_who_has_waited_plans_with_what_users_bring_by_then(tmp_path, built, monkeypatch):
+    storage, plans = tmp_path / "runs", []
+
+    def planning(*arguments, **options):
+        plans.append(make_plan(*arguments, **options))
+        return plans[-1]
+
+    with command(storage) as (first, _):
+        begun(built)
+        monkeypatch.setattr(study_module, "make_plan", planning)
+        with open_study(experiment(storage), Display()) as study:
+            assert "end" in built.read_text()
+            assert study.plan is plans[1]
+        with open_study(experiment(storage), Display()) as study:
+            assert study.plan is plans[2], "it has not waited"
+        assert wait(first) == [0]
 
 
 def test_who_only_looks_waits_for_nobody(tmp_path, built):

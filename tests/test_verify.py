@@ -24,6 +24,7 @@ from kdray.storage.record import new_record
 from kdray.teacher.stored import Layout
 from kdray.text.encoded import EncodedSplit
 from kdray.text.jobs import CorpusJob, EncodingJob, NoiseJob, TokenizerJob
+from kdray.text.pieces import of_pieces
 from kdray.text.sequences import offsets_of, read_table, write_table
 
 GRAMMAR = {"nouns": 5, "verbs": 5, "adjectives": 4, "adverbs": 4, "ambiguity": 0, "recursion": 0}
@@ -236,6 +237,17 @@ def test_a_flipped_byte_is_named_in_whatever_file(copy: Path) -> None:
         assert any(path.name in line for line in damages(copy)), path
         path.write_bytes(content)
     assert damages(copy) == []
+
+
+@pytest.mark.parametrize("name", ["encoded/dev.arrow", "hypotheses/hypotheses.arrow"])
+def test_ids_of_another_tokenizer_are_named(copy: Path, name: str) -> None:
+    """As they are when a tokenizer was made again by another version of SentencePiece."""
+    folder, file = stage(copy, name.split("/")[0]), name.split("/")[1]
+    rewrite(folder / file, lambda table: of_pieces(table, "0123"))
+    forge(folder)
+    place = folder.relative_to(copy).as_posix()
+    (found,) = (line for line in damages(copy) if line.startswith(place))
+    assert found.startswith(f"{place}: {file}: its ids are of the tokenizer 0123, ")
 
 
 def test_lost_and_foreign_files_and_moved_artifacts_are_named(copy: Path) -> None:

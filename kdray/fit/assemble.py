@@ -21,7 +21,9 @@ from kdray.teacher.stored import Stored, StoredRows, load_pair_hashes
 from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit
 from kdray.text.pairing import check_pairs, join, pair_hashes, source_hashes
+from kdray.text.pieces import SOME, check_pieces, check_rows
 from kdray.text.sequences import Sequences
+from kdray.text.tokenizer import Tokenizer
 
 UNFINISHED = "hypothesis reached the length limit"
 TOO_LONG = "longer than training.max_tokens or the model's max_length"
@@ -103,22 +105,27 @@ def assemble(
     max_tokens: int,
     teacher: OnlineTeacher | None = None,
     weights: Mapping[str, int] | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> TrainingData:
     """Load what a method reads; pairs that it cannot use are counted, never cut.
 
     `weights`: how many rows each pair of a source has, by its name; 1 where it is not there.
+    `tokenizer`: the model's, whose ids they have to be.
 
     Raises:
-        DataError: stored signals lack pairs, or do not fit the sequences they belong to.
+        DataError: stored signals lack pairs, or do not fit the sequences they belong to, or ids are
+            not of the tokenizer's pieces.
     """
     train = EncodedSplit.load(encoded, Split.TRAIN)
+    if tokenizer is not None:
+        check_pieces(train.pieces, tokenizer.checksum, what=encoded, of="the tokenizer")
     whole = {View.REFERENCE: _corpus(train)}
     if View.REFERENCE in (*needs.views, *needs.distributions):
         has_one = whole[View.REFERENCE].lengths(View.REFERENCE) > 0
         whole[View.REFERENCE].keep(has_one, NO_REFERENCE)
     chosen = replace(whole[View.REFERENCE])
     if View.HYPOTHESIS in needs.views:
-        whole[View.HYPOTHESIS], finished = _translations(train, signals, fetch)
+        whole[View.HYPOTHESIS], finished = _translations(train, signals, fetch, tokenizer)
         chosen = replace(whole[View.HYPOTHESIS])
         chosen.keep(finished, UNFINISHED)
         if View.REFERENCE in (*needs.views, *needs.distributions):
@@ -172,7 +179,7 @@ def _corpus(train: EncodedSplit) -> _Rows:
 
 
 def _translations(
-    corpus: EncodedSplit, signals: Signals, fetch: Fetch
+    corpus: EncodedSplit, signals: Signals, fetch: Fetch, tokenizer: Tokenizer | None
 ) -> tuple[_Rows, NDArray[np.bool_]]:
     """Each translation beside its pair, and whether it is finished.
 
@@ -183,6 +190,12 @@ def _translations(
     hyps = Hypotheses.load(folder, best_only=not signals.all_hypotheses)
     if not len(hyps.pair_ids):
         raise DataError(f"{folder}: holds no hypothesis; remove it and run again")
+    if tokenizer is not None:
+        check_pieces(hyps.pieces, tokenizer.checksum, what=folder, of="the tokenizer")
+        if hyps.pieces is None:
+            some = range(min(SOME, len(hyps.pair_ids)))
+            ids, texts = [hyps.ids[row].tolist() for row in some], hyps.texts(np.array(some))
+            check_rows(ids, texts, tokenizer, what=folder)
     if not signals.all_hypotheses:
         join(hyps.pair_ids, hyps.pair_ids, what=str(folder))  # none stands there twice
     absent = int((~np.isin(corpus.pair_ids, hyps.pair_ids)).sum())

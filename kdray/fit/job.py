@@ -40,6 +40,7 @@ from kdray.storage.mirror import Mirror
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
 from kdray.text.pairing import check_pairs, source_hashes
+from kdray.text.pieces import SOME, check_pieces, check_rows
 from kdray.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class TrainingJob:
         check_dev(pairs, model=self.folder.name, max_length=spec.model.max_length)
         dev = TrainingData(pairs.pair_ids, pairs.src, {View.REFERENCE: pairs.ref}, {}, {})
         tokenizer = self._tokenizer()
+        self._check_teachers(tokenizer)
         teacher = None
         if spec.teacher is not None:
             teacher = spec.teacher.reader(self.fetch, device=str(worker.device))
@@ -92,6 +94,7 @@ class TrainingJob:
             max_tokens=min(spec.training.max_tokens, spec.model.max_length),
             teacher=teacher,
             weights=spec.training.source_weights,
+            tokenizer=tokenizer,
         )
         run = Run(
             config=spec.training,
@@ -118,7 +121,21 @@ class TrainingJob:
         hashes = source_hashes(table[Column.SRC].to_pylist())
         check_pairs(pairs.src_hashes, hashes, pairs.pair_ids, what=str(folder))
         references = table[Column.REF].to_pylist()
+        if pairs.pieces is None:
+            ids = [pairs.ref[row].tolist() for row in range(min(SOME, len(pairs)))]
+            encoded = self.fetch(self.spec.encoded)
+            check_rows(ids, references[:SOME], tokenizer, what=encoded)
         return Validator(dev, references, tokenizer, self.spec.bleu_tokenize, threads)
+
+    def _check_teachers(self, tokenizer: Tokenizer) -> None:
+        """Refuse models that the student learns from, or starts from, with other pieces."""
+        start = self.spec.start
+        of_start = start.teacher if isinstance(start, TeacherLayers) else None
+        for teacher in (self.spec.teacher, of_start):
+            if teacher is not None:
+                found = teacher.tokenizer_checksum(self.fetch)
+                what = self.fetch(teacher.sources[0]) if teacher.sources else Path("the teacher")
+                check_pieces(found, tokenizer.checksum, what=what, of="the student's tokenizer")
 
     def _identity(self, tokenizer: Tokenizer) -> dict[str, Any]:
         """What a checkpoint of this run has to be of."""

@@ -28,6 +28,7 @@ from kdray.teacher.references import read_references
 from kdray.text.corpus import Corpus
 from kdray.text.encoded import EncodedSplit
 from kdray.text.pairing import check_pairs, join, source_hashes
+from kdray.text.pieces import check_pieces
 
 VERSION = 1
 FILE = "complexity.json"
@@ -93,6 +94,8 @@ class TeacherComplexityJob:
             assert reader is not None, "the plan was checked for this"
             for split in (Split.TRAIN, Split.DEV):
                 encoded = EncodedSplit.load(fetch(self.encoded), split)
+                pieces = self.teacher.tokenizer_checksum(fetch)
+                check_pieces(encoded.pieces, pieces, what=fetch(self.encoded), of="the teacher")
                 measures |= below(split, self._measure(corpus, encoded, split, engine, reader))
         return _written(folder, measures)
 

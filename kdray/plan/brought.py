@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from kdray.artifacts import Brought, Key, prove, sha256_file
+from kdray.artifacts import Brought, Key, prove
 from kdray.errors import DataError
 from kdray.model.storage import SHAPE, WEIGHTS, check_weights, load_shape
-from kdray.text.tokenizer import Tokenizer
+from kdray.storage.hashed import Hashed
+from kdray.text.tokenizer import FILES, Tokenizer
 
 
 def brought_model(path: Path) -> Brought:
@@ -16,6 +17,8 @@ def brought_model(path: Path) -> Brought:
         ArtifactDamaged: it was published, with a record, and is not what was published.
     """
     prove(path)
+    names = (WEIGHTS, SHAPE, *FILES)
+    files = Hashed.of(path / name for name in names if (path / name).is_file())
     shape, tokenizer = load_shape(path), Tokenizer.load(path)
     if tokenizer.checksum != shape.tokenizer:
         raise DataError(
@@ -30,6 +33,6 @@ def brought_model(path: Path) -> Brought:
             "as it was"
         )
     check_weights(path / WEIGHTS, shape)
-    recipe = {"weights": sha256_file(path / WEIGHTS), "shape": shape.identity()}
+    recipe = {"weights": files.sha256(path / WEIGHTS), "shape": shape.identity()}
     key = Key("brought", 2, recipe, {"tokenizer": tokenizer.checksum})
-    return Brought(path.absolute(), key.fingerprint)
+    return Brought(path.absolute(), key.fingerprint, files)

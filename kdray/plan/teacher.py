@@ -36,7 +36,7 @@ def brought_teachers(recipe: Recipe) -> tuple[Brought, ...]:
     if isinstance(recipe.teacher, HuggingFaceTeacherConfig) and recipe.tokenizer is None:
         origin = Origin.of(recipe.teacher)
         shared_tokenizer(origin.folder())
-        return (Brought(origin.folder(), origin.fingerprint),)
+        return (Brought(origin.folder(), origin.fingerprint, origin.files),)
     configs = [c for c in members(recipe.teacher) if isinstance(c, BroughtTeacherConfig)]
     return tuple(brought_model(Path(config.path)) for config in configs)
 

@@ -16,7 +16,7 @@ from kdray.storage.folders import get_folder
 from kdray.storage.record import parsed
 from kdray.storage.remote import remote_storage
 
-COMPARED = ("corpus", "noise", "encoded", "hypotheses")
+COMPARED = ("corpus", "noise", "encoded", "hypotheses", "tokenizer")
 """What an artifact was made of, by the names in its record, that its rows are compared with."""
 
 

@@ -21,7 +21,9 @@ from kdray.schema import Column, Split, View
 from kdray.text.corpus import DROPS
 from kdray.text.judging import pair_id
 from kdray.text.pairing import pair_hashes, source_hashes
+from kdray.text.pieces import pieces_of
 from kdray.text.sequences import Sequences, read_table
+from kdray.text.tokenizer import FILES
 
 TRANSLATIONS, SCORES = "hypotheses.arrow", "scores.arrow"
 ROWS_AT_A_TIME = 50_000
@@ -112,6 +114,21 @@ class Pairs:
                 texts = self._texts(corpus, split)
                 yield from misplaced(ids, texts.ids, what=what)
                 yield from of_another(ids, hashes, texts.ids, texts.hashes, what=what)
+            yield from self._of_other_pieces(pieces_of(table), record, what=what)
+
+    def _of_other_pieces(
+        self, found: str | None, record: Mapping[str, Any], *, what: str
+    ) -> Damages:
+        """Ids of another tokenizer than the record names, by its fingerprint or checksum."""
+        if found is None or found == record["inputs"].get("tokenizer"):
+            return
+        made = self._source(record, "tokenizer")
+        if made is None or made.record is None:
+            return
+        names = [name for name in FILES if name in made.record["files"]]
+        wanted = "-".join(made.record["files"][name]["sha256"][:16] for name in names)
+        if found != wanted:
+            yield f"{what}: its ids are of the tokenizer {found}, and {made.place} is {wanted}"
 
     def _translations(self, stored: Stored, record: Mapping[str, Any]) -> Damages:
         what, table = TRANSLATIONS, _read_shards(stored.folder, TRANSLATIONS)
@@ -125,6 +142,11 @@ class Pairs:
         if Column.HYP_IDS in table.column_names:
             tokens = int(Sequences.from_column(table[Column.HYP_IDS]).offsets[-1])
             yield from of_count(tokens, counts.get("tokens"), what=f"{what}: number of tokens")
+            if (found := pieces_of(table)) is not None and "encoded" in record["inputs"]:
+                encoded = self._source(record, "encoded")
+                theirs = None if encoded is None else pieces_of(_train(encoded))
+                if theirs not in (None, found):
+                    yield f"{what}: its ids are of the tokenizer {found}, its text's of {theirs}"
         corpus, others = self._corpus_of(record), self._source(record, "hypotheses")
         if others is not None:
             theirs = _best(_read_shards(others.folder, TRANSLATIONS))[Column.PAIR_ID].to_numpy()
@@ -248,6 +270,10 @@ def _read_corpus(path: Path, what: str, *, hashed: bool) -> tuple[Ids, list[str]
 def _read_shards(folder: Path, name: str) -> pa.Table:
     """One table, or those of shards, one after another in the order of their folders."""
     return pa.concat_tables([read_table(path) for path in sorted(folder.rglob(name))])
+
+
+def _train(encoded: Stored) -> pa.Table:
+    return read_table(encoded.folder / f"{Split.TRAIN}.arrow")
 
 
 def _best(translations: pa.Table) -> pa.Table:

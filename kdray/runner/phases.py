@@ -2,6 +2,7 @@
 
 from kdray.artifacts import Artifact, Key
 from kdray.jobs import Phased
+from kdray.runner.shards import drop_damaged
 from kdray.runner.study import Study
 from kdray.storage.disk import disk_errors
 from kdray.teacher.shards import ShardPlan
@@ -36,10 +37,12 @@ def make_in_phases(study: Study, key: Key, job: Phased) -> Artifact:
                 work.mkdir(parents=True, exist_ok=True)
                 rows = phase.prepare(work, store.fetch, device="cpu")
                 plan = ShardPlan.open(work / phase.name, rows=rows, shard_rows=1)
+                drop_damaged(study, plan)
             made = rows - len(plan.missing())
             bars.move(phase.name, made, rows)
             shards = ShardWork(phase, plan, store, work, "cpu")
             for _ in make_shards([shards], execution=execution) if made < rows else ():
                 made += 1
                 bars.move(phase.name, made, rows)
+    plan.prove()
     return store.publish(key, lambda folder: job.join(work, folder, store.fetch))

@@ -78,11 +78,18 @@ def _shard_work(study: Study, step: Step, device: str) -> "ShardWork":
         if (parts := store.parts(step.key, folder)) is not None:
             parts.bring_file(PLAN)
         plan = ShardPlan.open(folder, rows=rows, shard_rows=shard_rows)
+        drop_damaged(study, plan)
         if parts is not None:
             parts.keep_file(PLAN)
             parts.bring()
     budget = _budget(study, step.key, device)
     return ShardWork(job, plan, store, work, device, budget, parts, earlier)
+
+
+def drop_damaged(study: Study, plan: ShardPlan) -> None:
+    """Have shards that were damaged since they were made missing, and say so."""
+    for wrong in plan.drop_damaged():
+        study.display.note(f"{wrong}; this part of the work is made anew")
 
 
 def _make_works(study: Study, works: Sequence[Decoding], *, heading: str) -> None:
@@ -151,6 +158,7 @@ def _join(study: Study, each: Decoding) -> None:
     """Put the shards of a step together and publish it."""
     work, job, fetch = each.work, _sharded(each.step), study.store.fetch
     work.bring()
+    work.plan.prove()
     study.store.publish(
         each.step.key,
         lambda folder: job.join(work.plan.finished(), work.plan.counts(), folder, fetch),

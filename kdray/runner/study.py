@@ -122,14 +122,19 @@ def _key(experiment: Experiment) -> Key:
     return Key("study", 1, {"name": experiment.name, **experiment.recipe.model_dump(mode="json")})
 
 
-def _alone(experiment: Experiment, store: Store, display: Display) -> Held:
-    """Wait to be the only command that makes this study: one writes its runs and its report."""
-    return wait_for(
-        store.claim(_key(experiment)),
-        waits=lambda holder: display.note(
-            f"waiting for {holder}: the same study in {store.location}"
-        ),
-    )
+def _alone(experiment: Experiment, store: Store, display: Display) -> tuple[Held, bool]:
+    """Wait to be the only command that makes this study: one writes its runs and its report.
+
+    Returns:
+        What is held, and whether another command was waited for.
+    """
+    holders: list[str] = []
+
+    def waits(holder: str) -> None:
+        holders.append(holder)
+        display.note(f"waiting for {holder}: the same study in {store.location}")
+
+    return wait_for(store.claim(_key(experiment)), waits=waits), bool(holders)
 
 
 def check_scorers(plan: Plan, store: Store) -> None:
@@ -192,7 +197,10 @@ def open_study(
         else:
             check_scorers(plan, store)
             store.sweep()
-            exits.enter_context(_alone(experiment, store, display))
+            held, has_waited = _alone(experiment, store, display)
+            exits.enter_context(held)
+            if has_waited:  # what users bring may be another one now
+                plan = make_plan(experiment, all_signals=all_signals)
             runs = StudyRuns.open(experiment, store)
         exits.enter_context(runs.ending())
         yield Study(experiment, plan, store, display, runs, exits)

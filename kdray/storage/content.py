@@ -7,12 +7,15 @@ changes a file and none of these is a disk that rots: a full verification finds 
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kdray.storage.whole import whole
 
+RECORD = "record.json"
+"""The file of a folder's record, which names all others, and not itself."""
 Files = Mapping[str, Mapping[str, Any]]
 """`bytes` and `sha256` of each file, by its path within the folder."""
 
@@ -50,15 +53,35 @@ def checksums(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def wrong_size(folder: Path, files: Files) -> str | None:
-    """What is wrong with the first file that is missing or has another size; None if none is."""
+def wrong_size(folder: Path, files: Files, *, others: bool = True) -> str | None:
+    """What is wrong with the first file that is missing, has another size, or was never written.
+
+    None if none is. What a folder holds is looked for by patterns, such as `test-*.parquet`, so a
+    file that nobody wrote could be taken for content. Names that begin with a dot, which systems
+    and file managers leave behind, are never content. Without `others`, what was never written is no
+    fault: a user may put a file beside what they took home.
+    """
     for name, expected in files.items():
         file = folder / name
         size = file.stat().st_size if file.is_file() else None
         if size != expected["bytes"]:
             now = "is missing" if size is None else f"has {size} bytes"
             return f"/{name}: {now}, its record says {expected['bytes']}"
+    for name in _names(folder) if others else ():
+        if name not in files and name != RECORD:
+            return f"/{name}: stands in no record (it is enough to move it elsewhere)"
     return None
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """The files in a folder by their paths within it, and links to folders, less hidden ones."""
+    for place, folders, names in os.walk(folder):
+        here = Path(place).relative_to(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        links = [name for name in folders if (Path(place) / name).is_symlink()]
+        for name in sorted([*names, *links]):
+            if not name.startswith("."):
+                yield (here / name).as_posix()
 
 
 def wrong_content(folder: Path, files: Files, *, memory: Path | None, again: bool) -> str | None:

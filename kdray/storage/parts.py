@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdray.errors import redact
-from kdray.storage.content import checksums, outside, wrong_size
+from kdray.storage.content import checksums, outside, wrong_content, wrong_size
 from kdray.storage.folders import get_folder, put_folder
 from kdray.storage.record import RECORD, damaged, not_within
 from kdray.storage.remote import remote_storage
@@ -61,7 +61,7 @@ class Parts:
         put_folder(remote_storage(self.uri), part, f"{self.place}/{part.name}", files, record)
 
     def bring(self) -> None:
-        """Have all parts here that are kept. One that is torn, or whose file is lost, is left.
+        """Have all parts here that are kept, less those that are torn, damaged, or lack a file.
 
         Raises:
             ArtifactDamaged: the record of a part names a file outside of it.
@@ -78,7 +78,10 @@ class Parts:
                 raise damaged(f"{redact(self.uri)}/{place}", not_within(wrong))
             with suppress(_IsLost), whole(path, record=RECORD) as folder:
                 get_folder(storage, place, folder, files)
-                if not files or wrong_size(folder, files) is not None:
+                wrong = wrong_size(folder, files) or wrong_content(
+                    folder, files, memory=None, again=True
+                )
+                if not files or wrong is not None:
                     raise _IsLost
 
 

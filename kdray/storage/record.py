@@ -13,10 +13,10 @@ from typing import Any
 
 import kdray
 from kdray.errors import ArtifactDamaged
+from kdray.storage.content import RECORD as RECORD
 from kdray.storage.content import checksums, outside
 from kdray.storage.whole import whole
 
-RECORD = "record.json"
 _FORM = {
     "stage": str,
     "fingerprint": str,

@@ -1,7 +1,7 @@
 """The step that adds text in one language to a corpus, with translations where it needs some."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 from kdray.artifacts import Fetch, Key
 from kdray.config.text import FilesCorpusConfig
 from kdray.jobs import Counts
+from kdray.storage.hashed import Hashed
 from kdray.teacher.hypotheses import Hypotheses
-from kdray.text.added import Translate, added_key, build_added
+from kdray.text.added import (
+    Translate,
+    added_key,
+    build_added,
+    hashed_texts,
+    text_files,
+    untranslated,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,7 @@ class AddedJob:
     corpus: Key
     translations: Mapping[str, tuple[Key, Key]]
     key: Key
+    files: Hashed = field(repr=False, compare=False)
     is_light: ClassVar[bool] = True
 
     @classmethod
@@ -37,7 +46,9 @@ class AddedJob:
         Raises:
             DataError: a file is missing.
         """
-        return cls(config, corpus, translations, added_key(config, corpus, translations))
+        files = hashed_texts(config, untranslated(config, translations))
+        key = added_key(config, corpus, translations, files)
+        return cls(config, corpus, translations, key, files)
 
     @property
     def reads(self) -> tuple[Key, ...]:
@@ -50,7 +61,10 @@ class AddedJob:
             name: (fetch(sentences), _translate(fetch(hypotheses)))
             for name, (sentences, hypotheses) in self.translations.items()
         }
-        return build_added(self.config, fetch(self.corpus), translated, folder)
+        counts = build_added(self.config, fetch(self.corpus), translated, folder)
+        names = untranslated(self.config, self.translations)
+        self.files.prove(path for n in names for path in text_files(self.config, n).values())
+        return counts
 
 
 def _translate(folder: Path) -> Translate:

@@ -10,10 +10,11 @@ from typing import BinaryIO, ClassVar
 
 import sentencepiece as spm
 
-from kdray.artifacts import Brought, Fetch, Key, Source, sha256_file
+from kdray.artifacts import Brought, Fetch, Key, Source
 from kdray.config.foreign_teachers import CTranslate2TeacherConfig, MarianTeacherConfig
 from kdray.errors import DataError
 from kdray.model.generate import SearchOptions
+from kdray.storage.hashed import Hashed
 from kdray.teacher.engine import Teacher, Translation
 from kdray.teacher.piece_search import PieceTranslator, target_vocabulary
 
@@ -50,17 +51,17 @@ class ConvertedTeacher(Teacher):
         """
         path = Path(config.path).absolute()
         folder, pieces = model_folder(path), piece_files(config, path)
+        files = Hashed.of([*sorted(model_files(folder)), *pieces])
         positions_of(folder)  # what is damaged should be known before anything runs
         for file in pieces:
             load_pieces(file)
-        files = [*sorted(model_files(folder)), *pieces]
         places = {"path", "source_pieces", "target_pieces"}
         recipe = {
-            "files": [sha256_file(file) for file in files],
+            "files": files.checksums,
             **config.model_dump(mode="json", exclude=places),
         }
         key = Key("ctranslate2_teacher", 1, recipe)
-        return cls(config, Brought(folder, key.fingerprint), pieces)
+        return cls(config, Brought(folder, key.fingerprint, files), pieces)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:

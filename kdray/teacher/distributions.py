@@ -28,6 +28,7 @@ from kdray.teacher.topk import write_topk
 from kdray.text.batching import Rows
 from kdray.text.encoded import EncodedSplit
 from kdray.text.pairing import check_pairs, join
+from kdray.text.pieces import check_pieces
 from kdray.text.sequences import Sequences, offsets_of
 
 VERSION = 3
@@ -105,18 +106,22 @@ class DistributionJob:
 
         Raises:
             ConfigError: more entries are to be kept than the vocabulary has.
-            DataError: a folder is not what it should be.
+            DataError: a folder is not what it should be, or its ids are not of the teacher's
+                pieces.
         """
         teacher = self.teacher.reader(fetch, device=device)
         assert teacher is not None, "the config was checked for this"
         check_k(self.config, teacher.output_weights[0].size(0))
+        pieces = self.teacher.tokenizer_checksum(fetch)
         train = EncodedSplit.load(fetch(self.encoded), Split.TRAIN)
+        check_pieces(train.pieces, pieces, what=fetch(self.encoded), of="the teacher")
         if self.hypotheses is None:
             train = train.with_references()
         pairs = (train.pair_ids, train.src_hashes, train.src, train.ref, train.ref)
         if self.hypotheses is not None:
             folder = fetch(self.hypotheses)
             hyps = Hypotheses.load(folder)
+            check_pieces(hyps.pieces, pieces, what=folder, of="the teacher")
             rows = join(hyps.pair_ids, train.pair_ids, what="the encoded corpus")
             hashes = train.src_hashes[rows]
             check_pairs(hyps.src_hashes, hashes, hyps.pair_ids, what=str(folder))

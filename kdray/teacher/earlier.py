@@ -19,6 +19,7 @@ from kdray.schema import Column
 from kdray.teacher.engine import Translation
 from kdray.teacher.hypotheses import read_translations
 from kdray.text.batching import Rows
+from kdray.text.pieces import pieces_of
 
 FILE = "earlier.json"
 
@@ -53,14 +54,20 @@ class Earlier:
     rows: Rows
 
     @classmethod
-    def load(cls, work: Path, fetch: Fetch) -> Self:
-        """Those that were written down in a folder, as far as they are still there and whole."""
+    def load(cls, work: Path, fetch: Fetch, *, pieces: str | None = None) -> Self:
+        """Those that were written down in a folder, as far as they are still there and whole.
+
+        pieces: the checksum of the tokenizer whose ids the teacher gives; tables of
+            others, and those that do not say whose ids they hold, are left out.
+        """
         tables: list[pa.Table] = []
         hashes, tables_of, rows = [], [], []
         for key in _noted(work):
             try:
                 table = read_translations(fetch(key))
             except (ArtifactDamaged, DataError):
+                continue
+            if pieces_of(table) != pieces:
                 continue
             best = np.flatnonzero(table[Column.HYP_RANK].to_numpy() == 0)
             hashes.append(table[Column.SRC_HASH].to_numpy()[best])

@@ -215,6 +215,14 @@ class Teacher(Protocol):
         """How many parameters it has; None if it does not know."""
         return None
 
+    def tokenizer_checksum(self, fetch: Fetch) -> str | None:
+        """The checksum of the tokenizer whose ids it reads and writes; None if it has none of ours.
+
+        Raises:
+            DataError: what it is made of is missing or damaged.
+        """
+        return None
+
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> None:
         """Make in a folder, once, what the processes that open it share."""
         return

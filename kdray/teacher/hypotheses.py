@@ -23,6 +23,7 @@ from kdray.jobs import Counts
 from kdray.schema import Column
 from kdray.text.batching import Rows
 from kdray.text.pairing import check_pairs, join, source_hashes
+from kdray.text.pieces import check_pieces, of_pieces, pieces_of
 from kdray.text.sequences import Sequences, id_type, read_table, write_table
 from kdray.text.tokenizer import Tokenizer
 
@@ -37,7 +38,8 @@ RECODED = 2
 class Hypotheses:
     """Stored translations: the best of each pair, or all, those of a pair together, best first.
 
-    table, places: where the texts are, which are read only when they are asked for.
+    table, places: where the texts are, which are read only when they are asked for. pieces: the
+    checksum of the tokenizer whose ids they are, if it is known.
     """
 
     pair_ids: NDArray[np.int64]
@@ -47,6 +49,7 @@ class Hypotheses:
     ranks: NDArray[np.int32]
     table: pa.Table
     places: Rows
+    pieces: str | None = None
 
     @classmethod
     def load(cls, folder: Path, *, best_only: bool = True) -> "Hypotheses":
@@ -67,6 +70,7 @@ class Hypotheses:
             ranks=ranks[places],
             table=table,
             places=places,
+            pieces=pieces_of(table),
         )
 
     @property
@@ -120,6 +124,7 @@ class RecodingJob:
         ids = tokenizer.encode_tgt(table[Column.HYP].to_pylist())
         others = table.select([name for name in table.column_names if name != Column.HYP_IDS])
         recoded, tokens = with_ids(others, ids, vocabulary=tokenizer.tgt_vocab)
+        recoded = of_pieces(recoded, tokenizer.checksum)
         write_table(folder / FILE, recoded)
         return {"translations": table.num_rows, "tokens": tokens}
 
@@ -128,12 +133,15 @@ def read_translations(folder: Path) -> pa.Table:
     """Map the table of a folder, or those of its shards one after another.
 
     Raises:
-        DataError: a file is missing or damaged.
+        DataError: a file is missing or damaged, or the ids of two shards are of different pieces.
     """
     shards = sorted(folder.glob(f"{SHARD}/{FILE}"))
     if not shards:
         return read_table(folder / FILE)
-    return pa.concat_tables([read_table(shard) for shard in shards])
+    tables = [read_table(shard) for shard in shards]
+    for table in tables:
+        check_pieces(pieces_of(table), pieces_of(tables[0]), what=folder, of=shards[0].parent.name)
+    return pa.concat_tables(tables)
 
 
 def join_shards(
@@ -150,8 +158,10 @@ def join_shards(
     wanted: the pairs of each shard, in their order.
 
     Raises:
+        DataError: the ids of two shards are of different pieces.
         StageFailed: the pairs of a shard are not exactly the wanted ones, less those in quarantine.
     """
+    pieces = None
     for shard, of_shard, pairs in zip_longest(shards, counts, wanted):
         if shard is None or pairs is None:
             raise StageFailed(
@@ -159,6 +169,8 @@ def join_shards(
                 "not as many as the pairs ask for; remove the folder and run again"
             )
         table = read_table(shard / file)
+        pieces = pieces or pieces_of(table)
+        check_pieces(pieces_of(table), pieces, what=shard.parent, of="the shard before it")
         pair_ids = table[Column.PAIR_ID].to_numpy()[table[Column.HYP_RANK].to_numpy() == 0]
         quarantined = of_shard.get("quarantined", 0) + of_shard.get("below", 0)
         in_order = pairs[np.isin(pairs, pair_ids)]

@@ -2,16 +2,17 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
 
-from kdray.artifacts import Fetch, Key, Source, sha256_file
+from kdray.artifacts import Fetch, Key, Source
 from kdray.config.foreign_teachers import MarianTeacherConfig
 from kdray.errors import DataError
 from kdray.jobs import Counts
+from kdray.storage.hashed import Hashed
 from kdray.teacher.converted import ConvertedEngine, load_pieces, open_engine, piece_files
 from kdray.teacher.engine import Teacher
 
@@ -28,6 +29,7 @@ class MarianConversionJob:
     vocabularies: tuple[Path, ...]
     pieces: tuple[Path, ...]
     checksums: tuple[str, ...]
+    files: Hashed = field(compare=False)
     is_light: ClassVar[bool] = False
     reads: ClassVar[tuple[Key, ...]] = ()
 
@@ -41,10 +43,12 @@ class MarianConversionJob:
         path = Path(config.path).absolute()
         weights, vocabularies = _files(path)
         pieces = piece_files(config, path)
+        names = (weights, *vocabularies, *pieces)
+        files = Hashed.of(names)
         for file in pieces:
             load_pieces(file)
-        checksums = tuple(sha256_file(file) for file in (weights, *vocabularies, *pieces))
-        return cls(weights, vocabularies, pieces, checksums)
+        checksums = tuple(files.sha256(file) for file in names)
+        return cls(weights, vocabularies, pieces, checksums, files)
 
     @property
     def key(self) -> Key:
@@ -55,7 +59,8 @@ class MarianConversionJob:
         """Write the model. -> counts.
 
         Raises:
-            DataError: it is of a kind that CTranslate2 does not know, or damaged.
+            DataError: it is of a kind that CTranslate2 does not know, damaged, or was changed
+                while this went on.
         """
         from ctranslate2.converters import MarianConverter  # takes seconds
 
@@ -68,6 +73,7 @@ class MarianConversionJob:
             ) from None
         for path, name in zip(self.pieces, PIECES, strict=True):
             shutil.copyfile(path, folder / name)
+        self.files.prove()
         return {"bytes": (folder / MODEL / "model.bin").stat().st_size}
 
 

@@ -3,6 +3,7 @@
 M models, B sentences, S source positions, T target positions, N real target positions.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -22,12 +23,16 @@ from kdray.model.generate import Hypothesis, Sampling, SearchOptions, generate
 from kdray.model.storage import load_model, load_shape
 from kdray.model.transformer import Taps, Transformer
 from kdray.seeds import derive_seed
+from kdray.storage.record import RECORD
+from kdray.storage.sealed import remove_broken, seal
 from kdray.storage.whole import whole
 from kdray.teacher.engine import Forced, Teacher, Translation
 from kdray.teacher.ensemble import TOKENS_PER_BATCH, read_pairs, weigh
 from kdray.text.batching import cuts
 from kdray.text.sequences import Sequences
 from kdray.text.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 EXPORTED = "ctranslate2"
 
@@ -68,12 +73,22 @@ class OwnModels(Teacher):
         """Of all models together."""
         return sum(load_shape(fetch(member)).num_params() for member in self.members)
 
+    def tokenizer_checksum(self, fetch: Fetch) -> str:
+        """See `Teacher`."""
+        return load_shape(fetch(self.members[0])).tokenizer
+
     def prepare(self, work: Path, fetch: Fetch, *, device: str) -> None:
         """Write the CTranslate2 form of a single model that is to run on a CPU."""
-        if self._is_exported(device) and not (work / EXPORTED).exists():
+        if not self._is_exported(device):
+            return
+        if (wrong := remove_broken(work / EXPORTED)) is not None:
+            logger.warning("%s; it is made anew", wrong)
+        if not (work / EXPORTED).exists():
             folder = fetch(self.members[0])
-            with whole(work / EXPORTED, record="model.bin") as exported:
+            with whole(work / EXPORTED, record=RECORD) as exported:
                 export(load_model(folder), Tokenizer.load(folder), exported)
+                _prove_unchanged(self.members, fetch)
+                seal(exported)
 
     def open(
         self, fetch: Fetch, *, device: str, threads: int, work: Path | None = None
@@ -110,10 +125,18 @@ class OwnModels(Teacher):
                     f"{folder}: has the tokenizer {tokenizer}, but {folders[0]} has {first}; the "
                     "members of an ensemble must have been trained with the same one"
                 )
-        return OnlineModels([load_model(folder).to(device) for folder in folders])
+        models = OnlineModels([load_model(folder).to(device) for folder in folders])
+        _prove_unchanged(self.members, fetch)
+        return models
 
     def _is_exported(self, device: str) -> bool:
         return len(self.members) == 1 and device == "cpu"
+
+
+def _prove_unchanged(members: Sequence[Source], fetch: Fetch) -> None:
+    """Raise DataError if what a user brought was changed while it was read."""
+    for member in members:
+        fetch(member)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Work cut into shards: row ranges that are fixed before work starts and done one by one.
 
-A shard is a folder that is whole or does not exist. What a killed run finished is kept, and the
-next run makes only the shards that are missing, whatever its own width is.
+A shard is a folder that is whole or does not exist, with checksums of its files. What a killed run
+finished is kept, and the next run makes only the shards that are missing or damaged, whatever its
+own width is.
 """
 
 import shutil
@@ -10,11 +11,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from kdray.artifacts import read_json, write_json
+from kdray.errors import StageFailed
 from kdray.jobs import Build
 from kdray.storage.disk import disk_errors
+from kdray.storage.record import RECORD as RECORD
+from kdray.storage.sealed import remove_broken, seal
 from kdray.storage.whole import whole
 
-PLAN, RECORD = "plan.json", "record.json"
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,27 @@ class ShardPlan:
             shutil.rmtree(place, ignore_errors=True)  # damaged: a shard has its record
         with disk_errors(place), whole(place, record=RECORD) as folder:
             counts = build(start, stop, folder)
-            write_json(folder / RECORD, {"start": start, "stop": stop, "counts": counts})
+            seal(folder, start=start, stop=stop, counts=counts)
+
+    def drop_damaged(self) -> list[str]:
+        """Remove finished shards that are not what was written. -> what was wrong with each.
+
+        All files of a shard are read, unless this process has verified them before.
+        """
+        each = (remove_broken(self.path(index)) for index in range(len(self.ranges)))
+        return [wrong for wrong in each if wrong is not None]
+
+    def prove(self) -> None:
+        """Look, before shards are put together, whether all are what was written.
+
+        Raises:
+            StageFailed: one is not. It is removed.
+        """
+        if wrong := self.drop_damaged():
+            raise StageFailed(
+                f"{'; '.join(wrong)}. What was damaged after it was made is removed; run the same "
+                "command again, which makes it anew"
+            )
 
     def record(self, index: int) -> dict[str, Any]:
         """What a finished shard says of itself: its rows and its counts."""

@@ -32,6 +32,7 @@ from kdray.teacher.engine import (
 from kdray.teacher.hypotheses import FILE, in_parts, join_shards, read_rows, with_ids
 from kdray.teacher.quarantine import TOO_LONG, Careful, join_quarantine, write_quarantine
 from kdray.text.pairing import source_hashes
+from kdray.text.pieces import of_pieces
 from kdray.text.sequences import write_table
 
 VERSION = 2
@@ -96,12 +97,14 @@ class TranslationJob:
         Raises:
             DataError: what the teacher is made of is missing or damaged.
         """
+        pieces = self.teacher.tokenizer_checksum(fetch)
         return TranslationMaker(
             engine=self.teacher.open(fetch, device=device, threads=1, work=work),
             pairs=_training_pairs(fetch(self.corpus)),
             config=self.config,
-            earlier=Earlier.load(work, fetch),
+            earlier=Earlier.load(work, fetch, pieces=pieces),
             device=device,
+            pieces=pieces,
         )
 
     def join(
@@ -127,6 +130,7 @@ class TranslationMaker:
     """Translates shards of the corpus; see `kdray.teacher.making`.
 
     earlier: translations that are there already, from a corpus that shares sources with this one.
+    pieces: the checksum of the tokenizer whose ids the engine gives, if it is known.
     """
 
     takes_attempts: ClassVar[bool] = True
@@ -136,6 +140,7 @@ class TranslationMaker:
     config: HypothesesConfig
     earlier: Earlier
     device: str
+    pieces: str | None = None
 
     def __call__(
         self, start: int, stop: int, folder: Path, *, attempt: Attempt = NO_ATTEMPT
@@ -165,6 +170,7 @@ class TranslationMaker:
         if self.engine.vocabulary is not None:
             ids = [hyp.ids for *_, hyp in rows]
             table, counts["tokens"] = with_ids(table, ids, vocabulary=self.engine.vocabulary)
+            table = of_pieces(table, self.pieces)
         write_table(folder / FILE, table)
         translated = sum(map(bool, best.values()))
         refused = {

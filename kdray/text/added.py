@@ -8,7 +8,7 @@ then they are references of what it says. Every sentence that is not kept is cou
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, compress, islice
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kdray.artifacts import Key, sha256_file
+from kdray.artifacts import Key
 from kdray.config.monolingual import PARALLEL, DecodedTextConfig
 from kdray.config.text import FilesCorpusConfig
 from kdray.jobs import NOTES
 from kdray.schema import Column, Split
+from kdray.storage.hashed import Hashed
 from kdray.text.cleaning import Drop
 from kdray.text.compared import compared
 from kdray.text.corpus import PAIR_SCHEMA, TEST_PREFIX, Corpus
@@ -44,31 +45,62 @@ Translate = Callable[[NDArray[np.int64]], list[str | None]]
 not end before the length limit."""
 
 
-def sentences_key(config: FilesCorpusConfig, name: str, corpus: Key) -> Key:
-    """Identity of cleaned sentences: their files, how they are cleaned and chosen, the corpus.
+def text_files(config: FilesCorpusConfig, name: str) -> dict[str, Path]:
+    """The files of a text as they are now, by what they are in it.
 
     Raises:
-        DataError: a file is missing or cannot be read.
+        DataError: one is missing.
+    """
+    text = config.monolingual[name]
+    names = [text.path] if text.similar_to is None else [text.path, text.similar_to.path]
+    return {
+        f"{place}.{number}": path
+        for place, each in zip(("text", "domain"), names, strict=False)
+        for number, path in enumerate(files_of(config.folder, each))
+    }
+
+
+def untranslated(config: FilesCorpusConfig, translations: Mapping[str, object]) -> list[str]:
+    """The texts whose lines are added as they are."""
+    return [name for name in config.monolingual if name not in translations]
+
+
+def hashed_texts(config: FilesCorpusConfig, names: Iterable[str]) -> Hashed:
+    """The files of some texts, hashed.
+
+    Raises:
+        DataError: one is missing or cannot be read.
+    """
+    return Hashed.of(path for name in names for path in text_files(config, name).values())
+
+
+def sentences_key(config: FilesCorpusConfig, name: str, corpus: Key, files: Hashed) -> Key:
+    """Identity of cleaned sentences: their files, how they are cleaned and chosen, the corpus.
+
+    files: those of the text, hashed.
     """
     return Key(
         "sentences",
         VERSION,
         _recipe(config, name),
-        {**_checksums(config, name), "corpus": corpus.fingerprint},
+        {**_checksums(config, name, files), "corpus": corpus.fingerprint},
     )
 
 
 def added_key(
-    config: FilesCorpusConfig, corpus: Key, translations: Mapping[str, tuple[Key, Key]]
+    config: FilesCorpusConfig,
+    corpus: Key,
+    translations: Mapping[str, tuple[Key, Key]],
+    files: Hashed,
 ) -> Key:
     """Identity of a corpus with all text that is added; of some, sentences and translations.
 
-    Raises:
-        DataError: a file is missing or cannot be read.
+    files: those of the other texts, hashed.
     """
-    names = [name for name in config.monolingual if name not in translations]
+    names = untranslated(config, translations)
     recipe = {name: _recipe(config, name) for name in names}
-    inputs = {f"{name}.{n}": c for name in names for n, c in _checksums(config, name).items()}
+    checksums = {name: _checksums(config, name, files) for name in names}
+    inputs = {f"{name}.{n}": c for name, of in checksums.items() for n, c in of.items()}
     inputs |= {f"{name}.sentences": keys[0].fingerprint for name, keys in translations.items()}
     inputs |= {f"{name}.translations": keys[1].fingerprint for name, keys in translations.items()}
     order = list(config.monolingual)
@@ -181,14 +213,8 @@ def _recipe(config: FilesCorpusConfig, name: str) -> dict[str, Any]:
     return {**text, "cleaning": config.cleaning.model_dump(mode="json")}
 
 
-def _checksums(config: FilesCorpusConfig, name: str) -> dict[str, str]:
-    text = config.monolingual[name]
-    names = [text.path] if text.similar_to is None else [text.path, text.similar_to.path]
-    return {
-        f"{place}.{number}": sha256_file(path)
-        for place, each in zip(("text", "domain"), names, strict=False)
-        for number, path in enumerate(files_of(config.folder, each))
-    }
+def _checksums(config: FilesCorpusConfig, name: str, files: Hashed) -> dict[str, str]:
+    return {place: files.sha256(path) for place, path in text_files(config, name).items()}
 
 
 def _held_out(corpus: Corpus, side: Column) -> frozenset[str]:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdray.artifacts import Key, sha256_file
+from kdray.artifacts import Key
 from kdray.config.sources import Mixture, PairSource
 from kdray.config.text import CorpusConfig, FilesCorpusConfig, GeneratedCorpusConfig
 from kdray.errors import DataError
 from kdray.schema import Split
+from kdray.storage.hashed import Hashed
 from kdray.text.cleaning import HeldOut
 from kdray.text.corpus import TEST_PREFIX
 from kdray.text.grammar import generate_pairs
@@ -44,19 +45,37 @@ def corpus_key(config: CorpusConfig) -> Key:
     Raises:
         DataError: a file is missing or cannot be read.
     """
+    return hashed_corpus(config)[0]
+
+
+def corpus_files(config: CorpusConfig) -> dict[str, Path]:
+    """The files of a corpus as they are now, by what they are in it; none, if it is generated.
+
+    Raises:
+        DataError: one is missing.
+    """
     if isinstance(config, GeneratedCorpusConfig):
-        return Key("corpus", VERSION, config.model_dump(mode="json", exclude={"noise"}))
+        return {}
+    return {
+        f"{split}.{number}": path
+        for split, source in _sources(config).items()
+        for number, path in enumerate(_files(parts_of(source, config.folder)))
+    }
+
+
+def hashed_corpus(config: CorpusConfig) -> tuple[Key, Hashed]:
+    """Its identity, and its files as they were when they were hashed; see `corpus_key`."""
+    if isinstance(config, GeneratedCorpusConfig):
+        return Key("corpus", VERSION, config.model_dump(mode="json", exclude={"noise"})), Hashed()
     names: dict[str, Any] = dict.fromkeys(_NAMES, True)
     train = {**names, "sources": {"__all__": _NAMES}}
     places: Any = {"folder": True, "train": train, "dev": _NAMES, "tests": {"__all__": _NAMES}}
     others = dict.fromkeys(("noise", "monolingual", "licence"), True)
     recipe = config.model_dump(mode="json", exclude=places | others)
-    checksums = {
-        f"{split}.{number}": _checksum(path)
-        for split, source in _sources(config).items()
-        for number, path in enumerate(_files(parts_of(source, config.folder)))
-    }
-    return Key("corpus", VERSION, recipe, checksums)
+    named = corpus_files(config)
+    files = Hashed.of(named.values())
+    checksums = {name: files.sha256(path) for name, path in named.items()}
+    return Key("corpus", VERSION, recipe, checksums), files
 
 
 def build_corpus(config: CorpusConfig, folder: Path) -> dict[str, Any]:
@@ -166,15 +185,6 @@ def place_of(parts: tuple[Part, ...]) -> str:
 
 def _files(parts: tuple[Part, ...]) -> Iterator[Path]:
     return chain.from_iterable(part.files for part in parts)
-
-
-def _checksum(path: Path) -> str:
-    try:
-        return sha256_file(path)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); name a readable file"
-        ) from None
 
 
 def _sources(config: FilesCorpusConfig) -> dict[str, PairSource | Mixture]:

@@ -15,6 +15,7 @@ from kdray.jobs import Build, Counts
 from kdray.schema import Column, Split
 from kdray.text.corpus import Corpus
 from kdray.text.pairing import source_hashes
+from kdray.text.pieces import check_pieces, of_pieces, pieces_of
 from kdray.text.sequences import Sequences, id_type, read_table, write_table, write_tables
 from kdray.text.tokenizer import Tokenizer
 
@@ -32,6 +33,7 @@ class EncodedSplit:
     src: Sequences
     ref: Sequences  # without `</s>`, and so empty, where a pair has no reference
     sources: NDArray[np.int64] | None = None  # hashes of their names, if there are several
+    pieces: str | None = None  # the checksum of the tokenizer whose ids they are, if it is known
 
     @classmethod
     def load(cls, folder: Path, split: str) -> "EncodedSplit":
@@ -44,6 +46,7 @@ class EncodedSplit:
             src=Sequences.from_column(table[Column.SRC_IDS]),
             ref=Sequences.from_column(table[Column.REF_IDS]),
             sources=table[Column.SOURCE].to_numpy() if Column.SOURCE in names else None,
+            pieces=pieces_of(table),
         )
 
     def with_references(self) -> "EncodedSplit":
@@ -52,8 +55,8 @@ class EncodedSplit:
         if len(rows) == len(self):
             return self
         sources = None if self.sources is None else self.sources[rows]
-        sides = self.src.take(rows), self.ref.take(rows)
-        return EncodedSplit(self.pair_ids[rows], self.src_hashes[rows], *sides, sources)
+        src, ref, hashes = self.src.take(rows), self.ref.take(rows), self.src_hashes[rows]
+        return EncodedSplit(self.pair_ids[rows], hashes, src, ref, sources, self.pieces)
 
     def __len__(self) -> int:
         return len(self.pair_ids)
@@ -100,8 +103,15 @@ class Encoding:
 def join_encoded(
     corpus: Path, tokenizer: Tokenizer, shards: Path, folder: Path
 ) -> Mapping[str, Any]:
-    """What `build_encoded` makes, with the training text that `Encoding` has encoded."""
+    """What `build_encoded` makes, with the training text that `Encoding` has encoded.
+
+    Raises:
+        DataError: some of it was encoded in other pieces, by a command before this one.
+    """
     paths = sorted(shards.glob(f"[0-9]*/{_SHARD}"))
+    for path in paths:
+        found = pieces_of(read_table(path))
+        check_pieces(found, tokenizer.checksum, what=shards, of="the tokenizer")
     dev = _encoded_batches(corpus, Split.DEV, tokenizer)
     return {
         Split.TRAIN: _written((read_table(path) for path in paths), folder, Split.TRAIN),
@@ -153,4 +163,4 @@ def encode_table(table: pa.Table, tokenizer: Tokenizer) -> pa.Table:
         if Column.SOURCE in rows.column_names:
             columns[Column.SOURCE] = pa.array(source_hashes(rows[Column.SOURCE].to_pylist()))
         parts.append(pa.table(columns))
-    return pa.concat_tables(parts)
+    return of_pieces(pa.concat_tables(parts), tokenizer.checksum)

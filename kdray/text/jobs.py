@@ -1,6 +1,7 @@
 """The steps that make text ready: corpus, noise, tokenizer, ids. Light enough for the driver."""
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -12,9 +13,16 @@ from kdray.config.text import (
     NoiseConfig,
     TokenizerConfig,
 )
+from kdray.errors import DataError
 from kdray.jobs import Counts, Phase
-from kdray.text.added import build_sentences, sentences_key
-from kdray.text.corpus_building import build_corpus, corpus_key, train_parts
+from kdray.storage.hashed import Hashed
+from kdray.text.added import build_sentences, hashed_texts, sentences_key, text_files
+from kdray.text.corpus_building import (
+    build_corpus,
+    corpus_files,
+    hashed_corpus,
+    train_parts,
+)
 from kdray.text.encoded import Encoding, build_encoded, encoded_key, join_encoded, training_file
 from kdray.text.noise import build_noise, noise_key
 from kdray.text.phases import join_corpus, phases
@@ -28,6 +36,7 @@ class CorpusJob:
 
     config: CorpusConfig
     key: Key
+    files: Hashed = field(repr=False, compare=False)
     reads: ClassVar[tuple[Key, ...]] = ()
     is_light: ClassVar[bool] = True
 
@@ -40,11 +49,17 @@ class CorpusJob:
         """
         if isinstance(config, FilesCorpusConfig):
             config = config.model_copy(update={"folder": everywhere(config.folder)})
-        return cls(config, corpus_key(config))
+        return cls(config, *hashed_corpus(config))
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
-        """See `build_corpus`."""
-        return build_corpus(self.config, folder)
+        """See `build_corpus`.
+
+        Raises:
+            DataError: besides, if its files are no longer those that the key stands for.
+        """
+        counts = build_corpus(self.config, folder)
+        self.files.prove(corpus_files(self.config).values())
+        return counts
 
     def size(self, fetch: Fetch) -> int:
         """Of the training text; generated text comes one pair after another."""
@@ -58,9 +73,20 @@ class CorpusJob:
         return phases(self.config)
 
     def join(self, work: Path, folder: Path, fetch: Fetch) -> Counts:
-        """See `join_corpus`."""
+        """See `join_corpus`.
+
+        Raises:
+            DataError: besides, if its files are no longer those that the key stands for. What the
+                phases have made of them is removed.
+        """
         assert isinstance(self.config, FilesCorpusConfig), "a generated corpus has no size"
-        return join_corpus(self.config, work, folder)
+        counts = join_corpus(self.config, work, folder)
+        try:
+            self.files.prove(corpus_files(self.config).values())
+        except DataError:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        return counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +97,7 @@ class SentencesJob:
     name: str
     corpus: Key
     key: Key
+    files: Hashed = field(repr=False, compare=False)
     is_light: ClassVar[bool] = True
 
     @classmethod
@@ -80,7 +107,8 @@ class SentencesJob:
         Raises:
             DataError: a file is missing.
         """
-        return cls(config, name, corpus, sentences_key(config, name, corpus))
+        files = hashed_texts(config, [name])
+        return cls(config, name, corpus, sentences_key(config, name, corpus, files), files)
 
     @property
     def reads(self) -> tuple[Key, ...]:
@@ -89,7 +117,9 @@ class SentencesJob:
 
     def make(self, folder: Path, fetch: Fetch, *, threads: int) -> Counts:
         """See `build_sentences`."""
-        return build_sentences(self.config, self.name, fetch(self.corpus), folder)
+        counts = build_sentences(self.config, self.name, fetch(self.corpus), folder)
+        self.files.prove(text_files(self.config, self.name).values())
+        return counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,18 +85,21 @@ def write_table(path: Path, table: pa.Table) -> None:
 def write_tables(path: Path, tables: Iterable[pa.Table]) -> None:
     """Write tables one after another as one uncompressed record batch, as `write_table` does.
 
-    Columns are numbers, or lists of numbers, without nulls. They pass through files beside `path`,
+    Columns are numbers, or lists of numbers, without nulls. What the schema of the first table says
+    beside its columns is said of all. They pass through files beside `path`,
     so that memory holds one table at a time, whatever all of them hold together.
     """
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".columns-") as folder:
         columns: dict[str, _Column] = {}
+        metadata = None
         for table in tables:
+            metadata = metadata or table.schema.metadata
             for place, field in enumerate(table.schema):
                 if field.name not in columns:
                     columns[field.name] = _Column(field, Path(folder) / str(place))
                 columns[field.name].add(table.column(place))
         arrays = {name: column.mapped() for name, column in columns.items()}
-        batch = pa.record_batch(list(arrays.values()), names=list(arrays))
+        batch = pa.record_batch(list(arrays.values()), names=list(arrays), metadata=metadata)
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
             writer.write_batch(batch)
 

@@ -21,7 +21,7 @@ from kdray.text.corpus import Corpus
 
 VERSION = 1
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
-JOINT, SRC, TGT = "joint.model", "src.model", "tgt.model"
+FILES = JOINT, SRC, TGT = "joint.model", "src.model", "tgt.model"
 MAX_LINE_BYTES = 1 << 24  # with its default of 4192, SentencePiece silently skips longer lines
 
 

@@ -127,6 +127,13 @@ def test_what_is_no_such_folder_is_refused_before_anything_runs(both, tmp_path):
     with pytest.raises(DataError, match="has 2 npz models and 1 YAML vocabularies; it needs one"):
         MarianConversionJob.of(config)
     (marian / "other.npz").unlink()
+    job, pieces = MarianConversionJob.of(config), marian / "target.spm"
+    before = pieces.read_bytes()
+    pieces.write_bytes(before + b"\0")
+    (tmp_path / "changed").mkdir()
+    with pytest.raises(DataError, match=r"target\.spm: was changed while the command ran"):
+        job.make(tmp_path / "changed", fetch, threads=1)
+    pieces.write_bytes(before)
     np.savez(marian / "model.npz", **{"special:model.yml": np.array([{"a": 1}], dtype=object)})
     with pytest.raises(DataError, match=r"cannot be converted: .*pickle"):
         MarianConversionJob.of(config).make(tmp_path, fetch, threads=1)

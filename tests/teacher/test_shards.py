@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,10 @@ def test_a_later_run_keeps_the_ranges_and_what_is_finished(plan: ShardPlan) -> N
 def test_a_record_says_which_rows(plan: ShardPlan) -> None:
     plan.make(2, build)
     (shard,) = plan.finished()
-    record = {"start": 8, "stop": 10, "counts": {"pairs": 2}}
-    assert json.loads((shard / RECORD).read_text()) == record
+    record = json.loads((shard / RECORD).read_text())
+    assert record.keys() == {"start", "stop", "counts", "files", "sha256"}
+    assert (record["start"], record["stop"], record["counts"]) == (8, 10, {"pairs": 2})
+    assert record["files"].keys() == {"rows"}
 
 
 def test_data_is_on_the_disk_before_a_shard_counts_as_finished(plan: ShardPlan) -> None:
@@ -84,6 +87,40 @@ def test_a_shard_without_its_record_is_made_anew(plan: ShardPlan) -> None:
     plan.make(1, build)
     assert plan.missing() == []
     assert (plan.path(1) / "rows").read_text() == "4 8"
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "a flipped bit": lambda shard: flipped(shard / "rows"),
+    "a file that is gone": lambda shard: (shard / "rows").unlink(),
+    "a file that was put there": lambda shard: (shard / "more").write_text("x"),
+    "a record that was changed": lambda shard: (shard / RECORD).write_text(
+        (shard / RECORD).read_text().replace('"pairs": 4', '"pairs": 5')
+    ),
+    "a record without checksums": lambda shard: (shard / RECORD).write_text('{"counts": {}}'),
+    "no record": lambda shard: (shard / RECORD).write_text("{"),
+    "a record of no form": lambda shard: (shard / RECORD).write_text("[]"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_shard_that_was_damaged_is_made_anew(plan: ShardPlan, damage: Callable) -> None:
+    for index in plan.missing():
+        plan.make(index, build)
+    assert plan.drop_damaged() == []
+    plan.prove()
+    damage(plan.path(1))
+    with pytest.raises(StageFailed, match=r"shards/000001.* run the same command again"):
+        plan.prove()
+    assert plan.missing() == [1]
+    plan.make(1, build)
+    assert plan.drop_damaged() == plan.missing() == []
+    assert plan.counts() == [{"pairs": 4}, {"pairs": 4}, {"pairs": 2}]
 
 
 @pytest.mark.parametrize("name", ["plan.json", "000001/record.json"])

@@ -11,12 +11,14 @@ from kdray.config.text import CorpusConfig
 from kdray.errors import DataError
 from kdray.jobs import NOTES
 from kdray.schema import Column, View
+from kdray.storage.hashed import Hashed
 from kdray.teacher.added import AddedJob
 from kdray.teacher.hypotheses import FILE
-from kdray.text.added import added_key, build_added, build_sentences, sentences_key
+from kdray.text.added import build_added, build_sentences
 from kdray.text.corpus import Corpus
 from kdray.text.corpus_building import build_corpus, corpus_key
 from kdray.text.encoded import EncodedSplit, build_encoded
+from kdray.text.jobs import SentencesJob
 from kdray.text.judging import pair_id
 from kdray.text.pairing import source_hashes
 from kdray.text.sequences import write_table
@@ -146,7 +148,7 @@ def test_a_back_translation_without_its_end_is_counted_and_not_learned(tmp_path,
         Column.FINISHED: pa.array([True, ended]),
     }
     write_table(hypotheses.path / FILE, pa.table(columns))
-    job = AddedJob(made, clean, {"web": (found, hypotheses)}, CORPUS)
+    job = AddedJob(made, clean, {"web": (found, hypotheses)}, CORPUS, Hashed())
     counts = job.make(out.path, lambda source: source.path, threads=1)
     hill = [("web", "a hill a hill", "ein Berg")] if ended else []
     assert rows(Corpus(out.path))[2:] == [("web", "a tree", "ein Baum"), *hill]
@@ -189,11 +191,19 @@ def test_what_is_added_is_no_part_of_the_clean_corpus_but_of_what_is_learned(tmp
     none = config(tmp_path, {})
     capped = config(tmp_path, {"web": {"kind": "decoded", "path": "mono.en", "max_sentences": 2}})
     assert corpus_key(one) == corpus_key(none)
-    before = added_key(one, CORPUS, {})
-    assert added_key(capped, CORPUS, {}) != before
-    assert sentences_key(one, "web", CORPUS) != sentences_key(capped, "web", CORPUS)
+    job = AddedJob.of(one, CORPUS, {})
+    assert AddedJob.of(capped, CORPUS, {}).key != job.key
+    sentences = SentencesJob.of(one, "web", CORPUS)
+    assert sentences.key != SentencesJob.of(capped, "web", CORPUS).key
     write(tmp_path, "mono.en", MONO[1:])
-    assert added_key(one, CORPUS, {}) != before
+    assert AddedJob.of(one, CORPUS, {}).key != job.key
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    build_corpus(one, clean)
+    for each in (job, sentences):  # what they read is not what their keys say
+        (tmp_path / each.key.stage).mkdir()
+        with pytest.raises(DataError, match=r"mono\.en: was changed while the command ran"):
+            each.make(tmp_path / each.key.stage, lambda _: clean, threads=1)
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,7 @@ def test_another_model_in_the_place_of_one_is_not_taken_for_it(published, file, 
 def test_a_published_folder_is_proved_wherever_it_is(published, tmp_path, name):
     store, (key, _) = published
     folder = shutil.copytree(store.path(key), tmp_path / "taken home")
+    (folder / "NOTES.md").write_text("it is the good one")
     assert brought_model(folder).path == folder
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1

@@ -41,7 +41,8 @@ class ConversionJob:
         """Write the model, the files of its tokenizer, and what an engine has to know. -> counts.
 
         Raises:
-            DataError: a file is missing or damaged, or the model is of an unusual form.
+            DataError: a file is missing or damaged, was changed meanwhile, or the model is of an
+                unusual form.
             InputError: the hub cannot be reached.
         """
         origin = self.origin.folder()
@@ -64,6 +65,7 @@ class ConversionJob:
             "tgt": pieces.tgt,
         }
         write_json(folder / FACTS, facts)
+        self.origin.prove()
         return {"parameters": sum(weight.numel() for weight in model.parameters())}
 
 

@@ -3,15 +3,15 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kdray.artifacts import Key, sha256_file
+from kdray.artifacts import Key
 from kdray.config.foreign_teachers import HuggingFaceTeacherConfig
 from kdray.errors import ConfigError, DataError, InputError
+from kdray.storage.hashed import Hashed
 
 KNOWN = ("marian", "m2m_100", "mbart", "t5", "mt5", "pegasus")
 """The model types that are converted. NLLB is an m2m_100, OPUS-MT a marian, MADLAD a t5."""
@@ -45,6 +45,7 @@ class Origin:
     place: str
     commit: str | None
     fingerprint: str
+    files: Hashed = field(default=Hashed(), repr=False, compare=False)
 
     @classmethod
     def of(cls, config: HuggingFaceTeacherConfig) -> "Origin":
@@ -59,8 +60,9 @@ class Origin:
         if config.path is not None:
             folder = Path(config.path).absolute()
             check_architecture(folder)
-            files = {path.name: _checksum(path, *_version(path)) for path in files_of(folder)}
-            return cls(str(folder), None, Key("huggingface", 1, files).fingerprint)
+            files = Hashed.of(files_of(folder))
+            checksums = {path.name: checksum for path, (_, checksum) in files.files.items()}
+            return cls(str(folder), None, Key("huggingface", 1, checksums).fingerprint, files)
         assert config.hub is not None, "the configuration was checked for this"
         commit = _commit(config.hub, config.revision)
         check_architecture(_download(config.hub, commit, "config.json"))
@@ -82,6 +84,15 @@ class Origin:
                 folder = _download(self.place, self.commit, *PICKLED, *READ)
         list(files_of(folder))
         return folder
+
+    def prove(self) -> None:
+        """Look whether a local folder, which was read, is still what the fingerprint stands for.
+
+        Raises:
+            DataError: a file was changed, removed or added.
+        """
+        if self.commit is None:
+            self.files.prove(files_of(Path(self.place)))
 
 
 def architecture(folder: Path) -> dict[str, Any]:
@@ -137,16 +148,6 @@ def files_of(folder: Path) -> Iterator[Path]:
         )
     yield from weights
     yield from sorted(path for name in READ for path in folder.glob(name))
-
-
-@lru_cache(maxsize=1024)  # a plan asks several times, and weights may have gigabytes
-def _checksum(path: Path, size: int, changed: int) -> str:
-    return sha256_file(path)
-
-
-def _version(path: Path) -> tuple[int, int]:
-    about = path.stat()
-    return about.st_size, about.st_mtime_ns
 
 
 def _commit(hub: str, revision: str) -> str:

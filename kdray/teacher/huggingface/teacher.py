@@ -85,15 +85,22 @@ class SharedHuggingFaceTeacher(HuggingFaceTeacher):
     def _codec(self, folder: Path, model_type: str) -> "Codec":
         return OurCodec(Tokenizer.load(folder), languages_of(None, model_type, self.config))
 
+    def tokenizer_checksum(self, fetch: Fetch) -> str:
+        """See `Teacher`."""
+        return Tokenizer.load(fetch(self.converted) / TOKENIZER).checksum
+
     def reader(self, fetch: Fetch, *, device: str) -> HuggingFaceReader:
         """Load the model itself.
 
         Raises:
-            DataError: it cannot be read, or is of another vocabulary than its tokenizer.
+            DataError: it cannot be read, was changed since its content was hashed, or is of
+                another vocabulary than its tokenizer.
         """
         need_packages()
         folder = self.origin.folder()
-        return read_model(folder, Tokenizer.load(folder), device=device)
+        model = read_model(folder, Tokenizer.load(folder), device=device)
+        self.origin.prove()
+        return model
 
 
 class Codec(Protocol):
