@@ -58,8 +58,8 @@ def wrong_size(folder: Path, files: Files, *, others: bool = True) -> str | None
 
     None if none is. What a folder holds is looked for by patterns, such as `test-*.parquet`, so a
     file that nobody wrote could be taken for content. Names that begin with a dot, which systems
-    and file managers leave behind, are never content. Without `others`, what was never written is no
-    fault: a user may put a file beside what they took home.
+    and file managers leave behind, are never content. Without `others`, what was never written is
+    no fault: a user may put a file beside what they took home.
     """
     for name, expected in files.items():
         file = folder / name
