@@ -8,9 +8,11 @@ from kdray.complexity import complexity
 from kdray.decode import decode
 from kdray.estimate import plan
 from kdray.evaluate import evaluate
+from kdray.exporting import export
 from kdray.gate import gate
 from kdray.init import init
 from kdray.report import report
+from kdray.serve import serve
 from kdray.study import study
 from kdray.train import train
 from kdray.translate import translate
@@ -25,6 +27,7 @@ app = typer.Typer(
 )
 for verb in (
     init, study, tune, decode, train, evaluate, report, gate, complexity, plan, verify, translate,
+    serve, export,
 ):  # fmt: skip
     app.command()(verb)
 

@@ -17,7 +17,7 @@ from kdray.keys import Fetch as Fetch
 from kdray.keys import Key as Key
 from kdray.keys import Source as Source
 from kdray.keys import keys_among as keys_among
-from kdray.storage.content import remember, wrong_content, wrong_size
+from kdray.storage.content import foreign, remember, wrong_content, wrong_size
 from kdray.storage.content import sha256_file as sha256_file
 from kdray.storage.disk import disk_errors
 from kdray.storage.folders import get_folder, put_folder, remove_below
@@ -28,7 +28,7 @@ from kdray.storage.mirror import Mirror
 from kdray.storage.parts import Parts
 from kdray.storage.record import RECORD as RECORD
 from kdray.storage.record import canonical_json as canonical_json
-from kdray.storage.record import damaged, new_record, parsed, record_in, wrong_record
+from kdray.storage.record import damaged, new_record, parsed, record_in, unchanged, wrong_record
 from kdray.storage.record import differences as differences
 from kdray.storage.record import read_json as read_json
 from kdray.storage.record import write_json as write_json
@@ -288,6 +288,27 @@ class Store:
         names = ("version", "recipe", "inputs")
         return [{name: record[name] for name in names} for record in records]
 
+    def named(self, fingerprint: str, stages: Iterable[str]) -> Key | None:
+        """What an artifact of one of some stages is, by its fingerprint; None if there is none.
+
+        Raises:
+            ArtifactDamaged: the record in its place is that of another one.
+        """
+        for stage in stages:
+            place = f"{stage}/{fingerprint}"
+            content = (
+                record_in(self.root / place)
+                if self.remote is None
+                else self._storage.read(f"{place}/{RECORD}")
+            )
+            if content is not None and (record := parsed(content)) is not None:
+                key = Key(record["stage"], record["version"], record["recipe"], record["inputs"])
+                if key.place != place:
+                    where = f"{self.location}/{place}"
+                    raise damaged(where, f"/{RECORD}: is that of {key.place}")
+                return key
+        return None
+
     def explain_miss(
         self, key: Key, records: Sequence[Mapping[str, Any]] | None = None
     ) -> list[str]:
@@ -301,15 +322,16 @@ class Store:
         return differences(max(records, key=itemgetter("created")), key.content())
 
     def records(self, stage: str) -> list[dict[str, Any]]:
-        """The records of all artifacts of a stage; files that are none are left out."""
+        """The records of all artifacts of a stage; what is none, or was changed, is left out."""
         contents: Iterable[bytes | None]
         if self.remote is None:
             files = (self.root / stage).glob(f"[!.]*/{RECORD}")
-            contents = (path.read_bytes() for path in files)
+            contents = (path.read_bytes() for path in files if path.is_file())
         else:
             names = [name for name in self._storage.names(stage) if re.fullmatch(_OF_A_PLACE, name)]
             contents = map(self._storage.read, names)
-        return [record for content in contents if content and (record := parsed(content))]
+        records = (parsed(content) for content in contents if content)
+        return [record for record in records if record is not None and unchanged(record)]
 
     @property
     def _storage(self) -> RemoteStorage:
@@ -363,7 +385,7 @@ class Store:
         is_local = folder == self.path(key)
         if wrong is None and folder is not None:
             memory = self._memory(key) if is_local and not self.only_looks else None
-            wrong = wrong_size(folder, record["files"])
+            wrong = wrong_size(folder, record["files"]) or foreign(folder, record["files"])
             if wrong is None and reads:
                 wrong = wrong_content(folder, record["files"], memory=memory, again=again)
         if wrong is None:
@@ -384,3 +406,20 @@ class Store:
 
 def _of(lease: Path, holder: str) -> Path:
     return lease.with_name(f"{lease.name}.{holder}")
+
+
+def prove(folder: Path) -> None:
+    """Read all files of a published folder, wherever it is; one without a record proves nothing.
+
+    Raises:
+        ArtifactDamaged: they are not what its record says.
+    """
+    try:
+        content = (folder / RECORD).read_bytes()
+    except FileNotFoundError:
+        return
+    wrong, record = wrong_record(content, {})
+    wrong = wrong or wrong_size(folder, record["files"])
+    wrong = wrong or wrong_content(folder, record["files"], memory=None, again=False)
+    if wrong is not None:
+        raise ArtifactDamaged(f"{folder}{wrong}; copy the folder again as it was")

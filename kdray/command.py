@@ -8,6 +8,7 @@ import atexit
 import gc
 import io
 import logging
+import math
 import os
 import signal
 import sys
@@ -167,7 +168,13 @@ def studied(
 
     looks, decodes = only_looks or dry_run, verb == "decode"  # also what no method reads
     display = Display(Console(stderr=to_stderr))
-    opening = open_study(experiment, display, all_signals=decodes, only_looks=looks)
+    opening = open_study(
+        experiment,
+        display,
+        all_signals=decodes,
+        searches=verb == "tune",
+        only_looks=looks,
+    )
     with ExitStack() as opened:
         with naming(config):
             study = opened.enter_context(opening)
@@ -186,8 +193,10 @@ def limits_of(hours: float | None, size: str | None) -> Limits:
     """The limits that options name.
 
     Raises:
-        InputError: a size is none.
+        InputError: a size is none, or hours are no number.
     """
+    if hours is not None and not math.isfinite(hours):
+        raise InputError(f"--max-hours {hours}: write a number of hours, as 1.5")
     try:
         return Limits(hours, None if size is None else size_of(size))
     except ValueError as error:
@@ -205,9 +214,10 @@ def check_verb(study: "Study", verb: str) -> None:
     if verb != "report":
         check_scorers(study.plan, study.store)
     if verb == "tune":
-        from kdray.runner.search import check_search  # with Ray Tune
+        from kdray.runner.search_space import check_search, search_notes
 
-        check_search(study)
+        for note in search_notes(study, check_search(study)):
+            study.display.note(note)
 
 
 def show_plan(study: "Study", verb: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _USERINFO = re.compile(r"://(?!/)\S*@")
-_SECRETS = "password|passwd|secret|token|key|signature|credential|sig"  # the latter: signed URLs
+_SECRETS = "password|passwd|pwd|pass|secret|token|key|signature|credential|auth|access|sig"
 _SECRET = re.compile(rf"([?&][\w-]*(?:{_SECRETS})=)[^\s&'\"]*", re.IGNORECASE)
 
 

@@ -36,11 +36,13 @@ def init(
             raise InputError(f"--example {example}: there are {', '.join(shipped_names())}")
         folder.mkdir(parents=True, exist_ok=True)
         config = _new(folder / f"{example}.yaml")
+        _check_schema(folder)
         shutil.copyfile(FOLDER / f"{example}.yaml", config)
     else:
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; name the one that holds your pairs")
         config = _new(folder / "study.yaml")
+        _check_schema(folder)
         from kdray.starting.corpus import find_corpus
         from kdray.starting.starter import starter, study_name
 
@@ -53,6 +55,16 @@ def init(
     shutil.copyfile(SCHEMA, folder / SCHEMA.name)
     load_experiment(config)
     typer.echo(f"{config} is written; try `python -m kdray.study {config} --dry-run`")
+
+
+def _check_schema(folder: Path) -> None:
+    """By it editors complete keys; a file that was written before is replaced.
+
+    Raises:
+        InputError: it is no file.
+    """
+    if (place := folder / SCHEMA.name).is_dir():
+        raise InputError(f"{place}: is a folder; move it away, since a file is written there")
 
 
 def _new(path: Path) -> Path:

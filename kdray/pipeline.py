@@ -27,6 +27,7 @@ from kdray.plan.step import (
     Step,
     up_to,
 )
+from kdray.reporting.forms import NO_LIMITS, FormLimits
 from kdray.runner.make import make_steps
 from kdray.runner.reporting import (
     Findings,
@@ -34,6 +35,7 @@ from kdray.runner.reporting import (
     find,
     make_report,
     measured_in,
+    within_limits,
     write_findings,
 )
 from kdray.runner.results import results_of
@@ -42,7 +44,7 @@ from kdray.runner.study import Study
 from kdray.storage.disk import disk_failure
 
 if TYPE_CHECKING:
-    from kdray.cluster.trials import TrialResult
+    from kdray.reporting.searches.facts import SearchFacts
 
 LAST = {"decode": SIGNALS, "tune": SIGNALS, "train": STUDENT, "evaluate": SCORER}
 """The stage that a verb's steps end with; of the other verbs, all steps are."""
@@ -122,23 +124,28 @@ def _measured(study: Study) -> Measured:
     return measured_in(at_rest, results_of(at_rest))
 
 
-def run_report(study: Study, folder: Path | None) -> Findings:
+def run_report(study: Study, folder: Path | None, limits: FormLimits = NO_LIMITS) -> Findings:
     """Write the report of the models that are scored already; without a page on a read-only disk.
+
+    Within limits, it names the form of a student to take.
 
     Raises:
         StageFailed: none is.
     """
-    return _written(study, find(scored(study), study.display), study.reports, folder)
+    measured = within_limits(scored(study), limits)
+    return _written(study, find(measured, study.display), study.reports, folder)
 
 
-def run_joint_report(studies: Sequence[Study], folder: Path | None) -> Findings:
+def run_joint_report(
+    studies: Sequence[Study], folder: Path | None, limits: FormLimits = NO_LIMITS
+) -> Findings:
     """Write one report of several studies, into the first one's storage unless told where.
 
     Raises:
         ConfigError: they cannot be compared.
         StageFailed: no model of one of them is scored.
     """
-    measured = joined([scored(study) for study in studies])
+    measured = within_limits(joined([scored(study) for study in studies]), limits)
     default = studies[0].reports.with_name(measured.facts.name[:100])
     return _written(studies[0], find(measured, studies[0].display), default, folder)
 
@@ -158,17 +165,20 @@ def _written(study: Study, findings: Findings, default: Path, folder: Path | Non
         return findings
 
 
-def run_search_path(study: Study) -> "list[TrialResult]":
-    """Make what all trials share, then search. The tests are not touched.
+def run_search_path(study: Study) -> "SearchFacts":
+    """Make what all trials share, search, and compare the winner, trained anew, on the tests.
 
     Raises:
         StageFailed: trials failed; the table holds the others.
     """
-    from kdray.runner.search import check_search, run_search  # with Ray Tune
+    from kdray.runner.search import run_search  # with Ray Tune
+    from kdray.runner.search_space import check_search, search_notes
 
-    config = check_search(study)
+    searchable = check_search(study)
+    for note in search_notes(study, searchable):
+        study.display.note(note)
     run_steps(study, "tune")
-    return run_search(study, config)
+    return run_search(study, searchable)
 
 
 def check_complete(study: Study) -> None:

@@ -37,7 +37,7 @@ class Display:
 
     def stage(self, title: str, detail: str = "") -> None:
         """Announce a stage."""
-        self.console.print(f"[bold]{title}[/bold]  {detail}".rstrip(), highlight=False)
+        self.console.print(f"[bold]{title}[/bold]  {redact(detail)}".rstrip(), highlight=False)
 
     def line(self, text: str) -> None:
         """Print one line of a list, however long it is."""

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from kdray.command import DryRun, Overrides, Verify, run, studied
+from kdray.command import DryRun, Overrides, Verify, limits_of, run, studied
 from kdray.errors import InputError
+from kdray.reporting.forms import FormLimits
 
 
 def report(
@@ -25,10 +26,22 @@ def report(
         Path | None,
         typer.Option(help="Folder of the pages. Default: reports/NAME in the (first) storage."),
     ] = None,
+    max_latency_ms: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Name the exported student to take that translates 95 % of sentences so fast.",
+        ),
+    ] = None,
+    max_bytes: Annotated[
+        str | None,
+        typer.Option(help="Name the exported student to take that is so small, as 500k or 20M."),
+    ] = None,
 ) -> None:
     """Write the report of what is trained and scored already; trains and scores nothing.
 
     Several studies become one report, with one table and one map over what they have in common.
+    With a limit, the verdict names the exported student that is the best on dev within it.
     Nothing else is written, and no tracker is told. Storage that is read-only serves, too.
     """
     if into is not None and not dry_run:
@@ -36,6 +49,7 @@ def report(
             into.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             raise InputError(f"--into {str(into)[:200]!r}: {error}; name another folder") from None
+    limits = FormLimits(max_latency_ms, limits_of(None, max_bytes).size)
     with ExitStack() as opened:
         studies = []
         for config in configs:
@@ -50,7 +64,9 @@ def report(
         from kdray.runner.reporting import show_findings
 
         findings = (
-            run_report(studies[0], into) if len(studies) == 1 else run_joint_report(studies, into)
+            run_report(studies[0], into, limits)
+            if len(studies) == 1
+            else run_joint_report(studies, into, limits)
         )
         show_findings(studies[0].display, findings)
 

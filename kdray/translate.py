@@ -36,7 +36,7 @@ def translate(
         str,
         typer.Argument(
             help="A model: its folder, its fingerprint in --storage, or with --config its name in "
-            "the study, as in nano/hybrid/seed-1 or teacher."
+            "the study, as in nano/hybrid/seed-1, champion or teacher."
         ),
     ],
     files: Annotated[
@@ -139,7 +139,8 @@ def _model(
     if config is None:
         from kdray.runner.named_model import named_model
 
-        return *named_model(name, storage), _Search()
+        named = named_model(name, storage)
+        return named.teacher, named.fetch, _Search()
     study = stack.enter_context(
         studied(config, overrides, "translate", dry_run=False, only_looks=True, to_stderr=True)
     )
@@ -147,7 +148,8 @@ def _model(
 
     evaluation = study.recipe.evaluation
     search = _Search(evaluation.main_beam, evaluation.length_penalty)
-    return model_of_study(study, name), study.store.fetch, search
+    named = model_of_study(study, name)
+    return named.teacher, named.fetch, search
 
 
 @dataclass

@@ -40,12 +40,12 @@ recipe:
   evaluation: {beams: [2], bootstrap_samples: 100}
 execution: {parallel_students: 2, shard_pairs: 100, start_seconds: 240}  # many share the machine
 search:
-  method: hybrid
+  methods: hybrid
   space:
     gate.initial: {kind: uniform, low: 0.2, high: 0.8}
     gate.stabiliser.strength: {kind: choice, values: [0.01, 0.1]}
   trials: 2
-  metric: dev/loss
+  objectives: dev/loss
 """
 
 

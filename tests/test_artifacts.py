@@ -125,9 +125,39 @@ class TestFind:
         assert store.find(KEY) is not None
 
 
+FORMS = [{"created": 5}, {"recipe": None}, {"inputs": []}, {"files": {"table": 5}}, {"counts": 1}]
+
+
 def test_what_is_no_record_explains_no_miss(store: Store) -> None:
-    (store.publish(KEY, fill).path / RECORD).write_text("{}")
-    assert store.explain_miss(Key("corpus", 2, {})) == []
+    path, miss = store.publish(KEY, fill).path, Key("corpus", 2, {})
+    assert store.explain_miss(miss) != []
+    written = (path / RECORD).read_text()
+    for change in [{"stage": 1}, {"kdray": "99"}, *FORMS]:
+        (path / RECORD).write_text(json.dumps({**json.loads(written), **change}))
+        assert (store.explain_miss(miss), store.contents("corpus")) == ([], []), change
+    for none in ("{}", "[" * 100_000):
+        (path / RECORD).write_text(none)
+        assert store.explain_miss(miss) == []
+
+
+@pytest.mark.parametrize("form", ["a file", "below a file", "a loop", "a dead link", "a record"])
+def test_what_stands_in_a_folders_place_is_damaged(store: Store, tmp_path, form) -> None:
+    place = store.path(KEY)
+    (place if form == "a record" else place.parent).mkdir(parents=True)
+    match form:
+        case "a file":
+            place.write_text("in the way")
+        case "below a file":
+            place.parent.rmdir()
+            place.parent.write_text("in the way")
+        case "a loop":
+            place.symlink_to(place.name)
+        case "a dead link":
+            place.symlink_to(tmp_path / "gone")
+        case "a record":
+            (place / RECORD).mkdir()
+    with pytest.raises(ArtifactDamaged, match=f"^{place}.*; remove the folder {place} and run"):
+        store.find(KEY)
 
 
 @pytest.mark.slow

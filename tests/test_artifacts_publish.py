@@ -76,6 +76,14 @@ class TestOpen:
         assert message.endswith("name a folder that you may write")
         assert caught.value.exit_code == 2
 
+    @pytest.mark.parametrize("below", ["", "inner", "inner/deeper"])
+    def test_who_only_looks_is_told_too(self, tmp_path: Path, below: str) -> None:
+        (tmp_path / "file").write_text("in the way")
+        root = tmp_path / "file" / below
+        with pytest.raises(InputError, match=f"{root}: .*{tmp_path / 'file'} is a file; name a"):
+            Store.open(root, only_looks=True)
+        assert Store.open(tmp_path / "not" / "yet", only_looks=True).find(KEY) is None
+
 
 class TestWriteJson:
     def test_it_replaces_the_whole_file(self, tmp_path: Path) -> None:

@@ -97,6 +97,19 @@ def test_kinds_can_be_chosen():
     assert {row["kind"] for row in run("--only", "taid")} == {"taid"}
 
 
+@pytest.fixture
+def untrained(toy_tokenizers, tmp_path):
+    """The folder of a model that was never trained."""
+    folder, tokenizer = tmp_path / "untrained", toy_tokenizers["joint"]
+    folder.mkdir()
+    size = tokenizer.tgt_vocab
+    shape = Shape(config=ModelConfig(preset="nano", max_length=64), src_vocab=size, tgt_vocab=size,
+                  shared=True, tokenizer=tokenizer.checksum)  # fmt: skip
+    save_model(folder, shape, tensors(shape.build()))
+    tokenizer.save(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def signals(toy_corpus, toy_tokenizers, tmp_path_factory):
     """The lines of the benchmark of signals, of two models that were never trained."""
@@ -274,3 +287,17 @@ def test_a_table_compares_with_bare_in_the_same_layout_and_with_each_peer():
         ["2", "", "5"],
         ["3", "4", ""],
     ]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_server_answers_everybody(untrained, toy_pairs, tmp_path):
+    text = tmp_path / "text"
+    text.write_text("".join(f"{src}\n" for src, _ in toy_pairs[:50]))
+    options = ["--text", str(text), "--requests", "60", "--at-once", "6", "--alone", "20"]
+    alone, load, most, poisson = printed("serving.py", str(untrained), *options, "--seconds", "3")
+    assert (alone["what"], load["what"], most["what"]) == ("alone", "load", "saturation")
+    assert (load["wrong"], load["requests"]) == (0, 60)
+    assert 0 < alone["p50_ms"] <= alone["p95_ms"]
+    assert poisson["per_second"] == pytest.approx(most["answers_per_second"] / 2, rel=0.01)
+    assert poisson["ratio"] > 0

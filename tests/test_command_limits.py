@@ -24,6 +24,12 @@ def test_what_is_no_size_is_one_message(text):
         limits_of(None, text)
 
 
+@pytest.mark.parametrize("hours", [float("nan"), float("inf")])
+def test_hours_without_an_end_are_one_message(hours):
+    with pytest.raises(InputError, match=r"--max-hours (nan|inf): write a number of hours"):
+        limits_of(hours, None)
+
+
 def test_a_file_with_two_names_is_counted_once(tmp_path):
     (tmp_path / "a").write_bytes(b"x" * 1000)
     (tmp_path / "inner").mkdir()

@@ -54,7 +54,19 @@ def invoke(*arguments):
 
 @pytest.mark.parametrize(
     "verb",
-    ["study", "tune", "decode", "train", "evaluate", "report", "gate", "complexity", "translate"],
+    [
+        "study",
+        "tune",
+        "decode",
+        "train",
+        "evaluate",
+        "report",
+        "gate",
+        "complexity",
+        "translate",
+        "serve",
+        "export",
+    ],
 )
 def test_every_verb_has_help(verb):
     found = invoke(verb, "--help")

@@ -21,7 +21,7 @@ from kdray.plan.experiment import make_plan
 from kdray.plan.step import STUDENT, spec_of
 from kdray.progress import Display
 from kdray.runner.costs import COSTS, costs_of
-from kdray.runner.search import check_search
+from kdray.runner.search_space import check_search
 from kdray.runner.study import open_study
 
 SCHEDULE = {"kind": "constant_cooldown", "peak": 0.01, "warmup": 5, "cooldown": 0.3}
@@ -195,7 +195,7 @@ def test_a_dry_run_shows_the_updates_where_they_differ(tmp_path):
 
 def test_a_trial_of_a_search_has_the_budget_of_its_own_method(tmp_path):
     space = {"with_reference": {"kind": "choice", "values": [True, False]}}
-    search = {"method": "both", "space": space}
+    search = {"methods": ["both"], "space": space}
     with open_study(experiment(TOKENS, storage=tmp_path, search=search), Display()) as study:
         check_search(study)
         planned, both = study.plan.only.students, study.recipe.methods["both"]

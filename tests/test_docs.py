@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
 KEY_PAGES = [
     page
-    for name in ("configuration", "methods", "teachers")
+    for name in ("configuration", "methods", "teachers", "search")
     if (page := ROOT / f"docs/{name}.md").exists()
 ]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
@@ -83,7 +83,7 @@ def yaml_blocks(page: Path) -> list[tuple[str, str]]:
 
 BLOCKS = [(page, *block) for page in PAGES for block in yaml_blocks(page)]
 COMPLETE = [(page, text) for page, mark, text in BLOCKS if mark == "complete"]
-FRAGMENTS = [(mark, text) for _, mark, text in BLOCKS if mark.startswith("recipe.")]
+FRAGMENTS = [(mark, text) for _, mark, text in BLOCKS if mark.startswith(("recipe.", "search"))]
 
 
 @pytest.mark.slow
@@ -132,6 +132,8 @@ def agrees(name: str, key: str, field: FieldInfo, cell: str) -> bool:
     default = field.get_default(call_default_factory=True)
     if isinstance(default, BaseModel):
         return bool(type(default).model_validate(data["default"]) == default)
+    if isinstance(default, tuple) and default and isinstance(default[0], BaseModel):
+        return tuple(map(type(default[0]).model_validate, data["default"])) == default
     expected = to_jsonable_python(default)
     return bool(data["default"] == expected and type(data["default"]) is type(expected))
 
@@ -227,6 +229,7 @@ def anchors(page: Path) -> set[str]:
         ("demo", "search_gate"),
         ("multi30k", "multi30k_methods"),
         ("multi30k", "multi30k_initial"),
+        ("multi30k", "multi30k_search"),
     ],
 )
 def test_experiments_share_what_their_heads_say(first, second) -> None:

@@ -9,18 +9,19 @@ from notebook_cells import COMPARE, NOTEBOOKS, SEARCH, cells, execute
 
 from kdray.artifacts import Key, Store
 from kdray.cell import Cell
-from kdray.cluster.trials import TrialResult
 from kdray.condition import Condition
 from kdray.config.search import SearchConfig
 from kdray.fit.history import HISTORY, History
 from kdray.reporting.analysis import analyse
 from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
+from kdray.reporting.searches.facts import SearchFacts
+from kdray.reporting.searches.page import write_search
 from kdray.reporting.write import write_report
-from kdray.runner.search import write_trials
 from kdray.schema import Column
 from kdray.scoring.counts import score_and_count
 from kdray.scoring.result import Result, Score, write_hyps
 from kdray.scoring.segments import ENDING, write_counts
+from kdray.statistics.trials import TrialResult
 from kdray.text.corpus import Corpus
 
 WRONG = {("ce", 1): 20, ("ce", 2): 22, ("mixed", 1): 2, ("mixed", 2): 3}  # sentences, of 50
@@ -189,7 +190,7 @@ def test_a_study_without_gates_says_so(tmp_path, toy_corpus, capsys):
     assert "No method of this study logged a gate" in capsys.readouterr().out
 
 
-def write_search(root, space, trials):
+def store_search(root, space, trials):
     """A search as far as its notebook reads it. `trials`: values, score, curve, whether stopped."""
     store, results = Store.open(root), []
     for values, score, curve, is_stopped in trials:
@@ -208,10 +209,17 @@ def write_search(root, space, trials):
             store.publish(key, build)
         step = 0 if score is None else STEPS[len(curve) - 1]
         error = "it diverged" if score is None else None
-        results.append(TrialResult(values, score, step, key.fingerprint, error))
-    config = SearchConfig(method="mixed", space=space, metric="dev/loss")
-    (root / "reports" / "small").mkdir(parents=True)
-    write_trials(root / "reports" / "small" / "search.json", config, results)
+        results.append(
+            TrialResult(
+                values, score, step, key.fingerprint, error,
+                scores={} if score is None else {"dev/loss": score}, is_stopped=is_stopped,
+            )
+        )  # fmt: skip
+    config = SearchConfig.model_validate(
+        {"methods": "mixed", "space": space, "objectives": "dev/loss"}
+    )
+    facts = SearchFacts.of("small", config, results, task={})
+    write_search(root / "reports" / "small", facts, None)
 
 
 def test_a_search_is_read(tmp_path, capsys):
@@ -225,7 +233,7 @@ def test_a_search_is_read(tmp_path, capsys):
         ({"gate.initial": 0.2, "signal": "topk"}, 2.0, (2.0,), True),
         ({"gate.initial": 0.1, "signal": "topk"}, None, (), False),
     ]
-    write_search(tmp_path / "runs", space, trials)
+    store_search(tmp_path / "runs", space, trials)
     shutil.move(tmp_path / "runs", tmp_path / "copied")  # as from another machine
     names = execute(SEARCH, STORAGE=str(tmp_path / "copied"), STUDY="small")
 
@@ -234,7 +242,7 @@ def test_a_search_is_read(tmp_path, capsys):
     assert list(table["error"].dropna()) == ["it diverged"]
     said = capsys.readouterr().out
     assert "mixed:\n  gate.initial: 0.7\n  signal: topk\n" in said
-    assert "No trial of this search logged a gate: mixed has none." in said
+    assert "No trial of this search logged a gate: mixed have none." in said
     assert names["ranks"]["gate.initial"] == -1, "the loss falls as the gate rises"
     assert names["means"]["signal"]["count"].to_dict() == {"online": 1, "topk": 2}
 

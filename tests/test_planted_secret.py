@@ -84,7 +84,7 @@ def test_a_planted_password_turns_up_nowhere(tmp_path, server, ray_folder):
     leaves_its_folder = {"KDRAY_RAY_INTERNALS": "0"}  # of Ray's logs, which are searched too
     with (tmp_path / "shown.txt").open("w") as shown:
         driver = subprocess.Popen(
-            command("tune", config, storage),  # teacher, signals and trials
+            command("tune", config, storage, "search.retrain=null"),  # teacher, signals and trials
             env={**os.environ, "RAY_TMPDIR": str(ray_folder), **leaves_its_folder},
             stdout=shown, stderr=subprocess.STDOUT,
         )  # fmt: skip

@@ -138,6 +138,20 @@ def test_a_node_for_which_ray_does_not_wait_is_started_again(monkeypatch):
     assert len(tries) == 3
 
 
+def test_what_was_too_slow_in_all_is_told_with_the_whole_time(monkeypatch):
+    tries = []
+
+    def init(**_):
+        tries.append(1)
+        if len(tries) > 1:
+            time.sleep(5)
+        raise Exception("The current node timed out during startup")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(start.NotStarted, match=r"no answer within 2 s"):
+        start.bring_up(2.0)
+
+
 @pytest.mark.parametrize(
     "error", [RuntimeError("disk\nfull"), OSError(28, "disk full"), KeyError()]
 )

@@ -67,7 +67,8 @@ def raw(toy_pairs, folder):
     initial = {"preset": "nano", "initial": {"kind": "layers"}}
     raw["recipe"]["students"]["sizes"] = {"cut": initial}
     space = {"label_smoothing": {"kind": "choice", "values": [0.05, 0.1]}}
-    raw["search"] = {"method": "ce", "algorithm": "grid", "early_stopping": False, "space": space}
+    raw["search"] = {"methods": "ce", "algorithm": "grid", "stopping": "none", "retrain": None,
+                     "space": space}  # fmt: skip
     raw["execution"] |= {"storage": "runs", "tracking": {"uri": "sqlite:///tracks.db"}}
     return raw
 

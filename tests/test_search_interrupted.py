@@ -14,7 +14,10 @@ from mlflow import MlflowClient
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
 
-OVERRIDES = ("execution.parallel_students=1", "search.trials=3", "search.early_stopping=false")
+OVERRIDES = (
+    "execution.parallel_students=1", "search.trials=3", "search.stopping=none",
+    "search.retrain=null",
+)  # fmt: skip
 
 
 @pytest.fixture

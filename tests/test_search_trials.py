@@ -1,6 +1,8 @@
 """What trials are, which spaces are refused before anything is made, and how a trial ends."""
 
+import json
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,18 +12,22 @@ from micro_study import CONFIG
 from kdray import tracking
 from kdray.artifacts import LEASES, Store
 from kdray.cell import Cell
-from kdray.cluster import train, trials
+from kdray.cluster import one_trial, train, trials
+from kdray.config import space as spaces
 from kdray.config.experiment import Experiment
 from kdray.config.initial import Layers
+from kdray.config.search import SearchConfig
 from kdray.config.training import TrainingConfig
 from kdray.config.trunks import of_length
 from kdray.errors import ConfigError, LeaseLost, StageFailed, TrainingDiverged
 from kdray.fit.history import HISTORY, read_history
+from kdray.fit.job import TrainingJob
 from kdray.fit.spec import AfterStage, Random
 from kdray.plan.step import STUDENT, TEACHER, TRIAL, Step, spec_of
 from kdray.progress import Display
-from kdray.runner import search
-from kdray.runner.study import Study, open_study
+from kdray.runner import search_space
+from kdray.runner.study import open_study
+from kdray.statistics.trials import TrialResult
 from kdray.teacher.own import OwnModels
 
 pytestmark = pytest.mark.slow
@@ -29,27 +35,23 @@ pytestmark = pytest.mark.slow
 VALUES = {"gate.initial": 0.3, "gate.stabiliser.strength": 0.1}
 
 
-def micro(storage, *, space=None, **recipe):
+def micro(storage, *, space=None, search=None, **recipe):
     """The micro study with a changed recipe, and another space over its method `searched`."""
     raw = yaml.safe_load(CONFIG)
     raw["recipe"] |= recipe
     raw["execution"] = {"storage": str(storage), "tracking": {"enabled": False}}
     if space is not None:
-        raw["search"] = {"method": "searched", "space": space}
+        raw["search"] = {"methods": "searched", "space": space, **(search or {})}
     return Experiment.model_validate(raw)
 
 
 @pytest.fixture
-def trial_of(tmp_path, monkeypatch):
+def trial_of(tmp_path):
     """Prepare the search of the micro study with a changed recipe. -> the study and one trial."""
-    jobs = []
-    monkeypatch.setattr(search, "search", lambda job, **_: jobs.append(job) or [])
-    monkeypatch.setattr(Study, "start_ray", lambda study: None)
 
     def prepare(**recipe):
         with open_study(micro(tmp_path, **recipe), Display()) as study:
-            search.run_search(study, search.check_search(study))
-            return study, jobs[0].trial(VALUES)
+            return study, search_space.check_search(study).candidates.step(VALUES)
 
     return prepare
 
@@ -90,11 +92,12 @@ def between(low, high):
     return {"kind": "uniform", "low": low, "high": high}
 
 
-def check(storage, method, space, *, others=(), **recipe):
-    """Check the search of a method. -> the space afterwards."""
+def check(storage, method, space, *, others=(), search=None, **recipe):
+    """Check the search of a method. -> what is found."""
     methods = {"searched": method, **{f"other{i}": other for i, other in enumerate(others)}}
-    with open_study(micro(storage, space=space, methods=methods, **recipe), Display()) as study:
-        return search.check_search(study).model_dump()["space"]
+    experiment = micro(storage, space=space, search=search, methods=methods, **recipe)
+    with open_study(experiment, Display(), searches=True) as study:
+        return search_space.check_search(study)
 
 
 BEAMS = {"hypotheses": {"beam": 4, "num_hyps": 4}, "topk": {"k": 4, "temperatures": [1.0, 2.0]},
@@ -115,7 +118,7 @@ def test_a_value_whose_signals_are_not_made_is_refused(tmp_path, method, path, v
     space = {path: choice(method[path], value, method[path])}  # neither the first nor the last
     with pytest.raises(ConfigError) as refused:
         check(tmp_path, method, space, signals=BEAMS)
-    for words in (f"{{'{path}': {value!r}}}", what, "add a method with these values"):
+    for words in (f"{{'{path}': {value!r}}}", what, "search.decode_for", "add a method with"):
         assert words in str(refused.value)
     check(tmp_path, method, space, others=[{**method, path: value}], signals=BEAMS)
 
@@ -136,7 +139,7 @@ def test_combinations_of_choices_are_looked_at(tmp_path):
 
 
 def test_in_a_large_space_each_choice_is_looked_at(tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "MOST_POINTS", 5)
+    monkeypatch.setattr(spaces, "MOST_POINTS", 5)
     space = {"alpha": choice(0.1, 0.2), "prefix": choice("reference", "hypothesis", "reference")}
     with pytest.raises(ConfigError, match="'prefix': 'hypothesis'"):
         check(tmp_path, {"kind": "token_level"}, space)
@@ -146,7 +149,7 @@ def test_in_a_large_space_each_choice_is_looked_at(tmp_path, monkeypatch):
     ("method", "space", "message"),
     [
         ({"kind": "multi_hypothesis", "n": 1, "candidates": 1}, {"n": between(1, 2)}, "'n': 1.6"),
-        ({"kind": "interpolation", "n": 1}, {"n": between(1, 2)}, "whole numbers in a choice"),
+        ({"kind": "interpolation", "n": 1}, {"n": between(1, 2)}, "take kind integer"),
         ({"kind": "token_level"}, {"temperature": between(1, 2)}, "any number of the range"),
     ],
 )
@@ -159,7 +162,7 @@ def test_a_range_whose_inside_is_refused_is_refused(tmp_path, method, space, mes
 
 @pytest.mark.parametrize("path", ["alpha.low", "alpha.low.x", "prefix.ref", "alpa", "a.b.c", ""])
 def test_a_path_that_leads_nowhere_is_refused(tmp_path, path):
-    with pytest.raises(ConfigError, match=rf"search\.space\.{path}: token_level has no such value"):
+    with pytest.raises(ConfigError, match=rf"search\.space\.{path}: "):
         check(tmp_path, {"kind": "token_level"}, {path: choice(0.1)})
 
 
@@ -167,8 +170,124 @@ def test_looking_at_a_space_leaves_it_as_it_is(tmp_path):
     kinds = ("scalar", "sentence")
     gates = choice(*({"kind": kind, "initial": 0.5} for kind in kinds))
     space = {"gate": gates, "gate.initial": between(0.2, 0.8)}
-    found = check(tmp_path, {"kind": "hybrid"}, space)["gate"]["values"]
+    found = check(tmp_path, {"kind": "hybrid"}, space).config.model_dump()["space"]["gate"][
+        "values"
+    ]
     assert found == tuple({"kind": kind, "initial": 0.5} for kind in kinds)
+
+
+HYBRID = {"kind": "hybrid", "gate": {"kind": "sentence", "initial": 0.4}}
+
+
+def test_another_kind_takes_nothing_over_and_the_same_kind_everything(tmp_path):
+    space = {
+        "gate.kind": choice("sentence", "entropy", "fixed"),
+        "gate.initial": {**between(0.2, 0.8), "when": {"gate.kind": "sentence"}},
+        "gate.threshold": {**between(0.1, 0.5), "when": {"gate.kind": "entropy"}},
+    }
+    plan = check(tmp_path, HYBRID, space).candidates.recipe
+    entropy = plan({"gate.kind": "entropy", "gate.threshold": 0.3}).methods["searched"].gate
+    assert entropy.model_dump() == {
+        "kind": "entropy", "threshold": 0.3, "width": 0.0, "high": "token", "per": "sentence",
+    }  # fmt: skip
+    assert plan({"gate.kind": "sentence"}).methods["searched"].gate.initial == 0.4
+    scalar = plan({"gate.kind": "scalar", "gate.stabiliser.strength": 3.0})
+    assert scalar.methods["searched"].gate.stabiliser.strength == 3, "of its default stabiliser"
+    assert plan({}).methods["searched"] == plan({"gate.kind": "sentence"}).methods["searched"]
+
+
+def test_values_of_the_base_are_the_student_of_the_study(tmp_path):
+    space = {
+        "gate.initial": choice(0.4, 0.5),
+        "training.schedule.peak": choice(0.01, 0.02),
+        "student.preset": choice("nano", "tiny"),
+    }
+    experiment = micro(tmp_path, space=space, methods={"searched": HYBRID})
+    with open_study(experiment, Display()) as study:
+        candidates = search_space.check_search(study).candidates
+        (student,) = study.plan.of(STUDENT)
+    base = {"gate.initial": 0.4, "training.schedule.peak": 0.01, "student.preset": "nano"}
+    assert candidates.step(base).key == student.key
+    assert candidates.step({}).key == student.key
+    tiny = spec_of(candidates.step({**base, "student.preset": "tiny"})).model
+    assert (tiny.preset, tiny.width) == ("tiny", 64)
+    others = [candidates.step({**base, path: each["values"][1]}) for path, each in space.items()]
+    assert len({each.key.fingerprint for each in (student, *others)}) == 4
+
+
+def test_a_field_that_one_of_the_methods_lacks_asks_for_the_other(tmp_path):
+    several = {"search": {"methods": ["searched", "other0"]}, "others": [{"kind": "token_level"}]}
+    space = {"gate.initial": between(0.2, 0.8)}
+    with pytest.raises(ConfigError, match=r"gate: no such key.*asks with `when` for a method"):
+        check(tmp_path, HYBRID, space, **several)
+    space = {"gate.initial": {**between(0.2, 0.8), "when": {"method": "searched"}}}
+    candidates = check(tmp_path, HYBRID, space, **several).candidates
+    kinds = {
+        spec_of(candidates.step(values)).method.kind
+        for values in ({"method": "searched", "gate.initial": 0.5}, {"method": "other0"})
+    }
+    assert kinds == {"hybrid", "token_level"}
+
+
+@pytest.mark.parametrize("path", ["training.budgets", "student.widths", "corpus.seed", "training"])
+def test_a_path_that_is_not_the_students_is_refused(tmp_path, path):
+    with pytest.raises(ConfigError, match=rf"search\.space\.{path}"):
+        check(tmp_path, {"kind": "token_level"}, {path: choice(3)})
+
+
+def test_signals_are_made_for_a_choice_that_is_named(tmp_path):
+    space = {"layout": choice("two_pass", "one_pass")}
+    method = {"kind": "hybrid"}
+    with pytest.raises(ConfigError, match=r"name the path of such a choice in `search.decode_for`"):
+        check(tmp_path, method, space, signals=BEAMS)
+    named = {"decode_for": ["layout"]}
+    check(tmp_path, method, space, signals=BEAMS, search=named)
+    experiment = micro(
+        tmp_path, space=space, search=named, methods={"searched": method}, signals=BEAMS
+    )
+    with open_study(experiment, Display(), searches=True) as study:
+        _, note = search_space.search_notes(study, search_space.check_search(study))
+    assert "topk on hypothesis (all training pairs)" in note
+    with open_study(experiment, Display()) as study:
+        assert all(step.name != "topk on hypothesis" for step in study.plan.steps)
+
+
+def test_a_budget_that_ends_before_the_first_validation_is_refused(tmp_path):
+    space = {"gate.initial": between(0.2, 0.8)}
+    with pytest.raises(ConfigError, match=r"at update 10 with 10240 target tokens"):
+        check(tmp_path, HYBRID, space, search={"target_tokens": 10_000})
+    check(tmp_path, HYBRID, space, search={"target_tokens": 10_240})
+
+
+def stored(folder, task, *trials):
+    """The `search.json` of a search with these trials: values, score, whether stopped."""
+    results = [
+        TrialResult(values, score, 30, "", scores={"dev/loss": score}, is_stopped=is_stopped)
+        for values, score, is_stopped in trials
+    ]
+    file = folder / "earlier.json"
+    trials = [each.to_json() for each in results]
+    file.write_text(json.dumps({"task": task, "trials": trials}), encoding="utf-8")
+    return {"earlier": {"file": str(file)}, "objectives": "dev/loss"}
+
+
+def test_an_earlier_search_tells_its_finished_trials_that_lie_in_the_space(tmp_path):
+    space = {"gate.initial": between(0.2, 0.8)}
+    task = json.loads(json.dumps(check(tmp_path, HYBRID, space).task))
+    trials = [({"gate.initial": 0.3}, 2.0, False), ({"gate.initial": 0.4}, 1.0, True),
+              ({"gate.initial": 0.9}, 1.0, False), ({}, 1.0, False)]  # fmt: skip
+    search = stored(tmp_path, task, *trials)
+    found = check(tmp_path, HYBRID, space, search=search)
+    assert found.earlier == [({"gate.initial": 0.3}, {"dev/loss": 2.0})]
+    with pytest.raises(ConfigError, match="none of its 1 trials is finished"):
+        check(tmp_path, HYBRID, space, search=stored(tmp_path, task, trials[1]))
+    for part in ("corpus", "training", "model"):
+        search = stored(tmp_path, task | {part: "other"}, trials[0])
+        with pytest.raises(ConfigError, match=f"another {part}, so its scores do not compare"):
+            check(tmp_path, HYBRID, space, search=search)
+    (tmp_path / "earlier.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"is no search\.json"):
+        check(tmp_path, HYBRID, space, search=search)
 
 
 class Tracker(tracking.Tracker):
@@ -191,22 +310,28 @@ class Scene:
     def __init__(self, job, store, monkeypatch, tracker):
         self.store, self.tracker = store, tracker
         self.key = job.spec.key
-        step = Step(job.spec, TRIAL, "trial", "", cell=Cell("plain", "nano", 1))
+        step = self.step = Step(job.spec, TRIAL, "trial", "", cell=Cell("plain", "nano", 1))
         config = Experiment.model_validate(yaml.safe_load(CONFIG)).search
-        self.job = trials.SearchJob(
-            config=config, trial=lambda values: step, store=store,
-            tracker=tracker, parent_run="", training=job.spec.training,
+        self.trial = one_trial.Trial(
+            config=config, step_of=lambda values: step, store=store,
+            tracker=tracker, parent_run="",
         )  # fmt: skip
         self.heard, self.on_report = [], lambda report: None
         self.search = "search-1"
-        monkeypatch.setattr(trials.tune, "report", self.report)
+        monkeypatch.setattr(one_trial.tune, "report", self.report)
 
     def report(self, report):
         self.heard.append((threading.current_thread().name, report))
         self.on_report(report)
 
+    def history(self):
+        return self.store.find(self.key).path / HISTORY
+
+    def training(self):
+        return TrainingJob(spec_of(self.step), self.store.work_path(self.key), self.store.fetch)
+
     def run(self):
-        trials._run_trial({}, self.job, search=self.search, threads=1, device="cpu")
+        one_trial.run_trial({}, self.trial, search=self.search, threads=1, device="cpu")
 
     def stop_at(self, step):
         """Do what Tune does: `tune.report` leaves by a SystemExit in the trial's thread."""
@@ -249,6 +374,33 @@ def test_a_trial_reports_each_validation_once(scene):
     assert len(here.tracker.begun) == 1
 
 
+def test_a_trial_tells_all_objectives_and_what_it_has_used(scene):
+    here = scene()
+    search = here.trial.config.model_dump() | {"objectives": ["dev/loss", "parameters", "latency"]}
+    here.trial = replace(here.trial, config=SearchConfig.model_validate(search))
+    here.run()
+    reports = [report for _, report in here.heard]
+    losses = [report["objective_0"] for report in reports]
+    assert losses == [row["dev/loss"] for row in read_history(here.history()) if "dev/loss" in row]
+    artifact = here.store.find(here.key)
+    assert {report["objective_1"] for report in reports} == {artifact.counts["num_params"]}
+    assert [report["tokens"] for report in reports] == [256 * step for step in (4, 8, 12)]
+    seconds = [report["seconds"] for report in reports]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+    here.run()
+    again = [report for _, report in here.heard[3:]]
+    assert [{**a, "run": ""} for a in again] == [{**r, "run": ""} for r in reports], "latency too"
+
+
+def test_a_trial_with_patience_tells_the_best_so_far(scene, monkeypatch):
+    here = scene(early_stopping={"metric": "loss", "patience": 3})
+    rows = [{"step": step, "dev/loss": loss} for step, loss in ((4, 2.0), (8, 3.0), (12, 1.0))]
+    reports = one_trial._Reports(here.trial, here.step, here.training())
+    for row in rows:
+        reports.hand_on(row)
+    assert [report["objective_0"] for _, report in here.heard] == [2.0, 2.0, 1.0]
+
+
 def test_a_trial_that_is_stopped_at_its_last_report_leaves_its_student(scene):
     here = scene()
     here.stop_at(12)
@@ -265,7 +417,7 @@ def test_one_that_would_fail_again_is_not_trained_again_in_the_same_search(scene
         trained.append(here.search)
         raise TrainingDiverged("update 3: the loss is nan")
 
-    monkeypatch.setattr(trials, "train_and_publish", diverge)
+    monkeypatch.setattr(one_trial, "train_and_publish", diverge)
     with pytest.raises(TrainingDiverged):
         here.run()
     with pytest.raises(StageFailed, match="update 3: the loss is nan"):

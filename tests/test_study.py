@@ -1,5 +1,7 @@
 """The whole path as a user runs it: in processes of its own, on a real Ray session."""
 
+import json
+
 import mlflow
 import pytest
 from micro_study import CONFIG, copied, run, scores
@@ -92,14 +94,21 @@ def test_second_run_makes_nothing(config, undisturbed):
     assert "Ray" not in done.stdout  # not even started
 
 
+@pytest.mark.long
 def test_search_ranks_its_trials_on_dev(config, undisturbed, tmp_path):
     storage = copied(undisturbed, tmp_path / "storage")
     done = run("tune", config, storage)
     assert done.returncode == 0, done.stdout + done.stderr
-    table = (storage / "reports" / "micro" / "search.md").read_text().splitlines()
-    assert len(table) == 4
-    losses = [float(line.split("|")[4]) for line in table[2:]]
+    reports = storage / "reports" / "micro"
+    found = json.loads((reports / "search.json").read_text())
+    losses = [trial["score"] for trial in found["trials"]]
     assert losses == sorted(losses)
+    page = (reports / "search.html").read_text()
+    assert all(trial["fingerprint"] in page for trial in found["trials"])
+    retrained = json.loads((reports / "winner" / "results.json").read_text())["results"]
+    seeds = {row["seed"] for row in retrained if row["method"] == "found"}
+    assert seeds == {2, 3, 4}, "no trial had one of these"
+    assert {row["split"] for row in retrained} == {"dev", "test-generated"}
     names = execute(SEARCH, STORAGE=str(storage), STUDY="micro")
     assert len(names["learning"].chart.panels[0].lines) == len(names["trials"]) == 2
     assert names["gate"] is not None

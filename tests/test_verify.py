@@ -318,6 +318,17 @@ def test_a_storage_of_objects_is_proved(made: Store, tmp_path, monkeypatch) -> N
     assert any("hypotheses.arrow: is missing" in line for line in found)
 
 
+@pytest.mark.parametrize("form", ["a file", "a loop"])
+def test_what_stands_in_the_place_of_an_artifact_is_named(copy: Path, form: str) -> None:
+    place = stage(copy, "tokenizer")
+    shutil.rmtree(place)
+    if form == "a file":
+        place.write_text("in the way")
+    else:
+        place.symlink_to(place.name)
+    assert any(str(place.name) in line for line in damages(copy))
+
+
 def test_where_nothing_is_is_told(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(InputError, match="no artifact is there; name the folder of one"):

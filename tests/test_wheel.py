@@ -75,7 +75,7 @@ def test_a_wheel_holds_the_package_and_its_files(wheel):
     own |= {f"kdray/tune_configs/{p.name}" for p in (ROOT / "tune_configs").iterdir()}
     templates = (p for p in (ROOT / "kdray/reporting/templates").rglob("*") if p.is_file())
     own |= {f"kdray/{p.relative_to(ROOT / 'kdray')}" for p in templates}
-    assert own | {"kdray/py.typed"} <= names
+    assert own | {"kdray/py.typed", "kdray/serving/page.html"} <= names
     assert {name.split("/")[0] for name in names} == {
         "kdray",
         f"kdray-{kdray.__version__}.dist-info",

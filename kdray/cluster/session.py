@@ -121,6 +121,20 @@ def where(execution: Execution) -> str:
     return f"{address} ({named_by(execution)})" if address else "local session"
 
 
+def check_tokens() -> None:
+    """Refuse a Ray whose ports would answer everybody who reaches this machine.
+
+    Raises:
+        InputError: its token authentication is switched off.
+    """
+    mode = os.environ.get("RAY_AUTH_MODE") or "token"  # what Ray takes where nothing is said
+    if mode != "token":
+        raise InputError(
+            f"RAY_AUTH_MODE {mode}: Ray's own ports are open to other machines and would run code "
+            "for whoever asks; leave the variable out, so that they ask for a token"
+        )
+
+
 def check_resources(execution: Execution) -> None:
     """Refuse numbers of workers, CPUs and GPUs for which the cluster can never have room.
 

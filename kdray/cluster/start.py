@@ -25,14 +25,15 @@ class NotStarted(Exception):
     """Ray did not come up; the message is what Ray says, on one line."""
 
 
-def bring_up(seconds: float, **arguments: Any) -> Callable[[], None]:  # noqa: ANN401 (Ray's own)
+def bring_up(seconds: float, *, left: float | None = None, **arguments: Any) -> Callable[[], None]:  # noqa: ANN401 (Ray's own)
     """Call `ray.init` with some arguments. -> what ends that session.
 
-    A node for which Ray itself does not wait long enough is started again.
+    A node for which Ray itself does not wait long enough is started again, in the seconds `left`.
 
     Raises:
         NotStarted: it failed, or took longer than `seconds`.
     """
+    left = seconds if left is None else left
     began, started, over = time.monotonic(), Future[None](), threading.Event()
 
     def hold() -> None:
@@ -53,7 +54,7 @@ def bring_up(seconds: float, **arguments: Any) -> Callable[[], None]:  # noqa: A
     # Where it hangs, it cannot be interrupted: a daemon does not keep the process from its end.
     threading.Thread(target=hold, name="ray", daemon=True).start()
     try:
-        started.exception(timeout=seconds)
+        started.exception(timeout=left)
     except TimeoutError:
         last = stderr.last_line()
         stderr.leave()
@@ -64,9 +65,9 @@ def bring_up(seconds: float, **arguments: Any) -> Callable[[], None]:  # noqa: A
     stderr.restore()
     if (error := started.exception()) is not None:
         end()
-        left = seconds - (time.monotonic() - began)
+        left -= time.monotonic() - began
         if _TOO_SLOW in str(error) and left > 0:
-            return bring_up(left, **arguments)
+            return bring_up(seconds, left=left, **arguments)
         raise NotStarted(" ".join(str(error).split()) or type(error).__name__)
     return end
 

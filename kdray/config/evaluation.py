@@ -24,13 +24,13 @@ class EvaluationConfig(Frozen):
 
     # the last one is the main score
     beams: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(default=(1, 5), min_length=1)
-    length_penalty: float = Field(default=1.0, ge=0)
+    length_penalty: float = Field(default=1.0, ge=0, le=100)
     # shares of the reference that are given, each a condition of its own; 1 is teacher forcing
     prefixes: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     sampling: SamplingConfig | None = None
     # sacrebleu's name; `none` for text that is tokenised already; a recipe without one chooses it
     bleu_tokenize: str = "13a"
-    bootstrap_samples: int = Field(default=1000, ge=100)
+    bootstrap_samples: int = Field(default=1000, ge=100, le=100_000)
     scorers: dict[Name, AnyScorerConfig] = Field(default_factory=dict)  # metrics from outside
 
     @model_validator(mode="after")

@@ -6,12 +6,14 @@ from pydantic import Field
 
 from kdray.config.base import Frozen, Place
 
+WEEK = 7 * 24 * 3600.0  # seconds
+
 
 class TrackingConfig(Frozen):
     """Where MLflow stores the runs. Default: an SQLite file in the storage folder."""
 
     enabled: bool = True
-    uri: str | None = None
+    uri: Place | None = None
     system_metrics: bool = True
     # students that MLflow keeps as models: the winner of each scenario, all of them, or none
     models: Literal["winner", "all", "none"] = "winner"
@@ -25,9 +27,13 @@ class Execution(Frozen):
     storage: Place = "runs"  # a folder that every node sees, or a URI
     # where each node keeps what it has read from a URI; None: a folder of the user's caches
     cache: Place | None = None
-    address: str | None = None  # of a Ray cluster; None: RAY_ADDRESS, or a local session
-    connect_seconds: float = Field(default=15.0, gt=0)  # that the cluster may take to answer
-    start_seconds: float = Field(default=60.0, gt=0)  # that a local session may take to start
+    address: Place | None = None  # of a Ray cluster; None: RAY_ADDRESS, or a local session
+    connect_seconds: float = Field(
+        default=15.0, gt=0, le=WEEK
+    )  # that the cluster may take to answer
+    start_seconds: float = Field(
+        default=60.0, gt=0, le=WEEK
+    )  # that a local session may take to start
     cpus: int | None = Field(default=None, ge=1)  # of a local session; None: all cores
     # of each student and of the teacher; None: the CPUs, or GPUs, of the cluster are divided among
     # the runs that train at the same time, and each worker gets at least some hundred tokens of an

@@ -10,7 +10,9 @@ from kdray.errors import ConfigError
 
 MOST_DEEP, MOST_VALUES, MOST_SHOWN = 50, 100_000, 40
 MOST_BYTES = 2**20  # of a configuration: PyYAML reads some ten thousand values a second
-_BOOL, _FLOAT, _TIMESTAMP = (f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "timestamp"))
+_BOOL, _FLOAT, _INT, _TIMESTAMP = (
+    f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "timestamp")
+)
 
 
 def parse(text: str) -> Any:  # noqa: ANN401 (whatever YAML holds)
@@ -76,15 +78,18 @@ def a_mapping(data: object, path: Path, *, what: str, repair: str) -> dict[str, 
 class _Loader(yaml.SafeLoader):
     """Reads plain words and numbers as YAML 1.2 does, and refuses what no configuration needs.
 
-    In YAML 1.1, which PyYAML reads, the key `on` and the language `no` are booleans, and 3e-4 is
-    text. Duplicate keys, deep nesting, aliases that multiply, integers of more than 64 bits, and
-    text that no file can be named by are YAMLErrors that name the line.
+    In YAML 1.1, which PyYAML reads, the key `on` and the language `no` are booleans, 3e-4 is text,
+    010 is eight, and 3:20 two hundred. Duplicate keys, deep nesting, aliases that multiply,
+    integers of more than 64 bits, and text that no file can be named by are YAMLErrors that name
+    the line.
     """
 
     depth = 0
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (the base class's own name and form)
-        first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _TIMESTAMP)]
+        first: [
+            (tag, pattern) for tag, pattern in resolvers if tag not in (_BOOL, _INT, _TIMESTAMP)
+        ]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
@@ -169,3 +174,6 @@ _Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|
                               list("tTfF"))  # fmt: skip
 _Loader.add_implicit_resolver(_FLOAT, re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
                               list("-+.0123456789"))  # fmt: skip
+_Loader.add_implicit_resolver(_INT, re.compile(r"^(?:[-+]?\d+|0o[0-7]+|0x[0-9a-fA-F]+)$"),
+                              list("-+0123456789"))  # fmt: skip
+_Loader.add_constructor(_INT, lambda _, node: int(node.value, 0 if node.value[1:2] in "ox" else 10))

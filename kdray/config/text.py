@@ -65,6 +65,7 @@ class FilesCorpusConfig(Frozen):
     noise: NoiseConfig = NoiseConfig()
     max_train_pairs: int | None = Field(default=None, ge=1)  # the first N after cleaning
     monolingual: dict[Name, MonolingualConfig] = Field(default_factory=dict)
+    licence: str = ""  # of the text, for the cards of models; no part of the fingerprint
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -115,15 +116,16 @@ class GeneratedCorpusConfig(Frozen):
 
     src_lang: ClassVar[str] = "src"
     tgt_lang: ClassVar[str] = "tgt"
+    licence: ClassVar[str] = ""
 
     sources: ClassVar[tuple[str, ...]] = (PARALLEL,)
     monolingual: ClassVar[Mapping[str, MonolingualConfig]] = {}
 
     kind: Literal["generated"]
     seed: int = 1
-    train_pairs: int = Field(default=8000, ge=10)
-    dev_pairs: int = Field(default=400, ge=2)
-    test_pairs: int = Field(default=400, ge=2)
+    train_pairs: int = Field(default=8000, ge=10, le=10**9)
+    dev_pairs: int = Field(default=400, ge=2, le=10**6)
+    test_pairs: int = Field(default=400, ge=2, le=10**6)
     grammar: GrammarConfig = GrammarConfig()
     cleaning: CleaningConfig = CleaningConfig()
     noise: NoiseConfig = NoiseConfig()
@@ -137,7 +139,7 @@ class TokenizerConfig(Frozen):
 
     joint: bool = True
     model_type: Literal["unigram", "bpe"] = "unigram"
-    vocab_size: int = Field(default=8000, ge=16)  # of each model, with the special pieces
+    vocab_size: int = Field(default=8000, ge=16, le=10**6)  # of each model, with the special pieces
     character_coverage: float = Field(default=1.0, ge=0.98, le=1)
     byte_fallback: bool = False
     normalization: Literal["nmt_nfkc", "nfkc", "identity"] = "nmt_nfkc"

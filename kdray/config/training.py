@@ -112,7 +112,7 @@ class TrainingConfig(Frozen):
     """One training run. `tokens_per_update` counts target tokens of the method's first view."""
 
     updates: int = Field(ge=1)
-    tokens_per_update: int = Field(default=4096, ge=16)
+    tokens_per_update: int = Field(default=4096, ge=16, le=10**9)
     schedule: ScheduleConfig = ConstantCooldownConfig(kind="constant_cooldown")
     clip_norm: float = Field(default=1.0, gt=0)
     # auto: bf16_autocast if the hardware multiplies in bfloat16, else fp32

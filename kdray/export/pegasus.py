@@ -7,6 +7,7 @@ a vocabulary for each side has no such form.
 
 import json
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kdray.errors import ConfigError, DataError
-from kdray.model.storage import load_model
+from kdray.model.storage import load_model, load_shape
 from kdray.model.transformer import DecoderLayer, Transformer
-from kdray.text.tokenizer import BOS, EOS, PAD, Tokenizer
+from kdray.text.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 
 EXTRA = "pip install 'kdray[huggingface]'"
 
@@ -31,12 +32,8 @@ def write_pegasus(student: Path, folder: Path) -> Mapping[str, Any]:
         DataError: the model has a vocabulary for each side.
         ConfigError: a package of the extra is not installed.
     """
+    check_pegasus(student)
     model, tokenizer = load_model(student), Tokenizer.load(student)
-    if not (tokenizer.joint and model.shared):
-        raise DataError(
-            f"{student}: has a vocabulary for each side, and no class of Hugging Face with norms "
-            "before each part has that; write it as ctranslate2, or train with a joint tokenizer"
-        )
     weights = {name: value.detach().cpu().contiguous() for name, value in tensors_of(model)}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     for name, content in configurations(model).items():
@@ -44,6 +41,31 @@ def write_pegasus(student: Path, folder: Path) -> Mapping[str, Any]:
     write_tokenizer(tokenizer, folder, positions=model.config.max_length)
     tokenizer.save(folder)
     return {"parameters": model.num_params()}
+
+
+def check_pegasus(student: Path) -> None:
+    """Refuse a model that has no such form.
+
+    Raises:
+        DataError: the model has a vocabulary for each side.
+        ConfigError: a package of the extra is not installed.
+    """
+    if not (Tokenizer.load(student).joint and load_shape(student).shared):
+        raise DataError(
+            f"{student}: has a vocabulary for each side, and no class of Hugging Face with norms "
+            "before each part has that; write it as ctranslate2, or train with a joint tokenizer"
+        )
+    for package in ("tokenizers", "transformers"):
+        if find_spec(package) is None:
+            raise missing_extra(package)
+
+
+def missing_extra(package: str | None) -> ConfigError:
+    """The error that says which package has to be installed."""
+    return ConfigError(
+        f"the form of Hugging Face needs the package {package}, which is not installed; run: "
+        f"{EXTRA}"
+    )
 
 
 def configurations(model: Transformer) -> Mapping[str, Mapping[str, Any]]:
@@ -79,7 +101,8 @@ def configurations(model: Transformer) -> Mapping[str, Mapping[str, Any]]:
         "normalize_embedding": False,
         "dtype": "float32",
     }
-    search = {"max_length": config.max_length, "num_beams": 4, "bad_words_ids": [[PAD], [BOS]]}
+    never = [[PAD], [UNK], [BOS]]
+    search = {"max_length": config.max_length, "num_beams": 4, "bad_words_ids": never}
     return {"config.json": {**shape, **ids}, "generation_config.json": {**search, **ids}}
 
 
@@ -151,10 +174,7 @@ def write_tokenizer(tokenizer: Tokenizer, folder: Path, *, positions: int) -> No
         from transformers import PreTrainedTokenizerFast
         from transformers.convert_slow_tokenizer import SpmConverter, import_protobuf
     except ImportError as error:
-        raise ConfigError(
-            f"a tokenizer in the form of Hugging Face needs the package {error.name}, which is not "
-            f"installed; run: {EXTRA}"
-        ) from None
+        raise missing_extra(error.name) from None
     proto = import_protobuf().ModelProto.FromString(tokenizer.src.serialized_model_proto())
     scores = [(piece.piece, piece.score) for piece in proto.pieces]
     is_bpe = proto.trainer_spec.model_type == 2

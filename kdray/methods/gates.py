@@ -59,36 +59,48 @@ class Gate(nn.Module, ABC, Generic[Config]):
         """g, between 0 and 1. -> [B] or [N]."""
 
 
-class FixedGate(Gate[configs.FixedGateConfig]):
+class SourceGate(Gate[Config]):
+    """A gate that looks at nothing but the source, so a sentence without a translation has one."""
+
+    def forward(self, scene: Scene) -> Tensor:
+        """The gate of each sentence. -> [B]."""
+        return self.of_source(scene.memory_BSD, scene.src_mask_BS, scene.clock)
+
+    @abstractmethod
+    def of_source(self, memory_BSD: Tensor, src_mask_BS: Tensor, clock: Clock) -> Tensor:
+        """The gate of each sentence, from the encoder's states, at an update. -> [B]."""
+
+
+class FixedGate(SourceGate[configs.FixedGateConfig]):
     """A constant."""
 
-    def forward(self, scene: Scene) -> Tensor:
+    def of_source(self, memory_BSD: Tensor, src_mask_BS: Tensor, clock: Clock) -> Tensor:
         """The constant g, everywhere the same. -> [B]."""
-        return scene.memory_BSD.new_full((scene.sentences,), self.config.value)
+        return memory_BSD.new_full((len(memory_BSD),), self.config.value)
 
 
-class ScheduleGate(Gate[configs.ScheduleGateConfig]):
+class ScheduleGate(SourceGate[configs.ScheduleGateConfig]):
     """From `start` at the first update to `end` at the last, by a line or half a cosine."""
 
-    def forward(self, scene: Scene) -> Tensor:
+    def of_source(self, memory_BSD: Tensor, src_mask_BS: Tensor, clock: Clock) -> Tensor:
         """The g of this update, everywhere the same. -> [B]."""
         start, end = self.config.start, self.config.end
-        done = (scene.clock.step - 1) / max(scene.clock.updates - 1, 1)
+        done = (clock.step - 1) / max(clock.updates - 1, 1)
         if self.config.shape == "cosine":
             done = (1 - math.cos(math.pi * done)) / 2
-        return scene.memory_BSD.new_full((scene.sentences,), start + (end - start) * done)
+        return memory_BSD.new_full((len(memory_BSD),), start + (end - start) * done)
 
 
-class ScalarGate(Gate[configs.ScalarGateConfig]):
+class ScalarGate(SourceGate[configs.ScalarGateConfig]):
     """One learned logit for all sentences."""
 
     def __init__(self, config: configs.ScalarGateConfig, width: int) -> None:
         super().__init__(config, width)
         self.logit = nn.Parameter(torch.tensor(_logit(config.initial)))
 
-    def forward(self, scene: Scene) -> Tensor:
+    def of_source(self, memory_BSD: Tensor, src_mask_BS: Tensor, clock: Clock) -> Tensor:
         """σ(logit), everywhere the same. -> [B]."""
-        return torch.sigmoid(self.logit).expand(scene.sentences)
+        return torch.sigmoid(self.logit).expand(len(memory_BSD))
 
 
 Linear = TypeVar("Linear", bound=configs.LearnedGateConfig)
@@ -104,13 +116,13 @@ class LinearGate(Gate[Linear]):
         nn.init.constant_(self.score.bias, _logit(config.initial))
 
 
-class SentenceGate(LinearGate[configs.SentenceGateConfig]):
+class SentenceGate(LinearGate[configs.SentenceGateConfig], SourceGate[configs.SentenceGateConfig]):
     """σ(w·mean_s(encoder_s) + b)."""
 
-    def forward(self, scene: Scene) -> Tensor:
+    def of_source(self, memory_BSD: Tensor, src_mask_BS: Tensor, clock: Clock) -> Tensor:
         """The gate of each sentence. -> [B]."""
-        memory_BSD = scene.memory_BSD.detach()
-        mask = scene.src_mask_BS.to(memory_BSD.dtype)
+        memory_BSD = memory_BSD.detach()
+        mask = src_mask_BS.to(memory_BSD.dtype)
         with no_rounding(memory_BSD.device):
             mean = torch.einsum("bsd,bs->bd", memory_BSD, mask) / mask.sum(1, keepdim=True)
             return torch.sigmoid(self.score(mean).squeeze(1))

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from kdray.model.generate import Hypothesis, SearchOptions
 from kdray.model.memory import tokens_per_batch
 from kdray.model.transformer import DecoderLayer, Transformer
-from kdray.text.tokenizer import EOS, Tokenizer
+from kdray.text.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+
+NEVER = -1e9  # the bias of a piece that is not written
 
 if TYPE_CHECKING:
     from ctranslate2.specs.attention_spec import MultiHeadAttentionSpec
@@ -23,9 +25,18 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Transformer, tokenizer: Tokenizer, folder: Path, *, quantization: str | None = None
+    model: Transformer,
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    quantization: str | None = None,
+    for_strangers: bool = False,
 ) -> None:
-    """Write a CTranslate2 model, in float32 or with weights quantised in CTranslate2's way."""
+    """Write a CTranslate2 model, in float32 or with weights quantised in CTranslate2's way.
+
+    One `for_strangers` is whole in itself: sources are given to it without `</s>`, and it never
+    writes a piece that is no text, of which else the options of the search take care.
+    """
     from ctranslate2.specs import common_spec, transformer_spec
 
     config = model.config
@@ -37,7 +48,7 @@ def export(
     )
     spec.config.layer_norm_epsilon = model.encoder_norm.eps
     spec.config.decoder_start_token = "<s>"
-    spec.config.add_source_eos = False  # our source ids end with </s> already
+    spec.config.add_source_eos = for_strangers  # our own source ids end with </s> already
     assert isinstance(model.positions, Tensor)
     tgt_weight = _array(model.tgt_embedding.weight)
     src_weight = tgt_weight if model.shared else _array(model.src_embedding.weight)
@@ -52,6 +63,10 @@ def export(
         for target, layer in zip(side.layer, layers, strict=True):
             _layer(target, layer)
     spec.decoder.projection.weight = tgt_weight
+    if for_strangers:
+        bias = np.zeros(model.tgt_vocab, dtype=np.float32)
+        bias[[PAD, UNK, BOS]] = NEVER
+        spec.decoder.projection.bias = bias
     spec.register_source_vocabulary(tokenizer.src_pieces())
     spec.register_target_vocabulary(tokenizer.tgt_pieces())
     spec.validate()
@@ -68,14 +83,23 @@ class FastTranslator:
         tokenizer: of the model.
         positions: most tokens of a sequence.
         threads: how many.
+        compute_type: CTranslate2's name of the numbers that it computes with.
     """
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, *, positions: int, threads: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tokenizer: Tokenizer,
+        *,
+        positions: int,
+        threads: int,
+        compute_type: str = "float32",
+    ) -> None:
         import ctranslate2
 
         before = torch.get_num_threads()
         self.translator = ctranslate2.Translator(
-            str(folder), inter_threads=threads, intra_threads=1, compute_type="float32"
+            str(folder), inter_threads=threads, intra_threads=1, compute_type=compute_type
         )
         # CTranslate2 sets OpenMP's number for the thread that calls it, which is PyTorch's too.
         # A training that validates would go on with one thread, and so with other last bits.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kdray.artifacts import Brought, Key
+from kdray.artifacts import Brought, Key, prove
 from kdray.errors import DataError
 from kdray.model.storage import SHAPE, WEIGHTS, check_weights, load_shape
 from kdray.storage.hashed import Hashed
@@ -14,7 +14,9 @@ def brought_model(path: Path) -> Brought:
 
     Raises:
         DataError: the folder holds no kdray model, or its parts do not belong together.
+        ArtifactDamaged: it was published, with a record, and is not what was published.
     """
+    prove(path)
     names = (WEIGHTS, SHAPE, *FILES)
     files = Hashed.of(path / name for name in names if (path / name).is_file())
     shape, tokenizer = load_shape(path), Tokenizer.load(path)

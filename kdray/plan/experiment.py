@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from kdray.cell import shown
 from kdray.config.experiment import Experiment
 from kdray.config.grid import points_of
+from kdray.config.methods.union import MethodConfig
 from kdray.fit.spec import TrainingSpec
 from kdray.plan.scenario import Scenario, plan_scenario
 from kdray.plan.step import STUDENT, Step, spec_of, unique
@@ -37,6 +38,10 @@ class Plan:
         """The one that a model belongs to."""
         assert step.cell is not None, "every model has one"
         return next(each for each in self.scenarios if each.point == step.cell.point)
+
+    def with_models(self, steps: Iterable[Step]) -> "Plan":
+        """The same with models that its scenario does not plan; steps of one heading together."""
+        return Plan(self.scenarios, tuple(_side_by_side([self.steps, list(steps)])))
 
     def summary(self) -> str:
         """How large the grid is, and how much its points have in common, in words."""
@@ -82,10 +87,13 @@ class Plan:
         return needed
 
 
-def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
+def make_plan(
+    experiment: Experiment, *, all_signals: bool = False, also: Sequence[MethodConfig] = ()
+) -> Plan:
     """Work out all steps. Reads the given files, to check and to fingerprint them.
 
-    Signals that no method needs are left out, unless all are asked for.
+    Signals that no method needs are left out, unless all are asked for. Those of other methods, as
+    a search makes up, are made if these are given.
 
     Raises:
         DataError: a corpus file or a brought teacher cannot be read.
@@ -94,7 +102,7 @@ def make_plan(experiment: Experiment, *, all_signals: bool = False) -> Plan:
             teacher, or nobody has a scorer; with axes, at any point.
     """
     scenarios = tuple(
-        plan_scenario(point, recipe, experiment.exports, all_signals=all_signals)
+        plan_scenario(point, recipe, experiment.exports, all_signals=all_signals, also=also)
         for point, recipe in points_of(experiment.recipe).items()
     )
     steps = tuple(_side_by_side([scenario.steps for scenario in scenarios]))

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from kdray.artifacts import Source
 from kdray.cell import TEACHER, Cell, Point, within
 from kdray.config.export import ExportConfig
+from kdray.config.methods.union import MethodConfig
 from kdray.config.recipe import Recipe
-from kdray.export.job import ExportJob
 from kdray.plan.complexity import complexity_steps
 from kdray.plan.counts import plan_counts
+from kdray.plan.exports import Exports
 from kdray.plan.gates import gate_steps
 from kdray.plan.initial import plan_starts
 from kdray.plan.signals import plan_signals
-from kdray.plan.step import EXPORT, SCORER, SCORES, Step
+from kdray.plan.step import SCORER, SCORES, SIGNALS, STUDENT, Step, up_to
 from kdray.plan.students import Students
 from kdray.plan.teacher import brought_teachers, check_steps, conversion_steps, teacher_steps
 from kdray.plan.text import TextPlan, plan_text
@@ -41,9 +42,19 @@ class Scenario:
         """The steps of a stage that are wanted for themselves."""
         return tuple(step for step in self.steps if step.stage == stage and step.is_goal)
 
+    @property
+    def exports(self) -> Exports:
+        """What plans the forms of its students."""
+        return Exports.of(self.point, self.recipe, self.text, self.steps)
+
 
 def plan_scenario(
-    point: Point, recipe: Recipe, exports: Mapping[str, ExportConfig], *, all_signals: bool
+    point: Point,
+    recipe: Recipe,
+    exports: Mapping[str, ExportConfig],
+    *,
+    all_signals: bool,
+    also: Sequence[MethodConfig] = (),
 ) -> Scenario:
     """Work out the steps of one recipe, in order; see `make_plan`."""
     counts = plan_counts(recipe)
@@ -57,19 +68,50 @@ def plan_scenario(
     if recipe.teacher is not None:
         teacher = build_teacher(recipe.teacher, sources, shared=recipe.tokenizer is None)
     checked = tuple(check_steps(recipe, text, teacher))
-    signals = plan_signals(recipe, text, teacher, all_signals=all_signals)
+    signals = plan_signals(recipe, text, teacher, all_signals=all_signals, also=also)
     if (trained or brought) and recipe.signals.topk is not None:
         check_k(recipe.signals.topk, teacher_entries(recipe, brought))
     students = Students(recipe, text, signals, plan_starts(recipe, teacher), counts)
+    learned = (*text.steps, *trained, *converted, *checked, *signals.steps)
+    path = (*learned, *_steps_of_models(recipe, text, teacher, trained, students))
+    goals = [step for step in path if step.stage == STUDENT and step.is_goal]
+    made = (*path, *Exports.of(point, recipe, text, path).steps(exports, goals))
+    steps = tuple(_at(point, step) for step in made) if point else made
+    return Scenario(point, recipe, steps, text, teacher, students)
+
+
+def with_recipe(scenario: Scenario, recipe: Recipe) -> Scenario:
+    """The same text, teacher and signals, with the students of another recipe, and no exports.
+
+    Nothing is read of corpora and teachers again but the shape of a brought one.
+
+    Raises:
+        ConfigError: students read what is not planned, or cannot have their budget.
+    """
+    text, teacher, before = scenario.text, scenario.teacher, scenario.students
+    students = Students(
+        recipe, text, before.signals, plan_starts(recipe, teacher), plan_counts(recipe)
+    )
+    learned = up_to(scenario.steps, SIGNALS)
+    trained = [step for step in learned if step.stage == TEACHER]
+    made = (*learned, *_steps_of_models(recipe, text, teacher, trained, students))
+    return Scenario(scenario.point, recipe, made, text, teacher, students)
+
+
+def _steps_of_models(
+    recipe: Recipe,
+    text: TextPlan,
+    teacher: Teacher | None,
+    trained: Sequence[Step],
+    students: Students,
+) -> tuple[Step, ...]:
+    """All students, their scores, and what is looked at besides."""
     models = tuple(students.steps())
     goals = [step for step in models if step.is_goal]
     scores = tuple(_score_steps(recipe, text, teacher, trained, goals))
     scorers = _scorer_steps(recipe, text, scores)
     looks = (*complexity_steps(text, teacher), *gate_steps(recipe, text, teacher, goals))
-    beside = (*scorers, *looks, *_export_steps(exports, goals))
-    made = (*text.steps, *trained, *converted, *checked, *signals.steps, *models, *scores, *beside)
-    steps = tuple(_at(point, step) for step in made) if point else made
-    return Scenario(point, recipe, steps, text, teacher, students)
+    return (*models, *scores, *scorers, *looks)
 
 
 def _at(point: Point, step: Step) -> Step:
@@ -77,14 +119,6 @@ def _at(point: Point, step: Step) -> Step:
     cell = None if step.cell is None else replace(step.cell, point=point)
     detail = within(point, step.detail) if step.detail else ""
     return replace(step, name=within(point, step.name), detail=detail, cell=cell)
-
-
-def _export_steps(exports: Mapping[str, ExportConfig], students: Sequence[Step]) -> Iterator[Step]:
-    """Every student in every form."""
-    for name, config in exports.items():
-        for step in students:
-            job, heading = ExportJob(config, step.key), f"Export as {name}"
-            yield Step(job, EXPORT, f"{step.name} as {name}", heading, "", step.cell, step.kind)
 
 
 def _score_steps(

@@ -6,7 +6,12 @@ from pathlib import Path
 
 from kdray.artifacts import Key
 from kdray.config.methods.scored import ScoredConfig
-from kdray.config.methods.union import Selecting, SingleMethodConfig, single_methods
+from kdray.config.methods.union import (
+    MethodConfig,
+    Selecting,
+    SingleMethodConfig,
+    single_methods,
+)
 from kdray.config.recipe import Recipe
 from kdray.config.scores import AgreementScoreConfig, CrossEntropyScoreConfig, ScoreConfig
 from kdray.config.signals import SignalsConfig
@@ -79,9 +84,14 @@ def choice_of(method: Selecting) -> Selecting:
 
 
 def plan_signals(
-    recipe: Recipe, text: TextPlan, teacher: Teacher | None, *, all_signals: bool
+    recipe: Recipe,
+    text: TextPlan,
+    teacher: Teacher | None,
+    *,
+    all_signals: bool,
+    also: Sequence[MethodConfig] = (),
 ) -> SignalPlan:
-    """Plan the signals that the methods read, or all that the recipe asks for.
+    """Plan the signals that the methods, and others that are given, read, or all of the recipe.
 
     Raises:
         ConfigError: the teacher cannot translate in the way that is asked for.
@@ -89,7 +99,8 @@ def plan_signals(
     config, learned, translated = recipe.signals, text.learned, text.translated
     if teacher is None:
         return SignalPlan(config)
-    methods = [single for method in recipe.methods.values() for single in single_methods(method)]
+    every = (*recipe.methods.values(), *also)
+    methods = [single for method in every for single in single_methods(method)]
     steps: list[Step] = []
 
     def add(job: Job, name: str, heading: str) -> Key:

@@ -32,7 +32,7 @@ class Stored:
     def record(self) -> dict[str, Any] | None:
         """None if there is none, or if it is not one."""
         record = None if self.content is None else parsed(self.content)
-        return record if record is not None and _has_its_form(record) else None
+        return record if record is not None and outside(record["files"]) is None else None
 
 
 class Artifacts(Protocol):
@@ -58,18 +58,18 @@ class InFolder:
     only: tuple[str, ...] | None = None
 
     def places(self) -> list[str]:
-        """See `Artifacts`. A folder without its record is one that is damaged."""
+        """See `Artifacts`. What has its name and no record is one that is damaged."""
         return sorted(
             path.relative_to(self.root).as_posix()
             for path in self.root.glob("*/[0-9a-f]*")
-            if path.is_dir() and len(path.name) == 16 and any(path.iterdir())
+            if _is_of_artifact(["", path.name, ""]) and not _is_empty(path)
         )
 
     def get(self, place: str) -> Stored:
         """See `Artifacts`."""
         folder = self.root / place
         record = folder / RECORD
-        return Stored(place, folder, record.read_bytes() if record.exists() else None)
+        return Stored(place, folder, record.read_bytes() if record.is_file() else None)
 
     def each(self) -> Iterator[Stored]:
         """See `Artifacts`."""
@@ -138,16 +138,8 @@ class InObjects:
         return self.records[place]
 
 
-def _has_its_form(record: dict[str, Any]) -> bool:
-    members = ("recipe", "inputs", "counts", "files")
-    if not all(isinstance(record.get(name), dict) for name in members):
-        return False
-    if outside(record["files"]) is not None:
-        return False
-    return isinstance(record.get("stage"), str) and all(
-        isinstance(each, dict) and {"bytes", "sha256"} <= each.keys()
-        for each in record["files"].values()
-    )
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _is_of_artifact(parts: list[str]) -> bool:

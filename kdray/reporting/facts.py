@@ -7,6 +7,8 @@ from typing import Any
 
 from kdray.cell import Point
 from kdray.measures.measure import Measures
+from kdray.reporting.forms import NO_LIMITS, FormFacts, FormLimits
+from kdray.reporting.numbers import listed
 from kdray.text.prefix import split_references
 
 STUDIES = "study"
@@ -71,3 +73,10 @@ class StudyFacts:
     notes: Sequence[str] = ()  # e.g. students that failed, and why
     complexity: Measures = field(default_factory=dict)  # of the scenarios, as far as measured
     sharing: str = ""  # what students of several lengths share of their training, if there are
+    forms: Sequence[FormFacts] = ()  # of students, as far as they are exported
+    limits: FormLimits = NO_LIMITS  # within which a form is to be named
+
+    @property
+    def machines(self) -> str:
+        """Where forms were measured, in words."""
+        return listed(list(dict.fromkeys(form.machine for form in self.forms)))

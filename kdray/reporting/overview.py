@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kdray.cell import shown
 from kdray.reporting.along import Along, Change, Pair
 from kdray.reporting.facts import StudyFacts
+from kdray.reporting.forms import take_within
 from kdray.reporting.numbers import listed, p_value, signed
 from kdray.reporting.verdict import Certainty, Verdict
 from kdray.statistics.agreement import CAVEAT
@@ -29,7 +30,11 @@ def overview_of(
     axes = tuple((_title(along), tuple(_told(along))) for along in alongs)
     return Overview(
         headline=_headline(verdicts),
-        sentences=(*(_certain(verdicts) if len(verdicts) > 1 else ()), *_unscored(verdicts, study)),
+        sentences=(
+            *(_certain(verdicts) if len(verdicts) > 1 else ()),
+            *_unscored(verdicts, study),
+            *take_within(study.forms, study.limits),
+        ),
         axes=axes,
         reading=tuple(_reading(study, num_tests)),
     )

@@ -24,6 +24,7 @@ from kdray.reporting.charts.spec import NARROW, SMALL, Chart
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.figures.study import Figures
 from kdray.reporting.figures.winners import SIGNS
+from kdray.reporting.forms import FORM_HEADINGS, form_cells
 from kdray.reporting.layout import (
     columns_of,
     cost_columns,
@@ -55,6 +56,7 @@ FILTERS = {
     "common_keys": common_keys,
     "crossing": crossing,
     "fact": fact,
+    "form_cells": form_cells,
     "footnotes": footnotes,
     "groups_by_place": by_place,
     "groups_by_point": by_point,
@@ -83,16 +85,9 @@ def render_pages(*, study: StudyFacts, analysis: Analysis, figures: Figures) -> 
 
     HTML holds its charts. Markdown links them as files in `charts/`.
     """
-    environment = Environment(
-        loader=PackageLoader("kdray.reporting"),
-        autoescape=select_autoescape(("html.j2",)),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= FILTERS | {"grid": grid, "rows": rows}
+    environment = templates()
     recipe = yaml.safe_dump(redacted(study.recipe), sort_keys=False, allow_unicode=True, width=88)
-    style, script = chart_style() + _template("page.css"), _template("page.js")
+    style, script = page_parts()
     html, text = (
         environment.get_template(f"report.{form}.j2").render(
             study=study,
@@ -104,12 +99,13 @@ def render_pages(*, study: StudyFacts, analysis: Analysis, figures: Figures) -> 
             sections=sections(study, analysis, figures),
             subtitle=subtitle(study, analysis),
             recipe=recipe,
+            form_headings=FORM_HEADINGS,
             complexity=in_groups(study.complexity),
             # Of a code block in Markdown: longer than any run of backticks inside.
             fence=max(["``", *re.findall("`+", recipe)], key=len) + "`",
             style=Markup(style),
             script=Markup(script),
-            policy=_policy(style=style, script=script),
+            policy=policy(style=style, script=script),
         )
         for form in ("html", "md")
     )
@@ -124,6 +120,7 @@ def sections(study: StudyFacts, analysis: Analysis, figures: Figures) -> list[Se
         ("axes", "Along the axes", figures.alongs),
         ("scores", "Scores", analysis.tables),
         ("cost", "Quality against cost", figures.trades),
+        ("forms", "Forms to take home", study.forms),
         ("gate", "Gate", figures.gates),
         ("learning", "Learning curves", figures.learning or figures.metrics),
         ("slices", "By length and rarity", figures.slices),
@@ -153,11 +150,29 @@ def grid(chart: Chart) -> str:
     return "narrow" if chart.size in (NARROW, SMALL) else "wide"
 
 
+def templates() -> Environment:
+    """The templates of pages, which escape all text, and what turns values into text."""
+    environment = Environment(
+        loader=PackageLoader("kdray.reporting"),
+        autoescape=select_autoescape(("html.j2",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= FILTERS | {"grid": grid, "rows": rows}
+    return environment
+
+
+def page_parts() -> tuple[str, str]:
+    """The style sheet and the script of a page."""
+    return chart_style() + _template("page.css"), _template("page.js")
+
+
 def _template(name: str) -> str:
     return (files("kdray.reporting") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _policy(**parts: str) -> str:
+def policy(**parts: str) -> str:
     """A content security policy: this style and this script, and nothing else from anywhere."""
     allowed = [
         f"{kind}-src 'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"

@@ -54,6 +54,7 @@ def write_report(
         "examples": [asdict(example) for example in analysis.examples],
         "complexity": flat(study.complexity),
         "gates": [readings.to_json() for readings in gates],
+        "forms": [asdict(form) for form in study.forms],
     }
     write_json(folder / "results.json", data)
     write_csv(folder / "results.csv", analysis.tables)

@@ -20,6 +20,7 @@ from kdray.plan.step import CHECKED, CORPUS, SCORES, STUDENT, TOKENIZER, Step, s
 from kdray.reporting.facts import ScenarioFacts, SplitText, StudyFacts
 from kdray.reporting.numbers import listed
 from kdray.runner.complexity import load_tokenizer, measures_of
+from kdray.runner.forms import form_facts
 from kdray.runner.results import unscored
 from kdray.runner.study import Study
 from kdray.schema import Column, Split
@@ -61,6 +62,7 @@ def study_facts(study: Study) -> StudyFacts:
         notes=(*_text_notes(study), *study.notes, *unscored(study), *_training_notes(study)),
         complexity=measures_of(study),
         sharing=_sharing(study.plan.of(STUDENT)),
+        forms=tuple(form_facts(study)),
     )
 
 

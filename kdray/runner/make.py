@@ -1,17 +1,18 @@
 """Making the steps of a plan: what exists is left alone, the rest is made by the job's shape."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from itertools import groupby
 
 from kdray.cluster.address import cluster_address
-from kdray.errors import StageFailed
-from kdray.export.base import ExportFailed
+from kdray.errors import InputError, StageFailed
 from kdray.fit.lengths import check_dev, check_sources, check_train
 from kdray.fit.spec import TrainingSpec
 from kdray.jobs import NOTES, Phased, Sharded, Whole
 from kdray.plan.step import (
     ENCODED,
+    EXPORT,
     GATES,
     SCORES,
     STUDENT,
@@ -45,8 +46,10 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
     missing = [
         step for step in steps if step.key.fingerprint in names and not study.is_made(step.key)
     ]
-    if any(map(_needs_ray, missing)) and cluster_address(study.experiment.execution) is not None:
-        study.start_ray()  # a cluster that does not answer should be known before corpora are read
+    if any(map(_needs_ray, missing)):  # what is wrong with Ray is known before corpora are read
+        _import_ray()
+        if cluster_address(study.experiment.execution) is not None:
+            study.start_ray()
     if any(step.stage == STUDENT for step in missing):
         for note in study.plan.notes():
             study.display.note(note)
@@ -64,6 +67,22 @@ def make_steps(study: Study, steps: Sequence[Step]) -> None:
                 make = _way_of(mine[0])
                 make(study, mine)
         _check_lengths(study, made=together)
+
+
+def _import_ray() -> None:
+    """Import it, which reads variables of the environment.
+
+    Raises:
+        InputError: one of them has a value that it cannot read.
+    """
+    try:
+        import kdray.cluster.session  # noqa: F401
+    except ValueError as error:
+        told = ", ".join(sorted(name for name in os.environ if name.startswith("RAY_")))
+        raise InputError(
+            f"Ray cannot be imported: {error}; it reads {told or 'its variables'} from the "
+            "environment: correct the one that has this value, or unset it"
+        ) from None
 
 
 def _needs_ray(step: Step) -> bool:
@@ -96,12 +115,6 @@ def _make_here(study: Study, steps: Sequence[Step]) -> None:
             _note_scorer(study, step, failure, left=len(steps) - number)
             if failure.hung:  # for the next model it would again
                 break
-        except ExportFailed as failure:
-            noted = StageFailed(
-                f"exports: {step.name}: {failure}; repair what writes this form and run again"
-            )
-            study.failures[step.key.fingerprint] = noted
-            study.display.note(str(noted))
 
 
 def _make_light(study: Study, step: Step) -> None:
@@ -148,10 +161,12 @@ def _make_on_cluster(study: Study, steps: Sequence[Step]) -> None:
         bars.move("models", 0, len(steps))
         for number, (step, failure) in enumerate(made, start=1):
             if failure is not None:
-                if step.stage not in (SCORES, TEACHER_COMPLEXITY, GATES):
+                if step.stage not in (SCORES, TEACHER_COMPLEXITY, GATES, EXPORT):
                     raise failure
-                study.failures[step.key.fingerprint] = StageFailed(str(failure))
-                study.display.note(str(failure))
+                repair = "; repair what writes this form and run again"
+                noted = StageFailed(f"{failure}{repair if step.stage == EXPORT else ''}")
+                study.failures[step.key.fingerprint] = noted
+                study.display.note(str(noted))
             elif (artifact := study.store.find(step.key)) is not None:
                 for note in artifact.counts.get(NOTES, ()):
                     study.display.note(note)

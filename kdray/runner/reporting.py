@@ -11,6 +11,7 @@ from kdray.progress import Display
 from kdray.reporting.analysis import Analysis, analyse
 from kdray.reporting.curves import Curves
 from kdray.reporting.facts import StudyFacts
+from kdray.reporting.forms import FormLimits
 from kdray.reporting.gates import GateReadings
 from kdray.reporting.layout import terminal
 from kdray.reporting.write import write_report
@@ -65,6 +66,11 @@ def measured_in(study: Study, results: Sequence[Result]) -> Measured:
         gates=gate_readings(study),
         costs=costs_of(study),
     )
+
+
+def within_limits(measured: Measured, limits: FormLimits) -> Measured:
+    """The same, where a form of a student is to be named that stays within limits."""
+    return replace(measured, facts=replace(measured.facts, limits=limits))
 
 
 def find(measured: Measured, display: Display) -> Findings:

@@ -118,6 +118,7 @@ def _placed(part: Measured) -> Measured:
             complexity={within(here, name): each for name, each in facts.complexity.items()},
             fingerprints={within(here, name): each for name, each in facts.fingerprints.items()},
             notes=[f"{facts.name}: {note}" for note in facts.notes],
+            forms=[replace(form, cell=placed(form.cell)) for form in facts.forms],
         ),
         results=[replace(result, cell=placed(result.cell)) for result in part.results],
         curves={placed(cell): rows for cell, rows in part.curves.items()},
@@ -140,6 +141,7 @@ def _facts(parts: Sequence[StudyFacts], names: Sequence[str]) -> StudyFacts:
         notes=[*notes, *_different_methods(parts, names)],
         complexity=_merged([part.complexity for part in parts]),
         sharing=" ".join(filter(None, (part.sharing for part in parts))),
+        forms=[form for part in parts for form in part.forms],
     )
 
 

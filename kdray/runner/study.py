@@ -10,6 +10,7 @@ from kdray.cluster.address import cluster_address
 from kdray.config.experiment import Experiment
 from kdray.config.recipe import Recipe
 from kdray.errors import ArtifactDamaged, ConfigError, StageFailed
+from kdray.plan.candidates import decoded_methods
 from kdray.plan.experiment import Plan, make_plan
 from kdray.plan.step import STUDENT, Step, unique
 from kdray.progress import Display
@@ -167,17 +168,24 @@ def _check_costs(plan: Plan, reports: Path) -> None:
 
 @contextmanager
 def open_study(
-    experiment: Experiment, display: Display, *, all_signals: bool = False, only_looks: bool = False
+    experiment: Experiment,
+    display: Display,
+    *,
+    all_signals: bool = False,
+    searches: bool = False,
+    only_looks: bool = False,
 ) -> Iterator[Study]:
     """Check everything that can be checked before anything expensive starts, then begin.
 
     Of two commands that make the same study, the second waits here until the first has ended.
-    What only looks waits for nobody, leaves the tracker alone, and writes nothing.
+    What only looks waits for nobody, leaves the tracker alone, and writes nothing. A study that
+    `searches` has the signals too that its search alone reads.
 
     Raises:
         InputError: a file, a folder, the storage, the tracker or the metric cannot be used.
     """
-    plan = make_plan(experiment, all_signals=all_signals)
+    also = decoded_methods(experiment.recipe, experiment.search) if searches else ()
+    plan = make_plan(experiment, all_signals=all_signals, also=also)
     for name in {each.recipe.evaluation.bleu_tokenize for each in plan.scenarios}:
         check_tokenizer(name)
     execution = experiment.execution

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from kdray.config.faults import faults
 from kdray.config.text import FilesCorpusConfig
 from kdray.errors import InputError
 from kdray.starting.holding_out import FOLDER, hold_out
@@ -107,5 +110,8 @@ def _directed(pairs: Pairs, src_lang: str | None, tgt_lang: str | None) -> Pairs
 
 def _read(section: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
     """The training pairs, by the readers of a study."""
-    config = FilesCorpusConfig.model_validate(section)
+    try:
+        config = FilesCorpusConfig.model_validate(section)
+    except ValidationError as error:
+        raise InputError("\n".join(faults(error, str(folder), FilesCorpusConfig))) from None
     return read_pairs(config.train, folder)

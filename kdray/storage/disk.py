@@ -21,6 +21,15 @@ _REPAIRS = {
     errno.EIO: "check the disk",
     errno.ESTALE: "mount the folder anew",
     errno.ENOTCONN: "mount the folder anew",
+    errno.ENOTDIR: "move away the file that stands where a folder must be",
+    errno.EISDIR: "move away the folder that stands where a file must be",
+    errno.EEXIST: "move away what stands in its place",
+    errno.ELOOP: "correct the link",
+    errno.ENAMETOOLONG: "give it a shorter name",
+    errno.EBUSY: "end what uses it",
+    errno.ETXTBSY: "end what uses it",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "end what holds so many files open",
 }
 _NUMBER = re.compile(r"(?:errno|os error) (\d+)", re.IGNORECASE)  # as C++ and Rust write it
 

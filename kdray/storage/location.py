@@ -67,9 +67,9 @@ def _there(folder: Path) -> Path:
     """
     try:
         root = folder.resolve()
-        is_other = root.exists() and not root.is_dir()
+        last = next(path for path in (root, *root.parents) if path.exists())
     except (OSError, RuntimeError) as error:
         raise InputError(f"execution.storage {folder}: {error}; name a folder") from None
-    if is_other:
-        raise InputError(f"execution.storage {folder}: is a file; name a folder")
+    if not last.is_dir():
+        raise InputError(f"execution.storage {folder}: {last} is a file; name a folder")
     return root

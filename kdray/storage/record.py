@@ -3,6 +3,7 @@
 Also how plain values are written, read and compared.
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,7 +17,18 @@ from kdray.storage.content import RECORD as RECORD
 from kdray.storage.content import checksums, outside
 from kdray.storage.whole import whole
 
-_OF_A_RECORD = {"fingerprint", "counts", "files", "created", "sha256"}
+_FORM = {
+    "stage": str,
+    "fingerprint": str,
+    "version": object,
+    "recipe": dict,
+    "inputs": dict,
+    "counts": dict,
+    "files": dict,
+    "created": str,
+    "sha256": str,
+}
+"""What a record holds, and of which type."""
 
 
 def canonical_json(value: object) -> str:
@@ -99,17 +111,40 @@ def record_in(folder: Path) -> bytes | None:
     except FileNotFoundError:
         if folder.is_dir() and any(folder.iterdir()):
             raise damaged(folder, f"/{RECORD}: is missing") from None
+        if folder.is_symlink():
+            raise damaged(folder, ": is a link that leads nowhere") from None
         return None
+    except IsADirectoryError:
+        raise damaged(folder, f"/{RECORD}: is a folder") from None
+    except NotADirectoryError:
+        raise damaged(folder, ": is a file, or stands below one") from None
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise damaged(folder, ": is a link that leads to itself") from None
 
 
 def parsed(content: bytes) -> dict[str, Any] | None:
-    """A record, or None if it is not one."""
+    """A record, or None if it is not one: what it holds is then of the types that are used."""
     try:
         record = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    is_one = isinstance(record, dict) and record.keys() >= _OF_A_RECORD
-    return record if is_one and isinstance(record["files"], dict) else None
+    if not isinstance(record, dict) or not record.keys() >= _FORM.keys():
+        return None
+    if not all(isinstance(record[name], kind) for name, kind in _FORM.items()):
+        return None
+    files = record["files"].values()
+    return (
+        record
+        if all(isinstance(each, dict) and {"bytes", "sha256"} <= each.keys() for each in files)
+        else None
+    )
+
+
+def unchanged(record: Mapping[str, Any]) -> bool:
+    """Whether a record is as it was written."""
+    return bool(record["sha256"] == _checksum(record))
 
 
 def wrong_record(content: bytes, identity: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -121,7 +156,7 @@ def wrong_record(content: bytes, identity: Mapping[str, Any]) -> tuple[str | Non
         return not_within(name), record
     if changed := differences(record, identity):
         return f": its record disagrees with its fingerprint in {'; '.join(changed)}", record
-    if record["sha256"] != _checksum(record):
+    if not unchanged(record):
         return f"/{RECORD}: was changed after it was written", record
     return None, record
 

@@ -39,6 +39,10 @@ def whole(
             if record is None or not (place / record).exists():
                 raise
         _sync(place.parent)
+    except OSError as error:
+        if error.errno and error.filename is None:  # a write that fails does not say where
+            error.filename = str(place)
+        raise
     finally:
         if record is None:
             aside.unlink(missing_ok=True)

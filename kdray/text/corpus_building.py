@@ -39,7 +39,8 @@ _NAMES = {"src", "tgt", "path"}  # fields of a source that the content does not 
 def corpus_key(config: CorpusConfig) -> Key:
     """Identity of a corpus: how it is read and cleaned, and the content of its files.
 
-    Noise is no part of it: the noisy training text is made from the clean corpus.
+    Noise is no part of it: the noisy training text is made from the clean corpus. Nor is the
+    licence of the text.
 
     Raises:
         DataError: a file is missing or cannot be read.
@@ -69,7 +70,8 @@ def hashed_corpus(config: CorpusConfig) -> tuple[Key, Hashed]:
     names: dict[str, Any] = dict.fromkeys(_NAMES, True)
     train = {**names, "sources": {"__all__": _NAMES}}
     places: Any = {"folder": True, "train": train, "dev": _NAMES, "tests": {"__all__": _NAMES}}
-    recipe = config.model_dump(mode="json", exclude=places | {"noise": True, "monolingual": True})
+    others = dict.fromkeys(("noise", "monolingual", "licence"), True)
+    recipe = config.model_dump(mode="json", exclude=places | others)
     named = corpus_files(config)
     files = Hashed.of(named.values())
     checksums = {name: files.sha256(path) for name, path in named.items()}

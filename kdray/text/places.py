@@ -102,9 +102,13 @@ def _existing(folder: Path, name: str) -> Path:
 
 
 def _inside(folder: Path, path: Path) -> Path:
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        real, within = path.resolve(), folder.resolve()
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{path}: cannot be followed ({error}); correct the link") from None
+    if not real.is_relative_to(within):
         raise DataError(
-            f"{path}: is a link to {path.resolve()}, outside the corpus folder; copy the file "
+            f"{path}: is a link to {real}, outside the corpus folder; copy the file "
             "into the folder, or name the folder that holds it as corpus.folder"
         )
     return path

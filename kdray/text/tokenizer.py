@@ -60,6 +60,10 @@ class Tokenizer:
         """Source texts to ids, each ending with `</s>`."""
         return _encode(self.src, texts)
 
+    def src_length(self, text: str) -> int:
+        """How many ids a source text has, `</s>` among them; for one, this starts no threads."""
+        return len(self.src.encode(text)) + 1
+
     def encode_tgt(self, texts: Sequence[str]) -> list[list[int]]:
         """Target texts to ids, each ending with `</s>`."""
         return _encode(self.tgt, texts)

@@ -6,7 +6,14 @@ from kdray.config.execution import TrackingConfig
 from kdray.errors import InputError, redact
 from kdray.tracking.contract import Tracker
 from kdray.tracking.mlflow_tracker import MlflowTracker
-from kdray.tracking.store import absolute_uri, cause, ensure_experiment, own_database, public
+from kdray.tracking.store import (
+    absolute_uri,
+    cause,
+    check_database,
+    ensure_experiment,
+    own_database,
+    public,
+)
 
 
 def open_tracker(config: TrackingConfig, *, storage: Path, experiment: str) -> Tracker:
@@ -22,6 +29,7 @@ def open_tracker(config: TrackingConfig, *, storage: Path, experiment: str) -> T
     storage = storage.resolve()
     uri = own_database(storage) if config.uri is None else absolute_uri(config.uri)
     try:
+        check_database(uri)
         experiment_id = ensure_experiment(uri, experiment, storage=storage)
     except InputError:
         raise

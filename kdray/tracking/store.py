@@ -100,8 +100,15 @@ def absolute_uri(uri: str) -> str:
     """The URI, with an absolute path for an SQLite file, since workers run in other folders.
 
     Raises:
-        InputError: it names a database in memory, which other processes cannot see.
+        InputError: it names a database in memory, which other processes cannot see, or it has
+            credentials and is no URI.
     """
+    if "@" in uri and "://" not in uri:
+        shown = re.sub(".*@", "***@", uri)
+        raise InputError(
+            f"execution.tracking.uri {shown}: is no URI; write that of a server as "
+            "https://USER:PASSWORD@HOST"
+        )
     if not re.match(r"sqlite(\+pysqlite)?:", uri):
         return uri
     path, mark, query = _SQLITE.sub("", uri, count=1).partition("?")
@@ -153,6 +160,29 @@ def ensure_experiment(uri: str, name: str, *, storage: Path) -> str:
 def own_database(storage: Path) -> str:
     """The URI of the database that is part of a storage."""
     return sqlite_uri(storage / DATABASE)
+
+
+def check_database(uri: str) -> None:
+    """Refuse what stands in the place of an SQLite file; MLflow would try for minutes.
+
+    Raises:
+        InputError: it is a folder, or another file.
+    """
+    if not _SQLITE.match(uri):
+        return
+    path = Path(unquote(_SQLITE.sub("", uri, count=1).partition("?")[0]))
+    if path.is_dir():
+        wrong = "is a folder"
+    elif path.is_file() and path.stat().st_size and not _begins_as_sqlite(path):
+        wrong = "is no SQLite database"
+    else:
+        return
+    raise InputError(f"{path}: {wrong}; move it away, or name another in execution.tracking.uri")
+
+
+def _begins_as_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
 
 
 def _relocate(database: Path, old: str, *, to: str) -> None:

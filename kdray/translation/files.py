@@ -10,7 +10,7 @@ import select
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 import zstandard
 
 from kdray.errors import DataError, InputError
+from kdray.storage.disk import disk_errors
 from kdray.storage.whole import whole
 from kdray.text.lines import decoded
 
@@ -78,7 +79,8 @@ def read_lines(paths: Sequence[Path]) -> Iterator[Line | None]:
 def written_to(path: Path | None) -> Iterator[BinaryIO]:
     """Where lines are written: standard output, or a file, whose name tells whether by gzip.
 
-    The file is there when all is written, and not before.
+    The file is there when all is written, and not before. What is no file, as a device or a pipe,
+    is written to as it is; a link stays, and leads to the file.
 
     Raises:
         InputError: there cannot be such a file.
@@ -91,7 +93,9 @@ def written_to(path: Path | None) -> Iterator[BinaryIO]:
             f"--output {path}: name a file in a folder that exists; one that ends in .gz is "
             "compressed, .zst cannot be written"
         )
-    with whole(path) as aside, aside.open("wb") as plain:
+    path = path.resolve()
+    aside = nullcontext(path) if path.exists() and not path.is_file() else whole(path)
+    with disk_errors(path), aside as place, place.open("wb") as plain:
         if path.suffix == ".gz":
             with gzip.open(plain, "wb") as file:
                 yield cast("BinaryIO", file)

@@ -4,22 +4,20 @@ Lines are translated by windows. While one is searched, the next one is read and
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from kdray.errors import KdrayError
 from kdray.model.ctranslate2 import FastTranslator
 from kdray.model.generate import SearchOptions
-from kdray.scoring.result import storable
-from kdray.teacher.engine import Engine, Translation, translate
+from kdray.teacher.engine import Engine
 from kdray.translation.files import Line
 from kdray.translation.formats import Format
-from kdray.translation.sentences import sentences
+from kdray.translation.texts import translate_texts
 
 WINDOW_LINES, WINDOW_CHARS = 2048, 1 << 20
 """A window ends with so many lines, or when they have so many characters."""
-_EMPTY = Translation("", 0.0, finished=True)
 
 Window = list[tuple[Line, str]]
 """Lines, and the text of each that is to be translated."""
@@ -94,50 +92,20 @@ def _windows(lines: Iterator[Line | None], form: Format) -> Iterator[Window]:
 
 
 def _translate(engine: Engine, window: Window, form: Format, options: SearchOptions) -> Written:
-    """Translate the lines of a window that hold something, at once; then those that are long."""
-    rows = [row for row, (_, src) in enumerate(window) if src.strip()]
-    best = dict(zip(rows, _search(engine, [window[row][1] for row in rows], options), strict=True))
-    long = [row for row in rows if not best[row]]
-    parts = {row: sentences(window[row][1]) for row in long}
-    parts = {row: cut for row, cut in parts.items() if len(cut) > 1}
-    of_parts = iter(_search(engine, [part for cut in parts.values() for part in cut], options))
-    for row, cut in parts.items():
-        best[row] = _joined([next(of_parts) for _ in cut])
-    translations = [best.get(row, [_EMPTY]) for row in range(len(window))]
+    """Translate the lines of a window."""
+    done = translate_texts(engine, [src for _, src in window], options)
+    lines = [line for line, _ in window]
     return Written(
         lines=[
-            form.written(line.number, line.text, each)
-            for (line, _), each in zip(window, translations, strict=True)
+            form.written(line.number, line.text, each.best)
+            for line, each in zip(lines, done, strict=True)
         ],
         count=len(window),
-        split=[window[row][0].place for row in parts if best[row]],
-        unread=[window[row][0].place for row in long if not best[row]],
-        unfinished=sum(not hyp.finished for each in translations for hyp in each[:1]),
+        split=[
+            line.place
+            for line, each in zip(lines, done, strict=True)
+            if each.is_split and each.best
+        ],
+        unread=[line.place for line, each in zip(lines, done, strict=True) if not each.best],
+        unfinished=sum(each.is_cut for each in done),
     )
-
-
-def _search(engine: Engine, src: Sequence[str], options: SearchOptions) -> list[list[Translation]]:
-    """The best translations of each source, each on one line.
-
-    Raises:
-        InputError: the engine does not answer each source; see `answered`.
-    """
-    found = translate(engine, src, options) if src else []
-    return [
-        [Translation(storable(hyp.text), hyp.score, hyp.finished) for hyp in best] for best in found
-    ]
-
-
-def _joined(parts: Sequence[Sequence[Translation]]) -> list[Translation]:
-    """Translations of a text from those of its sentences; none if a sentence has none.
-
-    The best follows from the best of each sentence, the second from the second of each, and so on.
-    """
-    return [
-        Translation(
-            " ".join(hyp.text for hyp in hyps),
-            sum(hyp.score for hyp in hyps),
-            all(hyp.finished for hyp in hyps),
-        )
-        for hyps in zip(*parts, strict=False)
-    ]

@@ -124,17 +124,17 @@ def test_the_baseline_is_one_of_the_methods(load) -> None:
 def test_a_search_is_over_one_of_the_methods(load) -> None:
     space = "space: {alpha: {kind: choice, values: [0.1, 0.9]}}"
     with pytest.raises(
-        ConfigError, match=r"search\.method 'word' is not a method; there are cross"
+        ConfigError, match=r"search\.methods: 'word' is not a method; there are cross"
     ):
-        load(f"search={{method: word, {space}}}")
-    assert load(f"search={{method: token_level, {space}}}").search.method == "token_level"
+        load(f"search={{methods: word, {space}}}")
+    assert load(f"search={{methods: token_level, {space}}}").search.methods == ("token_level",)
 
 
 @pytest.mark.parametrize("kind", ["uniform", "log_uniform"])
 def test_a_range_is_given_upwards(load, kind: str) -> None:
     dimension = f"{{kind: {kind}, low: 2e-1, high: 1e-1}}"
     with pytest.raises(ConfigError, match=r"low 0\.2 must be below high 0\.1"):
-        load(f"search={{method: token_level, space: {{alpha: {dimension}}}}}")
+        load(f"search={{methods: token_level, space: {{alpha: {dimension}}}}}")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from kdray.config.costs import read_costs
 from kdray.config.faults import MOST
 from kdray.config.load import load_experiment
 from kdray.config.model import ModelConfig
+from kdray.config.plain_yaml import parse
 from kdray.errors import ConfigError
 
 ALIASES = "a0: &a0 [x, x]\n" + "".join(
@@ -101,7 +102,7 @@ def test_a_value_of_the_wrong_kind_is_refused(load, override, words):
 
 
 def test_true_still_is_true_where_it_is_due_or_anything_is(load):
-    space = "search={method: token_level, space: {alpha: {kind: choice, values: [true]}}}"
+    space = "search={methods: token_level, space: {alpha: {kind: choice, values: [true]}}}"
     loaded = load("execution.use_gpu=true", space)
     assert loaded.execution.use_gpu is True
     assert loaded.search.space["alpha"].values == (True,)
@@ -128,3 +129,26 @@ def test_of_many_faults_the_first_are_told(tmp_path):
     *told, last = str(refused.value).splitlines()
     assert len(told) == MOST
     assert last == f"{path}: and {4000 - MOST} faults more"
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("0310", 310), ("3:20", "3:20"), ("0x1F", 31), ("0o17", 15), ("-7", -7), ("+8", 8), ("0", 0)],
+)
+def test_numbers_are_those_of_yaml_1_2(written, value):
+    assert parse(f"a: {written}") == {"a": value}
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "recipe.evaluation.bootstrap_samples=1000000000000",
+        "recipe.corpus.train_pairs=9000000000000000000",
+        "execution.connect_seconds=1e300",
+        "execution.tracking.uri=''",
+        "execution.address=''",
+    ],
+)
+def test_what_would_only_break_later_is_refused(load, override):
+    with pytest.raises(ConfigError, match=override.partition("=")[0]):
+        load(override)

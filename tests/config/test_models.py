@@ -51,7 +51,7 @@ def test_assignment_raises(load, place: str) -> None:
 
 
 def test_a_round_trip_through_json_values_changes_nothing(load) -> None:
-    first = load("search={method: token_level, space: {alpha: {kind: uniform, low: 0, high: 1}}}")
+    first = load("search={methods: token_level, space: {alpha: {kind: uniform, low: 0, high: 1}}}")
     dumped = first.model_dump(mode="json")
     again = Experiment.model_validate(dumped)
     assert again == first

@@ -12,9 +12,11 @@ from html import unescape
 from types import SimpleNamespace
 
 import pytest
+from made_search import made_search
 
 from kdray.cell import Cell
 from kdray.reporting.analysis import analyse
+from kdray.reporting.searches.page import HTML, write_search
 from kdray.reporting.write import write_report
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -94,6 +96,15 @@ def test_a_report_opens_without_an_error_and_asks_for_nothing(page, tmp_path):
     assert "<title>" not in seen.dom.split("<main>")[1], "the script of the page has not run"
     assert "<i>hybrid" in unescape(seen.dom)
     assert "<i>" not in seen.dom
+
+
+def test_the_page_of_a_search_opens_without_an_error_and_asks_for_nothing(tmp_path):
+    write_search(tmp_path / "search", made_search(f"a name {OUTSIDE}"), None)
+    seen = visit(tmp_path / "search" / HTML, tmp_path)
+    assert seen.console == []
+    assert seen.requests == []
+    assert seen.dom.count("<svg") > 4
+    assert "<title>" not in seen.dom.split("<main>")[1], "the script of the page has not run"
 
 
 def test_what_is_added_to_a_page_neither_runs_nor_loads(page, tmp_path):

@@ -170,3 +170,10 @@ def test_what_it_cannot_tell_is_asked(corpus, tmp_path, capsys):
     assert "5 training pairs; 100 are the least" in refused(capsys, tmp_path / "few")
     (tmp_path / "few" / "study.yaml").touch()
     assert "is there already" in refused(capsys, tmp_path / "few")
+
+
+def test_what_cannot_be_written_or_is_no_language_leaves_nothing(corpus, capsys):
+    assert "src_lang" in refused(capsys, corpus, "--src", "../")
+    (corpus / "schema.json").mkdir()
+    assert "schema.json: is a folder" in refused(capsys, corpus)
+    assert sorted(path.name for path in corpus.iterdir()) == ["schema.json", "train.de", "train.en"]

@@ -190,6 +190,8 @@ def test_more_rows_than_a_batch(tmp_path, monkeypatch):
 def test_same_data_elsewhere_under_other_names_is_the_same_corpus(tmp_path):
     key = corpus_key(write_corpus(tmp_path / "a"))
     assert corpus_key(write_corpus(tmp_path / "b", prefix="x-")).fingerprint == key.fingerprint
+    of_licence = write_corpus(tmp_path / "c").model_copy(update={"licence": "CC0-1.0"})
+    assert corpus_key(of_licence) == key
     assert set(key.inputs) == {f"{s}.{i}" for s in ("train", "dev", "test-news.2020") for i in "01"}
 
 

@@ -253,6 +253,10 @@ def test_link_may_stay_in_the_folder_but_not_leave_it(tmp_path):
     (inside / "a.tgt").symlink_to("a.src")
     assert list(read_pairs(TEXT, inside)) == [("x", "x")]
     (inside / "a.tgt").unlink()
+    (inside / "a.tgt").symlink_to("a.tgt")
+    with pytest.raises(DataError, match=r"a\.tgt: cannot be followed .*; correct the link"):
+        list(read_pairs(TEXT, inside))
+    (inside / "a.tgt").unlink()
     (inside / "a.tgt").symlink_to(Path("..") / "secret")
     with pytest.raises(DataError, match="outside the corpus folder"):
         list(read_pairs(TEXT, inside))

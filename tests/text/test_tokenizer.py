@@ -80,6 +80,7 @@ def test_encoding_keeps_the_order_and_the_count(tokenizer):
     texts = ["ba de", "", "fi"]
     together = tokenizer.encode_src(texts)
     assert together == [tokenizer.encode_src([text])[0] for text in texts]
+    assert [len(ids) for ids in together] == [tokenizer.src_length(text) for text in texts]
     assert together[1] == [EOS]
     assert tokenizer.encode_src([]) == []
 

@@ -28,6 +28,9 @@ pytestmark = pytest.mark.slow
         "http://ann:hunter2@127.0.0.1:9",
         "postgresql+nodriver://ann:hunter2@127.0.0.1:9/db",
         "nonsense://ann:hunter2@here",
+        "ann:hunter2@127.0.0.1:9",
+        "//ann:hunter2@127.0.0.1:9",
+        "http:/ann:hunter2@127.0.0.1:9",
         "sqlite:///:memory:",
         "sqlite://",
         "sqlite:///{tmp}/file/mlflow.db",
@@ -73,6 +76,12 @@ def test_a_store_that_cannot_be_written_is_refused(storage: Path, tmp_path: Path
         )
     with pytest.raises(InputError, match=r"(?s)execution\.tracking\.uri .*read only"):
         open_tracker(TrackingConfig(uri=f"sqlite:///{copy}"), storage=tmp_path, experiment="first")
+
+
+def test_a_folder_in_the_place_of_the_database_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").mkdir()
+    with pytest.raises(InputError, match=r"mlflow\.db: is a folder; move it away"):
+        open_tracker(TrackingConfig(), storage=tmp_path, experiment="x")
 
 
 def test_same_tracker_in_another_process(

@@ -1,13 +1,16 @@
 """Lines come in as they stand in files, whatever compressed them."""
 
 import gzip
+import os
+import threading
+from pathlib import Path
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdray.errors import DataError, InputError
+from kdray.errors import DataError, InputError, StageFailed
 from kdray.translation import files
 from kdray.translation.files import read_lines, written_to
 
@@ -53,6 +56,37 @@ def test_what_cannot_be_read_is_named(content, words, tmp_path):
     path.write_bytes(content)
     with pytest.raises(DataError, match=words):
         list(read_lines([path]))
+
+
+def test_what_is_no_file_is_written_to_and_stays(tmp_path):
+    place, read = tmp_path / "pipe", []
+    os.mkfifo(place)
+    reader = threading.Thread(target=lambda: read.append(place.read_bytes()))
+    reader.start()
+    with written_to(place) as out:
+        out.write(b"one\n")
+    reader.join(timeout=10)
+    assert read == [b"one\n"]
+    assert place.is_fifo()
+    with written_to(Path("/dev/null")) as out:
+        out.write(b"one\n")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_a_link_leads_to_what_is_written(tmp_path):
+    (tmp_path / "link").symlink_to("file")
+    with written_to(tmp_path / "link") as out:
+        out.write(b"one\n")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"one\n"
+
+
+def test_a_full_disk_is_one_message_with_the_place():
+    with (
+        pytest.raises(StageFailed, match=r"^/dev/full: could not be made .*; make room, and"),
+        written_to(Path("/dev/full")) as out,
+    ):
+        out.write(b"one\n")
 
 
 @pytest.mark.parametrize("name", ["out.txt", "out.txt.gz"])

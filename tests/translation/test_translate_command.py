@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from kdray.__main__ import app
-from kdray.artifacts import Brought
+from kdray.artifacts import Brought, Key, Store
 from kdray.command import exit_codes
+from kdray.errors import ArtifactDamaged
 from kdray.model.generate import SearchOptions
+from kdray.plan.brought import brought_model
 from kdray.teacher.own import OwnModels
 
 SOURCES = ["a b c", "", "b " * 40, "c a", "   "]
@@ -108,3 +111,44 @@ def test_a_student_in_another_form_is_told_from_a_student(tmp_path, capsys):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.bin").touch()
     assert "CTranslate2's form" in refused(capsys, tmp_path)
+
+
+@pytest.fixture
+def published(nonsense, tmp_path):
+    """A storage with two equal models, and their keys."""
+    store, keys = Store.open(tmp_path / "runs"), [Key("model", 1, {"seed": n}) for n in (1, 2)]
+
+    def copied(folder):
+        shutil.copytree(nonsense, folder, dirs_exist_ok=True)
+        return {}
+
+    for key in keys:
+        store.publish(key, copied)
+    return store, keys
+
+
+@pytest.mark.slow
+def test_another_model_in_the_place_of_one_is_not_taken_for_it(published, file, capsys):
+    store, (one, other) = published
+    shutil.rmtree(store.path(one))
+    shutil.copytree(store.path(other), store.path(one))
+    line = ["translate", one.fingerprint, str(file), "--storage", str(store.root)]
+    with pytest.raises(SystemExit) as ended, exit_codes():
+        app(line, standalone_mode=False)
+    assert ended.value.code == 1
+    assert f"record.json: is that of {other.place}; remove" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["model.json", "weights.safetensors", "joint.model"])
+def test_a_published_folder_is_proved_wherever_it_is(published, tmp_path, name):
+    store, (key, _) = published
+    folder = shutil.copytree(store.path(key), tmp_path / "taken home")
+    assert brought_model(folder).path == folder
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(ArtifactDamaged, match=f"/{name}: .*; copy the folder again as it was"):
+        brought_model(folder)

@@ -1,15 +1,17 @@
 """All charts of a report, in the order in which they are read."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kdray.cell import shown
 from kdray.reporting.along import Along
 from kdray.reporting.analysis import Analysis
 from kdray.reporting.charts.spec import Chart
 from kdray.reporting.curves import Curves
 from kdray.reporting.facts import StudyFacts
 from kdray.reporting.figures.along import draw_along, shown_crossings
+from kdray.reporting.figures.forms import draw_forms
 from kdray.reporting.figures.gate import draw_gate, draw_gates_by_scenario
 from kdray.reporting.figures.learning import draw_learning
 from kdray.reporting.figures.methods import Looks, looks_of_study
@@ -64,6 +66,7 @@ class Figures:
     gates: Sequence[Titled]
     gates_by_scenario: Chart | None
     trades: Sequence[tuple[Table, Sequence[Chart]]]
+    forms: Sequence[Titled]
     slices: Sequence[Titled]
     learning: Sequence[Chart]
     metrics: Sequence[Chart]  # logged ones that only tell whether training went wrong
@@ -71,7 +74,7 @@ class Figures:
     @property
     def files(self) -> list[tuple[str, Chart]]:
         """Every chart with the name of its file, without a suffix."""
-        rows = [*(row for _, row in self.trades), *(row for _, row in self.slices)]
+        rows = [row for _, row in (*self.trades, *self.forms, *self.slices)]
         charts = [
             *(each.chart for each in self.alongs),
             *(chart for row in rows for chart in row),
@@ -113,6 +116,7 @@ def draw_study(
             for number, (along, (title, told)) in enumerate(axes, start=1)
         ],
         trades=[(table, charts) for table in tested if (charts := draw_trades(table, looks))],
+        forms=list(_forms(study, tested, looks)),
         slices=[
             (f"{each.split}, {each.scenario}", draw_slices(each, looks)) for each in analysis.slices
         ],
@@ -123,3 +127,11 @@ def draw_study(
         learning=learning,
         metrics=metrics,
     )
+
+
+def _forms(study: StudyFacts, tested: Sequence[Table], looks: Looks) -> Iterator[Titled]:
+    """The charts of exported forms, for each table of a test that has some."""
+    for table in tested:
+        here = [form for form in study.forms if form.cell.point == table.point]
+        if charts := draw_forms(here, table.split, looks):
+            yield ", ".join(filter(None, [shown(table.point), table.split])), charts
