@@ -17,7 +17,7 @@ from kdray.keys import Fetch as Fetch
 from kdray.keys import Key as Key
 from kdray.keys import Source as Source
 from kdray.keys import keys_among as keys_among
-from kdray.storage.content import remember, wrong_content, wrong_size
+from kdray.storage.content import foreign, remember, wrong_content, wrong_size
 from kdray.storage.content import sha256_file as sha256_file
 from kdray.storage.disk import disk_errors
 from kdray.storage.folders import get_folder, put_folder, remove_below
@@ -385,7 +385,7 @@ class Store:
         is_local = folder == self.path(key)
         if wrong is None and folder is not None:
             memory = self._memory(key) if is_local and not self.only_looks else None
-            wrong = wrong_size(folder, record["files"])
+            wrong = wrong_size(folder, record["files"]) or foreign(folder, record["files"])
             if wrong is None and reads:
                 wrong = wrong_content(folder, record["files"], memory=memory, again=again)
         if wrong is None:
@@ -419,7 +419,7 @@ def prove(folder: Path) -> None:
     except FileNotFoundError:
         return
     wrong, record = wrong_record(content, {})
-    wrong = wrong or wrong_size(folder, record["files"], others=False)
+    wrong = wrong or wrong_size(folder, record["files"])
     wrong = wrong or wrong_content(folder, record["files"], memory=None, again=False)
     if wrong is not None:
         raise ArtifactDamaged(f"{folder}{wrong}; copy the folder again as it was")

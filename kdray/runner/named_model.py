@@ -136,4 +136,5 @@ def _brought(folder: Path) -> Brought:
 
 def _own_folder(source: Source) -> Path:
     assert isinstance(source, Brought), "a brought model reads nothing else"
+    source.files.prove()
     return source.path

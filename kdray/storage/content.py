@@ -53,21 +53,25 @@ def checksums(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def wrong_size(folder: Path, files: Files, *, others: bool = True) -> str | None:
-    """What is wrong with the first file that is missing, has another size, or was never written.
-
-    None if none is. What a folder holds is looked for by patterns, such as `test-*.parquet`, so a
-    file that nobody wrote could be taken for content. Names that begin with a dot, which systems
-    and file managers leave behind, are never content. Without `others`, what was never written is
-    no fault: a user may put a file beside what they took home.
-    """
+def wrong_size(folder: Path, files: Files) -> str | None:
+    """What is wrong with the first file that is missing or has another size; None if none is."""
     for name, expected in files.items():
         file = folder / name
         size = file.stat().st_size if file.is_file() else None
         if size != expected["bytes"]:
             now = "is missing" if size is None else f"has {size} bytes"
             return f"/{name}: {now}, its record says {expected['bytes']}"
-    for name in _names(folder) if others else ():
+    return None
+
+
+def foreign(folder: Path, files: Files) -> str | None:
+    """What is wrong with the first file of a folder that nobody wrote there; None if none is.
+
+    What a folder holds is looked for by patterns, such as `test-*.parquet`, so such a file could be
+    taken for content. Names that begin with a dot, which systems and file managers leave behind,
+    are never content.
+    """
+    for name in _names(folder):
         if name not in files and name != RECORD:
             return f"/{name}: stands in no record (it is enough to move it elsewhere)"
     return None

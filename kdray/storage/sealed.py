@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kdray.storage.content import RECORD, checksums, outside, wrong_content, wrong_size
+from kdray.storage.content import RECORD, checksums, foreign, outside, wrong_content, wrong_size
 from kdray.storage.record import canonical_json, write_json
 
 
@@ -34,7 +34,8 @@ def broken(folder: Path) -> str | None:
         return f"/{RECORD}: cannot be read, or lacks checksums"
     if not is_one or outside(files) is not None:
         return f"/{RECORD}: was changed after it was written"
-    return wrong_size(folder, files) or wrong_content(folder, files, memory=None, again=False)
+    wrong = wrong_size(folder, files) or foreign(folder, files)
+    return wrong or wrong_content(folder, files, memory=None, again=False)
 
 
 def remove_broken(folder: Path) -> str | None:
