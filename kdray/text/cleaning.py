@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from kdray.config.text import CleaningConfig
+from kdray.schema import Split
 from kdray.text.compared import compared, letters
 
 Pair = tuple[str, str]  # source, reference
@@ -37,6 +38,7 @@ READ = "read"
 _LENGTH_RULES = ((Drop.TOO_LONG, "max_words or max_chars"), (Drop.RATIO, "max_ratio"))
 _ENOUGH_PAIRS = 100  # of two scripts, to speak of a share
 _COSTLY = 0.02
+_MUCH = 0.1  # of a test
 
 
 def stripped(pair: Pair) -> Pair:
@@ -107,6 +109,21 @@ class HeldOut:
             matches = Counter(key[0] for key in keys if self._numbers[key] in matched)
             counts[name] = {kind: matches[kind] for kind in _OVERLAP_KINDS}
         return counts
+
+    def seen_by_choice(self) -> list[str]:
+        """Tests that share much with dev, in words: what chooses models does not judge them."""
+        dev = set(self._splits.get(Split.DEV, ()))
+        shared = {
+            name: sum(pair in dev for pair in pairs)
+            for name, pairs in self._splits.items()
+            if name != Split.DEV
+        }
+        return [
+            f"{name}: {many} of {len(self._splits[name])} pairs are in dev too, by which models "
+            "are chosen; its scores are not of unseen text"
+            for name, many in shared.items()
+            if many > _MUCH * len(self._splits[name])
+        ]
 
 
 def fault(

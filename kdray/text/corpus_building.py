@@ -17,6 +17,7 @@ from kdray.artifacts import Key
 from kdray.config.sources import Mixture, PairSource
 from kdray.config.text import CorpusConfig, FilesCorpusConfig, GeneratedCorpusConfig
 from kdray.errors import DataError
+from kdray.jobs import NOTES
 from kdray.schema import Split
 from kdray.storage.hashed import Hashed
 from kdray.text.cleaning import HeldOut
@@ -145,6 +146,7 @@ def corpus_counts(
         "pairs": {split: each.pairs for split, each in every.items()},
         "mean_words": {split: each.mean_words() for split, each in every.items()},
         **of_train,
+        NOTES: [*of_train[NOTES], *held_out.seen_by_choice()],
         "overlap": held_out.overlap(kept=False),
         "overlap_kept": held_out.overlap(kept=True),
     }

@@ -286,3 +286,10 @@ def test_the_quick_way_past_the_overlap_misses_nothing(dev, src, ref):
     slow._letters = (Everything(), Everything())
     pair = compared(src), compared(ref)
     assert quick.matches(*pair) == slow.matches(*pair)
+
+
+def test_a_test_that_shares_much_with_dev_is_told():
+    dev = [(f"s{n}", f"t{n}") for n in range(20)]
+    tests = {"test-same": dev, "test-apart": [("s", "t")] * 9 + [dev[0]]}
+    (note,) = HeldOut({"dev": dev, **tests}).seen_by_choice()
+    assert note.startswith("test-same: 20 of 20 pairs are in dev too, by which models are chosen")
