@@ -12,10 +12,10 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import ctranslate2
 import numpy as np
 import psutil
 import torch
@@ -166,7 +166,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": psutil.virtual_memory().total,
         "system": f"{platform.system()} {platform.machine()}",
-        "versions": {"ctranslate2": ctranslate2.__version__, "torch": str(torch.__version__)},
+        "versions": {name: version(name) for name in ("ctranslate2", "torch")},
     }
 
 
