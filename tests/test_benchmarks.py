@@ -233,34 +233,6 @@ def table(lines):
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-@pytest.fixture(scope="module")
-def without_peers(tmp_path_factory):
-    """What a race of two workers each prints where no other toolkit is installed."""
-    if any(found for name in PACKAGES.values() for found in metadata.distributions(name=name)):
-        pytest.skip("a toolkit is installed beside kdray")
-    sizes = ("--precision=fp32", "--workers=2", "--threads=1")
-    done = started("training.py", *RACE, *sizes, "--peers", tmp_path_factory.mktemp("peers"))
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-@pytest.mark.slow
-def test_workers_share_an_update(without_peers):
-    lines = [json.loads(row) for row in without_peers.stdout.splitlines()]
-    assert [(line["system"], line["workers"]) for line in lines[1:]] == [("kdray", 2), ("bare", 2)]
-    assert [row[2:4] for row in table(lines)] == [["kdray", "2x1"], ["bare", "2x1"]]
-
-
-@pytest.mark.slow
-def test_what_is_not_installed_is_left_out_but_an_error_when_asked_for(without_peers, tmp_path):
-    (line,) = (row for row in without_peers.stderr.splitlines() if "left out" in row)
-    assert "marian and joeynmt, not installed: pip install" in line
-    refused = started("training.py", "--systems", "kdray", "joeynmt", "--peers", tmp_path)
-    assert refused.returncode == 2
-    assert "joeynmt, not installed: pip install" in refused.stderr
-    assert refused.stdout == ""
-
-
 @pytest.mark.slow
 def test_a_table_compares_with_bare_in_the_same_layout_and_with_each_peer():
     names = ["kdray 2x1", "bare 1x2", "bare 2x1", "marian 1x2 sdpa highest", "joeynmt 2x1 medium"]
@@ -287,17 +259,3 @@ def test_a_table_compares_with_bare_in_the_same_layout_and_with_each_peer():
         ["2", "", "5"],
         ["3", "4", ""],
     ]
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-def test_a_server_answers_everybody(untrained, toy_pairs, tmp_path):
-    text = tmp_path / "text"
-    text.write_text("".join(f"{src}\n" for src, _ in toy_pairs[:50]))
-    options = ["--text", str(text), "--requests", "60", "--at-once", "6", "--alone", "20"]
-    alone, load, most, poisson = printed("serving.py", str(untrained), *options, "--seconds", "3")
-    assert (alone["what"], load["what"], most["what"]) == ("alone", "load", "saturation")
-    assert (load["wrong"], load["requests"]) == (0, 60)
-    assert 0 < alone["p50_ms"] <= alone["p95_ms"]
-    assert poisson["per_second"] == pytest.approx(most["answers_per_second"] / 2, rel=0.01)
-    assert poisson["ratio"] > 0
