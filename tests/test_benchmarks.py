@@ -97,19 +97,6 @@ def test_kinds_can_be_chosen():
     assert {row["kind"] for row in run("--only", "taid")} == {"taid"}
 
 
-@pytest.fixture
-def untrained(toy_tokenizers, tmp_path):
-    """The folder of a model that was never trained."""
-    folder, tokenizer = tmp_path / "untrained", toy_tokenizers["joint"]
-    folder.mkdir()
-    size = tokenizer.tgt_vocab
-    shape = Shape(config=ModelConfig(preset="nano", max_length=64), src_vocab=size, tgt_vocab=size,
-                  shared=True, tokenizer=tokenizer.checksum)  # fmt: skip
-    save_model(folder, shape, tensors(shape.build()))
-    tokenizer.save(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def signals(toy_corpus, toy_tokenizers, tmp_path_factory):
     """The lines of the benchmark of signals, of two models that were never trained."""

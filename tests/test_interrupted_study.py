@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long, pytest.mark.t
 
 STOPPED = "stopped; the same command continues from here\n"
 SECONDS = 240  # until a stage must have begun
-# What stands in the storage folder once a stage is under way, in the order of the stages. The shards
-# of distributions are made and found as those of translations are.
+# What stands in the storage folder once a stage is under way, in the order of the stages.
+# The shards of distributions are made and found as those of translations are.
 UNDER_WAY = {
     "teacher": "work/model/*/checkpoints/00000050",
     "translations": "work/hypotheses/*/shards/*/record.json",
