@@ -120,7 +120,7 @@ def true_derivative(t, batch, dev_batch):
     view = t.method.needs.views[0]
     memory = t.student.encode(batch.src_BS, batch.src_mask_BS)
     scene = SimpleNamespace(
-        memory_BSD=memory, src_mask_BS=batch.src_mask_BS, sentences=len(batch.src_BS)
+        memory_BSD=memory, src_mask_BS=batch.src_mask_BS, sentences=len(batch.src_BS), clock=None
     )
     gate_B = t.method.gate(scene)
     numbers = t.student.numbers.detach().requires_grad_()
