@@ -60,6 +60,19 @@ MaxBytes = Annotated[
     str | None,
     typer.Option(help="End in order when the storage, a folder, holds so much, as 500M or 1.5T."),
 ]
+StudentName = Annotated[
+    str,
+    typer.Argument(
+        help="A model: its folder, its fingerprint in --storage, or with --config its name in "
+        "the study, as in nano/hybrid/seed-1, champion or teacher."
+    ),
+]
+OfStudy = Annotated[
+    Path | None, typer.Option(help="YAML file of the study that STUDENT is a name in.")
+]
+InStorage = Annotated[
+    str, typer.Option(help="Where STUDENT's fingerprint is looked for without --config.")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show what would run and what is cached; run nothing.")
 ]
@@ -187,6 +200,16 @@ def studied(
             raise typer.Exit
         with limited(limits, study.store.root):
             yield study
+
+
+def check_overrides(config: Path | None, overrides: list[str]) -> None:
+    """Refuse overrides of a configuration that is not named.
+
+    Raises:
+        InputError: there are some.
+    """
+    if config is None and overrides:
+        raise InputError("--set changes a configuration; name one with --config")
 
 
 def limits_of(hours: float | None, size: str | None) -> Limits:

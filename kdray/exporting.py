@@ -3,25 +3,31 @@
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from kdray.command import Overrides, run, studied
+from kdray.command import (
+    InStorage,
+    OfStudy,
+    Overrides,
+    StudentName,
+    check_overrides,
+    run,
+    studied,
+)
 from kdray.config.export import SHORT
 from kdray.errors import ArtifactDamaged, InputError
 from kdray.progress import Display
 
+if TYPE_CHECKING:
+    from kdray.runner.named_model import NamedModel
+    from kdray.runner.study import Study
+
 
 def export(
-    student: Annotated[
-        str,
-        typer.Argument(
-            help="A model: its folder, its fingerprint in --storage, or with --config its name in "
-            "the study, as in nano/hybrid/seed-1, champion or teacher."
-        ),
-    ],
+    student: StudentName,
     to: Annotated[
         list[str],
         typer.Option(
@@ -31,13 +37,9 @@ def export(
             "configuration, {kind: …}. Repeatable.",
         ),
     ],
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file of the study that STUDENT is a name in.")
-    ] = None,
+    config: OfStudy = None,
     overrides: Overrides = [],  # noqa: B006
-    storage: Annotated[
-        str, typer.Option(help="Where STUDENT's fingerprint is looked for without --config.")
-    ] = "runs",
+    storage: InStorage = "runs",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -66,8 +68,7 @@ def export(
     and measured: latency, throughput, memory, bytes. One that is not the student is refused. A
     folder is there when all of its form is, and replaces nothing unless it is told to.
     """
-    if config is None and overrides:
-        raise InputError("--set changes a configuration; name one with --config")
+    check_overrides(config, overrides)
     with ExitStack() as stack:
         display = Display(Console())
         study = None
@@ -79,28 +80,40 @@ def export(
         import torch
 
         from kdray.runner.asked_forms import codes_of, forms_of
-        from kdray.runner.hand_over import Student, hand_over, in_its_storage
-        from kdray.runner.named_model import model_of_study, named_model
+        from kdray.runner.hand_over import Student, hand_over
 
         exports = {} if study is None else study.experiment.exports
         corpus = None if study is None else study.recipe.corpus
         codes = None if languages is None else codes_of(languages)
         of_text = (corpus.src_lang, corpus.tgt_lang) if corpus and corpus.kind == "files" else None
         forms = forms_of(to, exports, codes or of_text)
-        try:
-            if study is not None:
-                found = Student(model_of_study(study, student), study, codes)
-            else:
-                named = named_model(*in_its_storage(student, storage))
-                found = Student(named, languages=codes)
-        except ArtifactDamaged as error:
-            raise InputError(str(error)) from None
-        threads = threads or len(os.sched_getaffinity(0))
-        torch.set_num_threads(
-            1
-        )  # it reads sentence by sentence, and more would wait for each other
-        place = output or Path("exports") / student.strip("/").replace("/", "-")
-        hand_over(found, forms, place, display, overwrite=overwrite, threads=threads)
+        found = Student(_named(student, study, storage), study, codes)
+        torch.set_num_threads(1)  # the student reads one sentence after another
+        hand_over(
+            found,
+            forms,
+            output or Path("exports") / student.strip("/").replace("/", "-"),
+            display,
+            overwrite=overwrite,
+            threads=threads or len(os.sched_getaffinity(0)),
+        )
+
+
+def _named(name: str, study: "Study | None", storage: str) -> "NamedModel":
+    """The model that is meant.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    from kdray.runner.hand_over import in_its_storage
+    from kdray.runner.named_model import model_of_study, named_model
+
+    try:
+        if study is not None:
+            return model_of_study(study, name)
+        return named_model(*in_its_storage(name, storage))
+    except ArtifactDamaged as error:
+        raise InputError(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from kdray.command import Overrides, run, studied
+from kdray.command import InStorage, OfStudy, Overrides, check_overrides, run, studied
 from kdray.errors import InputError
 from kdray.limits import size_of
 from kdray.progress import Display
@@ -31,13 +31,9 @@ def serve(
             "as in nano/hybrid/seed-1 or teacher.",
         ),
     ],
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file of the study that names are of.")
-    ] = None,
+    config: OfStudy = None,
     overrides: Overrides = [],  # noqa: B006
-    storage: Annotated[
-        str, typer.Option(help="Where fingerprints are looked for without --config.")
-    ] = "runs",
+    storage: InStorage = "runs",
     languages: Annotated[
         list[str] | None,
         typer.Option(
@@ -92,8 +88,7 @@ def serve(
     Of several models with the same languages the first one answers, unless a request names another
     in its field `model`.
     """
-    if config is None and overrides:
-        raise InputError("--set changes a configuration; name one with --config")
+    check_overrides(config, overrides)
     key = _key(api_key_file)
     display = Display(Console(stderr=True))
     with ExitStack() as stack:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from kdray.command import Overrides, run, studied
+from kdray.command import (
+    InStorage,
+    OfStudy,
+    Overrides,
+    StudentName,
+    check_overrides,
+    run,
+    studied,
+)
 from kdray.errors import InputError, StageFailed
 from kdray.progress import LINE_SECONDS, Display
 
@@ -32,24 +40,14 @@ class _Search:
 
 
 def translate(
-    student: Annotated[
-        str,
-        typer.Argument(
-            help="A model: its folder, its fingerprint in --storage, or with --config its name in "
-            "the study, as in nano/hybrid/seed-1, champion or teacher."
-        ),
-    ],
+    student: StudentName,
     files: Annotated[
         list[Path] | None,
         typer.Argument(help="Files of lines, also .gz and .zst. Default: standard input."),
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file of the study that STUDENT is a name in.")
-    ] = None,
+    config: OfStudy = None,
     overrides: Overrides = [],  # noqa: B006
-    storage: Annotated[
-        str, typer.Option(help="Where STUDENT's fingerprint is looked for without --config.")
-    ] = "runs",
+    storage: InStorage = "runs",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File to write, also .gz. Default: standard output."),
@@ -88,8 +86,7 @@ def translate(
     says so, and ends with exit code 1.
     """
     paths = files or []
-    if config is None and overrides:
-        raise InputError("--set changes a configuration; name one with --config")
+    check_overrides(config, overrides)
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: no such file; correct its name")
