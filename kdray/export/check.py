@@ -18,12 +18,11 @@ from kdray.errors import StageFailed
 from kdray.model.generate import SearchOptions, generate
 from kdray.model.transformer import Transformer
 from kdray.teacher.engine import Engine, Translation, translate
+from kdray.teacher.ties import NEAR, Ties
 from kdray.text.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 
 SENTENCES = 64
 """Sources that each form is tried on."""
-NEAR = 0.01
-"""Nats: what is behind by less nearly ties."""
 TOLERATED = 0.2
 """Share of tokens that weights of few bits may choose otherwise; more of them is another model."""
 
@@ -33,21 +32,15 @@ class FormDiffers(StageFailed):
 
 
 @dataclass(slots=True)
-class Compared:
+class Compared(Ties):
     """What was seen at the tokens of greedy translations, the ends among them.
 
-    sentences, same: how many there are, and how many are translated with the same tokens. tokens,
-    ties, wrong: how many there are, and how many are not the student's likeliest: by less than
-    `NEAR`, and by more. worst: by how much at most, in nats. example: what the form and the student
-    made of the first source that they translate otherwise.
+    sentences, same: how many there are, and how many are translated with the same tokens. example:
+    what the form and the student made of the first source that they translate otherwise.
     """
 
     sentences: int = 0
     same: int = 0
-    tokens: int = 0
-    ties: int = 0
-    wrong: int = 0
-    worst: float = 0.0
     example: tuple[str, str, str] | None = None
 
     def words(self) -> str:
@@ -100,10 +93,7 @@ def _add(
     else:
         behind = _behind(model, src, list(hyp.ids), finished=hyp.finished)
     seen.sentences += 1
-    seen.tokens += len(behind)
-    seen.ties += int(((behind > 0) & (behind < NEAR)).sum())
-    seen.wrong += int((behind >= NEAR).sum())
-    seen.worst = max(seen.worst, float(behind.max(initial=0.0)))
+    seen.add(behind)
     seen.same += not behind.any()
     if seen.example is None and (behind >= NEAR).any():
         own = own or _own(model, tokenizer, src)

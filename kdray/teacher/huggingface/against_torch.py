@@ -15,26 +15,19 @@ from torch import Tensor
 
 from kdray.model.generate import SearchOptions
 from kdray.teacher.huggingface.teacher import HuggingFaceEngine
-
-NEAR = 0.01
-"""Nats: what is behind by less nearly ties; the arithmetic of another library can turn it round."""
+from kdray.teacher.ties import NEAR, Ties
 
 
 @dataclass(slots=True)
-class Compared:
+class Compared(Ties):
     """What was seen at the tokens of greedy translations, among them the ends.
 
-    tokens, ties, wrong: how many there are, and how many are behind the likeliest one: by less than
-    `NEAR`, and by more. worst: by how much at most, in nats. log_prob: the mean of what the
-    original says of them. score_difference: by how much the two sums of a translation differ, at
-    most, in nats a token. unlike_alone: sentences that are translated otherwise in a batch of one.
+    log_prob: the mean of what the original says of them. score_difference: by how much the two sums
+    of a translation differ, at most, in nats a token. unlike_alone: sentences that are translated
+    otherwise in a batch of one.
     """
 
     sentences: int = 0
-    tokens: int = 0
-    ties: int = 0
-    wrong: int = 0
-    worst: float = 0.0
     log_prob: float = 0.0
     score_difference: float = 0.0
     unlike_alone: int = 0
@@ -53,10 +46,7 @@ def compare(engine: HuggingFaceEngine, model: Any, src: Sequence[str]) -> Compar
             if not ids and not finished:
                 continue
             behind, own = _read(engine, model, row, ids, finished=finished)
-            seen.tokens += len(behind)
-            seen.ties += int(((behind > 0) & (behind < NEAR)).sum())
-            seen.wrong += int((behind >= NEAR).sum())
-            seen.worst = max(seen.worst, float(behind.max()))
+            seen.add(behind)
             total += float(own)
             difference = abs(float(own) - score) / len(behind)
             seen.score_difference = max(seen.score_difference, difference)
