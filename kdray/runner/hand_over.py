@@ -22,7 +22,8 @@ from kdray.runner.asked_forms import Languages
 from kdray.runner.named_model import NamedModel
 from kdray.runner.study import Study
 from kdray.storage.disk import disk_errors
-from kdray.storage.whole import whole
+from kdray.storage.lease import Lease, hold
+from kdray.storage.whole import leftovers, whole
 from kdray.teacher.own import OwnModels
 
 _IN_STORAGE = re.compile(r"(.*)/model/([0-9a-f]{16})")
@@ -120,6 +121,9 @@ def hand_over(
     fetch = student.named.fetch
     jobs = {output / name: student.job(config) for name, config in forms.items()}
     for place in jobs:
+        if any(leftovers(place)):
+            with _alone(place):
+                _settle(place)
         _check_place(place, overwrite=overwrite)
     for job in jobs.values():
         try:
@@ -171,7 +175,10 @@ def _check_place(place: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def _in_place(place: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A folder to fill, which takes the place in the end; what was there goes when it comes."""
+    """A folder to fill, which takes the place in the end; what was there goes when it comes.
+
+    One command at a time; a second one waits for it.
+    """
     old = place.with_name(f".{place.name}-{uuid.uuid4().hex[:8]}")
 
     def make_way() -> None:
@@ -179,14 +186,30 @@ def _in_place(place: Path, *, overwrite: bool) -> Iterator[Path]:
         if place.exists():
             place.rename(old)
 
-    try:
-        with whole(place, record=CARD, may_move=make_way) as folder:
-            yield folder
-    except BaseException:
-        if old.exists() and not place.exists():
-            old.rename(place)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    with _alone(place):
+        try:
+            with whole(place, record=CARD, may_move=make_way) as folder:
+                yield folder
+        finally:
+            _settle(place)
+
+
+def _alone(place: Path) -> Lease:
+    return hold(place.with_name(f".{place.name}.lease"))
+
+
+def _settle(place: Path) -> None:
+    """Remove what stands beside a place, but for a whole form that was to come or to go.
+
+    A command that is killed between its two renames leaves the place empty, and the form that was
+    there and the one that replaces it beside it: the newer one comes to the place.
+    """
+    left = sorted(leftovers(place), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in left:
+        if not place.exists() and (path / CARD).is_file() and (path / MEASURED).is_file():
+            path.rename(place)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _told(measured: Mapping[str, Any]) -> Sequence[str]:

@@ -1,6 +1,9 @@
 """The command: what it refuses before anything is written, and what it leaves."""
 
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -138,6 +141,48 @@ def test_a_form_is_replaced_only_when_asked_and_only_by_a_whole_one(
     assert CliRunner().invoke(app, [*arguments, "--overwrite"]).exit_code == 0
     assert card.read_text() == "fourth"
     assert [path.name for path in (tmp_path / "out").iterdir()] == [FORM]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from kdray.export.card import CARD
+from kdray.export.measure import MEASURED
+from kdray.runner import hand_over
+
+place, at = Path(sys.argv[1]), int(sys.argv[2])
+moves = []
+for name in ("rename", "replace"):
+    def counted(path, target, move=getattr(Path, name)):
+        if place in (path, target):  # and not those of the lease
+            moves.append(path)
+        if len(moves) > at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return move(path, target)
+    setattr(Path, name, counted)
+with hand_over._in_place(place, overwrite=True) as folder:
+    (folder / CARD).write_text("second")
+    (folder / MEASURED).write_text("{}")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_form_that_was_there_is_never_lost(student, capsys, tmp_path, job_that, at):
+    """Whichever move a kill comes before."""
+    out = tmp_path / "out"
+    place = out / FORM
+    job_that(written("first"))
+    arguments = ("export", str(student), "--to", FORM, "-o", str(out))
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    done = subprocess.run([sys.executable, "-c", KILLED, place, str(at)], check=False)
+    assert done.returncode == (0 if at == 2 else -signal.SIGKILL)
+    job_that(written("third"))
+    assert "is there already" in refused(capsys, *arguments[1:])
+    assert (place / CARD).read_text() in ("first", "second")
+    assert CliRunner().invoke(app, [*arguments, "--overwrite"]).exit_code == 0
+    assert (place / CARD).read_text() == "third"
+    assert [path.name for path in out.iterdir()] == [FORM]
 
 
 def test_forms_are_named_as_users_and_studies_name_them():
