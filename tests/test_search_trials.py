@@ -285,9 +285,12 @@ def test_an_earlier_search_tells_its_finished_trials_that_lie_in_the_space(tmp_p
         search = stored(tmp_path, task | {part: "other"}, trials[0])
         with pytest.raises(ConfigError, match=f"another {part}, so its scores do not compare"):
             check(tmp_path, HYBRID, space, search=search)
-    (tmp_path / "earlier.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"is no search\.json"):
-        check(tmp_path, HYBRID, space, search=search)
+    tasks = [5, {}, task | {"searched": 5}]
+    contents = [{}, [], {"trials": 3, "task": task}, *({"trials": [], "task": t} for t in tasks)]
+    for content in contents:
+        (tmp_path / "earlier.json").write_text(json.dumps(content))
+        with pytest.raises(ConfigError, match=r"is no search\.json"):
+            check(tmp_path, HYBRID, space, search=search)
 
 
 class Tracker(tracking.Tracker):

@@ -12,6 +12,7 @@ from kdray.cluster.proposals import BudgetStopper, key_of, proposer, scheduler
 from kdray.config.experiment import Experiment
 from kdray.config.search import SearchConfig
 from kdray.config.space import grid, num_trials
+from kdray.errors import ConfigError
 from kdray.plan.step import SCORES, STUDENT, spec_of
 from kdray.progress import Display
 from kdray.runner.retrain import plan_retraining
@@ -178,3 +179,13 @@ def test_methods_beside_the_winner_are_those_that_are_named(tmp_path):
     cells = [step.cell for step in planned.plan.of(STUDENT)]
     assert {cell.method for cell in cells} == {"cross_entropy", planned.name}
     assert {cell.seed for cell in cells} == {7, 8}
+
+
+@pytest.mark.slow
+def test_the_seed_of_the_trials_is_no_fresh_one(tmp_path):
+    words = r"search\.retrain\.seeds \[5, 1\]: all trials have the seed 1"
+    with (
+        open_study(micro(tmp_path, retrain={"seeds": [5, 1]}), Display()) as study,
+        pytest.raises(ConfigError, match=words),
+    ):
+        check_search(study)

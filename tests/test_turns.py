@@ -117,18 +117,20 @@ def test_what_another_command_fails_to_make_is_made_here(tmp_path, built, monkey
 
 
 def test_who_has_waited_plans_with_what_users_bring_by_then(tmp_path, built, monkeypatch):
-    storage, plans = tmp_path / "runs", []
+    storage, plans, asked = tmp_path / "runs", [], []
 
     def planning(*arguments, **options):
+        asked.append(options)
         plans.append(make_plan(*arguments, **options))
         return plans[-1]
 
     with command(storage) as (first, _):
         begun(built)
         monkeypatch.setattr(study_module, "make_plan", planning)
-        with open_study(experiment(storage), Display()) as study:
+        with open_study(experiment(storage), Display(), all_signals=True, searches=True) as study:
             assert "end" in built.read_text()
             assert study.plan is plans[1]
+            assert asked[0] == asked[1], "the same is planned again"
         with open_study(experiment(storage), Display()) as study:
             assert study.plan is plans[2], "it has not waited"
         assert wait(first) == [0]

@@ -113,7 +113,6 @@ class BudgetStopper(tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Whether the budget is used up."""
-        tokens, seconds = (
-            (sum(side) for side in zip(*self.used.values(), strict=True)) if (self.used) else (0, 0)
-        )
+        tokens = sum(tokens for tokens, _ in self.used.values())
+        seconds = sum(seconds for _, seconds in self.used.values())
         return tokens >= self.tokens or seconds >= self.seconds

@@ -11,6 +11,7 @@ from kdray.config.experiment import Experiment
 from kdray.config.recipe import Recipe
 from kdray.config.search import RetrainConfig
 from kdray.config.space import Values
+from kdray.errors import ConfigError
 from kdray.plan.candidates import Candidates, changed
 from kdray.plan.experiment import Plan
 from kdray.plan.scenario import with_recipe
@@ -81,10 +82,19 @@ def report_folder(study: Study) -> Path:
 
 
 def fresh_seeds(recipe: Recipe, config: RetrainConfig) -> tuple[int, ...]:
-    """Seeds that no trial had: those of the recipe but the first, and new ones up to three."""
-    if config.seeds is not None:
-        return config.seeds
+    """Seeds that no trial had: those of the recipe but the first, and new ones up to three.
+
+    Raises:
+        ConfigError: one that was asked for is that of the trials.
+    """
     first, *others = recipe.students.seeds
+    if config.seeds is not None:
+        if first in config.seeds:
+            raise ConfigError(
+                f"search.retrain.seeds {list(config.seeds)}: all trials have the seed {first}, by "
+                "whose luck the winner was chosen; give others"
+            )
+        return config.seeds
     new = (seed for seed in range(1, first + len(others) + SEEDS + 2) if seed != first)
     seeds = list(others)
     while len(seeds) < SEEDS:

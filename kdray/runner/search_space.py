@@ -207,14 +207,14 @@ def _earlier(config: SearchConfig, task: dict[str, Any]) -> Told:
     try:
         there = read_json(Path(config.earlier.file))
         trials = [TrialResult.from_json(each) for each in there["trials"]]
-        before = there["task"]
-    except Exception as error:
+        before = {name: there["task"][name] for name in task}
+        searched = {str(path) for path in (*before["searched"], *task["searched"])}
+    except Exception as error:  # it is a file of a user's, and may hold anything
         raise ConfigError(
             f"{place}: is no search.json of a finished search ({type(error).__name__}: {error}); "
             "give the file in its reports"
         ) from None
-    differs = [name for name in ("corpus", "tokenizer", "seed") if before.get(name) != task[name]]
-    searched = {*before.get("searched", ()), *task["searched"]}
+    differs = [name for name in ("corpus", "tokenizer", "seed") if before[name] != task[name]]
     for part, path in (("training", "training"), ("model", "student")):
         if not any(each.split(".")[0] == path for each in searched) and before[part] != task[part]:
             differs.append(part)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from kdray.artifacts import Key, Store
@@ -185,7 +186,8 @@ def open_study(
         InputError: a file, a folder, the storage, the tracker or the metric cannot be used.
     """
     also = decoded_methods(experiment.recipe, experiment.search) if searches else ()
-    plan = make_plan(experiment, all_signals=all_signals, also=also)
+    planned = partial(make_plan, experiment, all_signals=all_signals, also=also)
+    plan = planned()
     for name in {each.recipe.evaluation.bleu_tokenize for each in plan.scenarios}:
         check_tokenizer(name)
     execution = experiment.execution
@@ -200,7 +202,7 @@ def open_study(
             held, has_waited = _alone(experiment, store, display)
             exits.enter_context(held)
             if has_waited:  # what users bring may be another one now
-                plan = make_plan(experiment, all_signals=all_signals)
+                plan = planned()
             runs = StudyRuns.open(experiment, store)
         exits.enter_context(runs.ending())
         yield Study(experiment, plan, store, display, runs, exits)
