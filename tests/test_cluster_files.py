@@ -212,10 +212,7 @@ def test_an_upload_holds_what_a_job_needs_and_little_else(tmp_path):
     assert {"kdray/pipeline.py", "tune_configs/demo.yaml"} <= set(names)
     top = {name.partition("/")[0] for name in names}
     assert not top & {".git", ".venv", "tests", "docs", "runs", "data", "benchmarks"}
-    program = sum(path.stat().st_size for path in (ROOT / "kdray").rglob("*.py"))
-    assert (tmp_path / "upload.zip").stat().st_size < 1.5 * program, (
-        "it is the program, uncompressed"
-    )
+    assert (tmp_path / "upload.zip").stat().st_size < 2**21
 
 
 @pytest.fixture
